@@ -1,0 +1,96 @@
+"""What bad input is told: the argument, the value, the allowed range and the cure, or the path of the leaf."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A range of numbers, written as in mathematics: ``Interval("[0, 1)")``."""
+
+    text: str
+
+    def __contains__(self, value: float) -> bool:
+        low, high = (float(end) for end in self.text[1:-1].split(","))
+        above = value >= low if self.text[0] == "[" else value > low
+        below = value <= high if self.text[-1] == "]" else value < high
+        return math.isfinite(value) and above and below
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to add to the refusal of an unknown name: the nearest ones, then all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + "known: " + ", ".join(known)
+
+
+def float_leaves(what: str, tree: Any) -> tuple[list[str], list[jax.Array], Any]:
+    """Paths, leaves (as arrays) and structure of a tree in which every leaf must be floating.
+
+    Raises:
+        TypeError: a leaf is not floating or complex; names its path.
+    """
+    with_paths, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    paths, leaves = [], []
+    for path, leaf in with_paths:
+        name = what + jax.tree_util.keystr(path)
+        if not isinstance(leaf, (jax.Array, float, complex)) and not hasattr(leaf, "dtype"):
+            raise TypeError(
+                f"{name} is {leaf!r} ({type(leaf).__name__}); only floating-point arrays can be"
+                " optimized. Leave it out of the tree, or freeze it with optax.masked."
+            )
+        leaf = jnp.asarray(leaf)
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise TypeError(
+                f"{name} has dtype {leaf.dtype}; only floating-point arrays can be optimized."
+                " Keep it out of the parameters, or freeze it with optax.masked."
+            )
+        paths.append(name)
+        leaves.append(leaf)
+    return paths, leaves, treedef
+
+
+def leaves_like(treedef: Any, what: str, tree: Any, like: str) -> list[Any]:
+    """The leaves of ``tree`` in the order of ``treedef``; a node may stand where ``treedef`` has a leaf.
+
+    Raises:
+        ValueError: the structures differ; names the paths that do.
+    """
+    try:
+        return treedef.flatten_up_to(tree)
+    except (ValueError, TypeError) as error:
+        ours = jax.tree.unflatten(treedef, [0] * treedef.num_leaves)
+        raise ValueError(f"{what} and {like} differ in structure: {_difference(ours, tree, like, what)}") from error
+
+
+def _difference(a: Any, b: Any, name_a: str, name_b: str) -> str:
+    def paths(tree: Any) -> list[str]:
+        found = jax.tree_util.tree_flatten_with_path(tree)[0]
+        return [jax.tree_util.keystr(path) or "(the whole)" for path, _ in found]
+
+    in_a, in_b = paths(a), paths(b)
+    only_a = [path for path in in_a if path not in set(in_b)]
+    only_b = [path for path in in_b if path not in set(in_a)]
+    said = []
+    for name, only in ((name_a, only_a), (name_b, only_b)):
+        if only:
+            more = f" and {len(only) - 3} more" if len(only) > 3 else ""
+            said.append(f"only {name} has {', '.join(only[:3])}{more}")
+    return "; ".join(said) or f"the same leaves, but in {jax.tree.structure(a)} and {jax.tree.structure(b)}"
+
+
+def same_shape(path: str, shape: tuple[int, ...], expected: tuple[int, ...], like: str) -> None:
+    """Raises ValueError, naming the path, where a leaf does not have the shape it must have."""
+    if shape != expected:
+        raise ValueError(f"{path} has shape {shape}, but its {like} has shape {expected}")

@@ -1,0 +1,176 @@
+"""Optimizers made of parts: named compositions and chains."""
+
+from __future__ import annotations
+
+import collections
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.core.checks import float_leaves
+from fnopt.core.fields import Field, Static
+from fnopt.core.moments import computing_dtype
+from fnopt.core.transform import Transform, as_transform, foreign
+
+
+class Composed(Transform):
+    """A transform that is other transforms one after the other.
+
+    A subclass has the method's hyperparameters as fields and says its parts::
+
+        class sgd(Composed):
+            learning_rate: Rate
+
+            def parts(self):
+                return (scale_by_learning_rate(self.learning_rate),)
+
+    Its state is the tuple of its parts' states, as that of ``optax.chain``. Between its parts the
+    updates have the precision of the computation, float32 at least: they are rounded once.
+    """
+
+    def parts(self) -> tuple[Transform, ...]:
+        """The transforms, in the order of their application."""
+        raise NotImplementedError
+
+    def init(self, params: Any) -> Any:
+        return tuple(part.init(params) for part in self.parts())
+
+    def update(
+        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
+    ) -> tuple[Any, Any]:
+        parts = self.parts()
+        if len(parts) != len(state):
+            raise ValueError(
+                f"{type(self).__name__} has {len(parts)} parts, but the state given to update has"
+                f" {len(state)}; make the state with this transform's own init"
+            )
+        return _run(parts, updates, state, params, extra_args)
+
+    def count(self, state: Any) -> jax.Array | None:
+        counts = (part.count(s) for part, s in zip(self.parts(), state, strict=True))
+        return next((count for count in counts if count is not None), None)
+
+
+def _run(
+    parts: tuple[Transform, ...], updates: Any, state: Any, params: Any, extra_args: dict[str, Any]
+) -> tuple[Any, tuple[Any, ...]]:
+    _, leaves, treedef = float_leaves("updates", updates)
+    dtypes = [leaf.dtype for leaf in leaves]
+
+    def cast(tree: Any, to: Any) -> Any:
+        # Structure may differ from the given one by what an optax.masked inside leaves out.
+        flat, structure = jax.tree.flatten(tree)
+        if len(flat) != len(to):
+            return tree
+        return structure.unflatten([jnp.asarray(x).astype(d) for x, d in zip(flat, to, strict=True)])
+
+    wide = [computing_dtype(dtype) for dtype in dtypes]
+    updates, new_state = treedef.unflatten(leaves), []
+    for part, part_state in zip(parts, state, strict=True):
+        # optax's parts keep moments in the dtype of what they are given.
+        updates = cast(updates, dtypes if isinstance(part, foreign) else wide)
+        updates, part_state = part.update(updates, part_state, params, **extra_args)
+        new_state.append(part_state)
+    return cast(updates, dtypes), tuple(new_state)
+
+
+Parts = Annotated[Any, Field(convert=lambda parts: tuple(map(as_transform, parts)))]
+Names = Static[tuple[str, ...]]
+
+
+class chain(Composed):
+    """Transforms one after the other, of fnopt or of optax; optax's are structure, not leaves.
+
+    Args:
+        *transforms: in the order of their application.
+
+    Raises:
+        TypeError: an argument is no transform.
+
+    >>> import fnopt
+    >>> fnopt.chain(fnopt.clip(1.0), fnopt.sgd(0.1))
+    chain(clip(max_delta=1.0), sgd(learning_rate=0.1, nesterov=False))
+    """
+
+    transforms: Parts
+
+    def __init__(self, *args: Any, transforms: Any = ()) -> None:
+        object.__setattr__(self, "transforms", args or transforms)
+        self.__post_init__()
+
+    def parts(self) -> tuple[Transform, ...]:
+        return self.transforms
+
+    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+        labels = [type(part).__name__ for part in self.transforms]
+        return _merge(labels, self.transforms, state, extra_args)
+
+    def __repr__(self) -> str:
+        return f"chain({', '.join(map(repr, self.transforms))})"
+
+
+class named_chain(Composed):
+    """A chain whose parts have names, by which its state is a dict.
+
+    Args:
+        *named: pairs of a name and a transform.
+
+    Raises:
+        ValueError: two parts have one name.
+    """
+
+    transforms: Parts
+    names: Names
+
+    def __init__(self, *args: Any, transforms: Any = (), names: Any = ()) -> None:
+        names = tuple(name for name, _ in args) or tuple(names)
+        if len(set(names)) != len(names):
+            raise ValueError(f"named_chain: the names must differ, got {list(names)}")
+        object.__setattr__(self, "transforms", [part for _, part in args] or transforms)
+        object.__setattr__(self, "names", names)
+        self.__post_init__()
+
+    def parts(self) -> tuple[Transform, ...]:
+        return self.transforms
+
+    def init(self, params: Any) -> Any:
+        return self._named(super().init(params))
+
+    def update(
+        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
+    ) -> tuple[Any, Any]:
+        updates, states = super().update(updates, self._states(state), params, **extra_args)
+        return updates, self._named(states)
+
+    def count(self, state: Any) -> jax.Array | None:
+        return super().count(self._states(state))
+
+    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+        return _merge(self.names, self.transforms, self._states(state), extra_args)
+
+    def _named(self, states: Any) -> dict[str, Any]:
+        # Ordered, as optax's: a plain dict would lose the order of the parts in a tree.map.
+        return collections.OrderedDict(zip(self.names, states, strict=True))
+
+    def _states(self, state: Any) -> tuple[Any, ...]:
+        return tuple(state[name] for name in self.names)
+
+    def __repr__(self) -> str:
+        pairs = zip(self.names, self.transforms, strict=True)
+        return f"named_chain({', '.join(map(repr, pairs))})"
+
+
+def _merge(labels: Any, parts: Any, states: Any, extra_args: dict[str, Any]) -> dict[str, Any]:
+    told = [part.hyperparameters(s, **extra_args) for part, s in zip(parts, states, strict=True)]
+    shared = collections.Counter(name for names in told for name in names)
+    times = collections.Counter(labels)
+    merged: dict[str, Any] = {}
+    for place, (label, names) in enumerate(zip(labels, told, strict=True)):
+        label = f"{label}[{place}]" if times[label] > 1 else label
+        for name, value in names.items():
+            if name == "learning_rate":
+                merged[name] = merged[name] * value if name in merged else value
+            else:
+                merged[name if shared[name] == 1 else f"{label}.{name}"] = value
+    return merged

@@ -1,0 +1,109 @@
+"""What the fields of a value accept: said once, by the name of a field's annotation.
+
+A field is a leaf (or a subtree of values) unless it is declared ``Static``. The names here and in
+:mod:`fnopt.core.schedule` are the vocabulary::
+
+    class scale_by_rms(Rule):
+        decay: Decay = 0.9
+        eps: NonNegative = 1e-8
+        eps_in_sqrt: Static[bool] = True
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnopt.core.checks import Interval
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """A leaf: a number or an array.
+
+    Attributes:
+        interval: the range of a concrete number; traced and batched ones pass.
+        advice: the cure that the refusal of a number names.
+        convert: makes of an argument what is kept, in place of the checks for numbers.
+        static: part of the structure (a flag, a dtype, a callable), not a leaf.
+    """
+
+    interval: Interval | None = None
+    advice: str = ""
+    convert: Callable[[Any], Any] | None = None
+    static: bool = False
+
+    wanted = "a number or an array"
+
+    def accept(self, argument: str, given: Any, default: Any) -> Any:
+        """What is kept of an argument; raises TypeError or ValueError naming it."""
+        if given is None and default is None:
+            return None
+        if self.convert is None and not self.static:
+            return self.accept_number(argument, given, default)
+        kept = given if self.convert is None else self.convert(given)
+        if self.static:
+            try:
+                hash(kept)
+            except TypeError as error:
+                raise TypeError(f"{argument} must be hashable, got {given!r}") from error
+        return kept
+
+    def accept_number(self, argument: str, given: Any, default: Any) -> Any:
+        kept = as_number(given)
+        if kept is None:
+            raise TypeError(
+                f"{argument} must be {self.wanted}, got {given!r} ({type(given).__name__})"
+            )
+        if isinstance(kept, float) and self.interval is not None and kept not in self.interval:
+            advice = f" ({self.advice})" if self.advice else ""
+            usual = f"; the default is {default!r}" if isinstance(default, (int, float)) else ""
+            raise ValueError(
+                f"{argument} must lie in {self.interval}, got {given!r}{advice}{usual}"
+            )
+        return kept
+
+
+def as_number(given: Any) -> Any:
+    """A concrete scalar as a Python float, an array as it is, anything else as None.
+
+    Python floats, so that int, float and NumPy scalars make one trace.
+    """
+    if isinstance(given, jax.core.Tracer):
+        return given
+    if isinstance(given, (bool, str)) or not np.isscalar(given) and not hasattr(given, "dtype"):
+        return None
+    if not (jnp.issubdtype(jnp.result_type(given), jnp.integer) or jnp.issubdtype(jnp.result_type(given), jnp.floating)):
+        return None
+    return float(given) if np.ndim(given) == 0 else given  # pyright: ignore[reportArgumentType]
+
+
+def _dtype_name(dtype: Any) -> str | None:
+    # A name, since two spellings of one dtype are one structure, and a name can be saved.
+    return None if dtype is None else str(jnp.dtype(dtype))
+
+
+def _pairs(table: Any) -> tuple[tuple[Any, Any], ...]:
+    pairs = table.items() if isinstance(table, dict) else table or ()
+    return tuple(sorted((as_number(key), as_number(value)) for key, value in pairs))
+
+
+# For the type checker a number is Any: a float or an array when given, and an array when a
+# method computes with it.
+Number = Annotated[Any, Field()]
+"""A number or an array."""
+Steps = Annotated[Any, Field(Interval("(0, inf)"))]
+"""A number of updates, above 0."""
+Table = Annotated[Any, Field(convert=_pairs)]
+"""A dict from counts to numbers, kept as sorted pairs."""
+Static = Annotated[T, Field(static=True)]
+"""Part of the structure: another value of it is another program."""
+DType = Annotated[Any, Field(convert=_dtype_name, static=True)]
+"""A dtype, by any of its names, or None for the dtype of the parameter."""

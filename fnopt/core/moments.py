@@ -1,0 +1,54 @@
+"""The formulas that methods share: empty slots, moving averages, norms."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def computing_dtype(*dtypes: Any) -> Any:
+    """The precision of computations on arrays of these dtypes: at least single."""
+    return functools.reduce(jnp.promote_types, dtypes, jnp.dtype("float32"))
+
+
+def zeros(param: jax.Array, dtype: Any = None, fill: Any = 0) -> jax.Array:
+    """A slot like a parameter, filled with a number; sharded as the parameter is.
+
+    Args:
+        param: the parameter.
+        dtype: of the slot; that of the parameter if None.
+        fill: the number.
+    """
+    dtype = jax.dtypes.canonicalize_dtype(dtype) if dtype is not None else param.dtype
+    return jnp.full_like(param, fill, dtype=dtype)
+
+
+def real_zeros(param: jax.Array, fill: Any = 0) -> jax.Array:
+    """A real slot like a parameter, which may be complex: for squares and magnitudes."""
+    return zeros(param, jnp.finfo(param.dtype).dtype, fill)
+
+
+def abs_sq(x: jax.Array) -> jax.Array:
+    """The squared magnitude, elementwise."""
+    return x.real * x.real + x.imag * x.imag if jnp.iscomplexobj(x) else x * x
+
+
+def moment(new: jax.Array, old: jax.Array, decay: Any) -> jax.Array:
+    r"""The exponential moving average :math:`\beta\,m + (1 - \beta)\,x`."""
+    return decay * old + (1 - decay) * new
+
+
+def bias_correction(moment: jax.Array, decay: Any, t: jax.Array) -> jax.Array:
+    r"""An average that started at 0, corrected for it: :math:`m_t / (1 - \beta^t)`."""
+    return moment / (1 - decay**t)
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """The Euclidean norm of all leaves together, computed in single precision at least."""
+    leaves = jax.tree.leaves(tree)
+    wide = computing_dtype(*(leaf.dtype for leaf in leaves))
+    squares = [jnp.sum(abs_sq(leaf.astype(wide))) for leaf in leaves]
+    return jnp.sqrt(sum(squares, start=jnp.zeros((), jnp.finfo(wide).dtype)))

@@ -1,0 +1,145 @@
+"""The parts that optimizers share: leaving alone, scaling, decaying weights, momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fnopt.core.fields import DType, Static
+from fnopt.core.moments import zeros
+from fnopt.core.rule import Mask, Rule
+from fnopt.core.schedule import Decay, Rate, Scalar, Schedule
+from fnopt.core.transform import Transform
+
+
+class identity(Transform):
+    """Leaves the updates as they are."""
+
+    def init(self, params: Any) -> Any:
+        return optax.EmptyState()
+
+    def update(
+        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
+    ) -> tuple[Any, Any]:
+        return updates, state
+
+
+class set_to_zero(identity):
+    """Makes every update zero, so that the parameters stay."""
+
+    def update(
+        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
+    ) -> tuple[Any, Any]:
+        return jax.tree.map(jnp.zeros_like, updates), state
+
+
+class scale(Rule):
+    r"""Multiplies by a number: :math:`u = \alpha\,g`.
+
+    Args:
+        step_size: :math:`\alpha`, any sign.
+    """
+
+    step_size: Scalar
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        return self.step_size * grad, {}
+
+
+class scale_by_schedule(Rule):
+    r"""Multiplies by a schedule of the count: :math:`u_t = \alpha(t)\,g_t`, the first with
+    :math:`\alpha(0)`.
+
+    Args:
+        step_size_fn: :math:`\alpha`, any sign.
+    """
+
+    step_size_fn: Scalar
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        return self.step_size_fn * grad, {}
+
+
+class scale_by_learning_rate(Rule):
+    r"""Makes a step of a direction: :math:`u = -\eta\,g`.
+
+    Args:
+        learning_rate: :math:`\eta \ge 0`; None leaves the updates as they are.
+        flip_sign: False for a step along the direction, :math:`u = \eta\,g`.
+    """
+
+    learning_rate: Rate = None
+    flip_sign: Static[bool] = True
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        if self.learning_rate is None:
+            return grad, {}
+        return (-self.learning_rate if self.flip_sign else self.learning_rate) * grad, {}
+
+
+class trace(Rule):
+    r"""Momentum: a decaying sum of gradients.
+
+    .. math:: v_t = g_t + \beta\,v_{t-1}, \qquad u_t = v_t
+        \quad\text{or, with Nesterov's,}\quad u_t = g_t + \beta\,v_t
+
+    Args:
+        decay: :math:`\beta \in [0, 1)`.
+        nesterov: look ahead along the sum.
+        accumulator_dtype: of the sum.
+
+    References:
+        Sutskever, Martens, Dahl & Hinton, *On the importance of initialization and momentum in
+        deep learning*, ICML 2013, eqs. 1-4; in the form with the rate outside the sum.
+    """
+
+    decay: Scalar
+    nesterov: Static[bool] = False
+    accumulator_dtype: DType = None
+
+    State = optax.TraceState
+
+    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"trace": zeros(param, self.accumulator_dtype)}
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        trace = grad + self.decay * slots.trace
+        return (grad + self.decay * trace if self.nesterov else trace), {"trace": trace}
+
+
+class add_decayed_weights(Rule):
+    r"""Adds a share of the parameter: :math:`u = g + \lambda\,\theta`.
+
+    After a preconditioner this is decoupled weight decay; before one, an L2 penalty, which
+    :class:`add_l2` says by its name.
+
+    Args:
+        weight_decay: :math:`\lambda \ge 0`.
+        mask: the leaves to decay; all if None.
+
+    References:
+        Loshchilov & Hutter, *Decoupled weight decay regularization*, ICLR 2019, arXiv:1711.05101.
+    """
+
+    weight_decay: Rate = 0.0
+    mask: Mask = None
+
+    needs_params = True
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        return grad + self.weight_decay * param, {}
+
+
+class add_l2(add_decayed_weights):
+    r"""Adds the gradient of :math:`\tfrac{\lambda}{2}\lVert\theta\rVert^2`: stands first in a chain.
+
+    The penalty then goes through momentum and preconditioner with the gradient; for adaptive
+    methods that is not :class:`add_decayed_weights` at the end.
+
+    Args:
+        weight_decay: :math:`\lambda \ge 0`.
+        mask: the leaves to penalize; all if None.
+    """

@@ -1,0 +1,138 @@
+"""What a value is: a frozen dataclass that is a pytree of its numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from typing import Any
+
+import jax
+import numpy as np
+
+from fnopt.core.fields import Field
+
+
+@typing.dataclass_transform(frozen_default=True)
+class Value:
+    """A frozen dataclass that is a pytree: its numbers are leaves, the rest is structure.
+
+    Both kinds of value, transforms and schedules, are made by calling their class, whose name is
+    therefore a function's name: ``adam(1e-3)`` is an ``adam`` and prints as one. Arguments are
+    checked and converted in that call alone: a value that is unflattened may hold gradients,
+    axis numbers or tracers where its numbers were.
+
+    Equal means the same structure and the same concrete leaves; the hash is the structure's.
+    """
+
+    __slots__ = ()  # a transform has its __dict__ from optax's class
+
+    _specs: typing.ClassVar[dict[str, Field]] = {}
+    _fields: typing.ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own_init = "__init__" in vars(cls)
+        dataclasses.dataclass(frozen=True, eq=False, repr=False, init=not own_init)(cls)
+        names = tuple(field.name for field in dataclasses.fields(cls))  # pyright: ignore
+        hints = typing.get_type_hints(cls, include_extras=True)
+        cls._fields = names
+        cls._specs = {name: _spec(hints[name]) for name in names}
+        # Of a class with a __new__, inspect (hence optax.inject_hyperparams) would show that one.
+        cls.__signature__ = _without_self(inspect.signature(cls.__init__))
+        _register(cls)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> typing.Self:
+        return _new(cls)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+            argument = f"{type(self).__name__}: {field.name}"
+            given = getattr(self, field.name)
+            kept = self._specs[field.name].accept(argument, given, field.default)
+            object.__setattr__(self, field.name, kept)
+
+    def replace(self, **changes: Any) -> typing.Self:
+        """A copy with other arguments, checked like any."""
+        return dataclasses.replace(self, **changes)  # pyright: ignore[reportArgumentType]
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return False
+        leaves, structure = jax.tree.flatten(self)
+        leaves_of_other, structure_of_other = jax.tree.flatten(other)
+        return structure == structure_of_other and all(map(_same, leaves, leaves_of_other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(jax.tree.structure(self))
+
+    def __repr__(self) -> str:
+        fields = ((name, getattr(self, name)) for name in self._fields)
+        shown = (f"{name}={_show(x)}" for name, x in fields if x is not None)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def make(cls: type[Value], fields: dict[str, Any]) -> Any:
+    """A value with these fields, unchecked."""
+    made = _new(cls)
+    vars(made).update(fields)
+    return made
+
+
+def _new(cls: type[Value]) -> Any:
+    # A transform is a tuple of two; what they stand for is said by its methods.
+    return tuple.__new__(cls, (None, None)) if issubclass(cls, tuple) else object.__new__(cls)
+
+
+def _spec(hint: Any) -> Field:
+    for item in getattr(hint, "__metadata__", ()):
+        if isinstance(item, Field):
+            return item
+    raise TypeError(
+        f"a field of a value is annotated {hint!r}; use a name of fnopt.core (Scalar, Decay, …),"
+        " or Static[…] for what is no number"
+    )
+
+
+def _without_self(signature: inspect.Signature) -> inspect.Signature:
+    return inspect.Signature(list(signature.parameters.values())[1:])
+
+
+def _register(cls: type[Value]) -> None:
+    leaves = tuple(name for name in cls._fields if not cls._specs[name].static)
+    static = tuple(name for name in cls._fields if cls._specs[name].static)
+    keys = tuple(jax.tree_util.GetAttrKey(name) for name in leaves)
+
+    def flatten(value: Value) -> tuple[Any, Any]:
+        fields = vars(value)
+        return [fields[name] for name in leaves], tuple(fields[name] for name in static)
+
+    def flatten_with_keys(value: Value) -> tuple[Any, Any]:
+        children, structure = flatten(value)
+        return list(zip(keys, children, strict=True)), structure
+
+    def unflatten(structure: Any, children: Any) -> Value:
+        return make(cls, dict(zip(leaves + static, (*children, *structure), strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+        return False
+    return np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def _show(x: Any) -> str:
+    if type(x) is tuple:
+        return f"({', '.join(map(_show, x))}{',' if len(x) == 1 else ''})"
+    if isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer):
+        return f"{float(x):.6g}" if x.ndim == 0 else f"{x.dtype}{list(x.shape)}"
+    if callable(x) and not isinstance(x, Value):
+        return getattr(x, "__qualname__", repr(x))
+    return repr(x)

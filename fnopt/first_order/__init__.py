@@ -1,0 +1,1 @@
+"""Methods that need nothing but the gradient, one a file."""

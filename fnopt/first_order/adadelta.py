@@ -1,0 +1,72 @@
+"""AdaDelta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fnopt.core import Composed, Decay, Mask, NonNegative, Rate, Rule, Transform
+from fnopt.core import abs_sq, add_l2, moment, real_zeros, scale_by_learning_rate
+
+
+class scale_by_adadelta(Rule):
+    r"""Gives the direction the units of the parameter, by the sizes of the steps before.
+
+    .. math::
+        E[g^2]_t &= \rho\,E[g^2]_{t-1} + (1 - \rho)\,g_t^2 \\
+        u_t &= \frac{\sqrt{E[\Delta^2]_{t-1} + \epsilon}}{\sqrt{E[g^2]_t + \epsilon}}\,g_t \\
+        E[\Delta^2]_t &= \rho\,E[\Delta^2]_{t-1} + (1 - \rho)\,u_t^2
+
+    Args:
+        rho: :math:`\rho \in [0, 1)`.
+        eps: :math:`\epsilon \ge 0`; above 0, or nothing ever moves.
+    """
+
+    rho: Decay = 0.9
+    eps: NonNegative = 1e-6
+
+    State = optax.ScaleByAdaDeltaState
+
+    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"e_g": real_zeros(param), "e_x": real_zeros(param)}
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        e_g = moment(abs_sq(grad), slots.e_g, self.rho)
+        direction = grad * (jnp.sqrt(slots.e_x + self.eps) / jnp.sqrt(e_g + self.eps))
+        e_x = moment(abs_sq(direction), slots.e_x, self.rho)
+        return direction, {"e_g": e_g, "e_x": e_x}
+
+
+class adadelta(Composed):
+    r"""AdaDelta: Adagrad with a window, and without a rate to choose.
+
+    .. math:: \Delta\theta_t = -\eta_t\,
+        \frac{\sqrt{E[\Delta^2]_{t-1} + \epsilon}}{\sqrt{E[g^2]_t + \epsilon}}\,g_t
+
+    Args:
+        learning_rate: :math:`\eta \ge 0`; None is the paper's step, :math:`\eta = 1`. (optax's None
+            leaves the sign out too, and climbs.)
+        rho: :math:`\rho \in [0, 1)` of both averages.
+        eps: :math:`\epsilon \ge 0`.
+        weight_decay: :math:`\lambda \ge 0` of an L2 penalty in the gradient.
+        weight_decay_mask: the leaves to penalize; all if None.
+
+    References:
+        Zeiler, *ADADELTA: an adaptive learning rate method*, 2012, arXiv:1212.5701, Algorithm 1.
+    """
+
+    learning_rate: Rate = None
+    rho: Decay = 0.9
+    eps: NonNegative = 1e-6
+    weight_decay: Rate = 0.0
+    weight_decay_mask: Mask = None
+
+    def parts(self) -> tuple[Transform, ...]:
+        return (
+            add_l2(self.weight_decay, self.weight_decay_mask),
+            scale_by_adadelta(self.rho, self.eps),
+            scale_by_learning_rate(1.0 if self.learning_rate is None else self.learning_rate),
+        )

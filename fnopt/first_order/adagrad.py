@@ -1,0 +1,67 @@
+"""Adagrad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fnopt.core import Composed, NonNegative, Rate, Rule, Transform
+from fnopt.core import abs_sq, real_zeros, scale_by_learning_rate
+
+
+class scale_by_rss(Rule):
+    r"""Divides by the root of the sum of all squared gradients.
+
+    .. math:: s_t = s_{t-1} + g_t^2, \qquad u_t = g_t / \sqrt{s_t + \epsilon}
+
+    Where the sum is still 0, so is the direction.
+
+    Args:
+        initial_accumulator_value: :math:`s_0 \ge 0`.
+        eps: :math:`\epsilon \ge 0`.
+    """
+
+    initial_accumulator_value: NonNegative = 0.1
+    eps: NonNegative = 1e-7
+
+    State = optax.ScaleByRssState
+
+    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"sum_of_squares": real_zeros(param, fill=self.initial_accumulator_value)}
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        total = slots.sum_of_squares + abs_sq(grad)
+        # Both branches are differentiated, so the root that is not taken must be finite too.
+        safe = jnp.where(total > 0, total, jnp.ones_like(total))
+        direction = jnp.where(total > 0, grad * jax.lax.rsqrt(safe + self.eps), jnp.zeros_like(grad))
+        return direction, {"sum_of_squares": total}
+
+
+class adagrad(Composed):
+    r"""Adagrad: a rate of its own for every weight, falling with all the gradients it has seen.
+
+    .. math:: s_t = s_{t-1} + g_t^2, \qquad
+        \Delta\theta_t = -\eta_t\,g_t / \sqrt{s_t + \epsilon}
+
+    Args:
+        learning_rate: :math:`\eta \ge 0`.
+        initial_accumulator_value: :math:`s_0 \ge 0`.
+        eps: :math:`\epsilon \ge 0`.
+
+    References:
+        Duchi, Hazan & Singer, *Adaptive subgradient methods for online learning and stochastic
+        optimization*, JMLR 12, 2011, Figure 1 with diagonal matrices (and eq. 1).
+    """
+
+    learning_rate: Rate
+    initial_accumulator_value: NonNegative = 0.1
+    eps: NonNegative = 1e-7
+
+    def parts(self) -> tuple[Transform, ...]:
+        return (
+            scale_by_rss(self.initial_accumulator_value, self.eps),
+            scale_by_learning_rate(self.learning_rate),
+        )

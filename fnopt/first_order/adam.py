@@ -1,0 +1,150 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fnopt.core import Composed, Decay, DType, Mask, NonNegative, Rate, Rule, Static, Transform
+from fnopt.core import abs_sq, add_decayed_weights, bias_correction, moment, real_zeros
+from fnopt.core import scale_by_learning_rate, zeros
+
+
+class scale_by_adam(Rule):
+    r"""Divides the mean of recent gradients by the root of their mean square.
+
+    .. math::
+        m_t &= \beta_1\,m_{t-1} + (1 - \beta_1)\,g_t, &
+        v_t &= \beta_2\,v_{t-1} + (1 - \beta_2)\,g_t^2 \\
+        \hat m_t &= m_t / (1 - \beta_1^t), & \hat v_t &= v_t / (1 - \beta_2^t) \\
+        u_t &= \hat m_t / (\sqrt{\hat v_t + \bar\epsilon} + \epsilon)
+
+    With Nesterov's momentum :math:`\hat m_t` is
+    :math:`\beta_1\,m_t / (1 - \beta_1^{t+1}) + (1 - \beta_1)\,g_t / (1 - \beta_1^t)`.
+
+    Args:
+        b1: :math:`\beta_1 \in [0, 1)`.
+        b2: :math:`\beta_2 \in [0, 1)`.
+        eps: :math:`\epsilon \ge 0`.
+        eps_root: :math:`\bar\epsilon \ge 0`; above 0 where one differentiates through the update.
+        mu_dtype: of :math:`m`.
+        nesterov: as Dozat 2016.
+    """
+
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
+    mu_dtype: DType = None
+    _: dataclasses.KW_ONLY
+    nesterov: Static[bool] = False
+
+    State = optax.ScaleByAdamState
+
+    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param)}
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        mu = moment(grad, slots.mu, self.b1)
+        nu = moment(abs_sq(grad), slots.nu, self.b2)
+        if self.nesterov:
+            ahead = bias_correction(mu, self.b1, t + 1)
+            mean = self.b1 * ahead + (1 - self.b1) * bias_correction(grad, self.b1, t)
+        else:
+            mean = bias_correction(mu, self.b1, t)
+        root = jnp.sqrt(bias_correction(nu, self.b2, t) + self.eps_root)
+        return mean / (root + self.eps), {"mu": mu, "nu": nu}
+
+
+class adam(Composed):
+    r"""Adam: momentum and a rate of its own for every weight.
+
+    .. math:: \Delta\theta_t = -\eta_t\,\hat m_t / (\sqrt{\hat v_t + \bar\epsilon} + \epsilon)
+
+    Args:
+        learning_rate: :math:`\eta \ge 0`.
+        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
+        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
+        eps: :math:`\epsilon \ge 0`, beside the root.
+        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
+        mu_dtype: of the mean.
+        nesterov: Nesterov's momentum (NAdam).
+
+    References:
+        Kingma & Ba, *Adam: a method for stochastic optimization*, ICLR 2015, arXiv:1412.6980,
+        Algorithm 1; Dozat, *Incorporating Nesterov momentum into Adam*, ICLR workshop 2016.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> tx = fnopt.adam(1e-3)
+    >>> tx
+    adam(learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, nesterov=False)
+    >>> updates, state = tx.update(jnp.array([3.0]), tx.init(jnp.array([5.0])))
+    >>> updates
+    Array([-0.001], dtype=float32)
+    """
+
+    learning_rate: Rate
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
+    mu_dtype: DType = None
+    _: dataclasses.KW_ONLY
+    nesterov: Static[bool] = False
+
+    def parts(self) -> tuple[Transform, ...]:
+        return (
+            scale_by_adam(
+                self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype, nesterov=self.nesterov
+            ),
+            scale_by_learning_rate(self.learning_rate),
+        )
+
+
+class adamw(Composed):
+    r"""Adam with decoupled weight decay.
+
+    .. math:: \Delta\theta_t = -\eta_t\,
+        \bigl(\hat m_t / (\sqrt{\hat v_t + \bar\epsilon} + \epsilon) + \lambda\,\theta_{t-1}\bigr)
+
+    The decay is multiplied by the rate, as in optax and torch.
+
+    Args:
+        learning_rate: :math:`\eta \ge 0`.
+        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
+        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
+        eps: :math:`\epsilon \ge 0`, beside the root.
+        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
+        mu_dtype: of the mean.
+        weight_decay: :math:`\lambda \ge 0`.
+        mask: the leaves to decay; all if None.
+        nesterov: Nesterov's momentum (NAdamW).
+
+    References:
+        Loshchilov & Hutter, *Decoupled weight decay regularization*, ICLR 2019, arXiv:1711.05101,
+        Algorithm 2.
+    """
+
+    learning_rate: Rate
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
+    mu_dtype: DType = None
+    weight_decay: Rate = 1e-4
+    mask: Mask = None
+    _: dataclasses.KW_ONLY
+    nesterov: Static[bool] = False
+
+    def parts(self) -> tuple[Transform, ...]:
+        return (
+            scale_by_adam(
+                self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype, nesterov=self.nesterov
+            ),
+            add_decayed_weights(self.weight_decay, self.mask),
+            scale_by_learning_rate(self.learning_rate),
+        )

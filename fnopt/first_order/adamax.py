@@ -1,0 +1,70 @@
+"""AdaMax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fnopt.core import Composed, Decay, NonNegative, Rate, Rule, Transform
+from fnopt.core import bias_correction, moment, real_zeros, scale_by_learning_rate, zeros
+
+
+class scale_by_adamax(Rule):
+    r"""Divides the mean of recent gradients by their largest magnitude, fading.
+
+    .. math:: m_t = \beta_1\,m_{t-1} + (1 - \beta_1)\,g_t, \qquad
+        w_t = \max(\beta_2\,w_{t-1},\; |g_t| + \epsilon), \qquad
+        u_t = \frac{m_t}{(1 - \beta_1^t)\,w_t}
+
+    The paper has no :math:`\epsilon`; as in optax and torch it stands for the division by 0.
+
+    Args:
+        b1: :math:`\beta_1 \in [0, 1)`.
+        b2: :math:`\beta_2 \in [0, 1)`.
+        eps: :math:`\epsilon > 0`.
+    """
+
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+
+    State = optax.ScaleByAdamState
+
+    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"mu": zeros(param), "nu": real_zeros(param)}
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        mu = moment(grad, slots.mu, self.b1)
+        nu = jnp.maximum(self.b2 * slots.nu, jnp.abs(grad) + self.eps)
+        return bias_correction(mu, self.b1, t) / nu, {"mu": mu, "nu": nu}
+
+
+class adamax(Composed):
+    r"""AdaMax: Adam with the infinity norm.
+
+    .. math:: \Delta\theta_t = -\frac{\eta_t}{1 - \beta_1^t}\,\frac{m_t}{w_t}
+
+    Args:
+        learning_rate: :math:`\eta \ge 0`.
+        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
+        b2: :math:`\beta_2 \in [0, 1)`, of the largest magnitude.
+        eps: :math:`\epsilon > 0`, added to the magnitude.
+
+    References:
+        Kingma & Ba, *Adam: a method for stochastic optimization*, ICLR 2015, arXiv:1412.6980,
+        Algorithm 2.
+    """
+
+    learning_rate: Rate
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+
+    def parts(self) -> tuple[Transform, ...]:
+        return (
+            scale_by_adamax(self.b1, self.b2, self.eps),
+            scale_by_learning_rate(self.learning_rate),
+        )

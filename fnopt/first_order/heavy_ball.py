@@ -1,0 +1,38 @@
+"""The classical momentum: the learning rate inside the velocity."""
+
+from __future__ import annotations
+
+from fnopt.core import Composed, Decay, DType, Rate, Static, Transform
+from fnopt.core import scale_by_learning_rate, trace
+
+
+class heavy_ball(Composed):
+    r"""Momentum whose velocity is made of steps, not of gradients.
+
+    .. math:: \Delta\theta_t = \beta\,\Delta\theta_{t-1} - \eta_t\,g_t
+
+    A rate that changes acts on new gradients alone, where :class:`sgd` (and torch) scale the whole
+    velocity anew. At a constant rate the two are the same.
+
+    Args:
+        learning_rate: :math:`\eta \ge 0`.
+        momentum: :math:`\beta \in [0, 1)`.
+        nesterov: look ahead along the velocity: :math:`\beta\,\Delta\theta_t - \eta_t\,g_t`.
+        accumulator_dtype: of the velocity.
+
+    References:
+        Polyak, *Some methods of speeding up the convergence of iteration methods*, 1964,
+        doi:10.1016/0041-5553(64)90137-5, eq. 9; Rumelhart, Hinton & Williams, *Learning
+        representations by back-propagating errors*, 1986, doi:10.1038/323533a0, eq. 9.
+    """
+
+    learning_rate: Rate
+    momentum: Decay = 0.9
+    nesterov: Static[bool] = False
+    accumulator_dtype: DType = None
+
+    def parts(self) -> tuple[Transform, ...]:
+        return (
+            scale_by_learning_rate(self.learning_rate),
+            trace(self.momentum, self.nesterov, self.accumulator_dtype),
+        )

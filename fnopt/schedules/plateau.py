@@ -1,0 +1,170 @@
+"""A schedule with memory: the rate falls when a figure no longer improves."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fnopt.core import Number, Static, Transform
+from fnopt.core.checks import Interval
+from fnopt.core.fields import Field
+
+
+class PlateauState(NamedTuple):
+    """What :class:`reduce_on_plateau` remembers; the fields are optax's, and ``evaluations``.
+
+    Attributes:
+        scale: what updates are multiplied by.
+        best_value: the best figure so far.
+        plateau_count: figures since that were no better.
+        cooldown_count: figures that the cooldown still lets pass.
+        count: figures in the average under way.
+        avg_value: that average.
+        evaluations: the number of the last evaluation taken in.
+    """
+
+    scale: jax.Array
+    best_value: jax.Array
+    plateau_count: jax.Array
+    cooldown_count: jax.Array
+    count: jax.Array
+    avg_value: jax.Array
+    evaluations: jax.Array
+
+
+class reduce_on_plateau(Transform):
+    r"""Multiplies updates by a scale that falls by a factor when a figure stops improving.
+
+    A figure :math:`x` is better than the best :math:`b` so far if (``mode="min"``)
+
+    .. math:: x < b - r\,|b| - a
+
+    and, for ``mode="max"``, if :math:`x > b + r\,|b| + a`: right for negative figures too. After
+    more than ``patience`` figures in a row that are not better the scale is multiplied by
+    ``factor``; then ``cooldown`` figures pass before any is counted again. NaN is no better.
+
+    It stands last in a chain and acts on the update at hand. With ``monitor="value"`` every update
+    brings a figure, the loss; with ``monitor="metric"`` there is one when ``evaluations`` has
+    advanced since the last. What watches a metric without being given one lets updates pass.
+
+    Args:
+        factor: of the reduction, in (0, 1).
+        patience: figures without improvement that are still borne; counted as torch does.
+        rtol: :math:`r \in [0, 1]`.
+        atol: :math:`a \ge 0`.
+        cooldown: figures after a reduction that are not counted.
+        accumulation_size: figures that are averaged to one.
+        min_scale: the scale never falls below.
+        monitor: the extra argument watched, ``"value"`` or ``"metric"``.
+        mode: ``"min"`` or ``"max"``.
+
+    Raises:
+        ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> tx = fnopt.chain(fnopt.sgd(1.0), fnopt.reduce_on_plateau(factor=0.5, patience=0))
+    >>> state = tx.init(jnp.zeros(()))
+    >>> for loss in (-1.0, -1.0):
+    ...     update, state = tx.update(jnp.ones(()), state, value=loss)
+    >>> float(update)
+    -0.5
+    """
+
+    factor: Annotated[Any, Field(Interval("(0, 1)"))] = 0.1
+    patience: Annotated[Any, Field(Interval("[0, inf)"))] = 10.0
+    rtol: Annotated[Any, Field(Interval("[0, 1]"))] = 1e-4
+    atol: Annotated[Any, Field(Interval("[0, inf)"))] = 0.0
+    cooldown: Annotated[Any, Field(Interval("[0, inf)"))] = 0.0
+    accumulation_size: Annotated[Any, Field(Interval("[1, inf)"))] = 1.0
+    min_scale: Number = 0.0
+    _: dataclasses.KW_ONLY
+    monitor: Static[str] = "value"
+    mode: Static[str] = "min"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, known in (("monitor", ("value", "metric")), ("mode", ("min", "max"))):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"reduce_on_plateau: {name} must be one of {known}, got {getattr(self, name)!r}"
+                )
+
+    def init(self, params: Any) -> PlateauState:
+        number, zero = jnp.zeros((), jnp.result_type(float)), jnp.zeros((), jnp.int32)
+        worst = jnp.full_like(number, jnp.inf if self.mode == "min" else -jnp.inf)
+        return PlateauState(
+            scale=jnp.ones_like(number),
+            best_value=worst,
+            plateau_count=zero,
+            cooldown_count=jnp.zeros_like(zero),
+            count=jnp.zeros_like(zero),
+            avg_value=number,
+            evaluations=jnp.zeros_like(zero),
+        )
+
+    def update(
+        self, updates: Any, state: PlateauState, params: Any = None, **extra_args: Any
+    ) -> tuple[Any, PlateauState]:
+        state = self._observe(state, **extra_args)
+        return jax.tree.map(lambda u: u * state.scale.astype(u.dtype), updates), state
+
+    def hyperparameters(self, state: PlateauState, **extra_args: Any) -> dict[str, Any]:
+        # Rates multiply in a chain; with the figure given, this is the scale that update applies.
+        watched = extra_args.get(self.monitor) is not None
+        return {"learning_rate": (self._observe(state, **extra_args) if watched else state).scale}
+
+    def _observe(
+        self, state: PlateauState, *, value: Any = None, metric: Any = None,
+        evaluations: Any = None, **extra_args: Any,
+    ) -> PlateauState:  # fmt: skip
+        if self.monitor == "value":
+            if value is None:
+                raise ValueError(
+                    "reduce_on_plateau watches the loss: call update(…, value=loss), or watch a"
+                    ' metric with monitor="metric"'
+                )
+            return self._take_in(state, value)
+        if metric is None or evaluations is None:
+            return state
+        evaluations = jnp.asarray(evaluations).astype(state.evaluations.dtype)
+        taken = self._take_in(state, metric)._replace(evaluations=evaluations)
+        return _where(evaluations > state.evaluations, taken, state)
+
+    def _take_in(self, state: PlateauState, figure: Any) -> PlateauState:
+        dtype = state.avg_value.dtype
+        count = state.count + 1
+        figure = jnp.asarray(figure).astype(dtype)
+        average = state.avg_value + (figure - state.avg_value) / count.astype(dtype)
+        more = state._replace(count=count, avg_value=average)
+        return _where(count >= self.accumulation_size, self._decide(more), more)
+
+    def _decide(self, state: PlateauState) -> PlateauState:
+        best = state.best_value
+        # An infinite best has no margin: inf - inf is no number.
+        margin = jnp.where(jnp.isinf(best), 0.0, self.rtol * jnp.abs(best)) + self.atol
+        if self.mode == "min":
+            better = state.avg_value < best - margin
+        else:
+            better = state.avg_value > best + margin
+        cooling = state.cooldown_count > 0
+        zero = jnp.zeros_like(state.plateau_count)
+        bad = jnp.where(better | cooling, zero, state.plateau_count + 1)
+        reduce = bad > self.patience
+        scale = jnp.maximum(state.scale * self.factor, self.min_scale)
+        cooldown = jnp.asarray(self.cooldown).astype(zero.dtype)
+        return state._replace(
+            scale=jnp.where(reduce, scale.astype(state.scale.dtype), state.scale),
+            best_value=jnp.where(better, state.avg_value, best),
+            plateau_count=jnp.where(reduce, zero, bad),
+            cooldown_count=jnp.where(reduce, cooldown, jnp.maximum(state.cooldown_count - 1, 0)),
+            count=zero,
+            avg_value=jnp.zeros_like(state.avg_value),
+        )
+
+
+def _where(condition: jax.Array, a: PlateauState, b: PlateauState) -> PlateauState:
+    return optax.tree.where(condition, a, b)

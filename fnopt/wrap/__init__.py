@@ -1,0 +1,1 @@
+"""What acts on whole trees of updates or contains an optimizer."""

@@ -1,0 +1,45 @@
+"""Clipping: by value, and by the norm of all updates together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.core import NonNegative, Positive, Rule, global_norm, scale
+from fnopt.core.schedule import to_dtype
+
+
+class clip(Rule):
+    r"""Bounds every element: :math:`u = \max(-\delta, \min(\delta, g))`.
+
+    Args:
+        max_delta: :math:`\delta \ge 0`.
+    """
+
+    max_delta: NonNegative
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        return jnp.clip(grad, -self.max_delta, self.max_delta), {}
+
+
+class clip_by_global_norm(Rule):
+    r"""Bounds the Euclidean norm of all updates together.
+
+    .. math:: u = g \cdot c\,/\max(\lVert g \rVert, c)
+
+    Args:
+        max_norm: :math:`c > 0`.
+
+    References:
+        Pascanu, Mikolov & Bengio, *On the difficulty of training recurrent neural networks*,
+        ICML 2013, arXiv:1211.5063, Algorithm 1.
+    """
+
+    max_norm: Positive
+
+    def given_all(self, grads: list[jax.Array]) -> Rule:
+        norm = global_norm(grads)
+        limit = to_dtype(self.max_norm, norm.dtype)
+        return scale(limit / jnp.maximum(norm, limit))
