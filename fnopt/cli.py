@@ -1,0 +1,107 @@
+"""The command line: ``fnopt train``."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+try:
+    import tyro
+    from flax import nnx
+except ImportError as error:
+    raise SystemExit(f"fnopt: {error}; the command line needs pip install 'fnopt[all]'") from error
+
+import fnopt
+from fnopt.core import did_you_mean
+from fnopt.data import digits
+from fnopt.data.arrays import check_batch_size
+from fnopt.train import NonFiniteError, accuracy, fit, objective
+from fnopt.train.models import MLP
+
+
+def main() -> None:
+    """Entry point of the ``fnopt`` command."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {"train": train}, prog="fnopt", description="Functional optimization for JAX."
+        )
+    except (ValueError, NonFiniteError, OSError) as error:
+        sys.exit(f"fnopt: {error}")
+
+
+def train(
+    optimizer: str = "adamw",
+    learning_rate: float | None = None,
+    schedule: str = "cosine",
+    epochs: int = 30,
+    batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT|None")] = 64,
+    seed: int = 0,
+    out: Path = Path("out"),
+) -> None:
+    """Trains a network with batch normalization and dropout on handwritten digits.
+
+    Args:
+        optimizer: any of fnopt's, by its name.
+        learning_rate: at the start, or at the peak of a warm-up; a usual one by default.
+        schedule: constant, linear, cosine, warmup_cosine, step, exponential or plateau.
+        epochs: how often to go through the data.
+        batch_size: examples a step; None for full-batch gradient descent.
+        seed: of initialization, shuffling and dropout.
+        out: where digits.png and digits.jsonl are left.
+    """
+    (x, y), test = digits()
+    steps = epochs * (len(x) // check_batch_size(batch_size, len(x)))
+    tx = make_optimizer(optimizer, schedule, learning_rate, steps)
+    model = MLP(64, (128, 128), 10, dropout=0.2, rngs=nnx.Rngs(seed))
+    task = objective(
+        model, "softmax_cross_entropy_with_integer_labels", metrics={"accuracy": accuracy}
+    )
+    out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    print(tx)
+    result = fit(task, tx, (x, y), epochs=epochs, batch_size=batch_size, test_data=test, key=seed)
+    result.history.write(out / "digits.jsonl")
+    result.history.plot(out / "digits.png", title=f"{optimizer}, {schedule} schedule: handwritten digits")
+    print(f"test accuracy {result.history['test_accuracy'][-1]:.4f} after {len(result.history)} epochs")
+    print(f"{result.steps_per_second:,.0f} steps per second")
+    print(f"pictures and log: {out / 'digits.png'}, {out / 'digits.jsonl'}")
+
+
+USUAL_RATES = {"adadelta": 1.0, "adagrad": 0.05, "heavy_ball": 0.05, "sgd": 0.1}
+"""Of optimizers whose usual rate is not about 0.003."""
+
+
+def make_optimizer(
+    optimizer: str, schedule: str, rate: float | None, steps: int
+) -> fnopt.Transform:
+    """An optimizer by name, its rate by the name of a schedule over a number of steps.
+
+    Raises:
+        ValueError: there is none of this name; the nearest is suggested.
+    """
+    known = {
+        name: made
+        for name, made in vars(fnopt).items()
+        if inspect.isclass(made) and issubclass(made, fnopt.Composed) and "learning_rate" in made._fields
+    }
+    if optimizer not in known:
+        raise ValueError(f"no optimizer {optimizer!r}; {did_you_mean(optimizer, known)}")
+    rate = USUAL_RATES.get(optimizer, 3e-3) if rate is None else rate
+    schedules: dict[str, Any] = {
+        "constant": lambda: rate,
+        "linear": lambda: fnopt.linear_schedule(rate, 0.0, steps),
+        "cosine": lambda: fnopt.cosine_decay_schedule(rate, steps),
+        "warmup_cosine": lambda: fnopt.warmup_cosine_decay_schedule(0.0, rate, steps // 10, steps),
+        "step": lambda: fnopt.step_decay(rate, 0.1, every=math.ceil(steps / 3)),
+        "exponential": lambda: fnopt.natural_exponential_decay(rate, math.log(100) / steps),
+        "plateau": lambda: rate,
+    }
+    if schedule not in schedules:
+        raise ValueError(f"no schedule {schedule!r}; {did_you_mean(schedule, schedules)}")
+    # By replacing, so that the rate itself is checked as well.
+    tx = known[optimizer](rate).replace(learning_rate=schedules[schedule]())
+    if schedule == "plateau":
+        return fnopt.chain(tx, fnopt.reduce_on_plateau(0.3, patience=2, monitor="metric"))
+    return tx

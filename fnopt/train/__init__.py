@@ -1,0 +1,12 @@
+"""The run around an optimizer: what is minimized, a step of it, many steps, evaluation."""
+
+from fnopt.train.evaluate import evaluate as evaluate
+from fnopt.train.fit import FitResult as FitResult
+from fnopt.train.fit import NonFiniteError as NonFiniteError
+from fnopt.train.fit import fit as fit
+from fnopt.train.history import History as History
+from fnopt.train.objective import Objective as Objective
+from fnopt.train.objective import accuracy as accuracy
+from fnopt.train.objective import objective as objective
+from fnopt.train.state import TrainState as TrainState
+from fnopt.train.step import make_train_step as make_train_step

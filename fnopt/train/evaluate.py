@@ -1,0 +1,69 @@
+"""Evaluation: the mean of every figure over all examples, with dropout off and running statistics."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.data.arrays import check_batch_size, padded_batches, size
+from fnopt.train.objective import Objective
+from fnopt.train.state import TrainState
+
+
+def evaluate(
+    objective: Objective, state: TrainState, data: Any, batch_size: int | None = None
+) -> dict[str, jax.Array]:
+    """The means of loss and metrics over all examples; changes nothing.
+
+    No example is dropped: the last batch is filled up with examples of weight 0, so that there is
+    one program for all batches.
+
+    Args:
+        objective: what is minimized.
+        state: of the run; its parameters and model state are used.
+        data: a tree of arrays with examples along the first axis.
+        batch_size: examples at a time; all of them if None.
+
+    Raises:
+        ValueError: the loss gives one number for a whole batch where there are several.
+    """
+    batches, weights = batches_of(data, batch_size)
+    return evaluate_batches(objective, state.params, state.model_state, batches, weights)
+
+
+def batches_of(data: Any, batch_size: int | None) -> tuple[Any, jax.Array]:
+    """The batches and weights of an evaluation; no more examples at a time than there are."""
+    examples = size(data)
+    return padded_batches(data, min(check_batch_size(batch_size, batch_size or examples), examples))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate_batches(
+    objective: Objective, params: Any, model_state: Any, batches: Any, weights: jax.Array
+) -> dict[str, jax.Array]:
+    def figures(batch: Any) -> dict[str, jax.Array]:
+        outputs, _ = objective.forward(params, model_state, batch, key=None, train=False)
+        return {"loss": objective.losses(outputs, batch), **objective.metrics(outputs, batch)}
+
+    def add(total: Any, batch_and_weights: Any) -> tuple[Any, None]:
+        batch, weight = batch_and_weights
+        of_batch = {k: _weighted_sum(k, v, weight) for k, v in figures(batch).items()}
+        return jax.tree.map(jnp.add, total, of_batch), None
+
+    first = jax.tree.map(lambda x: x[0], batches)
+    zeros = {name: jnp.zeros((), x.dtype) for name, x in jax.eval_shape(figures, first).items()}
+    total, _ = jax.lax.scan(add, zeros, (batches, weights))
+    return {name: x / jnp.sum(weights).astype(x.dtype) for name, x in total.items()}
+
+
+def _weighted_sum(name: str, figure: jax.Array, weight: jax.Array) -> jax.Array:
+    if figure.shape != weight.shape:
+        raise ValueError(
+            f"evaluation weighs examples, so {name!r} must be one number for each of a batch of"
+            f" {weight.size}; it has shape {figure.shape}. Return the losses without their mean."
+        )
+    # A filled-up example's figure may be anything, not a number even.
+    return jnp.sum(jnp.where(weight > 0, figure, jnp.zeros_like(figure)))

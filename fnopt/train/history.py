@@ -1,0 +1,85 @@
+"""What a run has recorded: one dict an epoch, to be written as JSON lines or drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class History:
+    """Records of a run, one an epoch.
+
+    Attributes:
+        records: dicts of ``epoch``, ``step``, ``seconds``, the means over the epoch of what the
+            steps report, the last ``learning_rate``, and figures of the evaluation with the prefix
+            ``test_``.
+    """
+
+    records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The figure of every epoch, NaN where it was not recorded."""
+        recorded = self.names()
+        if name not in recorded:
+            raise KeyError(f"{name!r} was not recorded; there are {', '.join(recorded)}")
+        return np.array([record.get(name, math.nan) for record in self.records])
+
+    def names(self) -> list[str]:
+        """The figures that were recorded in some epoch."""
+        return sorted({name for record in self.records for name in record})
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def write(self, path: str | Path) -> None:
+        """Writes the records as JSON lines; figures that are no numbers as null."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            for record in self.records:
+                finite = {k: None if v != v or abs(v) == math.inf else v for k, v in record.items()}
+                file.write(json.dumps(finite) + "\n")
+
+    def plot(self, path: str | Path | None = None, title: str = "") -> Any:
+        """Draws loss, the evaluation's other figures and learning rate over the epochs.
+
+        Args:
+            path: where to save the picture; not saved if None.
+            title: above it.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ImportError("pictures need matplotlib: pip install 'fnopt[lab]'") from error
+        names = self.names()
+        measured = [name.removeprefix("test_") for name in names if name.startswith("test_")]
+        panels = ["loss", *(name for name in measured if name != "loss"), "learning_rate"]
+        figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
+        figure.suptitle(title)
+        epochs = self["epoch"]
+        for panel, axes in zip(panels, figure.subplots(1, len(panels)), strict=True):
+            for name, label in ((panel, "training"), (f"test_{panel}", "test")):
+                if name in names:
+                    axes.plot(epochs, self[name], ".-", markersize=4, label=label)
+            axes.set(xlabel="epoch", title=panel.replace("_", " "))
+            axes.grid(alpha=0.3)
+            if panel == "loss" and np.nanmin(self["loss"]) > 0:
+                axes.set_yscale("log")
+            if panel != "learning_rate":
+                axes.legend()
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=120)
+        return figure

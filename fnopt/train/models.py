@@ -1,0 +1,41 @@
+"""A network to begin with: dense layers with batch normalization and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+from flax import nnx
+
+
+class MLP(nnx.Module):
+    """Dense layers, each normalized over the batch, rectified and thinned out; then a dense layer.
+
+    Args:
+        inputs: features of an example; what it has more axes than one is flattened.
+        hidden: widths of the layers.
+        outputs: width of the last layer.
+        dropout: share of units dropped in training, in [0, 1).
+        rngs: random streams ``params`` and ``dropout``, or one for both.
+    """
+
+    def __init__(
+        self, inputs: int, hidden: Sequence[int], outputs: int, dropout: float, *, rngs: nnx.Rngs
+    ) -> None:
+        widths = [inputs, *hidden]
+        self.layers = nnx.List(
+            nnx.Sequential(
+                nnx.Linear(before, width, rngs=rngs),
+                nnx.BatchNorm(width, momentum=0.9, rngs=rngs),
+                nnx.relu,
+                nnx.Dropout(dropout, rngs=rngs),
+            )
+            for before, width in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.head = nnx.Linear(widths[-1], outputs, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = x.reshape(x.shape[0], -1)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x)

@@ -1,0 +1,288 @@
+"""What is minimized: a model's forward pass and a loss on its outputs, behind one protocol."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen, nnx
+
+from fnopt.core import did_you_mean
+
+Function = Callable[..., Any]
+
+
+class Objective:
+    """A model and its loss as pure functions of parameters and model state.
+
+    Model state is what the forward pass changes beside the parameters: batch statistics. A
+    subclass says how a model begins (``init``) and computes (``forward``); the loss on the
+    outputs is kept apart from it. Made by :func:`objective`.
+
+    Attributes:
+        loss_fn: ``loss_fn(outputs, targets)``, a number for each example (or one for all).
+        metric_fns: more such functions, by name, that are reported.
+        inputs: what of a batch the model is given; its first item by default.
+        targets: what of a batch the loss is given; its second item by default.
+    """
+
+    def __init__(
+        self,
+        loss_fn: Function,
+        metric_fns: Mapping[str, Function],
+        inputs: Function,
+        targets: Function,
+    ) -> None:
+        self.loss_fn, self.metric_fns = loss_fn, dict(metric_fns)
+        self.inputs, self.targets = inputs, targets
+
+    def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
+        """Parameters and model state at the start.
+
+        Args:
+            key: for models that are not initialized yet.
+            batch: for models whose shapes follow from their inputs.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
+    ) -> tuple[Any, Any]:
+        """Outputs for a batch, and the next model state.
+
+        Args:
+            params: the parameters.
+            model_state: batch statistics and the like; evaluation leaves them as they are.
+            batch: a tree of arrays with examples along the first axis.
+            key: for dropout; used in training alone.
+            train: whether to drop units and to normalize by this batch's statistics.
+        """
+        raise NotImplementedError
+
+    def losses(self, outputs: Any, batch: Any) -> jax.Array:
+        """The loss of each example, or one number if the loss function gives but one."""
+        return _of_examples(self.loss_fn(outputs, self.targets(batch)))
+
+    def loss(self, outputs: Any, batch: Any) -> jax.Array:
+        """The mean loss."""
+        return jnp.mean(self.losses(outputs, batch))
+
+    def metrics(self, outputs: Any, batch: Any) -> dict[str, jax.Array]:
+        """The reported figures of each example."""
+        targets = self.targets(batch)
+        return {name: _of_examples(fn(outputs, targets)) for name, fn in self.metric_fns.items()}
+
+
+class NNXObjective(Objective):
+    """A Flax NNX model; its random streams are made anew from each step's key.
+
+    Args:
+        model: the model; it is copied, not changed.
+        *args: those of :class:`Objective`.
+    """
+
+    def __init__(self, model: nnx.Module, *args: Any) -> None:
+        super().__init__(*args)
+        model = nnx.clone(model)
+        self._flags = _train_flags(type(model).__call__)
+        self._graphs = {}
+        for train in (False, True):
+            model.train() if train else model.eval()
+            self._graphs[train], self._params, self._streams, self._model_state = _split(model)
+
+    def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
+        return self._params, self._model_state
+
+    def forward(
+        self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
+    ) -> tuple[Any, Any]:
+        streams = self._streams if key is None else _streams_from(self._streams, key)
+        model: Any = nnx.merge(
+            self._graphs[train], params, streams, model_state, copy=True
+        )
+        outputs = model(self.inputs(batch), **self._flags(train))
+        return outputs, _split(model)[-1] if train else model_state
+
+
+class LinenObjective(Objective):
+    """A Flax Linen module.
+
+    Args:
+        module: the module.
+        rngs: the names of its random streams in training.
+        *args: those of :class:`Objective`.
+    """
+
+    def __init__(self, module: linen.Module, rngs: tuple[str, ...], *args: Any) -> None:
+        super().__init__(*args)
+        self.module, self.rngs = module, rngs
+        self._flags = _train_flags(type(module).__call__)
+
+    def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
+        keys = self._keys(key) | {"params": key}
+        variables = self.module.init(keys, self.inputs(batch), **self._flags(False))
+        variables = {name: tree for name, tree in variables.items() if name != "intermediates"}
+        return variables.pop("params", {}), variables
+
+    def forward(
+        self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
+    ) -> tuple[Any, Any]:
+        outputs = self.module.apply(
+            {"params": params, **model_state},
+            self.inputs(batch),
+            rngs=self._keys(key) if train else None,
+            mutable=list(model_state) if train else False,
+            **self._flags(train),
+        )
+        return outputs if train else (outputs, model_state)
+
+    def _keys(self, key: jax.Array | None) -> dict[str, jax.Array]:
+        if key is None:
+            return {}
+        return {name: jax.random.fold_in(key, i) for i, name in enumerate(self.rngs)}
+
+
+class FunctionObjective(Objective):
+    """A plain function of parameters and inputs; ``key`` and ``train`` are given if it asks.
+
+    Args:
+        function: ``function(params, inputs)``.
+        params: the parameters at the start.
+        *args: those of :class:`Objective`.
+    """
+
+    def __init__(self, function: Function, params: Any, *args: Any) -> None:
+        super().__init__(*args)
+        self.function, self.params = function, params
+        self._flags = _train_flags(function)
+        self._wants_key = "key" in inspect.signature(function).parameters
+
+    def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
+        return self.params, {}
+
+    def forward(
+        self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
+    ) -> tuple[Any, Any]:
+        given = {"key": key} if self._wants_key else {}
+        return self.function(params, self.inputs(batch), **given, **self._flags(train)), model_state
+
+
+def objective(
+    model: Any,
+    loss: Function | str | None = None,
+    *,
+    metrics: Mapping[str, Function] | None = None,
+    params: Any = None,
+    inputs: Function | None = None,
+    targets: Function | None = None,
+    rngs: tuple[str, ...] = ("dropout",),
+) -> Objective:
+    """What is minimized, made of a model and a loss.
+
+    Batch statistics are threaded and dropout keys folded from one key by step; dropout is off and
+    the running statistics are used in evaluation.
+
+    Args:
+        model: a Flax NNX model, a Flax Linen module, or a function ``f(params, inputs)``. If its
+            call has an argument ``train``, ``training``, ``is_training`` or ``deterministic``, it
+            is told; a function that has an argument ``key`` is given one.
+        loss: ``loss(outputs, targets)``, a number for each example, as optax's losses give; or the
+            name of one of optax's. None, for a function alone: it returns its loss.
+        metrics: more such functions, by the names they are reported under.
+        params: the parameters at the start, for a function.
+        inputs: what of a batch the model is given; the first item of a pair by default, and the
+            whole batch for a function without a loss.
+        targets: what of a batch the loss is given; the second item of a pair by default.
+        rngs: the names of a Linen module's random streams.
+
+    Raises:
+        TypeError: the model is none of the three, or lacks what its kind needs.
+        ValueError: optax has no loss of this name.
+    """
+    if isinstance(loss, str):
+        loss = _optax_loss(loss)
+    if loss is None:
+        if isinstance(model, (nnx.Module, linen.Module)) or not callable(model):
+            raise TypeError("objective: a model needs a loss, loss(outputs, targets) or its name")
+        inputs = inputs or (lambda batch: batch)
+        targets = targets or (lambda batch: None)
+        loss = _outputs_are_losses
+    common = loss, metrics or {}, inputs or _first, targets or _second
+    if isinstance(model, nnx.Module):
+        return NNXObjective(model, *common)
+    if isinstance(model, linen.Module):
+        return LinenObjective(model, rngs, *common)
+    if not callable(model):
+        raise TypeError(
+            "objective: model must be a Flax NNX or Linen module or a function, got"
+            f" {type(model).__name__}"
+        )
+    if params is None:
+        raise TypeError("objective: a function needs params=, its parameters at the start")
+    return FunctionObjective(model, params, *common)
+
+
+def accuracy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+    """1 for each example whose largest output is its label's, 0 for each other."""
+    return (jnp.argmax(outputs, axis=-1) == labels).astype(jnp.float32)
+
+
+def _first(batch: Any) -> Any:
+    return batch[0]
+
+
+def _second(batch: Any) -> Any:
+    return batch[1]
+
+
+def _outputs_are_losses(outputs: Any, targets: Any) -> Any:
+    return outputs
+
+
+def _of_examples(figures: Any) -> jax.Array:
+    """One figure for each example: the mean over whatever axes there are beside the first."""
+    figures = jnp.asarray(figures)
+    return figures if figures.ndim < 2 else jnp.mean(figures, axis=tuple(range(1, figures.ndim)))
+
+
+def _optax_loss(name: str) -> Function:
+    known = [n for n in dir(optax.losses) if not n.startswith("_")]
+    if name not in known:
+        raise ValueError(f"objective: optax has no loss {name!r}; {did_you_mean(name, known)}")
+    return getattr(optax.losses, name)
+
+
+def _train_flags(call: Function) -> Callable[[bool], dict[str, bool]]:
+    """How a model's call is told that it trains: by whichever of the usual arguments it has."""
+    parameters = inspect.signature(call).parameters
+    told_true = [name for name in ("train", "training", "is_training") if name in parameters]
+    told_false = [name for name in ("deterministic",) if name in parameters]
+
+    def flags(train: bool) -> dict[str, bool]:
+        return dict.fromkeys(told_true, train) | dict.fromkeys(told_false, not train)
+
+    return flags
+
+
+def _split(model: nnx.Module) -> tuple[Any, Any, Any, Any]:
+    """Graph, parameters, random streams, model state; what a forward pass notes down is left."""
+    graph, params, streams, _, rest = nnx.split(
+        model, nnx.Param, nnx.RngState, nnx.Intermediate, ...
+    )
+    return graph, params, streams, rest
+
+
+def _streams_from(streams: Any, key: jax.Array) -> Any:
+    """Random streams that begin at this key, each with its own."""
+    leaves, treedef = jax.tree.flatten(streams)
+    anew = [
+        jax.random.split(jax.random.fold_in(key, i), leaf.shape)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else jnp.zeros_like(leaf)
+        for i, leaf in enumerate(leaves)
+    ]
+    return treedef.unflatten(anew)

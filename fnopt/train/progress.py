@@ -1,0 +1,62 @@
+"""The progress bar of a run: silent where output is no terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Progress:
+    """A rich progress bar over the steps of a run.
+
+    Args:
+        show: whether to; None asks the terminal.
+        steps: of the whole run.
+        epochs: of the whole run.
+        done: steps made before.
+    """
+
+    def __init__(self, show: bool | None, steps: int, epochs: int, done: int = 0) -> None:
+        self.bar: Any = None
+        self.epochs = epochs
+        if show is False:
+            return
+        import rich.console
+        import rich.progress as parts
+
+        console = rich.console.Console(force_terminal=show)
+        if show is None and not console.is_terminal:
+            return
+        self.bar = parts.Progress(
+            parts.TextColumn("epoch {task.fields[epoch]}"),
+            parts.BarColumn(),
+            parts.MofNCompleteColumn(),
+            parts.TextColumn("steps, {task.fields[speed]}"),
+            parts.TextColumn("[bold]{task.fields[figures]}"),
+            parts.TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.task = self.bar.add_task(
+            "", total=steps, completed=done, epoch="", speed="", figures="compiling"
+        )
+
+    def __enter__(self) -> Progress:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def show(self, epoch: int, step: int, speed: float, figures: dict[str, float]) -> None:
+        """Shows how far the run is; ``speed`` in steps a second."""
+        if self.bar is not None:
+            told = "  ".join(f"{name.replace('_', ' ')} {x:.4g}" for name, x in figures.items())
+            self.bar.update(
+                self.task,
+                completed=step,
+                epoch=f"{epoch}/{self.epochs}",
+                speed=f"{speed:,.0f} a second",
+                figures=told,
+            )
