@@ -52,6 +52,8 @@ def train(
         seed: of initialization, shuffling and dropout.
         out: where digits.png and digits.jsonl are left.
     """
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
     (x, y), test = digits()
     steps = epochs * (len(x) // check_batch_size(batch_size, len(x)))
     tx = make_optimizer(optimizer, schedule, learning_rate, steps)
@@ -61,7 +63,11 @@ def train(
     )
     out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     print(tx)
-    result = fit(task, tx, (x, y), epochs=epochs, batch_size=batch_size, test_data=test, key=seed)
+    try:
+        result = fit(task, tx, (x, y), epochs=epochs, batch_size=batch_size, test_data=test, key=seed)
+    except NonFiniteError as error:
+        error.history.write(out / "digits.jsonl")
+        raise
     result.history.write(out / "digits.jsonl")
     result.history.plot(out / "digits.png", title=f"{optimizer}, {schedule} schedule: handwritten digits")
     print(f"test accuracy {result.history['test_accuracy'][-1]:.4f} after {len(result.history)} epochs")

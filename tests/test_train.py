@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import serialization
 
 import fnopt
 from fnopt.data.arrays import epoch_order
@@ -410,3 +411,11 @@ def test_progress_is_silent_without_a_terminal_and_shown_when_asked(capsys):
     assert "epoch 2/2" in capsys.readouterr().out
 
 
+
+
+def test_a_state_with_schedules_goes_through_flax_serialization():
+    rate = fnopt.join_schedules([0.1, fnopt.cosine_decay_schedule(0.1, 9)], [3])
+    tx = fnopt.adamw(rate, b2=fnopt.exponential_decay(0.9, 5, 0.99, staircase=True))
+    saved = serialization.to_bytes(tx)
+    other = jax.tree.map(lambda x: 0.0, tx)
+    assert other != tx and serialization.from_bytes(other, saved) == tx

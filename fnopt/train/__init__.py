@@ -8,5 +8,8 @@ from fnopt.train.history import History as History
 from fnopt.train.objective import Objective as Objective
 from fnopt.train.objective import accuracy as accuracy
 from fnopt.train.objective import objective as objective
+from fnopt.train.serialize import register_schedules as register_schedules
 from fnopt.train.state import TrainState as TrainState
 from fnopt.train.step import make_train_step as make_train_step
+
+register_schedules()

@@ -1,0 +1,237 @@
+"""Training the digits network: ``fit`` beside the loops that people write, steps per second.
+
+``python benchmarks/fit.py`` trains one network (64-128-128-10, batch normalization and dropout,
+batch 64, AdamW) five ways in one process, a few epochs of each in turn, and prints the median of
+the rounds' ratios. All report the same for every step: loss, accuracy, norm of gradient, norm of
+update. Evaluation is left out of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+import fnopt
+from fnopt.data import digits
+from fnopt.train import accuracy, fit, objective
+from fnopt.train.models import MLP
+
+BATCH, RATE, DECAY, DROPOUT = 64, 1e-3, 1e-2, 0.2
+TRAIN, _ = digits()
+STEPS = len(TRAIN[1]) // BATCH
+
+
+def network() -> MLP:
+    return MLP(64, (128, 128), 10, DROPOUT, rngs=nnx.Rngs(0))
+
+
+def batches(seed: int, epochs: int):
+    """What a loop written by hand iterates over: a permutation an epoch, in NumPy."""
+    rng = np.random.RandomState(seed)
+    for _ in range(epochs):
+        order = rng.permutation(len(TRAIN[1]))[: STEPS * BATCH].reshape(STEPS, BATCH)
+        for indices in order:
+            yield TRAIN[0][indices], TRAIN[1][indices]
+
+
+def with_fit():
+    """fnopt's fit."""
+    task = objective(
+        network(), "softmax_cross_entropy_with_integer_labels", metrics={"accuracy": accuracy}
+    )
+    tx = fnopt.adamw(RATE, weight_decay=DECAY)
+    state = [None]
+
+    def run(seed: int, epochs: int):
+        result = fit(task, tx, TRAIN, epochs=epochs, batch_size=BATCH, key=seed, state=state[0])
+        state[0] = result.state
+        return result.history["loss"][-1]
+
+    return run
+
+
+def with_nnx_loop():
+    """The loop of flax's documentation: nnx.jit, nnx.Optimizer."""
+    model = network()
+    optimizer = nnx.Optimizer(model, optax.adamw(RATE, weight_decay=DECAY), wrt=nnx.Param)
+    model.train()
+
+    def loss_fn(model, x, y):
+        logits = model(x)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+        return loss, logits
+
+    @nnx.jit
+    def train_step(model, optimizer, x, y):
+        (loss, logits), grads = nnx.value_and_grad(loss_fn, has_aux=True)(model, x, y)
+        updates = optimizer.update(model, grads)
+        return (
+            loss,
+            accuracy(logits, y).mean(),
+            optax.global_norm(nnx.as_pure(grads)),
+            optax.global_norm(updates),
+        )
+
+    def run(seed: int, epochs: int):
+        told = [train_step(model, optimizer, x, y) for x, y in batches(seed, epochs)]
+        return np.mean([float(loss) for loss, *_ in told[-STEPS:]])
+
+    return run
+
+
+def with_jitted_function():
+    """A jitted function of pure states, donated, with optax."""
+    graph, params, rest = nnx.split(network(), nnx.Param, ...)
+    tx = optax.adamw(RATE, weight_decay=DECAY)
+    carried = [(params, tx.init(params), rest)]
+
+    def step(params, opt_state, rest, x, y):
+        def loss_fn(params):
+            model = nnx.merge(graph, params, rest, copy=True)
+            model.train()
+            logits = model(x)
+            loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+            return loss, (nnx.split(model, nnx.Param, ...)[2], logits)
+
+        (loss, (rest, logits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        updates, opt_state = tx.update(grads, opt_state, params)
+        told = (
+            loss,
+            accuracy(logits, y).mean(),
+            optax.global_norm(grads),
+            optax.global_norm(updates),
+        )
+        return optax.apply_updates(params, updates), opt_state, rest, told
+
+    step = jax.jit(step, donate_argnums=(0, 1, 2))
+
+    def run(seed: int, epochs: int):
+        state, told = carried[0], []
+        for x, y in batches(seed, epochs):
+            *state, figures = step(*state, x, y)
+            told.append(figures)
+        carried[0] = state
+        return np.mean([float(loss) for loss, *_ in told[-STEPS:]])
+
+    return run
+
+
+def with_torch(update_norm: bool):
+    """torch with fused AdamW; the norm of the update costs it a copy of the parameters."""
+    import torch
+
+    hidden = [
+        layer
+        for before, width in ((64, 128), (128, 128))
+        for layer in (
+            torch.nn.Linear(before, width),
+            torch.nn.BatchNorm1d(width),
+            torch.nn.ReLU(),
+            torch.nn.Dropout(DROPOUT),
+        )
+    ]
+    model = torch.nn.Sequential(*hidden, torch.nn.Linear(128, 10))
+    params = list(model.parameters())
+    optimizer = torch.optim.AdamW(params, lr=RATE, weight_decay=DECAY, fused=True)
+    images = torch.from_numpy(TRAIN[0].reshape(-1, 64))
+    labels = torch.from_numpy(TRAIN[1].astype(np.int64))
+    model.train()
+
+    def norm(tensors):
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+
+    def run(seed: int, epochs: int):
+        generator, told = torch.Generator().manual_seed(seed), []
+        for _ in range(epochs):
+            order = torch.randperm(len(labels), generator=generator)
+            for indices in order[: STEPS * BATCH].view(STEPS, BATCH):
+                y = labels[indices]
+                logits = model(images[indices])
+                loss = torch.nn.functional.cross_entropy(logits, y)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                with torch.no_grad():
+                    figures = [loss.detach(), (logits.argmax(1) == y).float().mean()]
+                    figures.append(norm([p.grad for p in params]))
+                    before = torch._foreach_mul(params, 1.0) if update_norm else None
+                    optimizer.step()
+                    if update_norm:
+                        figures.append(norm(torch._foreach_sub(params, before)))
+                told.append(torch.stack(figures))
+        return float(torch.stack(told)[-STEPS:, 0].mean())
+
+    return run
+
+
+def contenders(torch_too: bool):
+    made = {
+        "fnopt fit": with_fit(),
+        "flax documentation's loop": with_nnx_loop(),
+        "jitted function, optax": with_jitted_function(),
+    }
+    if torch_too:
+        made["torch, fused"] = with_torch(update_norm=True)
+        made["torch, fused, no update norm"] = with_torch(update_norm=False)
+    return made
+
+
+def machine() -> dict[str, str]:
+    wanted = ("jax", "jaxlib", "flax", "optax", "torch")
+    installed = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()}
+    cpu = platform.processor()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
+    versions = {name: installed[name] for name in wanted if name in installed}
+    device = jax.devices()[0].device_kind
+    return {"cpu": cpu, "device": device, "python": platform.python_version(), **versions}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=20, help="of each contender in each round")
+    parser.add_argument("--no-torch", action="store_true")
+    parser.add_argument("--tag", default="local", help="names the log")
+    options = parser.parse_args()
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        options.no_torch = True
+    runs = contenders(not options.no_torch)
+    for name, run in runs.items():  # compiles, and shows that all learn
+        print(f"{name}: loss {run(0, 10):.4f} after 10 epochs")
+    log = Path(__file__).parent / "logs" / f"fit-{options.tag}.jsonl"
+    log.parent.mkdir(exist_ok=True)
+    speeds: dict[str, list[float]] = {name: [] for name in runs}
+    with log.open("w") as file:
+        file.write(json.dumps({"machine": machine(), "options": vars(options)}) + "\n")
+        for number in range(options.rounds):
+            names = list(runs)
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                began = time.perf_counter()
+                runs[name](number, options.epochs)
+                seconds = time.perf_counter() - began
+                speeds[name].append(options.epochs * STEPS / seconds)
+                record = {"round": number, "name": name, "steps_per_second": speeds[name][-1]}
+                file.write(json.dumps(record) + "\n")
+    print(f"\n{'':32}{'us a step':>12}{'fit is faster by':>20}")
+    for name, found in speeds.items():
+        ratios = [a / b for a, b in zip(speeds["fnopt fit"], found, strict=True)]
+        micros = 1e6 / statistics.median(found)
+        print(f"{name:32}{micros:12.0f}{statistics.median(ratios):19.2f}x")
+    print(f"raw log: {log.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The command line: what it trains, leaves, says and refuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from fnopt import cli
+
+pytestmark = pytest.mark.beside_optax
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["fnopt", *map(str, arguments)])
+    cli.main()
+
+
+def test_train_says_what_it_reached_and_leaves_log_and_picture(monkeypatch, capsys, tmp_path):
+    out = tmp_path / "new" / "out"
+    run(monkeypatch, "train", "--epochs", 8, "--out", out)
+    *_, accuracy, speed, pictures = capsys.readouterr().out.splitlines()
+    assert accuracy.startswith("test accuracy 0.9") and speed.endswith("steps per second")
+    assert str(out / "digits.png") in pictures
+    records = [json.loads(line) for line in (out / "digits.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == list(range(1, 9))
+    assert records[-1]["test_accuracy"] > 0.95
+    assert (out / "digits.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "warmup_cosine", "step", "exponential"])
+def test_every_schedule_begins_as_it_says_and_ends_lower(schedule):
+    rate = cli.make_optimizer("sgd", schedule, 0.5, 100).learning_rate
+    value = rate if callable(rate) else lambda count: rate
+    start = 0.0 if schedule == "warmup_cosine" else 0.5
+    assert float(value(0)) == start
+    assert schedule == "constant" or float(value(99)) < 0.1
+
+
+def test_the_plateau_schedule_watches_the_metric():
+    assert cli.make_optimizer("adam", "plateau", 0.1, 9).transforms[1].monitor == "metric"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["--optimizer", "adamv"], "no optimizer 'adamv'; did you mean 'adam'"),
+        (["--schedule", "cosin"], "no schedule 'cosin'; did you mean 'cosine'"),
+        (["--learning-rate", "-1"], r"learning_rate must lie in \[0, inf\), got -1"),
+        (["--batch-size", "5000"], "batch_size must be from 1 to the 1437 examples"),
+        (["--epochs", "0"], "epochs must be at least 1, got 0"),
+        (["--optimizer", "sgd", "--learning-rate", "1e30"], "stopped at step 0"),
+    ],
+)
+def test_bad_arguments_are_told_in_a_line(monkeypatch, tmp_path, arguments, match):
+    with pytest.raises(SystemExit, match=match):
+        run(monkeypatch, "train", "--out", tmp_path, *arguments)
+
+
+def test_an_unwritable_folder_is_told_before_the_work(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="file"):
+        run(monkeypatch, "train", "--epochs", 10_000, "--out", tmp_path / "file" / "out")
