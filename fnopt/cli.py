@@ -68,9 +68,12 @@ def train(
     except NonFiniteError as error:
         error.history.write(out / "digits.jsonl")
         raise
+    if not result.history:
+        sys.exit("fnopt: interrupted before the first epoch was over")
     result.history.write(out / "digits.jsonl")
     result.history.plot(out / "digits.png", title=f"{optimizer}, {schedule} schedule: handwritten digits")
-    print(f"test accuracy {result.history['test_accuracy'][-1]:.4f} after {len(result.history)} epochs")
+    after = f"{len(result.history)} epochs" + ", interrupted" * result.interrupted
+    print(f"test accuracy {result.history['test_accuracy'][-1]:.4f} after {after}")
     print(f"{result.steps_per_second:,.0f} steps per second")
     print(f"pictures and log: {out / 'digits.png'}, {out / 'digits.jsonl'}")
 

@@ -205,8 +205,9 @@ def _record(epoch: int, step: int, seconds: float, logs: list[Any]) -> dict[str,
 
 
 def _shown(record: dict[str, Any]) -> dict[str, float]:
-    hidden = {"epoch", "step", "seconds", "grad_norm", "update_norm"}
-    return {name: x for name, x in record.items() if name not in hidden}
+    """The figures of an epoch worth a place beside the bar, the most telling first."""
+    tested = [name for name in record if name.startswith("test_")]
+    return {name: record[name] for name in ("loss", *tested, "learning_rate")}
 
 
 def _tested(

@@ -22,22 +22,24 @@ class Progress:
             return
         import rich.console
         import rich.progress as parts
+        from rich.table import Column
 
         console = rich.console.Console(force_terminal=show)
         if show is None and not console.is_terminal:
             return
+        fixed, rest = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self.bar = parts.Progress(
-            parts.TextColumn("epoch {task.fields[epoch]}"),
-            parts.BarColumn(),
-            parts.MofNCompleteColumn(),
-            parts.TextColumn("steps, {task.fields[speed]}"),
-            parts.TextColumn("[bold]{task.fields[figures]}"),
-            parts.TimeRemainingColumn(),
+            parts.TextColumn("epoch {task.fields[epoch]}", table_column=fixed),
+            parts.BarColumn(bar_width=16),
+            parts.TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            parts.TextColumn("{task.fields[speed]}", table_column=Column(no_wrap=True)),
+            parts.TextColumn("[bold]{task.fields[figures]}", table_column=rest),
             console=console,
             transient=True,
+            expand=True,
         )
         self.task = self.bar.add_task(
-            "", total=steps, completed=done, epoch="", speed="", figures="compiling"
+            "", total=steps, completed=done, epoch=f"0/{epochs}", speed="", figures="compiling"
         )
 
     def __enter__(self) -> Progress:
@@ -52,11 +54,11 @@ class Progress:
     def show(self, epoch: int, step: int, speed: float, figures: dict[str, float]) -> None:
         """Shows how far the run is; ``speed`` in steps a second."""
         if self.bar is not None:
-            told = "  ".join(f"{name.replace('_', ' ')} {x:.4g}" for name, x in figures.items())
+            told = ", ".join(f"{name.replace('_', ' ')} {x:.3g}" for name, x in figures.items())
             self.bar.update(
                 self.task,
                 completed=step,
                 epoch=f"{epoch}/{self.epochs}",
-                speed=f"{speed:,.0f} a second",
+                speed=f"{speed:,.0f} steps/s",
                 figures=told,
             )
