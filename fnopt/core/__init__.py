@@ -5,7 +5,7 @@ from fnopt.core.compose import Composed as Composed, chain as chain, named_chain
 from fnopt.core.fields import DType as DType, Number as Number, Static as Static, Steps as Steps
 from fnopt.core.fields import Table as Table
 from fnopt.core.moments import abs_sq as abs_sq, bias_correction as bias_correction
-from fnopt.core.fields import as_number as as_number
+from fnopt.core.fields import as_number as as_number, as_numbers as as_numbers
 from fnopt.core.moments import global_norm as global_norm
 from fnopt.core.moments import moment as moment, real_zeros as real_zeros, zeros as zeros
 from fnopt.core.parts import add_decayed_weights as add_decayed_weights, add_l2 as add_l2

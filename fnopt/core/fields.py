@@ -48,7 +48,10 @@ class Field:
             return None
         if self.convert is None and not self.static:
             return self.accept_number(argument, given, default)
-        kept = given if self.convert is None else self.convert(given)
+        try:
+            kept = given if self.convert is None else self.convert(given)
+        except TypeError as error:
+            raise TypeError(f"{argument}: {error}") from error
         if self.static:
             try:
                 hash(kept)
@@ -85,6 +88,15 @@ def as_number(given: Any) -> Any:
     return float(given) if np.ndim(given) == 0 else given  # pyright: ignore[reportArgumentType]
 
 
+def as_numbers(given: Any) -> tuple[Any, ...]:
+    """Several numbers; raises TypeError if one is none."""
+    kept = tuple(map(as_number, given))
+    for number, one in zip(kept, given, strict=True):
+        if number is None:
+            raise TypeError(f"must be numbers, got {one!r}")
+    return kept
+
+
 def _dtype_name(dtype: Any) -> str | None:
     # A name, since two spellings of one dtype are one structure, and a name can be saved.
     return None if dtype is None else str(jnp.dtype(dtype))
@@ -92,7 +104,7 @@ def _dtype_name(dtype: Any) -> str | None:
 
 def _pairs(table: Any) -> tuple[tuple[Any, Any], ...]:
     pairs = table.items() if isinstance(table, dict) else table or ()
-    return tuple(sorted((as_number(key), as_number(value)) for key, value in pairs))
+    return tuple(sorted(map(as_numbers, pairs)))
 
 
 # For the type checker a number is Any: a float or an array when given, and an array when a

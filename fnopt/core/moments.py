@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 def computing_dtype(*dtypes: Any) -> Any:
     """The precision of computations on arrays of these dtypes: at least single."""
-    return functools.reduce(jnp.promote_types, dtypes, jnp.dtype("float32"))
+    with jax.numpy_dtype_promotion("standard"):  # it is for this that strict mode would refuse
+        return functools.reduce(jnp.promote_types, dtypes, jnp.dtype("float32"))
 
 
 def zeros(param: jax.Array, dtype: Any = None, fill: Any = 0) -> jax.Array:
@@ -51,4 +52,6 @@ def global_norm(tree: Any) -> jax.Array:
     leaves = jax.tree.leaves(tree)
     wide = computing_dtype(*(leaf.dtype for leaf in leaves))
     squares = [jnp.sum(abs_sq(leaf.astype(wide))) for leaf in leaves]
-    return jnp.sqrt(sum(squares, start=jnp.zeros((), jnp.finfo(wide).dtype)))
+    total = sum(squares, start=jnp.zeros((), jnp.finfo(wide).dtype))
+    # The root has no slope at 0; the norm's there is taken to be 0.
+    return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1.0)), total)

@@ -31,9 +31,12 @@ class polynomial_schedule(Schedule):
     transition_begin: Number = 0.0
 
     def at(self, count: jax.Array) -> Any:
-        elapsed = _elapsed(count, self.transition_begin)
-        left = 1 - jnp.minimum(elapsed / _positive(self.transition_steps), 1)
+        elapsed, length = _elapsed(count, self.transition_begin), _positive(self.transition_steps)
+        # The end is its own branch: T / T may fall short of 1, and 0**p has no slope where p < 1.
+        done = (elapsed >= length) & (self.power != 0)
+        left = 1 - jnp.where(done, 0.0, elapsed) / length
         value = (self.init_value - self.end_value) * left**self.power + self.end_value
+        value = jnp.where(done, self.end_value, value)
         return jnp.where(self.transition_steps > 0, value, self.init_value)
 
 
@@ -87,9 +90,8 @@ class exponential_decay(Schedule):
     end_value: Number = None
 
     def at(self, count: jax.Array) -> Any:
-        power = _elapsed(count, self.transition_begin) / _positive(self.transition_steps)
-        if self.staircase:
-            power = jnp.floor(power)
+        elapsed, length = _elapsed(count, self.transition_begin), _positive(self.transition_steps)
+        power = elapsed // length if self.staircase else elapsed / length
         moves = (self.transition_steps > 0) & (self.decay_rate != 0)
         rate = jnp.where(moves, self.decay_rate, 1.0)
         value = self.init_value * rate**power
@@ -133,7 +135,9 @@ class step_decay(Schedule):
     every: Steps
 
     def at(self, count: jax.Array) -> Any:
-        return self.init_value * self.factor ** jnp.floor(count / self.every)
+        stairs = count // self.every
+        value = self.init_value * self.factor ** jnp.maximum(stairs, 1)
+        return jnp.where(stairs > 0, value, self.init_value)  # 0**0 has no slope
 
 
 class cosine_decay_schedule(Schedule):
@@ -158,8 +162,11 @@ class cosine_decay_schedule(Schedule):
     exponent: Number = 1.0
 
     def at(self, count: jax.Array) -> Any:
-        wave = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(count, self.decay_steps) / self.decay_steps))
-        return self.init_value * ((1 - self.alpha) * wave**self.exponent + self.alpha)
+        # The end is its own branch: 0**p has no slope where p < 1.
+        done = (count >= self.decay_steps) & (self.exponent != 0)
+        wave = 0.5 * (1 + jnp.cos(jnp.pi * jnp.where(done, 0.0, count) / self.decay_steps))
+        share = jnp.where(done, 0.0, wave**self.exponent)
+        return self.init_value * ((1 - self.alpha) * share + self.alpha)
 
 
 def _elapsed(count: jax.Array, begin: Any) -> jax.Array:

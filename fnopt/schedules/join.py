@@ -7,12 +7,13 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Number, Schedule, Steps, Table, as_number, as_schedule
+from fnopt.core import Number, Schedule, Steps, Table, as_numbers, as_schedule
+from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.schedules.decay import cosine_decay_schedule, linear_schedule
 
 Schedules = Annotated[Any, Field(convert=lambda given: tuple(map(as_schedule, given)))]
-Boundaries = Annotated[Any, Field(convert=lambda given: tuple(map(as_number, given)))]
+Boundaries = Annotated[Any, Field(convert=as_numbers)]
 
 
 class join_schedules(Schedule):
@@ -22,10 +23,10 @@ class join_schedules(Schedule):
 
     Args:
         schedules: the schedules; numbers and any callables are accepted.
-        boundaries: the counts :math:`b_1 < b_2 < \dots` at which the next takes over.
+        boundaries: the counts :math:`b_1 \le b_2 \le \dots` at which the next takes over.
 
     Raises:
-        ValueError: there is not one boundary between every two schedules, or they do not rise.
+        ValueError: there is not one boundary between every two schedules, or they fall.
     """
 
     schedules: Schedules
@@ -40,12 +41,14 @@ class join_schedules(Schedule):
             )
         known = [b for b in self.boundaries if isinstance(b, float)]
         if known != sorted(known):
-            raise ValueError(f"join_schedules: boundaries must rise, got {self.boundaries}")
+            raise ValueError(f"join_schedules: boundaries must not fall, got {self.boundaries}")
 
     def at(self, count: jax.Array) -> Any:
         value = self.schedules[0](count)
         for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
-            value = jnp.where(count < boundary, value, schedule(count - boundary))
+            # Before its turn a schedule is not asked: far below 0 its slope may be no number.
+            since = jnp.where(count < boundary, 0.0, count - boundary)
+            value = jnp.where(count < boundary, value, schedule(since))
         return value
 
 
@@ -107,7 +110,7 @@ class warmup_cosine_decay_schedule(Schedule):
 
     init_value: Number
     peak_value: Number
-    warmup_steps: Number
+    warmup_steps: Annotated[Any, Field(Interval("[0, inf)"))]
     decay_steps: Steps
     end_value: Number = 0.0
     exponent: Number = 1.0

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Number, Static, Transform
+from fnopt.core import Static, Transform, scale
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.schedule import map_leaves, to_dtype
 
 
 class PlateauState(NamedTuple):
@@ -80,7 +81,7 @@ class reduce_on_plateau(Transform):
     atol: Annotated[Any, Field(Interval("[0, inf)"))] = 0.0
     cooldown: Annotated[Any, Field(Interval("[0, inf)"))] = 0.0
     accumulation_size: Annotated[Any, Field(Interval("[1, inf)"))] = 1.0
-    min_scale: Number = 0.0
+    min_scale: Annotated[Any, Field(Interval("[0, 1]"))] = 0.0
     _: dataclasses.KW_ONLY
     monitor: Static[str] = "value"
     mode: Static[str] = "min"
@@ -110,7 +111,8 @@ class reduce_on_plateau(Transform):
         self, updates: Any, state: PlateauState, params: Any = None, **extra_args: Any
     ) -> tuple[Any, PlateauState]:
         state = self._observe(state, **extra_args)
-        return jax.tree.map(lambda u: u * state.scale.astype(u.dtype), updates), state
+        scaled, _ = scale(state.scale).update(updates, optax.EmptyState())
+        return scaled, state
 
     def hyperparameters(self, state: PlateauState, **extra_args: Any) -> dict[str, Any]:
         # Rates multiply in a chain; with the figure given, this is the scale that update applies.
@@ -121,17 +123,18 @@ class reduce_on_plateau(Transform):
         self, state: PlateauState, *, value: Any = None, metric: Any = None,
         evaluations: Any = None, **extra_args: Any,
     ) -> PlateauState:  # fmt: skip
+        numbers = map_leaves(self, lambda x: to_dtype(x, state.scale.dtype))
         if self.monitor == "value":
             if value is None:
                 raise ValueError(
                     "reduce_on_plateau watches the loss: call update(…, value=loss), or watch a"
                     ' metric with monitor="metric"'
                 )
-            return self._take_in(state, value)
+            return numbers._take_in(state, value)
         if metric is None or evaluations is None:
             return state
         evaluations = jnp.asarray(evaluations).astype(state.evaluations.dtype)
-        taken = self._take_in(state, metric)._replace(evaluations=evaluations)
+        taken = numbers._take_in(state, metric)._replace(evaluations=evaluations)
         return _where(evaluations > state.evaluations, taken, state)
 
     def _take_in(self, state: PlateauState, figure: Any) -> PlateauState:
@@ -140,7 +143,7 @@ class reduce_on_plateau(Transform):
         figure = jnp.asarray(figure).astype(dtype)
         average = state.avg_value + (figure - state.avg_value) / count.astype(dtype)
         more = state._replace(count=count, avg_value=average)
-        return _where(count >= self.accumulation_size, self._decide(more), more)
+        return _where(count.astype(dtype) >= self.accumulation_size, self._decide(more), more)
 
     def _decide(self, state: PlateauState) -> PlateauState:
         best = state.best_value
@@ -153,11 +156,11 @@ class reduce_on_plateau(Transform):
         cooling = state.cooldown_count > 0
         zero = jnp.zeros_like(state.plateau_count)
         bad = jnp.where(better | cooling, zero, state.plateau_count + 1)
-        reduce = bad > self.patience
-        scale = jnp.maximum(state.scale * self.factor, self.min_scale)
+        reduce = bad.astype(best.dtype) > self.patience
+        lower = jnp.maximum(state.scale * self.factor, self.min_scale)
         cooldown = jnp.asarray(self.cooldown).astype(zero.dtype)
         return state._replace(
-            scale=jnp.where(reduce, scale.astype(state.scale.dtype), state.scale),
+            scale=jnp.where(reduce, lower, state.scale),
             best_value=jnp.where(better, state.avg_value, best),
             plateau_count=jnp.where(reduce, zero, bad),
             cooldown_count=jnp.where(reduce, cooldown, jnp.maximum(state.cooldown_count - 1, 0)),
