@@ -64,14 +64,18 @@ def train(
     out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     print(tx)
     try:
-        result = fit(task, tx, (x, y), epochs=epochs, batch_size=batch_size, test_data=test, key=seed)
+        result = fit(
+            task, tx, (x, y), epochs=epochs, batch_size=batch_size, test_data=test, key=seed
+        )
     except NonFiniteError as error:
         error.history.write(out / "digits.jsonl")
         raise
     if not result.history:
         sys.exit("fnopt: interrupted before the first epoch was over")
     result.history.write(out / "digits.jsonl")
-    result.history.plot(out / "digits.png", title=f"{optimizer}, {schedule} schedule: handwritten digits")
+    result.history.plot(
+        out / "digits.png", title=f"{optimizer}, {schedule} schedule: handwritten digits"
+    )
     after = f"{len(result.history)} epochs" + ", interrupted" * result.interrupted
     print(f"test accuracy {result.history['test_accuracy'][-1]:.4f} after {after}")
     print(f"{result.steps_per_second:,.0f} steps per second")
@@ -90,10 +94,12 @@ def make_optimizer(
     Raises:
         ValueError: there is none of this name; the nearest is suggested.
     """
-    known = {
+    known: dict[str, Any] = {
         name: made
         for name, made in vars(fnopt).items()
-        if inspect.isclass(made) and issubclass(made, fnopt.Composed) and "learning_rate" in made._fields
+        if inspect.isclass(made)
+        and issubclass(made, fnopt.Composed)
+        and "learning_rate" in made._fields
     }
     if optimizer not in known:
         raise ValueError(f"no optimizer {optimizer!r}; {did_you_mean(optimizer, known)}")

@@ -1,4 +1,4 @@
-"""What bad input is told: the argument, the value, the allowed range and the cure, or the path of the leaf."""
+"""What bad input is told: argument, value, allowed range and cure, or the path of the leaf."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def float_leaves(what: str, tree: Any) -> tuple[list[str], list[jax.Array], Any]
 
 
 def leaves_like(treedef: Any, what: str, tree: Any, like: str) -> list[Any]:
-    """The leaves of ``tree`` in the order of ``treedef``; a node may stand where ``treedef`` has a leaf.
+    """The leaves of ``tree`` in the order of ``treedef``; a node may stand for one of its leaves.
 
     Raises:
         ValueError: the structures differ; names the paths that do.
@@ -71,7 +71,9 @@ def leaves_like(treedef: Any, what: str, tree: Any, like: str) -> list[Any]:
         return treedef.flatten_up_to(tree)
     except (ValueError, TypeError) as error:
         ours = jax.tree.unflatten(treedef, [0] * treedef.num_leaves)
-        raise ValueError(f"{what} and {like} differ in structure: {_difference(ours, tree, like, what)}") from error
+        raise ValueError(
+            f"{what} and {like} differ in structure: {_difference(ours, tree, like, what)}"
+        ) from error
 
 
 def _difference(a: Any, b: Any, name_a: str, name_b: str) -> str:
@@ -87,7 +89,10 @@ def _difference(a: Any, b: Any, name_a: str, name_b: str) -> str:
         if only:
             more = f" and {len(only) - 3} more" if len(only) > 3 else ""
             said.append(f"only {name} has {', '.join(only[:3])}{more}")
-    return "; ".join(said) or f"the same leaves, but in {jax.tree.structure(a)} and {jax.tree.structure(b)}"
+    return (
+        "; ".join(said)
+        or f"the same leaves, but in {jax.tree.structure(a)} and {jax.tree.structure(b)}"
+    )
 
 
 def same_shape(path: str, shape: tuple[int, ...], expected: tuple[int, ...], like: str) -> None:

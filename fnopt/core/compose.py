@@ -63,7 +63,9 @@ def _run(
         flat, structure = jax.tree.flatten(tree)
         if len(flat) != len(to):
             return tree
-        return structure.unflatten([jnp.asarray(x).astype(d) for x, d in zip(flat, to, strict=True)])
+        return structure.unflatten(
+            [jnp.asarray(x).astype(d) for x, d in zip(flat, to, strict=True)]
+        )
 
     wide = [computing_dtype(dtype) for dtype in dtypes]
     updates, new_state = treedef.unflatten(leaves), []

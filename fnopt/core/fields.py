@@ -15,9 +15,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from fnopt.core.checks import Interval
 
@@ -79,11 +79,14 @@ def as_number(given: Any) -> Any:
 
     Python floats, so that int, float and NumPy scalars make one trace.
     """
-    if isinstance(given, jax.core.Tracer):
+    if isinstance(given, Tracer):
         return given
-    if isinstance(given, (bool, str)) or not np.isscalar(given) and not hasattr(given, "dtype"):
+    if isinstance(given, (bool, str)) or (not np.isscalar(given) and not hasattr(given, "dtype")):
         return None
-    if not (jnp.issubdtype(jnp.result_type(given), jnp.integer) or jnp.issubdtype(jnp.result_type(given), jnp.floating)):
+    if not (
+        jnp.issubdtype(jnp.result_type(given), jnp.integer)
+        or jnp.issubdtype(jnp.result_type(given), jnp.floating)
+    ):
         return None
     return float(given) if np.ndim(given) == 0 else given  # pyright: ignore[reportArgumentType]
 

@@ -11,7 +11,7 @@ import optax
 from fnopt.core.fields import DType, Static
 from fnopt.core.moments import zeros
 from fnopt.core.rule import Mask, Rule
-from fnopt.core.schedule import Decay, Rate, Scalar, Schedule
+from fnopt.core.schedule import Rate, Scalar
 from fnopt.core.transform import Transform
 
 
@@ -134,7 +134,7 @@ class add_decayed_weights(Rule):
 
 
 class add_l2(add_decayed_weights):
-    r"""Adds the gradient of :math:`\tfrac{\lambda}{2}\lVert\theta\rVert^2`: stands first in a chain.
+    r"""Adds the gradient of :math:`\tfrac{\lambda}{2}\lVert\theta\rVert^2`; first in a chain.
 
     The penalty then goes through momentum and preconditioner with the gradient; for adaptive
     methods that is not :class:`add_decayed_weights` at the end.

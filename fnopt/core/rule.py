@@ -143,7 +143,9 @@ class Rule(Transform):
                 " what init of this transform makes; make it anew (a schedule in the place of a"
                 " number makes another state)"
             )
-        trees = [leaves_like(treedef, f"state.{k}", getattr(inner, k), "updates") for k in Slots._fields]
+        trees = [
+            leaves_like(treedef, f"state.{k}", getattr(inner, k), "updates") for k in Slots._fields
+        ]
         rows = zip(*trees, strict=True) if trees else [()] * treedef.num_leaves
         return self.count(state), [Slots(*row) for row in rows]
 
@@ -201,14 +203,20 @@ class Flags:
         """
         told = self.given(tree) if callable(self.given) else self.tree()
         found: list[bool] = []
-        jax.tree.map(lambda flag, sub: found.extend([bool(flag)] * len(jax.tree.leaves(sub))), told, tree)
+        jax.tree.map(
+            lambda flag, sub: found.extend([bool(flag)] * len(jax.tree.leaves(sub))), told, tree
+        )
         return found
 
     def tree(self) -> Any:
         return self.structure.unflatten(self.given)
 
     def __repr__(self) -> str:
-        return getattr(self.given, "__qualname__", "function") if callable(self.given) else repr(self.tree())
+        return (
+            getattr(self.given, "__qualname__", "function")
+            if callable(self.given)
+            else repr(self.tree())
+        )
 
 
 def _as_flags(mask: Any) -> Flags:
@@ -219,4 +227,4 @@ def _as_flags(mask: Any) -> Flags:
 
 
 Mask = Annotated[Any, Field(convert=_as_flags, static=True)]
-"""The leaves meant: a tree of flags (or a prefix of one), or a function of the parameters giving it."""
+"""The leaves meant: a tree of flags, a prefix of one, or a function of the parameters."""

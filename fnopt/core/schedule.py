@@ -55,7 +55,9 @@ class foreign_schedule(Schedule):
     function: Static[Callable[[Any], Any]]
 
     def __call__(self, count: jax.typing.ArrayLike) -> jax.Array:
-        return jnp.asarray(self.function(jnp.asarray(count).astype(int))).astype(jnp.result_type(float))
+        return jnp.asarray(self.function(jnp.asarray(count).astype(int))).astype(
+            jnp.result_type(float)
+        )
 
     def __repr__(self) -> str:
         return getattr(self.function, "__qualname__", repr(self.function))

@@ -38,7 +38,7 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     def update(
         self, updates: Any, state: Any, params: Any = None, **extra_args: Any
     ) -> tuple[Any, Any]:
-        """The transformed updates, in the structure and dtypes of ``updates``, and the next state."""
+        """The transformed updates, like ``updates`` in structure and dtypes, and the next state."""
         raise NotImplementedError
 
     def count(self, state: Any) -> jax.Array | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from fnopt.core.fields import Field
 
@@ -123,7 +124,7 @@ def _register(cls: type[Value]) -> None:
 def _same(a: Any, b: Any) -> bool:
     if a is b:
         return True
-    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+    if isinstance(a, Tracer) or isinstance(b, Tracer):
         return False
     return np.array_equal(np.asarray(a), np.asarray(b))
 
@@ -131,7 +132,7 @@ def _same(a: Any, b: Any) -> bool:
 def _show(x: Any) -> str:
     if type(x) is tuple:
         return f"({', '.join(map(_show, x))}{',' if len(x) == 1 else ''})"
-    if isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer):
+    if isinstance(x, jax.Array) and not isinstance(x, Tracer):
         return f"{float(x):.6g}" if x.ndim == 0 else f"{x.dtype}{list(x.shape)}"
     if callable(x) and not isinstance(x, Value):
         return getattr(x, "__qualname__", repr(x))

@@ -18,9 +18,12 @@ def size(data: Any) -> int:
     leaves = jax.tree_util.tree_flatten_with_path(data)[0]
     sizes = {jax.tree_util.keystr(path): np.shape(leaf)[:1] for path, leaf in leaves}
     if len(set(sizes.values())) != 1 or () in sizes.values() or (0,) in sizes.values():
-        told = ", ".join(f"data{path}: {shape[0] if shape else 'no axis'}" for path, shape in sizes.items())
+        told = ", ".join(
+            f"data{path}: {shape[0] if shape else 'no axis'}" for path, shape in sizes.items()
+        )
         raise ValueError(
-            f"all arrays of the data must have the same number of examples, above 0; got {told or 'none'}"
+            "all arrays of the data must have the same number of examples, above 0; got"
+            f" {told or 'none'}"
         )
     return next(iter(sizes.values()))[0]
 

@@ -25,9 +25,10 @@ def digits() -> tuple[Pair, Pair]:
         from sklearn.model_selection import train_test_split
     except ImportError as error:
         raise ImportError("the digits come with scikit-learn: pip install scikit-learn") from error
-    images, labels = load_digits(return_X_y=True)
-    images = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
-    x, x_test, y, y_test = train_test_split(
-        images, labels.astype(np.int32), test_size=0.2, stratify=labels, random_state=0
+    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
+    images = (pixels / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0
     )
-    return (x, y), (x_test, y_test)
+    labels = labels.astype(np.int32)
+    return (images[train], labels[train]), (images[test], labels[test])

@@ -8,8 +8,20 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Composed, Decay, Mask, NonNegative, Rate, Rule, Transform
-from fnopt.core import abs_sq, add_l2, moment, real_zeros, scale_by_learning_rate
+from fnopt.core import (
+    Composed,
+    Decay,
+    Mask,
+    NonNegative,
+    Rate,
+    Rule,
+    Transform,
+    abs_sq,
+    add_l2,
+    moment,
+    real_zeros,
+    scale_by_learning_rate,
+)
 
 
 class scale_by_adadelta(Rule):

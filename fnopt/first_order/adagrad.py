@@ -8,8 +8,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Composed, NonNegative, Rate, Rule, Transform
-from fnopt.core import abs_sq, real_zeros, scale_by_learning_rate
+from fnopt.core import (
+    Composed,
+    NonNegative,
+    Rate,
+    Rule,
+    Transform,
+    abs_sq,
+    real_zeros,
+    scale_by_learning_rate,
+)
 
 
 class scale_by_rss(Rule):
@@ -36,7 +44,9 @@ class scale_by_rss(Rule):
         total = slots.sum_of_squares + abs_sq(grad)
         # Both branches are differentiated, so the root that is not taken must be finite too.
         safe = jnp.where(total > 0, total, jnp.ones_like(total))
-        direction = jnp.where(total > 0, grad * jax.lax.rsqrt(safe + self.eps), jnp.zeros_like(grad))
+        direction = jnp.where(
+            total > 0, grad * jax.lax.rsqrt(safe + self.eps), jnp.zeros_like(grad)
+        )
         return direction, {"sum_of_squares": total}
 
 

@@ -9,9 +9,24 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Composed, Decay, DType, Mask, NonNegative, Rate, Rule, Static, Transform
-from fnopt.core import abs_sq, add_decayed_weights, bias_correction, moment, real_zeros
-from fnopt.core import scale_by_learning_rate, zeros
+from fnopt.core import (
+    Composed,
+    Decay,
+    DType,
+    Mask,
+    NonNegative,
+    Rate,
+    Rule,
+    Static,
+    Transform,
+    abs_sq,
+    add_decayed_weights,
+    bias_correction,
+    moment,
+    real_zeros,
+    scale_by_learning_rate,
+    zeros,
+)
 
 
 class scale_by_adam(Rule):

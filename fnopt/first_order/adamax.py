@@ -8,8 +8,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Composed, Decay, NonNegative, Rate, Rule, Transform
-from fnopt.core import bias_correction, moment, real_zeros, scale_by_learning_rate, zeros
+from fnopt.core import (
+    Composed,
+    Decay,
+    NonNegative,
+    Rate,
+    Rule,
+    Transform,
+    bias_correction,
+    moment,
+    real_zeros,
+    scale_by_learning_rate,
+    zeros,
+)
 
 
 class scale_by_adamax(Rule):

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from fnopt.core import Composed, Decay, DType, Rate, Static, Transform
-from fnopt.core import scale_by_learning_rate, trace
+from fnopt.core import (
+    Composed,
+    Decay,
+    DType,
+    Rate,
+    Static,
+    Transform,
+    scale_by_learning_rate,
+    trace,
+)
 
 
 class heavy_ball(Composed):

@@ -8,9 +8,23 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Composed, Decay, NonNegative, Rate, Rule, Static, Transform
-from fnopt.core import abs_sq, bias_correction, identity, moment, real_zeros
-from fnopt.core import scale_by_learning_rate, trace, zeros
+from fnopt.core import (
+    Composed,
+    Decay,
+    NonNegative,
+    Rate,
+    Rule,
+    Static,
+    Transform,
+    abs_sq,
+    bias_correction,
+    identity,
+    moment,
+    real_zeros,
+    scale_by_learning_rate,
+    trace,
+    zeros,
+)
 
 
 class RmsWithCountState(NamedTuple):
@@ -141,7 +155,9 @@ class rmsprop(Composed):
     def parts(self) -> tuple[Transform, ...]:
         divide = scale_by_stddev if self.centered else scale_by_rms
         return (
-            divide(self.decay, self.eps, self.initial_scale, self.eps_in_sqrt, self.bias_correction),
+            divide(
+                self.decay, self.eps, self.initial_scale, self.eps_in_sqrt, self.bias_correction
+            ),
             scale_by_learning_rate(self.learning_rate),
             identity() if self.momentum is None else trace(self.momentum, self.nesterov),
         )

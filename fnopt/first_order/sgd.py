@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from fnopt.core import Composed, Decay, DType, Rate, Static, Transform
-from fnopt.core import identity, scale_by_learning_rate, trace
+from fnopt.core import (
+    Composed,
+    Decay,
+    DType,
+    Rate,
+    Static,
+    Transform,
+    identity,
+    scale_by_learning_rate,
+    trace,
+)
 
 
 class sgd(Composed):

@@ -1,4 +1,4 @@
-"""Evaluation: the mean of every figure over all examples, with dropout off and running statistics."""
+"""Evaluation: the mean of every figure over all examples, without dropout."""
 
 from __future__ import annotations
 

@@ -52,9 +52,11 @@ class NonFiniteError(FloatingPointError):
         history: of the epochs completed.
     """
 
-    def __init__(self, step: int, figures: dict[str, float], state: TrainState, history: History):
+    def __init__(self, step: int, figures: dict[str, Any], state: TrainState, history: History):
         self.step, self.state, self.history = step, state, history
-        told = ", ".join(f"{name} {figures[name]:g}" for name in ("loss", "grad_norm", "update_norm"))
+        told = ", ".join(
+            f"{name} {figures[name]:g}" for name in ("loss", "grad_norm", "update_norm")
+        )
         super().__init__(
             f"training stopped at step {step}, which was not taken: {told}. The state before it is"
             " this exception's .state. A lower learning rate, a warm-up or clip_by_global_norm are"
@@ -102,8 +104,8 @@ def fit(
             state is good for the time of the call: the next step takes over its buffers.
 
     Raises:
-        ValueError: there are no epochs, the batch size is above the number of examples, the arrays differ in their
-            number of examples, or the evaluation has no figure ``monitor``.
+        ValueError: there are no epochs, the batch size is above the number of examples, the arrays
+            differ in it, or the evaluation has no figure ``monitor``.
         NonFiniteError: loss or gradient are not finite; has the last good state.
     """
     if epochs < 1:
@@ -111,12 +113,7 @@ def fit(
     examples = size(data)
     batch_size = check_batch_size(batch_size, examples)
     data = jax.tree.map(jnp.asarray, data)
-    if state is not None:
-        state = jax.tree.map(copy, state)
-    elif tx is not None:
-        state = TrainState.create(objective, tx, key, take(data, jnp.arange(1)))
-    else:
-        raise TypeError("fit: give an optimizer, or a state to go on from")
+    state = _begin(objective, tx, data, key, state)
     test = None if test_data is None else batches_of(test_data, eval_batch_size)
     steps = examples // batch_size
     first = int(state.step)
@@ -195,6 +192,16 @@ def _epoch_order(key: jax.Array, step: Any, examples: int, batch_size: int) -> j
 
 
 _ORDER = 2**32 - 1
+
+
+def _begin(
+    objective: Objective, tx: Any, data: Any, key: Any, state: TrainState | None
+) -> TrainState:
+    if state is not None:
+        return jax.tree.map(copy, state)  # the loop takes over its buffers
+    if tx is None:
+        raise TypeError("fit: give an optimizer, or a state to go on from")
+    return TrainState.create(objective, tx, key, take(data, jnp.arange(1)))
 
 
 def _record(epoch: int, step: int, seconds: float, logs: list[Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -30,7 +31,7 @@ class MLP(nnx.Module):
                 nnx.relu,
                 nnx.Dropout(dropout, rngs=rngs),
             )
-            for before, width in zip(widths[:-1], widths[1:], strict=True)
+            for before, width in itertools.pairwise(widths)
         )
         self.head = nnx.Linear(widths[-1], outputs, rngs=rngs)
 

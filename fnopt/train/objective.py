@@ -101,9 +101,7 @@ class NNXObjective(Objective):
         self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
     ) -> tuple[Any, Any]:
         streams = self._streams if key is None else _streams_from(self._streams, key)
-        model: Any = nnx.merge(
-            self._graphs[train], params, streams, model_state, copy=True
-        )
+        model: Any = nnx.merge(self._graphs[train], params, streams, model_state, copy=True)
         outputs = model(self.inputs(batch), **self._flags(train))
         return outputs, _split(model)[-1] if train else model_state
 
@@ -119,7 +117,8 @@ class LinenObjective(Objective):
 
     def __init__(self, module: linen.Module, rngs: tuple[str, ...], *args: Any) -> None:
         super().__init__(*args)
-        self.module, self.rngs = module, rngs
+        self.module: Any = module
+        self.rngs = rngs
         self._flags = _train_flags(type(module).__call__)
 
     def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:

@@ -24,7 +24,9 @@ def _kinds(kind: type) -> Iterator[type]:
 
 
 def _leaves(schedule: Any) -> dict[str, Any]:
-    return {name: getattr(schedule, name) for name, spec in schedule._specs.items() if not spec.static}
+    return {
+        name: getattr(schedule, name) for name, spec in schedule._specs.items() if not spec.static
+    }
 
 
 def _to_dict(schedule: Any) -> dict[str, Any]:

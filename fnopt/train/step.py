@@ -56,7 +56,9 @@ def train_step(
     def take(params: Any, opt_state: Any) -> Any:
         updates, opt_state = state.tx.update(grads, opt_state, params, **extra_args)
         norm = global_norm(updates)
-        updates = jax.tree.map(lambda u: jnp.where(jnp.isfinite(norm), u, jnp.zeros_like(u)), updates)
+        updates = jax.tree.map(
+            lambda u: jnp.where(jnp.isfinite(norm), u, jnp.zeros_like(u)), updates
+        )
         return optax.apply_updates(params, updates), opt_state, norm
 
     def leave(params: Any, opt_state: Any) -> Any:
