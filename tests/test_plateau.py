@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.plateau import Plateau
 
 import fnopt
-from oracles.plateau import Plateau
 
 LENGTH = 24
 

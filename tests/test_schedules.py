@@ -14,9 +14,9 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import schedules as oracles
 
 import fnopt
-from oracles import schedules as oracles
 
 SCHEDULES = {
     name: public

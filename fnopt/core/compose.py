@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from fnopt.core.checks import float_leaves
 from fnopt.core.fields import Field, Static
-from fnopt.core.moments import computing_dtype
+from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.transform import Transform, as_transform, foreign
 
 
@@ -58,23 +58,21 @@ def _run(
     _, leaves, treedef = float_leaves("updates", updates)
     dtypes = [leaf.dtype for leaf in leaves]
 
-    def cast(tree: Any, to: Any) -> Any:
+    def cast_all(tree: Any, to: Any) -> Any:
         # Structure may differ from the given one by what an optax.masked inside leaves out.
         flat, structure = jax.tree.flatten(tree)
         if len(flat) != len(to):
             return tree
-        return structure.unflatten(
-            [jnp.asarray(x).astype(d) for x, d in zip(flat, to, strict=True)]
-        )
+        return structure.unflatten([cast(jnp.asarray(x), d) for x, d in zip(flat, to, strict=True)])
 
     wide = [computing_dtype(dtype) for dtype in dtypes]
     updates, new_state = treedef.unflatten(leaves), []
     for part, part_state in zip(parts, state, strict=True):
         # optax's parts keep moments in the dtype of what they are given.
-        updates = cast(updates, dtypes if isinstance(part, foreign) else wide)
+        updates = cast_all(updates, dtypes if isinstance(part, foreign) else wide)
         updates, part_state = part.update(updates, part_state, params, **extra_args)
         new_state.append(part_state)
-    return cast(updates, dtypes), tuple(new_state)
+    return cast_all(updates, dtypes), tuple(new_state)
 
 
 Parts = Annotated[Any, Field(convert=lambda parts: tuple(map(as_transform, parts)))]

@@ -15,6 +15,11 @@ def computing_dtype(*dtypes: Any) -> Any:
         return functools.reduce(jnp.promote_types, dtypes, jnp.dtype("float32"))
 
 
+def cast(x: jax.Array, dtype: Any) -> jax.Array:
+    """An array in a dtype, strongly typed; tracing an ``astype`` costs even where it is idle."""
+    return x if x.dtype == dtype and not getattr(x, "weak_type", False) else x.astype(dtype)
+
+
 def zeros(param: jax.Array, dtype: Any = None, fill: Any = 0) -> jax.Array:
     """A slot like a parameter, filled with a number; sharded as the parameter is.
 
@@ -42,9 +47,9 @@ def moment(new: jax.Array, old: jax.Array, decay: Any) -> jax.Array:
     return decay * old + (1 - decay) * new
 
 
-def bias_correction(moment: jax.Array, decay: Any, t: jax.Array) -> jax.Array:
-    r"""An average that started at 0, corrected for it: :math:`m_t / (1 - \beta^t)`."""
-    return moment / (1 - decay**t)
+def bias_correction(decay: Any, t: jax.Array) -> jax.Array:
+    r"""What an average that started at 0 is to be divided by: :math:`1 - \beta^t`."""
+    return 1 - decay**t
 
 
 def global_norm(tree: Any) -> jax.Array:

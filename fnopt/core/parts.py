@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -72,6 +73,7 @@ class scale_by_learning_rate(Rule):
     """
 
     learning_rate: Rate = None
+    _: dataclasses.KW_ONLY
     flip_sign: Static[bool] = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:

@@ -15,7 +15,7 @@ import optax
 
 from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.fields import Field
-from fnopt.core.moments import computing_dtype
+from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import Transform, at_count
 
@@ -68,9 +68,14 @@ class Rule(Transform):
             grad: the gradient, or what the transforms before have made of it.
             slots: this parameter's slots, by name.
             param: the parameter, or None if it was not given to ``update``.
-            t: the number of this update, 1 for the first; None if the rule does not count.
+            t: the number of this update, 1 for the first, or what :meth:`once` makes of it; None
+                if the rule does not count.
         """
         raise NotImplementedError
+
+    def once(self, t: Any) -> Any:
+        """What the formula needs of the count alone, computed once for all leaves."""
+        return t
 
     def given_all(self, grads: list[jax.Array]) -> Rule:
         """The rule for each leaf, now that all gradients are known; this one unless overridden."""
@@ -100,12 +105,19 @@ class Rule(Transform):
         count, rows = self._unpack(state, treedef)
         next_count = None if count is None else optax.safe_increment(count)
         rule = at_count(self, count).given_all(grads)
-        at = functools.cache(functools.partial(at_count, rule, None))
+
+        @functools.cache
+        def prepared(real: Any) -> tuple[Rule, Any]:
+            numbers = at_count(rule, None, real)
+            return numbers, None if next_count is None else numbers.once(
+                cast(jnp.asarray(next_count), real)
+            )
+
         chosen = self._chosen(updates if params is None else params, len(grads))
         for i in filter(chosen.__getitem__, range(len(grads))):
             if like[i] is not None:
                 same_shape(paths[i], grads[i].shape, jnp.shape(like[i]), "parameter")
-            grads[i], rows[i] = _direct(at, grads[i], rows[i], like[i], next_count)
+            grads[i], rows[i] = _direct(prepared, grads[i], rows[i], like[i])
         return treedef.unflatten(grads), self._pack(next_count, rows, treedef)
 
     def count(self, state: Any) -> jax.Array | None:
@@ -156,31 +168,32 @@ def _slots_of(State: Any) -> Any:
     return collections.namedtuple("Slots", [name for name in State._fields if name != "count"])
 
 
-def _direct(at: Any, grad: jax.Array, slots: Any, param: Any, count: Any) -> tuple[jax.Array, Any]:
+def _direct(prepared: Any, grad: jax.Array, slots: Any, param: Any) -> tuple[jax.Array, Any]:
     """A rule's direction and slots for one leaf, computed wide and returned in their own dtypes.
 
     Args:
-        at: gives the rule with numbers of a dtype.
+        prepared: gives the rule with its numbers, and what it makes of the count, in a dtype.
     """
     wide = computing_dtype(grad.dtype, *([] if param is None else [jnp.result_type(param)]))
     real = jnp.finfo(wide).dtype
     # Moments of complex leaves are real or complex: these may mix, nothing else may.
     mixing = jnp.issubdtype(wide, jnp.complexfloating)
     with jax.numpy_dtype_promotion("standard") if mixing else contextlib.nullcontext():
-        direction, new = at(real).direct(
-            grad.astype(wide),
+        rule, t = prepared(real)
+        direction, new = rule.direct(
+            cast(grad, wide),
             type(slots)(*(_widen(slot, wide, real) for slot in slots)),
-            None if param is None else jnp.asarray(param).astype(wide),
-            None if count is None else count.astype(real),
+            None if param is None else cast(jnp.asarray(param), wide),
+            t,
         )
-    kept = {name: new[name].astype(slot.dtype) for name, slot in slots._asdict().items()}
-    return direction.astype(grad.dtype), type(slots)(**kept)
+    kept = {name: cast(new[name], slot.dtype) for name, slot in slots._asdict().items()}
+    return cast(direction, grad.dtype), type(slots)(**kept)
 
 
 def _widen(slot: jax.Array, wide: Any, real: Any) -> jax.Array:
     if jnp.issubdtype(slot.dtype, jnp.complexfloating):
-        return slot.astype(wide)
-    return slot.astype(real) if jnp.issubdtype(slot.dtype, jnp.floating) else slot
+        return cast(slot, wide)
+    return cast(slot, real) if jnp.issubdtype(slot.dtype, jnp.floating) else slot
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,10 +47,13 @@ class scale_by_adamax(Rule):
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
+    def once(self, t: Any) -> Any:
+        return bias_correction(self.b1, t)
+
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         mu = moment(grad, slots.mu, self.b1)
         nu = jnp.maximum(self.b2 * slots.nu, jnp.abs(grad) + self.eps)
-        return bias_correction(mu, self.b1, t) / nu, {"mu": mu, "nu": nu}
+        return mu / (t * nu), {"mu": mu, "nu": nu}
 
 
 class adamax(Composed):

@@ -69,9 +69,12 @@ class scale_by_rms(Rule):
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"nu": real_zeros(param, fill=self.initial_scale)}
 
+    def once(self, t: Any) -> Any:
+        return bias_correction(self.decay, t)
+
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         nu = moment(abs_sq(grad), slots.nu, self.decay)
-        square = bias_correction(nu, self.decay, t) if self.bias_correction else nu
+        square = nu / t if self.bias_correction else nu
         return _divide(grad, square, self.eps, self.eps_in_sqrt), {"nu": nu}
 
 
@@ -109,7 +112,7 @@ class scale_by_stddev(scale_by_rms):
         nu = moment(abs_sq(grad), slots.nu, self.decay)
         mean, square = mu, nu
         if self.bias_correction:
-            mean, square = (bias_correction(m, self.decay, t) for m in (mu, nu))
+            mean, square = mu / t, nu / t
         variance = jnp.maximum(square - abs_sq(mean), 0)
         return _divide(grad, variance, self.eps, self.eps_in_sqrt), {"mu": mu, "nu": nu}
 

@@ -71,11 +71,11 @@ class piecewise_constant_schedule(Schedule):
     """
 
     init_value: Number
-    boundaries_and_scales: Table = ()
+    boundaries_and_scales: Table = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for boundary, factor in self.boundaries_and_scales:
+        for boundary, factor in self.boundaries_and_scales or ():
             if isinstance(factor, float) and factor < 0:
                 raise ValueError(
                     "piecewise_constant_schedule: boundaries_and_scales must have non-negative"
@@ -84,7 +84,7 @@ class piecewise_constant_schedule(Schedule):
 
     def at(self, count: jax.Array) -> Any:
         value = self.init_value
-        for boundary, factor in self.boundaries_and_scales:
+        for boundary, factor in self.boundaries_and_scales or ():
             value = value * jnp.where(count < boundary, 1.0, factor)
         return value
 

@@ -113,40 +113,41 @@ def fit(
     examples = size(data)
     batch_size = check_batch_size(batch_size, examples)
     data = jax.tree.map(jnp.asarray, data)
-    state = _begin(objective, tx, data, key, state)
+    current = _begin(objective, tx, data, key, state)
     test = None if test_data is None else batches_of(test_data, eval_batch_size)
     steps = examples // batch_size
-    first = int(state.step)
+    first = int(current.step)
     history, pace = History(), _Pace(steps_per_call)
     # No steps yet: compiles the loop before anything is timed.
-    state, _, _ = _run(objective, state, data, jnp.zeros((steps, batch_size), jnp.int32), 0, 0)
+    current, _, _ = _run(objective, current, data, jnp.zeros((steps, batch_size), jnp.int32), 0, 0)
     with Progress(progress, epochs * steps, epochs) as bar, _interrupts() as interrupts:
         for epoch in range(1, epochs + 1):
             done = first + (epoch - 1) * steps
-            order = _epoch_order(state.key, done, examples, batch_size)
+            order = _epoch_order(current.key, done, examples, batch_size)
             began, at, logs = time.perf_counter(), 0, []
             while at < steps and not interrupts:
                 stop = min(at + pace.steps, steps)
                 with pace.call(stop - at):
-                    state, log, reached = _run(objective, state, data, order, at, stop)
+                    current, log, reached = _run(objective, current, data, order, at, stop)
                     log = {name: np.asarray(x) for name, x in log.items()}
                 if reached < stop:
-                    raise NonFiniteError(
-                        done + int(reached), {k: x[reached] for k, x in log.items()}, state, history
-                    )
+                    bad = {name: x[reached] for name, x in log.items()}
+                    raise NonFiniteError(done + int(reached), bad, current, history)
                 logs.append({name: x[at:stop] for name, x in log.items()})
                 at = stop
                 bar.show(epoch, done - first + at, pace.speed, {"loss": logs[-1]["loss"][-1]})
             if interrupts:
                 break
-            record = _record(epoch, done + steps, time.perf_counter() - began, logs)
+            record = _record(
+                first // steps + epoch, done + steps, time.perf_counter() - began, logs
+            )
             if test is not None:
-                state = _tested(objective, state, test, monitor, record)
+                current = _tested(objective, current, test, monitor, record)
             history.records.append(record)
             bar.show(epoch, done - first + at, pace.speed, _shown(record))
-            if on_epoch is not None and on_epoch(state, record):
+            if on_epoch is not None and on_epoch(current, record):
                 break
-    return FitResult(state, history, pace.speed, bool(interrupts))
+    return FitResult(current, history, pace.speed, bool(interrupts))
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)

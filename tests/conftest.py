@@ -1,0 +1,47 @@
+"""How tests run: eight CPU devices, jax's strictest modes, one line that sums up the contract."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# The zoo, the laws, the problems and the oracles are imported by their own names.
+sys.path.insert(0, str(Path(__file__).parent))
+
+# Before jax is imported: it reads these once.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+).strip()
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["MPLBACKEND"] = "agg"
+
+import jax
+import pytest
+
+pytest.register_assert_rewrite("laws")
+
+
+@pytest.fixture(autouse=True)
+def strictness(request):
+    """No silent promotion of dtypes or ranks, but beside optax, whose parts promote."""
+    if request.node.get_closest_marker("beside_optax"):
+        yield
+    else:
+        with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+            yield
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [
+        dict(report.user_properties)
+        for outcome in ("passed", "xfailed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if report.when == "call"
+    ]
+    contract = [report for report in reports if "law" in report]
+    methods, laws = ({report[key] for report in contract} for key in ("method", "law"))
+    if contract:
+        terminalreporter.write_line(
+            f"contract: {len(methods)} methods x {len(laws)} laws, {len(contract)} checks"
+        )
