@@ -394,3 +394,10 @@ def test_the_face_is_light():
     assert done.stdout.strip() == ""
     body = ast.parse((PACKAGE / "__init__.py").read_text()).body
     assert all(isinstance(node, (ast.ImportFrom, ast.Expr)) for node in body)
+
+
+def test_a_real_accumulator_of_complex_parameters_is_refused():
+    tx = fnopt.adam(0.1, mu_dtype="float32")
+    params = {"w": jnp.ones(2, jnp.complex64)}
+    with pytest.raises(TypeError, match=r"updates\['w'\] is complex, but its state.mu is float32"):
+        tx.update(params, tx.init(params))

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -252,10 +251,9 @@ def test_the_same_seed_gives_the_same_run_in_two_processes():
         "raw = b''.join(x.tobytes() for x in jax.device_get(jax.tree.leaves(s.params)));"
         "print(hashlib.sha256(raw).hexdigest())"
     )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     told = {
-        subprocess.check_output(
-            [sys.executable, "-c", program], text=True, cwd=Path(__file__).parent
-        )
+        subprocess.check_output([sys.executable, "-c", program], text=True, env=environment)
         for _ in range(2)
     }
     assert len(told) == 1

@@ -154,6 +154,11 @@ class named_chain(Composed):
         return collections.OrderedDict(zip(self.names, states, strict=True))
 
     def _states(self, state: Any) -> tuple[Any, ...]:
+        if not isinstance(state, dict) or set(state) != set(self.names):
+            raise ValueError(
+                f"named_chain: the state given to update is {type(state).__name__}, not a dict of"
+                f" {list(self.names)}; make it with this transform's own init"
+            )
         return tuple(state[name] for name in self.names)
 
     def __repr__(self) -> str:

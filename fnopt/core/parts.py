@@ -12,7 +12,7 @@ import optax
 from fnopt.core.fields import DType, Static
 from fnopt.core.moments import zeros
 from fnopt.core.rule import Mask, Rule
-from fnopt.core.schedule import Rate, Scalar
+from fnopt.core.schedule import Decay, Rate, Scalar
 from fnopt.core.transform import Transform
 
 
@@ -98,7 +98,7 @@ class trace(Rule):
         deep learning*, ICML 2013, eqs. 1-4; in the form with the rate outside the sum.
     """
 
-    decay: Scalar
+    decay: Decay
     nesterov: Static[bool] = False
     accumulator_dtype: DType = None
 

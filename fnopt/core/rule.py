@@ -117,7 +117,7 @@ class Rule(Transform):
         for i in filter(chosen.__getitem__, range(len(grads))):
             if like[i] is not None:
                 same_shape(paths[i], grads[i].shape, jnp.shape(like[i]), "parameter")
-            grads[i], rows[i] = _direct(prepared, grads[i], rows[i], like[i])
+            grads[i], rows[i] = _direct(prepared, paths[i], grads[i], rows[i], like[i])
         return treedef.unflatten(grads), self._pack(next_count, rows, treedef)
 
     def count(self, state: Any) -> jax.Array | None:
@@ -149,7 +149,8 @@ class Rule(Transform):
         Slots = _slots_of(self.State)
         inner = state.inner_state if isinstance(state, ScheduledState) else state
         held = {*getattr(state, "_fields", ()), *getattr(inner, "_fields", ())} - {"inner_state"}
-        if held != {*self.State._fields, *(["count"] if self._scheduled() else [])}:
+        wanted = {*self.State._fields, *(["count"] if self._scheduled() else [])}
+        if held != wanted or not hasattr(state, "_fields"):
             raise ValueError(
                 f"{type(self).__name__}: the state given to update is a {type(state).__name__}, not"
                 " what init of this transform makes; make it anew (a schedule in the place of a"
@@ -168,7 +169,9 @@ def _slots_of(State: Any) -> Any:
     return collections.namedtuple("Slots", [name for name in State._fields if name != "count"])
 
 
-def _direct(prepared: Any, grad: jax.Array, slots: Any, param: Any) -> tuple[jax.Array, Any]:
+def _direct(
+    prepared: Any, path: str, grad: jax.Array, slots: Any, param: Any
+) -> tuple[jax.Array, Any]:
     """A rule's direction and slots for one leaf, computed wide and returned in their own dtypes.
 
     Args:
@@ -186,8 +189,19 @@ def _direct(prepared: Any, grad: jax.Array, slots: Any, param: Any) -> tuple[jax
             None if param is None else cast(jnp.asarray(param), wide),
             t,
         )
-    kept = {name: cast(new[name], slot.dtype) for name, slot in slots._asdict().items()}
+    kept = {name: _stored(path, name, new[name], slot) for name, slot in slots._asdict().items()}
     return cast(direction, grad.dtype), type(slots)(**kept)
+
+
+def _stored(path: str, name: str, new: jax.Array, slot: jax.Array) -> jax.Array:
+    # Without params nothing else sees that a gradient has broadcast its slots.
+    same_shape(path, new.shape, slot.shape, f"state.{name}")
+    if jnp.iscomplexobj(new) and not jnp.iscomplexobj(slot):
+        raise TypeError(
+            f"{path} is complex, but its state.{name} is {slot.dtype}, which would lose the"
+            " imaginary part; choose a complex dtype for it, or None"
+        )
+    return cast(new, slot.dtype)
 
 
 def _widen(slot: jax.Array, wide: Any, real: Any) -> jax.Array:
