@@ -21,10 +21,10 @@ from fnopt.first_order.adadelta import scale_by_adadelta as scale_by_adadelta
 from fnopt.first_order.adagrad import adagrad as adagrad
 from fnopt.first_order.adagrad import scale_by_rss as scale_by_rss
 from fnopt.first_order.adam import adam as adam
-from fnopt.first_order.adam import adamw as adamw
 from fnopt.first_order.adam import scale_by_adam as scale_by_adam
 from fnopt.first_order.adamax import adamax as adamax
 from fnopt.first_order.adamax import scale_by_adamax as scale_by_adamax
+from fnopt.first_order.adamw import adamw as adamw
 from fnopt.first_order.heavy_ball import heavy_ball as heavy_ball
 from fnopt.first_order.rmsprop import rmsprop as rmsprop
 from fnopt.first_order.rmsprop import scale_by_rms as scale_by_rms

@@ -1,4 +1,4 @@
-"""Adam and AdamW."""
+"""Adam."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from fnopt.core import (
     Composed,
     Decay,
     DType,
-    Mask,
     NonNegative,
     Rate,
     Rule,
     Static,
     Transform,
     abs_sq,
-    add_decayed_weights,
     bias_correction,
     moment,
     real_zeros,
@@ -119,50 +117,5 @@ class adam(Composed):
             scale_by_adam(
                 self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype, nesterov=self.nesterov
             ),
-            scale_by_learning_rate(self.learning_rate),
-        )
-
-
-class adamw(Composed):
-    r"""Adam with decoupled weight decay.
-
-    .. math:: \Delta\theta_t = -\eta_t\,
-        \bigl(\hat m_t / (\sqrt{\hat v_t + \bar\epsilon} + \epsilon) + \lambda\,\theta_{t-1}\bigr)
-
-    The decay is multiplied by the rate, as in optax and torch.
-
-    Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        mu_dtype: of the mean.
-        weight_decay: :math:`\lambda \ge 0`.
-        mask: the leaves to decay; all if None.
-        nesterov: Nesterov's momentum (NAdamW).
-
-    References:
-        Loshchilov & Hutter, *Decoupled weight decay regularization*, ICLR 2019, arXiv:1711.05101,
-        Algorithm 2.
-    """
-
-    learning_rate: Rate
-    b1: Decay = 0.9
-    b2: Decay = 0.999
-    eps: NonNegative = 1e-8
-    eps_root: NonNegative = 0.0
-    mu_dtype: DType = None
-    weight_decay: Rate = 1e-4
-    mask: Mask = None
-    _: dataclasses.KW_ONLY
-    nesterov: Static[bool] = False
-
-    def parts(self) -> tuple[Transform, ...]:
-        return (
-            scale_by_adam(
-                self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype, nesterov=self.nesterov
-            ),
-            add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),
         )
