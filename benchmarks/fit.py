@@ -53,7 +53,10 @@ def with_fit():
     state = [None]
 
     def run(seed: int, epochs: int):
-        result = fit(task, tx, TRAIN, epochs=epochs, batch_size=BATCH, key=seed, state=state[0])
+        optimizer = tx if state[0] is None else None
+        result = fit(
+            task, optimizer, TRAIN, epochs=epochs, batch_size=BATCH, key=seed, state=state[0]
+        )
         state[0] = result.state
         return result.history["loss"][-1]
 

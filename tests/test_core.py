@@ -146,7 +146,9 @@ def test_named_chain_has_the_state_of_optax():
 
 def test_chain_refuses_the_state_of_another():
     tx = fnopt.chain(fnopt.clip(1.0), fnopt.sgd(0.1))
-    with pytest.raises(ValueError, match="chain has 2 parts, but the state given to update has 1"):
+    with pytest.raises(
+        ValueError, match="chain has 2 parts, but the state given to update is a tuple of 1"
+    ):
         tx.update(G, tx.init(G)[:1])
 
 
@@ -231,7 +233,8 @@ def test_updates_come_in_the_dtype_of_the_gradient(of_gradient, of_params):
     tx = fnopt.adamw(0.1)
     update, state = tx.update(gradient, tx.init(params), params)
     assert update.dtype == of_gradient
-    assert state[0].mu.dtype == state[0].nu.dtype == of_params
+    assert state[0].mu.dtype == of_params
+    assert state[0].nu.dtype == jnp.float32  # squares need it
 
 
 def test_a_narrow_slot_is_rounded_when_stored():
@@ -401,3 +404,62 @@ def test_a_real_accumulator_of_complex_parameters_is_refused():
     params = {"w": jnp.ones(2, jnp.complex64)}
     with pytest.raises(TypeError, match=r"updates\['w'\] is complex, but its state.mu is float32"):
         tx.update(params, tx.init(params))
+
+
+@pytest.mark.parametrize(
+    "tx", [fnopt.adam(0.1), fnopt.adamw(0.1), fnopt.rmsprop(0.1, eps_in_sqrt=False)], ids=repr
+)
+def test_a_weight_without_gradient_leaves_hypergradients_finite(tx):
+    def train(tx):
+        params = jnp.ones(2)
+        state = tx.init(params)
+        for _ in range(3):
+            updates, state = tx.update(params * jnp.array([1.0, 0.0]), state, params)
+            params = optax.apply_updates(params, updates)
+        return jnp.sum(params**2)
+
+    slopes = jax.grad(train)(tx)
+    assert all(np.isfinite(slope) for slope in jax.tree.leaves(slopes))
+    assert float(slopes.learning_rate) < 0
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("bfloat16", 1.0), ("float16", 1e-3)])
+def test_squares_of_half_precision_gradients_do_not_stand_still(dtype, size):
+    tx, grad = fnopt.scale_by_adam(), jnp.full((), size, dtype)
+
+    def one(state, _):
+        update, state = tx.update(grad, state)
+        return state, update
+
+    _, updates = jax.lax.scan(one, tx.init(grad), length=3000)
+    np.testing.assert_allclose(updates[-1].astype(np.float32), 1.0, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (
+            lambda p: fnopt.adam(0.1).update(p, None, p),
+            ValueError,
+            "state given to update is of type None",
+        ),
+        (lambda p: fnopt.named_chain(fnopt.sgd(0.1)), TypeError, "pairs of a name and a transform"),
+        (
+            lambda p: fnopt.add_decayed_weights(0.1, {"v": True}).update(p, optax.EmptyState(), p),
+            ValueError,
+            "mask is no tree of flags for the parameters",
+        ),
+    ],
+)
+def test_what_is_given_wrong_is_named(make, error, says):
+    with pytest.raises(error, match=says):
+        make({"w": jnp.ones(2)})
+
+
+@pytest.mark.beside_optax
+def test_multi_steps_of_optax_go_into_a_chain():
+    tx = fnopt.chain(optax.MultiSteps(optax.sgd(0.1), 2))
+    params = jnp.ones(2)
+    updates, state = tx.update(params, tx.init(params), params)
+    np.testing.assert_array_equal(updates, 0.0)
+    np.testing.assert_allclose(tx.update(params, state, params)[0], -0.1)

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import serialization
-from models import LinenNet, blobs, function_task, linen_task, nnx_task
+from flax import nnx, serialization
+from models import LinenNet, NNXNet, blobs, function_task, linen_task, nnx_task
 
 import fnopt
 from fnopt.data.arrays import epoch_order
@@ -314,10 +314,16 @@ def test_a_plateau_watches_the_metric_of_each_evaluation():
     assert int(result.state.evaluations) == 4
 
 
+def test_a_line_search_of_optax_trains():
+    result = fit(function_task(), optax.lbfgs(), blobs(), epochs=8, batch_size=None)
+    assert result.history["loss"][-1] < 0.1 * result.history["loss"][0]
+
+
 def test_foreign_optimizers_train_too():
     result = fit(nnx_task(), optax.adam(1e-2), blobs(), epochs=2, batch_size=16)
     ours = fit(nnx_task(), fnopt.adam(1e-2), blobs(), epochs=2, batch_size=16)
     np.testing.assert_allclose(result.history["loss"], ours.history["loss"], rtol=1e-4)
+    assert np.all(np.isnan(result.history["learning_rate"]))  # it does not say
 
 
 # What goes wrong
@@ -349,7 +355,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_state():
         ({"batch_size": 51}, "batch_size must be from 1 to the 50 examples.*got 51"),
         ({"batch_size": 0}, "batch_size must be from 1"),
         ({"test_data": blobs(9), "monitor": "acuracy"}, "did you mean 'accuracy'"),
+        ({"monitor": "accuracy"}, "is a figure of test_data; give some"),
         ({"epochs": 0}, "epochs must be at least 1"),
+        ({"steps_per_call": 0}, "steps_per_call must be at least 1"),
     ],
 )
 def test_bad_arguments_of_a_run(options, match):
@@ -372,6 +380,31 @@ def test_objectives_say_what_they_lack():
         objective(lambda params, x: x, "squared_error")
     with pytest.raises(ValueError, match="did you mean 'squared_error'"):
         objective(lambda params, x: x, "square_error", params=0.0)
+
+
+def test_figures_are_summed_in_single_precision():
+    ones = jnp.ones(5000, jnp.bfloat16)
+    task = objective(
+        lambda p, x: (p * x).astype(jnp.bfloat16),
+        lambda outputs, y: outputs,
+        metrics={"right": lambda outputs, y: outputs == y},
+        params=jnp.ones(()),
+    )
+    told = evaluate(task, TrainState.create(task, fnopt.sgd(0.1), np.int64(0)), (ones, ones), 1)
+    assert {name: float(x) for name, x in told.items()} == {"loss": 1.0, "right": 1.0}
+
+
+def test_a_model_that_has_noted_something_down_trains():
+    class Noting(NNXNet):
+        def __call__(self, x):
+            self.seen = nnx.Intermediate(x)
+            return super().__call__(x)
+
+    model = Noting(nnx.Rngs(0))
+    model(blobs()[0])
+    task = objective(model, "softmax_cross_entropy_with_integer_labels")
+    state, _ = make_train_step(task)(state_of(task), blobs())
+    nnx.update(model, state.params, state.model_state)
 
 
 def test_evaluation_needs_losses_of_examples():
@@ -408,6 +441,39 @@ def test_a_callback_may_end_the_run():
         function_task(), fnopt.sgd(0.1), blobs(), epochs=9, on_epoch=lambda s, r: r["epoch"] == 3
     )
     assert len(result.history) == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (
+            lambda: fit(function_task(), fnopt.sgd(0.1), blobs(), epochs=1, state=1),
+            TypeError,
+            "either an optimizer or a state",
+        ),
+        (
+            lambda: objective(LinenNet(), "l2_loss", params={}),
+            TypeError,
+            "params= is for a function",
+        ),
+        (lambda: objective(LinenNet, "l2_loss"), TypeError, "LinenNet is a class"),
+        (lambda: TrainState.create(linen_task(), fnopt.sgd(0.1), 0), TypeError, "need batch="),
+        (lambda: TrainState.create(nnx_task(), fnopt.sgd(0.1), None), TypeError, "key must be"),
+        (
+            lambda: objective(LinenNet(), "l2_loss", metrics={"loss": lambda o, y: o}),
+            ValueError,
+            "every step reports loss",
+        ),
+        (
+            lambda: evaluate(nnx_task(), state_of(nnx_task()), {"x": blobs()[0]}),
+            TypeError,
+            "a batch is a dict, not a pair",
+        ),
+    ],
+)
+def test_what_is_given_wrong_is_named(make, error, says):
+    with pytest.raises(error, match=says):
+        make()
 
 
 # What a run leaves

@@ -13,9 +13,11 @@ from fnopt.core.fields import as_number as as_number
 from fnopt.core.fields import as_numbers as as_numbers
 from fnopt.core.moments import abs_sq as abs_sq
 from fnopt.core.moments import bias_correction as bias_correction
+from fnopt.core.moments import computing_dtype as computing_dtype
 from fnopt.core.moments import global_norm as global_norm
 from fnopt.core.moments import moment as moment
 from fnopt.core.moments import real_zeros as real_zeros
+from fnopt.core.moments import root as root
 from fnopt.core.moments import zeros as zeros
 from fnopt.core.parts import add_decayed_weights as add_decayed_weights
 from fnopt.core.parts import add_l2 as add_l2

@@ -40,16 +40,21 @@ class Composed(Transform):
         self, updates: Any, state: Any, params: Any = None, **extra_args: Any
     ) -> tuple[Any, Any]:
         parts = self.parts()
-        if len(parts) != len(state):
+        if not isinstance(state, tuple) or len(parts) != len(state):
             raise ValueError(
-                f"{type(self).__name__} has {len(parts)} parts, but the state given to update has"
-                f" {len(state)}; make the state with this transform's own init"
+                f"{type(self).__name__} has {len(parts)} parts, but the state given to update is"
+                f" {_describe(state)}; make it with this transform's own init"
             )
         return _run(parts, updates, state, params, extra_args)
 
     def count(self, state: Any) -> jax.Array | None:
         counts = (part.count(s) for part, s in zip(self.parts(), state, strict=True))
         return next((count for count in counts if count is not None), None)
+
+
+def _describe(state: Any) -> str:
+    named = type(state).__name__
+    return f"a tuple of {len(state)}" if isinstance(state, tuple) else f"of type {named}"
 
 
 def _run(
@@ -59,10 +64,7 @@ def _run(
     dtypes = [leaf.dtype for leaf in leaves]
 
     def cast_all(tree: Any, to: Any) -> Any:
-        # Structure may differ from the given one by what an optax.masked inside leaves out.
         flat, structure = jax.tree.flatten(tree)
-        if len(flat) != len(to):
-            return tree
         return structure.unflatten([cast(jnp.asarray(x), d) for x, d in zip(flat, to, strict=True)])
 
     wide = [computing_dtype(dtype) for dtype in dtypes]
@@ -125,6 +127,8 @@ class named_chain(Composed):
 
     def __init__(self, *args: Any, transforms: Any = (), names: Any = ()) -> None:
         names = tuple(name for name, _ in args) or tuple(names)
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("named_chain: give pairs of a name and a transform; chain takes none")
         if len(set(names)) != len(names):
             raise ValueError(f"named_chain: the names must differ, got {list(names)}")
         object.__setattr__(self, "transforms", [part for _, part in args] or transforms)

@@ -107,7 +107,9 @@ def _dtype_name(dtype: Any) -> str | None:
 
 def _pairs(table: Any) -> tuple[tuple[Any, Any], ...]:
     pairs = table.items() if isinstance(table, dict) else table or ()
-    return tuple(sorted(map(as_numbers, pairs)))
+    numbers = [as_numbers(pair) for pair in pairs]
+    # Traced counts cannot be sorted; they are taken to be.
+    return tuple(sorted(numbers) if all(isinstance(n, float) for n, _ in numbers) else numbers)
 
 
 # For the type checker a number is Any: a float or an array when given, and an array when a
@@ -117,7 +119,7 @@ Number = Annotated[Any, Field()]
 Steps = Annotated[Any, Field(Interval("(0, inf)"))]
 """A number of updates, above 0."""
 Table = Annotated[Any, Field(convert=_pairs)]
-"""A dict from counts to numbers, kept as sorted pairs."""
+"""A dict from counts to numbers, or pairs of them, kept as sorted pairs."""
 Static = Annotated[T, Field(static=True)]
 """Part of the structure: another value of it is another program."""
 DType = Annotated[Any, Field(convert=_dtype_name, static=True)]

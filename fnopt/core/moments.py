@@ -33,8 +33,12 @@ def zeros(param: jax.Array, dtype: Any = None, fill: Any = 0) -> jax.Array:
 
 
 def real_zeros(param: jax.Array, fill: Any = 0) -> jax.Array:
-    """A real slot like a parameter, which may be complex: for squares and magnitudes."""
-    return zeros(param, jnp.finfo(param.dtype).dtype, fill)
+    """A real slot like a parameter, in single precision at least: for squares and magnitudes.
+
+    Half precision would not do: with a decay of 0.999 the average stands still once an increment
+    is below half a unit in the last place, and small squares are 0.
+    """
+    return zeros(param, jnp.finfo(computing_dtype(param.dtype)).dtype, fill)
 
 
 def abs_sq(x: jax.Array) -> jax.Array:
@@ -48,8 +52,29 @@ def moment(new: jax.Array, old: jax.Array, decay: Any) -> jax.Array:
 
 
 def bias_correction(decay: Any, t: jax.Array) -> jax.Array:
-    r"""What an average that started at 0 is to be divided by: :math:`1 - \beta^t`."""
+    r"""What an average that started at 0 is to be divided by: :math:`1 - \beta^t`.
+
+    That is for a decay that stays. Of one that is scheduled it is the present value's, as with
+    ``optax.inject_hyperparams``; exact would be :math:`1 - \prod_i \beta_i`.
+    """
     return 1 - decay**t
+
+
+@jax.custom_jvp
+def root(x: jax.Array) -> jax.Array:
+    """The square root; its slope at 0, where there is none, is taken to be 0.
+
+    For hypergradients: a weight without a gradient must not make them NaN.
+    """
+    return jnp.sqrt(x)
+
+
+@root.defjvp
+def _root_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    y = root(x)
+    slope = jnp.where(y > 0, 0.5 / jnp.where(y > 0, y, jnp.ones_like(y)), jnp.zeros_like(y))
+    return y, dx * slope
 
 
 def global_norm(tree: Any) -> jax.Array:
@@ -57,6 +82,4 @@ def global_norm(tree: Any) -> jax.Array:
     leaves = jax.tree.leaves(tree)
     wide = computing_dtype(*(leaf.dtype for leaf in leaves))
     squares = [jnp.sum(abs_sq(leaf.astype(wide))) for leaf in leaves]
-    total = sum(squares, start=jnp.zeros((), jnp.finfo(wide).dtype))
-    # The root has no slope at 0; the norm's there is taken to be 0.
-    return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1.0)), total)
+    return root(sum(squares, start=jnp.zeros((), jnp.finfo(wide).dtype)))

@@ -229,6 +229,12 @@ class Flags:
             ValueError: the flags are no prefix of the tree.
         """
         told = self.given(tree) if callable(self.given) else self.tree()
+        try:
+            return self._spread(told, tree)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"mask is no tree of flags for the parameters: {error}") from error
+
+    def _spread(self, told: Any, tree: Any) -> list[bool]:
         found: list[bool] = []
         jax.tree.map(
             lambda flag, sub: found.extend([bool(flag)] * len(jax.tree.leaves(sub))), told, tree

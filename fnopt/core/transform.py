@@ -110,6 +110,8 @@ def as_transform(given: Any) -> Transform:
     """
     if isinstance(given, Transform):
         return given
+    if isinstance(given, optax.MultiSteps):
+        given = given.gradient_transformation()
     if isinstance(given, optax.GradientTransformation):
         return foreign(given)
     raise TypeError(

@@ -76,6 +76,9 @@ class adadelta(Composed):
     weight_decay: Rate = 0.0
     weight_decay_mask: Mask = None
 
+    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+        return {"learning_rate": 1.0, **super().hyperparameters(state, **extra_args)}
+
     def parts(self) -> tuple[Transform, ...]:
         return (
             add_l2(self.weight_decay, self.weight_decay_mask),

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from fnopt.core import (
@@ -22,6 +21,7 @@ from fnopt.core import (
     bias_correction,
     moment,
     real_zeros,
+    root,
     scale_by_learning_rate,
     zeros,
 )
@@ -72,8 +72,8 @@ class scale_by_adam(Rule):
         mean = mu / mu_correction
         if self.nesterov:
             mean = self.b1 * mu / ahead + (1 - self.b1) * grad / mu_correction
-        root = jnp.sqrt(nu / nu_correction + self.eps_root)
-        return mean / (root + self.eps), {"mu": mu, "nu": nu}
+        size = root(nu / nu_correction + self.eps_root)
+        return mean / (size + self.eps), {"mu": mu, "nu": nu}
 
 
 class adam(Composed):

@@ -21,6 +21,7 @@ from fnopt.core import (
     identity,
     moment,
     real_zeros,
+    root,
     scale_by_learning_rate,
     trace,
     zeros,
@@ -118,7 +119,7 @@ class scale_by_stddev(scale_by_rms):
 
 
 def _divide(grad: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool) -> jax.Array:
-    return grad * jax.lax.rsqrt(square + eps) if eps_in_sqrt else grad / (jnp.sqrt(square) + eps)
+    return grad * jax.lax.rsqrt(square + eps) if eps_in_sqrt else grad / (root(square) + eps)
 
 
 class rmsprop(Composed):

@@ -37,7 +37,9 @@ def evaluate(
 def batches_of(data: Any, batch_size: int | None) -> tuple[Any, jax.Array]:
     """The batches and weights of an evaluation; no more examples at a time than there are."""
     examples = size(data)
-    return padded_batches(data, min(check_batch_size(batch_size, batch_size or examples), examples))
+    return padded_batches(
+        data, check_batch_size(batch_size and min(batch_size, examples), examples)
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -48,7 +48,8 @@ class NonFiniteError(FloatingPointError):
 
     Attributes:
         step: the number of the step that was not taken, 0 for the first.
-        state: before that step, with parameters that were still good.
+        state: before that step, with parameters that were still good. (If it was the optimizer that
+            made a finite gradient into an update that is not, its own state is not that before.)
         history: of the epochs completed.
     """
 
@@ -88,13 +89,14 @@ def fit(
 
     Args:
         objective: what is minimized, from :func:`objective`.
-        tx: the optimizer; may be None if ``state`` is given.
+        tx: the optimizer; None with ``state``, which has its own.
         data: a tree of arrays with examples along the first axis, such as ``(images, labels)``.
         epochs: how often to go through the data; with ``state``, how often more.
         batch_size: examples a step: 1 is stochastic, None full-batch gradient descent.
         test_data: evaluated after each epoch, recorded with the prefix ``test_``.
         key: a PRNG key, or an integer to make one. Ignored with ``state``, which has its own.
-        state: to go on from; the buffers stay the caller's.
+        state: to go on from; the buffers stay the caller's. Another optimizer of the same kind goes
+            in by ``state.replace(tx=…)``.
         monitor: the evaluation's figure that ``tx`` is told as ``metric``.
         eval_batch_size: examples at a time in evaluation.
         steps_per_call: steps between two looks at the run; None finds a number that takes about a
@@ -110,11 +112,14 @@ def fit(
     """
     if epochs < 1:
         raise ValueError(f"fit: epochs must be at least 1, got {epochs}")
+    if steps_per_call is not None and steps_per_call < 1:
+        raise ValueError(f"fit: steps_per_call must be at least 1, got {steps_per_call}")
     examples = size(data)
     batch_size = check_batch_size(batch_size, examples)
     data = jax.tree.map(jnp.asarray, data)
     current = _begin(objective, tx, data, key, state)
     test = None if test_data is None else batches_of(test_data, eval_batch_size)
+    _check_monitor(objective, current, test, monitor)
     steps = examples // batch_size
     first = int(current.step)
     history, pace = History(), _Pace(steps_per_call)
@@ -198,10 +203,13 @@ _ORDER = 2**32 - 1
 def _begin(
     objective: Objective, tx: Any, data: Any, key: Any, state: TrainState | None
 ) -> TrainState:
+    if (state is None) == (tx is None):
+        raise TypeError(
+            "fit: give either an optimizer or a state to go on from; to go on with other numbers,"
+            " state.replace(tx=…)"
+        )
     if state is not None:
         return jax.tree.map(copy, state)  # the loop takes over its buffers
-    if tx is None:
-        raise TypeError("fit: give an optimizer, or a state to go on from")
     return TrainState.create(objective, tx, key, take(data, jnp.arange(1)))
 
 
@@ -218,13 +226,23 @@ def _shown(record: dict[str, Any]) -> dict[str, float]:
     return {name: record[name] for name in ("loss", *tested, "learning_rate")}
 
 
+def _check_monitor(objective: Objective, state: TrainState, test: Any, monitor: str) -> None:
+    """Refuses, before the work, a figure that no evaluation will have."""
+    if test is None:
+        if monitor != "loss":
+            raise ValueError(f"fit: monitor={monitor!r} is a figure of test_data; give some")
+        return
+    tested = functools.partial(evaluate_batches, objective)
+    figures = jax.eval_shape(tested, state.params, state.model_state, *test)
+    if monitor not in figures:
+        raise ValueError(f"fit: no figure monitor={monitor!r}; {did_you_mean(monitor, figures)}")
+
+
 def _tested(
     objective: Objective, state: TrainState, test: Any, monitor: str, record: dict[str, Any]
 ) -> TrainState:
     """Evaluates into the record; the state knows of the figure that is watched."""
     figures = evaluate_batches(objective, state.params, state.model_state, *test)
-    if monitor not in figures:
-        raise ValueError(f"fit: no figure monitor={monitor!r}; {did_you_mean(monitor, figures)}")
     record |= {f"test_{name}": float(x) for name, x in figures.items()}
     return state.replace(
         metric=figures[monitor].astype(state.metric.dtype), evaluations=state.evaluations + 1

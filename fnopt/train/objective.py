@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen, nnx
 
-from fnopt.core import did_you_mean
+from fnopt.core import computing_dtype, did_you_mean
 
 Function = Callable[..., Any]
 
@@ -37,6 +37,9 @@ class Objective:
         inputs: Function,
         targets: Function,
     ) -> None:
+        taken = sorted({"loss", "learning_rate", "grad_norm", "update_norm"} & set(metric_fns))
+        if taken:
+            raise ValueError(f"objective: every step reports {', '.join(taken)}; rename the metric")
         self.loss_fn, self.metric_fns = loss_fn, dict(metric_fns)
         self.inputs, self.targets = inputs, targets
 
@@ -88,6 +91,7 @@ class NNXObjective(Objective):
     def __init__(self, model: nnx.Module, *args: Any) -> None:
         super().__init__(*args)
         model = nnx.clone(model)
+        nnx.pop(model, nnx.Intermediate)  # what calls before this have noted down
         self._flags = _train_flags(type(model).__call__)
         self._graphs = {}
         for train in (False, True):
@@ -122,6 +126,10 @@ class LinenObjective(Objective):
         self._flags = _train_flags(type(module).__call__)
 
     def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
+        if batch is None:
+            raise TypeError(
+                "TrainState.create: a Linen module's shapes need batch=, an example batch"
+            )
         keys = self._keys(key) | {"params": key}
         variables = self.module.init(keys, self.inputs(batch), **self._flags(False))
         variables = {name: tree for name, tree in variables.items() if name != "intermediates"}
@@ -188,7 +196,7 @@ def objective(
     Args:
         model: a Flax NNX model, a Flax Linen module, or a function ``f(params, inputs)``. If its
             call has an argument ``train``, ``training``, ``is_training`` or ``deterministic``, it
-            is told; a function that has an argument ``key`` is given one.
+            is told; a function that has an argument ``key`` is given one, None in evaluation.
         loss: ``loss(outputs, targets)``, a number for each example, as optax's losses give; or the
             name of one of optax's. None, for a function alone: it returns its loss.
         metrics: more such functions, by the names they are reported under.
@@ -210,6 +218,13 @@ def objective(
         inputs = inputs or (lambda batch: batch)
         targets = targets or (lambda batch: None)
         loss = _outputs_are_losses
+    if inspect.isclass(model):
+        raise TypeError(f"objective: {model.__name__} is a class; give an instance of it")
+    if params is not None and isinstance(model, (nnx.Module, linen.Module)):
+        raise TypeError(
+            "objective: params= is for a function; a model's go into the state,"
+            " TrainState.create(…).replace(params=…)"
+        )
     common = loss, metrics or {}, inputs or _first, targets or _second
     if isinstance(model, nnx.Module):
         return NNXObjective(model, *common)
@@ -231,11 +246,20 @@ def accuracy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _first(batch: Any) -> Any:
-    return batch[0]
+    return _pair(batch)[0]
 
 
 def _second(batch: Any) -> Any:
-    return batch[1]
+    return _pair(batch)[1]
+
+
+def _pair(batch: Any) -> Any:
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise TypeError(
+            f"objective: a batch is a {type(batch).__name__}, not a pair of inputs and targets; say"
+            " which are which by inputs=lambda batch: … and targets=lambda batch: …"
+        )
+    return batch
 
 
 def _outputs_are_losses(outputs: Any, targets: Any) -> Any:
@@ -245,6 +269,7 @@ def _outputs_are_losses(outputs: Any, targets: Any) -> Any:
 def _of_examples(figures: Any) -> jax.Array:
     """One figure for each example: the mean over whatever axes there are beside the first."""
     figures = jnp.asarray(figures)
+    figures = figures.astype(computing_dtype(figures.dtype))  # they will be summed
     return figures if figures.ndim < 2 else jnp.mean(figures, axis=tuple(range(1, figures.ndim)))
 
 

@@ -53,7 +53,10 @@ class TrainState:
             key: a PRNG key, or an integer to make one.
             batch: an example batch, for models whose shapes follow from it (Linen).
         """
-        key = jax.random.key(key) if isinstance(key, int) else key
+        if key is None:
+            raise TypeError("TrainState.create: key must be a PRNG key or an integer, got None")
+        if jnp.ndim(key) == 0 and jnp.issubdtype(jnp.result_type(key), jnp.integer):
+            key = jax.random.key(key)
         params, model_state = objective.init(key, batch)
         params, model_state, tx, key = jax.tree.map(
             copy, (params, model_state, as_transform(tx), key)

@@ -27,7 +27,10 @@ def train_step(
         )
         return objective.loss(outputs, batch), (model_state, objective.metrics(outputs, batch))
 
-    def value_fn(params: Any) -> jax.Array:
+    def value_fn(
+        params: Any, *, obj_fn=None, grad_fn=None, metric=None, evaluations=None, key=None
+    ) -> jax.Array:
+        # optax's line searches refuse extra arguments that value_fn does not name.
         return loss_and_rest(params)[0]
 
     def grad_fn(params: Any) -> Any:
@@ -70,7 +73,7 @@ def train_step(
     taken = jnp.isfinite(update_norm)
     metrics = {
         "loss": loss,
-        "learning_rate": jnp.asarray(applied.get("learning_rate", 1.0)).astype(float),
+        "learning_rate": jnp.asarray(applied.get("learning_rate", jnp.nan)).astype(float),
         "grad_norm": grad_norm,
         "update_norm": update_norm,
         **{name: jnp.mean(figure) for name, figure in figures.items()},
@@ -90,11 +93,13 @@ def make_train_step(
     """The compiled step ``train_step(state, batch) -> (state, metrics)``.
 
     It takes over the buffers of the state it is given; go on with the one it returns. Metrics are
-    the loss before the update, the learning rate applied, the norm of the gradient before any
-    clipping, the norm of the update, and the means of the objective's own metrics.
+    the loss before the update, the learning rate applied (NaN if the optimizer does not say), the
+    norm of the gradient before any clipping, the norm of the update, and the means of the
+    objective's own metrics.
 
-    A step whose loss, gradient or update is not finite is not taken: parameters and ``step`` stay,
-    and ``update_norm`` is not finite.
+    A step whose loss, gradient or update is not finite is not taken: parameters, model state and
+    ``step`` stay, and ``update_norm`` is not finite. The optimizer's state stays too, unless it is
+    the optimizer that made a finite gradient into an update that is not.
 
     Args:
         objective: what is minimized, from :func:`objective`.
