@@ -1,7 +1,4 @@
-"""optax's own tests, as it ships them, with fnopt's functions in the place of optax's.
-
-In the normal run a sample of them; all with ``-m ""``.
-"""
+"""optax's own tests, as it ships them, with fnopt's functions in the place of optax's."""
 
 from __future__ import annotations
 
@@ -24,7 +21,6 @@ pytestmark = [
     pytest.mark.beside_optax,
     pytest.mark.filterwarnings("default"),  # what optax's tests warn of is theirs
 ]
-SAMPLE = 7  # one test in so many is in the normal run
 
 
 def ours(module: Any, kind: type) -> dict[str, Any]:
@@ -87,13 +83,7 @@ def in_optaxs_place(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=name_of(case), marks=marks)
-        for cases in (ALIAS, SCHEDULE)
-        for place, case in enumerate(cases)
-        for marks in [[] if place % SAMPLE == 0 else [pytest.mark.slow]]
-    ],
+    "case", [pytest.param(case, id=name_of(case)) for case in (*ALIAS, *SCHEDULE)]
 )
 def test_passes_optaxs(case, in_optaxs_place):
     case.debug()
