@@ -9,7 +9,6 @@ from fnopt.core.fields import Number as Number
 from fnopt.core.fields import Static as Static
 from fnopt.core.fields import Steps as Steps
 from fnopt.core.fields import Table as Table
-from fnopt.core.fields import as_number as as_number
 from fnopt.core.fields import as_numbers as as_numbers
 from fnopt.core.moments import abs_sq as abs_sq
 from fnopt.core.moments import bias_correction as bias_correction
@@ -37,6 +36,5 @@ from fnopt.core.schedule import Scalar as Scalar
 from fnopt.core.schedule import Schedule as Schedule
 from fnopt.core.schedule import as_schedule as as_schedule
 from fnopt.core.schedule import constant_schedule as constant_schedule
-from fnopt.core.transform import Inner as Inner
 from fnopt.core.transform import Transform as Transform
 from fnopt.core.transform import hyperparameters as hyperparameters

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import optax
 
-from fnopt.core.fields import Field, Static
+from fnopt.core.fields import Static
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
 from fnopt.core.value import Value
 
@@ -117,10 +117,6 @@ def as_transform(given: Any) -> Transform:
     raise TypeError(
         f"expected a transform, of fnopt or of optax, got {given!r} ({type(given).__name__})"
     )
-
-
-Inner = Annotated[Any, Field(convert=as_transform)]
-"""A transform that another one contains."""
 
 
 def at_count(value: Any, count: jax.Array | None, dtype: Any = None) -> Any:
