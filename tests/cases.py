@@ -65,7 +65,7 @@ class Case:
     """One setting of one public transform.
 
     Attributes:
-        name: in ``fnopt``.
+        name: in its home.
         variant: what sets this case apart from the others of this name.
         args, kwargs: of the factory.
         needs: the extra arguments that ``update`` cannot do without.
@@ -77,6 +77,8 @@ class Case:
         peer: optax's factory, given ``args`` and ``kwargs``.
         rates: a learning rate that suits it, by problem.
         not_applicable, xfail: laws it is excused from, with the reason.
+        home: the module that it is public in.
+        rate_name: of its learning rate.
     """
 
     name: str
@@ -92,6 +94,8 @@ class Case:
     rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
     not_applicable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     xfail: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    home: Any = fnopt
+    rate_name: str = "learning_rate"
 
     @property
     def id(self) -> str:
@@ -109,7 +113,12 @@ class Case:
 
     def make(self) -> Any:
         """The transform itself."""
-        return getattr(fnopt, self.name)(*self.args, **self.kwargs)
+        return self.factory(*self.args, **self.kwargs)
+
+    @property
+    def factory(self) -> Any:
+        """The public name."""
+        return getattr(self.home, self.name)
 
     def followed_by_step(self, tx: Any, rate: float | None = None) -> Any:
         """An optimizer of a transform like this case's: with a step after it if it is a part.
@@ -119,7 +128,7 @@ class Case:
             rate: another learning rate.
         """
         if self.rate is None:
-            return tx if rate is None else tx.replace(learning_rate=rate)
+            return tx if rate is None else tx.replace(**{self.rate_name: rate})
         return fnopt.chain(tx, fnopt.scale_by_learning_rate(rate or self.rate))
 
     def optimizer(self, rate: float | None = None) -> Any:

@@ -244,11 +244,11 @@ def compiles_once(case: Case) -> None:
     for other in (tx, tx, copy.copy(tx), case.make(), *(scaled(tx, 1 - i / 99) for i in range(20))):
         state = update(other, state)
     assert (traces, update._cache_size()) == (1, 1)
-    if "learning_rate" in tx._fields:
+    if case.rate_name in tx._fields:
         schedules = [fnopt.cosine_decay_schedule(0.1 / i, 90 + i) for i in range(1, 21)]
-        state = tx.replace(learning_rate=schedules[0]).init(params)
+        state = tx.replace(**{case.rate_name: schedules[0]}).init(params)
         for schedule in schedules:
-            state = update(tx.replace(learning_rate=schedule), state)
+            state = update(tx.replace(**{case.rate_name: schedule}), state)
         assert (traces, update._cache_size()) == (2, 2)
 
 
@@ -389,7 +389,7 @@ def _in_inject_hyperparams(case: Case, tx: Any, params: Any) -> Any:
     def is_number(argument: Any) -> bool:
         return isinstance(argument, (float, fnopt.Schedule))
 
-    make = getattr(fnopt, case.name)
+    make = case.factory
     static = {name for name, argument in case.kwargs.items() if not is_number(argument)}
     # optax takes an integer for a number to inject, be it an axis or a rank.
     static |= {name for name, spec in make._specs.items() if spec.static}
@@ -736,4 +736,4 @@ def survives_flax_serialization(case: Case) -> None:
 def prints_as_itself(case: Case) -> None:
     """What it prints evaluates to an equal transform."""
     tx = case.make()
-    assert eval(repr(tx), vars(fnopt).copy()) == tx
+    assert eval(repr(tx), vars(fnopt) | vars(case.home)) == tx

@@ -9,6 +9,7 @@ from laws import LAWS
 from zoo import CASES
 
 import fnopt
+import fnopt.compat.torch
 
 # What a transform is made with, not one itself.
 BASES = {"Transform", "Rule", "Joint", "Wrapper", "Composed"}
@@ -69,13 +70,14 @@ def test_law(case: Case, name: str, record_property, memory):
     LAWS[name].holds_for(case)
 
 
-def test_every_public_transform_has_a_row():
+@pytest.mark.parametrize("home", [fnopt, fnopt.compat.torch], ids=lambda home: home.__name__)
+def test_every_public_transform_has_a_row(home):
     public = {
         name
-        for name, thing in vars(fnopt).items()
+        for name, thing in vars(home).items()
         if isinstance(thing, type) and issubclass(thing, fnopt.Transform)
     }
-    assert {case.name for case in CASES} == public - BASES
+    assert {case.name for case in CASES if case.home is home} == public - BASES
 
 
 def test_laws_of_variants_are_laws():

@@ -13,6 +13,7 @@ from fnopt.core import (
     NonNegative,
     Rate,
     Rule,
+    Static,
     Transform,
     abs_sq,
     real_zeros,
@@ -30,10 +31,12 @@ class scale_by_rss(Rule):
     Args:
         initial_accumulator_value: :math:`s_0 \ge 0`.
         eps: :math:`\epsilon \ge 0`.
+        eps_in_sqrt: False for :math:`u_t = g_t / (\sqrt{s_t} + \epsilon)`.
     """
 
     initial_accumulator_value: NonNegative = 0.1
     eps: NonNegative = 1e-7
+    eps_in_sqrt: Static[bool] = True
 
     State = optax.ScaleByRssState
 
@@ -44,9 +47,11 @@ class scale_by_rss(Rule):
         total = slots.sum_of_squares + abs_sq(grad)
         # Both branches are differentiated, so the root that is not taken must be finite too.
         safe = jnp.where(total > 0, total, jnp.ones_like(total))
-        direction = jnp.where(
-            total > 0, grad * jax.lax.rsqrt(safe + self.eps), jnp.zeros_like(grad)
-        )
+        if self.eps_in_sqrt:
+            divided = grad * jax.lax.rsqrt(safe + self.eps)
+        else:
+            divided = grad / (jnp.sqrt(safe) + self.eps)
+        direction = jnp.where(total > 0, divided, jnp.zeros_like(grad))
         return direction, {"sum_of_squares": total}
 
 

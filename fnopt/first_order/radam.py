@@ -55,6 +55,8 @@ class scale_by_radam(Rule):
         eps_root: :math:`\bar\epsilon \ge 0`.
         threshold: :math:`\rho_{\min} \ge 4`; the paper has 4, its authors' code 5.
         nesterov: as Dozat 2016.
+        eps_before_correction: divide by :math:`(\sqrt{v_t} + \epsilon) / \sqrt{1 - \beta_2^t}`, as
+            the authors' code and torch do.
     """
 
     b1: Decay = 0.9
@@ -64,6 +66,7 @@ class scale_by_radam(Rule):
     threshold: Threshold = 5.0
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
+    eps_before_correction: Static[bool] = False
 
     State = optax.ScaleByAdamState
 
@@ -86,7 +89,10 @@ class scale_by_radam(Rule):
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
         mean = corrected_mean(mu, grad, self.b1, mu_correction)
-        size = root(nu / nu_correction + self.eps_root) + self.eps
+        if self.eps_before_correction:
+            size = (root(nu + self.eps_root) + self.eps) / root(nu_correction)
+        else:
+            size = root(nu / nu_correction + self.eps_root) + self.eps
         return jnp.where(certain, rate * mean / size, mean), {"mu": mu, "nu": nu}
 
 

@@ -1,0 +1,1 @@
+"""Other libraries' names and exact numbers, for those who come from them."""

@@ -1,0 +1,120 @@
+"""torch's Adafactor."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.compat.torch.base import Several, Switch, TorchOptimizer
+from fnopt.core import Rate, Rule, Static, Transform, abs_sq, mean_sq, moment, scale
+from fnopt.core.checks import Interval
+from fnopt.core.schedule import Scheduled
+from fnopt.first_order.factored import factored_zeros
+
+_FROM_0 = Scheduled(Interval("[0, inf)"))
+Eps = Annotated[Any, Several(of=(_FROM_0, _FROM_0))]
+FromOne = Annotated[Any, Scheduled(Interval("[1, inf)"))]
+UpToZero = Annotated[Any, Scheduled(Interval("(-inf, 0]"))]
+
+
+class AdafactorState(NamedTuple):
+    """The state of :class:`Adafactor`.
+
+    Attributes:
+        count: updates made.
+        row_var, col_var: of leaves with two axes or more, the means of squares along the last axis
+            and along the one before it.
+        variance: of other leaves, the mean square.
+    """
+
+    count: jax.Array
+    row_var: Any
+    col_var: Any
+    variance: Any
+
+
+class step_of_adafactor(Rule):
+    """What :class:`Adafactor` does with a gradient, with its arguments."""
+
+    lr: Rate = 1e-2
+    beta2_decay: UpToZero = -0.8
+    eps: Eps = (None, 1e-3)
+    d: FromOne = 1.0
+    weight_decay: Rate = 0.0
+
+    State = AdafactorState
+    needs_params = True
+
+    def slots(self, param: jax.Array) -> dict[str, Any]:
+        row, col, whole = factored_zeros(param, (-2, -1) if param.ndim > 1 else None)
+        return {"row_var": row, "col_var": col, "variance": whole}
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        if jnp.iscomplexobj(grad):
+            raise TypeError("Adafactor takes no complex parameters; nor does torch's")
+        eps1, eps2 = self.eps
+        eps1 = float(jnp.finfo(param.dtype).eps) if eps1 is None else eps1
+        size = jnp.maximum(eps2, jnp.sqrt(mean_sq(param)))
+        rate = size * jnp.minimum(self.lr, 1 / jnp.sqrt(t))
+        kept = 1 - t**self.beta2_decay
+        row, col, square = slots
+        if isinstance(square, jax.Array):
+            square = estimate = moment(abs_sq(grad), square, kept)
+        else:
+            row = moment(jnp.mean(abs_sq(grad), -1), row, kept)
+            col = moment(jnp.mean(abs_sq(grad), -2), col, kept)
+            total = jnp.maximum(jnp.mean(row, -1, keepdims=True), eps1)[..., None]
+            estimate = row[..., None] * col[..., None, :] / total
+        update = grad * jax.lax.rsqrt(jnp.maximum(estimate, eps1 * eps1))
+        clipped = jnp.maximum(1.0, jnp.sqrt(mean_sq(update)) / self.d)
+        step = -rate / clipped * update - self.lr * self.weight_decay * param
+        return step, {"row_var": row, "col_var": col, "variance": square}
+
+
+class Adafactor(TorchOptimizer):
+    r"""``torch.optim.Adafactor``, which differs from the paper's and from optax's.
+
+    .. math::
+        \hat\beta_t &= 1 - t^{\gamma}, \qquad
+        R_t, C_t = \text{averages of } g_t^2 \text{ along rows and columns}, \qquad
+        V_t = R_t\,C_t / \max(\operatorname{mean} R_t, \epsilon_1) \\
+        U_t &= g_t / \max(\sqrt{V_t}, \epsilon_1), \qquad
+        \alpha_t = \max(\epsilon_2, \operatorname{rms} \theta_{t-1})\,\min(\eta_t, 1 / \sqrt t) \\
+        \theta_t &= (1 - \eta_t\,\lambda)\,\theta_{t-1}
+            - \alpha_t\,U_t / \max(1, \operatorname{rms}(U_t) / d)
+
+    The two last axes are factored, whatever their lengths.
+
+    Args:
+        lr: :math:`\eta \ge 0`.
+        beta2_decay: :math:`\gamma \le 0`.
+        eps: :math:`\epsilon_1 \ge 0`, None for the machine's of the parameter's dtype, and
+            :math:`\epsilon_2 \ge 0`.
+        d: :math:`d \ge 1`.
+        weight_decay: :math:`\lambda \ge 0`.
+        foreach: of no effect, see :class:`TorchOptimizer`.
+        maximize: climb.
+
+    Raises:
+        ValueError: a number is out of its range.
+        TypeError: a parameter is complex.
+
+    References:
+        Shazeer & Stern, arXiv:1804.04235, and torch 2.13, ``torch/optim/_adafactor.py``.
+    """
+
+    lr: Rate = 1e-2
+    beta2_decay: UpToZero = -0.8
+    eps: Eps = (None, 1e-3)
+    d: FromOne = 1.0
+    weight_decay: Rate = 0.0
+    _: dataclasses.KW_ONLY
+    foreach: Switch = None
+    maximize: Static[bool] = False
+
+    def parts(self) -> tuple[Transform, ...]:
+        method = step_of_adafactor(self.lr, self.beta2_decay, self.eps, self.d, self.weight_decay)
+        return *((scale(-1.0),) if self.maximize else ()), method

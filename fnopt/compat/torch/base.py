@@ -1,0 +1,117 @@
+"""What torch's optimizers have in common here: their arguments, and the steps around a method."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.core import (
+    Composed,
+    Schedule,
+    Transform,
+    add_decayed_weights,
+    add_l2,
+    scale,
+    scale_by_learning_rate,
+)
+from fnopt.core.arithmetic import Inside
+from fnopt.core.checks import Interval
+from fnopt.core.fields import Field
+from fnopt.core.schedule import Scheduled
+
+Switch = dataclasses.InitVar[Any]
+"""An argument that tells torch how to compute, not what: accepted, of no effect, and not kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OffAtZero(Field):
+    """A number that leaves a part, and its state, out where it is 0; that is kept as None."""
+
+    def accept(self, argument: str, given: Any, default: Any) -> Any:
+        kept = None if given is None else super().accept(argument, given, default)
+        return None if isinstance(kept, float) and kept == 0 else kept
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduledOffAtZero(OffAtZero, Scheduled):
+    """The same, or a schedule."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Several(Field):
+    """A tuple of numbers, each with its own range."""
+
+    of: tuple[Field, ...] = ()
+
+    def accept(self, argument: str, given: Any, default: Any) -> Any:
+        if not isinstance(given, (tuple, list)) or len(given) != len(self.of):
+            raise TypeError(f"{argument} must be {len(self.of)} numbers, got {given!r}")
+        defaults = default if isinstance(default, tuple) else (default,) * len(self.of)
+        each = zip(self.of, given, defaults, strict=True)
+        return tuple(x.accept(f"{argument}[{i}]", g, d) for i, (x, g, d) in enumerate(each))
+
+
+_DECAY = Scheduled(Interval("[0, 1)"))
+Betas = Annotated[Any, Several(of=(_DECAY, _DECAY))]
+"""The decays of an average of gradients and of one of their squares, each in [0, 1)."""
+Momentum = Annotated[Any, ScheduledOffAtZero(Interval("[0, 1]"))]
+"""The share of the old velocity that is kept, in [0, 1]; 0 keeps none."""
+
+
+class TorchOptimizer(Composed):
+    """An optimizer with the arguments of one of torch's.
+
+    ``foreach``, ``fused``, ``capturable`` and ``differentiable`` say in torch how the same numbers
+    are computed; here XLA sees to that. They are accepted, refused where torch refuses them, and
+    have no effect. Learning rates, momenta and betas may be schedules.
+    """
+
+    def __post_init__(self, *switches: Any) -> None:
+        super().__post_init__()
+        arguments = inspect.signature(type(self)).parameters
+        names = [name for name in arguments if name not in self._fields]
+        on = {name for name, switch in zip(names, switches, strict=True) if switch}
+        for other in ("differentiable", "foreach"):
+            if {"fused", other} <= on:
+                raise RuntimeError(
+                    f"{type(self).__name__}: fused and {other} cannot both be True; leave both out,"
+                    " they have no effect"
+                )
+
+    def around(self, *parts: Transform, decoupled: bool | None = False) -> tuple[Transform, ...]:
+        """A method's parts between what torch puts before and after every method.
+
+        Args:
+            *parts: what makes a direction of a gradient.
+            decoupled: whether weights are decayed beside the method, by the rate times
+                ``weight_decay``, or in its gradient; None where there is no such argument.
+        """
+        fields = vars(self)
+        climbing = (scale(-1.0),) if fields.get("maximize") else ()
+        penalty = (add_l2(fields["weight_decay"]),) if decoupled is False else ()
+        decay = (add_decayed_weights(fields["weight_decay"]),) if decoupled else ()
+        return *climbing, *penalty, *parts, *decay, scale_by_learning_rate(fields["lr"])
+
+    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+        # By the name at which rates multiply in a chain.
+        told = super().hyperparameters(state, **extra_args)
+        return {"learning_rate": told.pop("lr"), **told}
+
+
+class delayed(Schedule):
+    """A schedule that begins some updates later, with its first value until then.
+
+    Args:
+        schedule: the schedule; a number or any callable is accepted.
+        updates: how many.
+    """
+
+    schedule: Inside
+    updates: Annotated[Any, Field(Interval("[0, inf)"))]
+
+    def at(self, count: jax.Array) -> Any:
+        return self.schedule(jnp.maximum(count - self.updates, 0))

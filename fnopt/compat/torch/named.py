@@ -1,0 +1,173 @@
+"""Which tensor of torch is which leaf of ours, and how its layout becomes ours."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnopt.core import did_you_mean
+from fnopt.wrap.paths import path_name
+
+
+def flax_layout(path: str, array: np.ndarray) -> np.ndarray:
+    """A weight of torch as Flax has it: kernels with the output axis last, all else as it is.
+
+    Args:
+        path: of our leaf; one that ends in ``kernel`` is a kernel.
+        array: torch's, of shape (out, in) or (out, in, height, width, ...).
+    """
+    if path.rpartition("/")[2] != "kernel" or array.ndim < 2:
+        return array
+    return np.moveaxis(array, (0, 1), (-1, -2))
+
+
+class Named:
+    """The leaves of our parameters beside the tensors of a torch optimizer.
+
+    Args:
+        optimizer: torch's.
+        params: ours; shapes are enough.
+        names: torch's parameter for every path, or its name.
+        layout: makes of a path and an array in torch's layout the array in ours.
+
+    Raises:
+        ValueError: a leaf is not named, a name is unknown, a tensor of the optimizer is left out,
+            or a shape is not the leaf's.
+    """
+
+    def __init__(
+        self, optimizer: Any, params: Any, names: Mapping[str, Any], layout: Callable[..., Any]
+    ) -> None:
+        with_paths, self.treedef = jax.tree_util.tree_flatten_with_path(params)
+        self.all_paths = [path_name(path) for path, _ in with_paths]
+        self.leaves = [leaf for _, leaf in with_paths]
+        self.optimizer, self.layout = optimizer, layout
+        for path in names:
+            if path not in self.all_paths:
+                raise ValueError(
+                    f"convert: names has {path!r}, which is no path of params;"
+                    f" {did_you_mean(path, self.all_paths)}"
+                )
+        by_name = {
+            name: tensor
+            for group in optimizer.param_groups
+            for name, tensor in zip(group.get("param_names", ()), group["params"], strict=False)
+        }
+        self.tensors = [self._tensor(path, names, by_name) for path in self.all_paths]
+        owners = {id(p): i for i, g in enumerate(optimizer.param_groups) for p in g["params"]}
+        self.owners = [owners.get(id(tensor)) for tensor in self.tensors]
+        left_out = len(owners) - len({id(t) for t in self.tensors} & set(owners))
+        if left_out:
+            raise ValueError(
+                f"convert: {left_out} of the optimizer's {len(owners)} parameters are nowhere in"
+                " names; each must be some leaf's"
+            )
+        for path, tensor, leaf in zip(self.all_paths, self.tensors, self.leaves, strict=True):
+            self._laid_out(path, _array(tensor), np.shape(leaf))
+
+    def _tensor(self, path: str, names: Mapping[str, Any], by_name: Mapping[str, Any]) -> Any:
+        if path not in names:
+            raise ValueError(f"convert: names lacks {path!r}; give torch's parameter for each leaf")
+        given = names[path]
+        if not isinstance(given, str):
+            return given
+        if given in by_name:
+            return by_name[given]
+        known = did_you_mean(given, by_name) if by_name else (
+            "it was made without names; make it of model.named_parameters(), or give the parameter"
+            " itself"
+        )  # fmt: skip
+        raise ValueError(f"convert: {path!r}: the optimizer knows no parameter {given!r}; {known}")
+
+    def _laid_out(self, path: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        ours = np.asarray(self.layout(path, array))
+        if ours.shape != shape:
+            raise ValueError(
+                f"convert: {path!r} has shape {shape}, but torch's {array.shape} becomes"
+                f" {ours.shape}; map another parameter to it, or give a layout="
+            )
+        return ours
+
+    def paths(self, group: int | None) -> list[str]:
+        """The paths of a group; of None, those that the optimizer has not."""
+        pairs = zip(self.all_paths, self.owners, strict=True)
+        return [path for path, owner in pairs if owner == group]
+
+    def shapes(self, group: int) -> list[tuple[str, tuple[int, ...]]]:
+        """The paths of a group, with torch's shapes."""
+        rows = zip(self.all_paths, self.tensors, self.owners, strict=True)
+        return [(path, tuple(tensor.shape)) for path, tensor, owner in rows if owner == group]
+
+    def patterns(self, group: int | None) -> tuple[str, ...]:
+        """These paths as globs that match themselves alone."""
+        return tuple(map(glob.escape, self.paths(group)))
+
+    def weights(self) -> Any:
+        """torch's parameters as ours."""
+        rows = zip(self.all_paths, self.tensors, self.leaves, strict=True)
+        return self.treedef.unflatten(
+            jnp.asarray(self._laid_out(path, _array(tensor), np.shape(leaf)), jnp.result_type(leaf))
+            for path, tensor, leaf in rows
+        )
+
+    def slots(self, group: int, key: str, old: Any) -> Any:
+        """A tree of slots with those of torch's state in the place of a group's."""
+        slots = self.treedef.flatten_up_to(old)
+        rows = zip(self.all_paths, self.tensors, self.owners, slots, strict=True)
+        return self.treedef.unflatten(
+            self._slot(path, tensor, key, slot) if owner == group else slot
+            for path, tensor, owner, slot in rows
+        )
+
+    def _slot(self, path: str, tensor: Any, key: str, slot: Any) -> Any:
+        theirs = self.optimizer.state.get(tensor, {})
+        if key in ("row_var", "col_var") and key in theirs:
+            return jnp.asarray(self._factor(path, theirs, key), slot.dtype)
+        theirs = theirs.get(key)
+        if theirs is None or not isinstance(slot, jax.Array):
+            return slot
+        return jnp.asarray(self._laid_out(path, _array(theirs), slot.shape), slot.dtype)
+
+    def _factor(self, path: str, theirs: Any, key: str) -> np.ndarray:
+        """A factor of Adafactor's second moment, which a transposition exchanges with the other."""
+        row, col = (_array(theirs[k]) for k in ("row_var", "col_var"))
+        shape = np.broadcast_shapes(row.shape, col.shape)
+        how = self.transposed(path, shape)
+        if how is None:
+            raise ValueError(
+                f"convert: {path!r}: torch's Adafactor factors the two last axes of {shape}, which"
+                " are other axes in this layout; its state cannot be taken over"
+            )
+        row, col = row[..., 0], col[..., 0, :]
+        return (row, col)[(key == "row_var") == how]
+
+    def transposed(self, path: str, shape: tuple[int, ...]) -> bool | None:
+        """Whether the layout exchanges the two axes of a matrix; None if it does something else."""
+        places = np.arange(np.prod(shape, dtype=int)).reshape(shape)
+        ours = self.layout(path, places)
+        if np.array_equal(ours, places):
+            return False
+        return True if len(shape) == 2 and np.array_equal(ours, places.T) else None
+
+    def vector(self, vector: Any, old: Any) -> Any:
+        """A vector of all parameters, in torch's order, as a tree like an old one."""
+        at, pieces = 0, {}
+        for tensor in self.optimizer.param_groups[0]["params"]:
+            size = tensor.numel()
+            pieces[id(tensor)] = _array(vector[at : at + size].view(tensor.shape))
+            at += size
+        rows = zip(self.all_paths, self.tensors, self.treedef.flatten_up_to(old), strict=True)
+        return self.treedef.unflatten(
+            jnp.asarray(self._laid_out(path, pieces[id(tensor)], slot.shape), slot.dtype)
+            for path, tensor, slot in rows
+        )
+
+
+def _array(tensor: Any) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    return (tensor if str(tensor.dtype) != "torch.bfloat16" else tensor.float()).numpy()

@@ -1,0 +1,50 @@
+"""torch's Rprop."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+
+from fnopt.compat.torch.base import Several, Switch, TorchOptimizer
+from fnopt.core import Rate, Schedule, Static, Transform, scale
+from fnopt.core.checks import Interval
+from fnopt.core.schedule import Scheduled
+from fnopt.first_order.rprop import scale_by_rprop
+
+Etas = Annotated[Any, Several(of=(Scheduled(Interval("(0, 1)")), Scheduled(Interval("(1, inf)"))))]
+Sizes = Annotated[Any, Several(of=(Scheduled(Interval("(0, inf)")),) * 2)]
+
+
+class Rprop(TorchOptimizer):
+    r"""``torch.optim.Rprop``: :class:`fnopt.rprop` of the variant ``"irprop-"``.
+
+    Args:
+        lr: of the first steps, at least 0; of a schedule the first value alone counts.
+        etas: :math:`\eta^- \in (0, 1)` and :math:`\eta^+ > 1`.
+        step_sizes: the smallest and the largest, above 0; the first step too is kept between them.
+        capturable, foreach, differentiable: of no effect, see :class:`TorchOptimizer`.
+        maximize: climb.
+
+    Raises:
+        ValueError: a number is out of its range.
+
+    References:
+        Riedmiller & Braun 1993, doi:10.1109/ICNN.1993.298623, and torch 2.13,
+        ``torch/optim/rprop.py``.
+    """
+
+    lr: Rate = 1e-2
+    etas: Etas = (0.5, 1.2)
+    step_sizes: Sizes = (1e-6, 50.0)
+    _: dataclasses.KW_ONLY
+    capturable: Switch = False
+    foreach: Switch = None
+    maximize: Static[bool] = False
+    differentiable: Switch = False
+
+    def parts(self) -> tuple[Transform, ...]:
+        first = self.lr if isinstance(self.lr, Schedule) else jnp.clip(self.lr, *self.step_sizes)
+        method = scale_by_rprop(first, *self.etas, *self.step_sizes)
+        return *((scale(-1.0),) if self.maximize else ()), method, scale(-1.0)
