@@ -1,0 +1,1 @@
+"""torch.optim: its names, its defaults and its exact trajectories."""
