@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.compat.torch.strong_wolfe import strong_wolfe
-from fnopt.core import Number, Rate, Static, Transform, computing_dtype, required, vdot
+from fnopt.core import Number, Rate, Static, Transform, computing_dtype, required, vdot, zeros
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
@@ -145,8 +145,11 @@ class LBFGS(Transform):
         _, leaves, treedef = float_leaves("params", params)
         real = jnp.finfo(computing_dtype(*(leaf.dtype for leaf in leaves))).dtype
 
-        def vector(history: bool) -> Any:
-            return treedef.unflatten([_zeros(x, self.history_size, history) for x in leaves])
+        def vector() -> Any:
+            return treedef.unflatten([_vector(leaf) for leaf in leaves])
+
+        def history() -> Any:
+            return treedef.unflatten([_history(leaf, self.history_size) for leaf in leaves])
 
         def whole() -> jax.Array:
             return jnp.zeros((), jnp.int32)
@@ -155,14 +158,14 @@ class LBFGS(Transform):
             count=whole(),
             func_evals=whole(),
             n_iter=whole(),
-            d=vector(False),
+            d=vector(),
             t=jnp.zeros((), real),
-            old_dirs=vector(True),
-            old_stps=vector(True),
+            old_dirs=history(),
+            old_stps=history(),
             num_old=whole(),
             ro=jnp.zeros(self.history_size, real),
             H_diag=jnp.ones((), real),
-            prev_flat_grad=vector(False),
+            prev_flat_grad=vector(),
             prev_loss=jnp.zeros((), real),
         )
 
@@ -206,7 +209,10 @@ class LBFGS(Transform):
             here = [cast(x, start.dtype) for x, start in zip(place, starts, strict=True)]
             value, grad = jax.value_and_grad(loss)(treedef.unflatten(here))
             # Of a complex parameter jax.grad gives the conjugate of the direction of ascent.
-            return cast(value, state.ro.dtype), wide([jnp.conj(g) for g in treedef.flatten_up_to(grad)])
+            ascent = [
+                jnp.conj(g) if jnp.iscomplexobj(g) else g for g in treedef.flatten_up_to(grad)
+            ]
+            return cast(value, state.ro.dtype), wide(ascent)
 
         first = wide(starts)
         if value is None:
@@ -214,9 +220,7 @@ class LBFGS(Transform):
         else:
             value, grad = cast(jnp.asarray(value), state.ro.dtype), wide(grads)
         place, state = self._run(evaluate, first, value, grad, state)
-        moves = [
-            cast(x - x0, grad.dtype) for x, x0, grad in zip(place, first, grads, strict=True)
-        ]
+        moves = [cast(x - x0, grad.dtype) for x, x0, grad in zip(place, first, grads, strict=True)]
         return treedef.unflatten(moves), state._replace(
             count=optax.safe_increment(state.count),
             **{name: treedef.unflatten(getattr(state, name)) for name in _TREES},
@@ -230,7 +234,9 @@ class LBFGS(Transform):
         one = jnp.ones((), jnp.int32)
         going = ~(_largest(grad) <= rule.tolerance_grad)
         start = _Run(place, loss, grad, state, one - 1, one, going)
-        run = jax.lax.while_loop(lambda r: r.going, functools.partial(rule._iterate, evaluate), start)
+        run = jax.lax.while_loop(
+            lambda r: r.going, functools.partial(rule._iterate, evaluate), start
+        )
         return run.place, run.state._replace(func_evals=run.state.func_evals + run.evals)
 
     def _iterate(self, evaluate: Callable[..., Any], run: _Run) -> _Run:
@@ -303,15 +309,20 @@ class LBFGS(Transform):
 _TREES = ("d", "old_dirs", "old_stps", "prev_flat_grad")
 
 
-def _zeros(param: jax.Array, rows: int, history: bool) -> jax.Array:
-    """A vector like a parameter, or a history of them, sharded as the parameter is."""
-    zeros = jnp.zeros_like(param, computing_dtype(param.dtype))
-    return jnp.stack([zeros] * rows) if history else zeros
+def _history(param: jax.Array, rows: int) -> jax.Array:
+    """Rows of vectors like a parameter, sharded as it is."""
+    return jnp.broadcast_to(_vector(param), (rows, *param.shape))
+
+
+def _vector(param: jax.Array) -> jax.Array:
+    return zeros(param, computing_dtype(param.dtype))
 
 
 def _components(leaves: list[jax.Array]) -> list[jax.Array]:
     """The magnitudes of all real numbers in a list of arrays."""
-    parts = [x for leaf in leaves for x in ((leaf.real, leaf.imag) if jnp.iscomplexobj(leaf) else (leaf,))]
+    parts = []
+    for leaf in leaves:
+        parts += [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]
     wide = computing_dtype(*(x.dtype for x in parts))
     return [jnp.abs(cast(x, wide)) for x in parts]
 

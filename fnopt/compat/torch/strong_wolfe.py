@@ -69,7 +69,7 @@ def strong_wolfe(
     the cubic, and so the step, NaN.
 
     Args:
-        along: gives loss, gradient (a tree) and slope :math:`\phi'(t)` at a step :math:`t`.
+        along: gives loss, gradient (a tree like ``grad``) and slope :math:`\phi'(t)` at a step.
         step: the first :math:`t > 0`.
         value: the loss :math:`\phi(0)`.
         grad: the gradient at 0; every point keeps its own.
@@ -93,7 +93,7 @@ def strong_wolfe(
     ...     return value, slope, slope  # on a line the gradient is the slope
     >>> point, evaluations = strong_wolfe(along, 1.0, *along(0.0), c2=0.1)
     >>> round(float(point.step), 3), int(evaluations)
-    (2.018, 2)
+    (3.249, 3)
     """
     real = computing_dtype(jnp.result_type(value), jnp.result_type(slope))
 
@@ -106,10 +106,11 @@ def strong_wolfe(
 
     origin = Point(number(0.0), number(value), grad, number(slope))
     c1, c2, size, tolerance_change = map(number, (c1, c2, size, tolerance_change))
+    max_ls = cast(jnp.asarray(max_ls), jnp.int32)
 
     def round_(s: _Search) -> _Search:
         new, (first, second) = evaluate(s.trial), s.ends
-        low, high = (jnp.where(s.low == i, second.value, first.value) for i in (1, 0))
+        low = jnp.where(s.low == 0, first.value, second.value)
         # Comparisons with NaN are false, and which way round they are written therefore counts.
         worse = new.value > origin.value + c1 * new.step * origin.slope
         worse |= (s.zooming | (s.further > 1)) & (new.value >= low)
