@@ -7,6 +7,7 @@ from fnopt.compat.torch.adam import Adam as Adam
 from fnopt.compat.torch.adam import AdamW as AdamW
 from fnopt.compat.torch.adamax import Adamax as Adamax
 from fnopt.compat.torch.asgd import ASGD as ASGD
+from fnopt.compat.torch.lbfgs import LBFGS as LBFGS
 from fnopt.compat.torch.muon import Muon as Muon
 from fnopt.compat.torch.nadam import NAdam as NAdam
 from fnopt.compat.torch.radam import RAdam as RAdam
