@@ -1,0 +1,1 @@
+"""Other libraries in fnopt's terms: their names, their arguments, their numbers."""

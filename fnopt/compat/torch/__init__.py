@@ -1,0 +1,1 @@
+"""torch's optimizers and schedulers as values of fnopt."""
