@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Transform, scale
+from fnopt.core import Transform
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.parts import scale as scale_by
 from fnopt.core.schedule import map_leaves, to_dtype
 
 
@@ -37,7 +38,66 @@ class PlateauState(NamedTuple):
     evaluations: jax.Array
 
 
-class reduce_on_plateau(Transform):
+class Watcher(Transform):
+    """What multiplies updates by a scale that it makes of a figure: when a figure is taken in.
+
+    A subclass has ``monitor`` and says what it makes of a figure and which scale it is at.
+    """
+
+    def scale(self, state: Any) -> jax.Array:
+        """What updates are multiplied by in this state."""
+        raise NotImplementedError
+
+    def take_in(self, state: Any, figure: Any) -> Any:
+        """The state after one more figure; its numbers come in the dtype of the scale."""
+        raise NotImplementedError
+
+    def update(
+        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
+    ) -> tuple[Any, Any]:
+        state = self._observe(state, **extra_args)
+        scaled, _ = scale_by(self.scale(state)).update(updates, optax.EmptyState())
+        return scaled, state
+
+    def hyperparameters(self: Any, state: Any, **extra_args: Any) -> dict[str, Any]:
+        # Rates multiply in a chain; with the figure given, this is the scale that update applies.
+        watched = extra_args.get(self.monitor) is not None
+        return {
+            "learning_rate": self.scale(self._observe(state, **extra_args) if watched else state)
+        }
+
+    def _observe(
+        self: Any, state: Any, *, value: Any = None, metric: Any = None, evaluations: Any = None,
+        **extra_args: Any,
+    ) -> Any:  # fmt: skip
+        numbers = map_leaves(self, lambda x: to_dtype(x, self.scale(state).dtype))
+        if self.monitor == "value":
+            if value is None:
+                raise ValueError(
+                    f"{type(self).__name__} watches the loss: call update(…, value=loss), or watch"
+                    ' a metric with monitor="metric"'
+                )
+            return numbers.take_in(state, value)
+        if metric is None or evaluations is None:
+            return state
+        evaluations = jnp.asarray(evaluations).astype(state.evaluations.dtype)
+        taken = numbers.take_in(state, metric)._replace(evaluations=evaluations)
+        return _where(evaluations > state.evaluations, taken, state)
+
+
+def count_bad(
+    better: jax.Array, bad: jax.Array, cooling: jax.Array, patience: Any, cooldown: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """torch's counting: whether to reduce now, and the two counts after this figure."""
+    zero = jnp.zeros_like(bad)
+    bad = jnp.where(better | (cooling > 0), zero, bad + 1)
+    reduce = bad.astype(jnp.result_type(patience)) > patience
+    cooldown = jnp.asarray(cooldown).astype(cooling.dtype)
+    cooling = jnp.where(reduce, cooldown, jnp.maximum(cooling - 1, 0))
+    return reduce, jnp.where(reduce, zero, bad), cooling
+
+
+class reduce_on_plateau(Watcher):
     r"""Multiplies updates by a scale that falls by a factor when a figure stops improving.
 
     A figure :math:`x` is better than the best :math:`b` so far if (``mode="min"``)
@@ -99,37 +159,10 @@ class reduce_on_plateau(Transform):
             evaluations=jnp.zeros_like(zero),
         )
 
-    def update(
-        self, updates: Any, state: PlateauState, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, PlateauState]:
-        state = self._observe(state, **extra_args)
-        scaled, _ = scale(state.scale).update(updates, optax.EmptyState())
-        return scaled, state
+    def scale(self, state: PlateauState) -> jax.Array:
+        return state.scale
 
-    def hyperparameters(self, state: PlateauState, **extra_args: Any) -> dict[str, Any]:
-        # Rates multiply in a chain; with the figure given, this is the scale that update applies.
-        watched = extra_args.get(self.monitor) is not None
-        return {"learning_rate": (self._observe(state, **extra_args) if watched else state).scale}
-
-    def _observe(
-        self, state: PlateauState, *, value: Any = None, metric: Any = None,
-        evaluations: Any = None, **extra_args: Any,
-    ) -> PlateauState:  # fmt: skip
-        numbers = map_leaves(self, lambda x: to_dtype(x, state.scale.dtype))
-        if self.monitor == "value":
-            if value is None:
-                raise ValueError(
-                    "reduce_on_plateau watches the loss: call update(…, value=loss), or watch a"
-                    ' metric with monitor="metric"'
-                )
-            return numbers._take_in(state, value)
-        if metric is None or evaluations is None:
-            return state
-        evaluations = jnp.asarray(evaluations).astype(state.evaluations.dtype)
-        taken = numbers._take_in(state, metric)._replace(evaluations=evaluations)
-        return _where(evaluations > state.evaluations, taken, state)
-
-    def _take_in(self, state: PlateauState, figure: Any) -> PlateauState:
+    def take_in(self, state: PlateauState, figure: Any) -> PlateauState:
         dtype = state.avg_value.dtype
         count = state.count + 1
         figure = jnp.asarray(figure).astype(dtype)
@@ -145,21 +178,19 @@ class reduce_on_plateau(Transform):
             better = state.avg_value < best - margin
         else:
             better = state.avg_value > best + margin
-        cooling = state.cooldown_count > 0
-        zero = jnp.zeros_like(state.plateau_count)
-        bad = jnp.where(better | cooling, zero, state.plateau_count + 1)
-        reduce = bad.astype(best.dtype) > self.patience
+        reduce, bad, cooling = count_bad(
+            better, state.plateau_count, state.cooldown_count, self.patience, self.cooldown
+        )
         lower = jnp.maximum(state.scale * self.factor, self.min_scale)
-        cooldown = jnp.asarray(self.cooldown).astype(zero.dtype)
         return state._replace(
             scale=jnp.where(reduce, lower, state.scale),
             best_value=jnp.where(better, state.avg_value, best),
-            plateau_count=jnp.where(reduce, zero, bad),
-            cooldown_count=jnp.where(reduce, cooldown, jnp.maximum(state.cooldown_count - 1, 0)),
-            count=zero,
+            plateau_count=bad,
+            cooldown_count=cooling,
+            count=jnp.zeros_like(state.count),
             avg_value=jnp.zeros_like(state.avg_value),
         )
 
 
-def _where(condition: jax.Array, a: PlateauState, b: PlateauState) -> PlateauState:
+def _where(condition: jax.Array, a: Any, b: Any) -> Any:
     return optax.tree.where(condition, a, b)

@@ -1,5 +1,6 @@
 """torch.optim's optimizers and schedules: its names, its arguments, its numbers."""
 
+from fnopt.compat.torch import lr_scheduler as lr_scheduler
 from fnopt.compat.torch.adadelta import Adadelta as Adadelta
 from fnopt.compat.torch.adafactor import Adafactor as Adafactor
 from fnopt.compat.torch.adagrad import Adagrad as Adagrad
@@ -7,6 +8,8 @@ from fnopt.compat.torch.adam import Adam as Adam
 from fnopt.compat.torch.adam import AdamW as AdamW
 from fnopt.compat.torch.adamax import Adamax as Adamax
 from fnopt.compat.torch.asgd import ASGD as ASGD
+from fnopt.compat.torch.conversion import Converted as Converted
+from fnopt.compat.torch.conversion import convert as convert
 from fnopt.compat.torch.lbfgs import LBFGS as LBFGS
 from fnopt.compat.torch.muon import Muon as Muon
 from fnopt.compat.torch.nadam import NAdam as NAdam
