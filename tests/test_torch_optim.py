@@ -235,6 +235,8 @@ def test_a_schedule_reaches_asgd_one_update_late(torch):
             stepper.step()
             updates, state = tx.update(jnp.cos(params), state, params)
             params = optax.apply_updates(params, updates)
-            np.testing.assert_allclose(params, p.detach().numpy(), rtol=1e-6)  # its rates are single
+            np.testing.assert_allclose(
+                params, p.detach().numpy(), rtol=1e-6
+            )  # its rates are single
         average = fnopt.asgd_eval_params(state, params)
         np.testing.assert_allclose(average, stepper.state[p]["ax"].numpy(), rtol=1e-6)

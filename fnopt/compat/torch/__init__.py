@@ -13,6 +13,7 @@ from fnopt.compat.torch.conversion import convert as convert
 from fnopt.compat.torch.lbfgs import LBFGS as LBFGS
 from fnopt.compat.torch.muon import Muon as Muon
 from fnopt.compat.torch.nadam import NAdam as NAdam
+from fnopt.compat.torch.named import flax_layout as flax_layout
 from fnopt.compat.torch.radam import RAdam as RAdam
 from fnopt.compat.torch.rmsprop import RMSprop as RMSprop
 from fnopt.compat.torch.rprop import Rprop as Rprop

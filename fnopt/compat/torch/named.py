@@ -170,4 +170,6 @@ class Named:
 
 def _array(tensor: Any) -> np.ndarray:
     tensor = tensor.detach().cpu()
-    return (tensor if str(tensor.dtype) != "torch.bfloat16" else tensor.float()).numpy()
+    array = (tensor if str(tensor.dtype) != "torch.bfloat16" else tensor.float()).numpy()
+    # A copy: jax may take over memory that torch's next step writes to.
+    return array.copy()
