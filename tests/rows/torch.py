@@ -25,6 +25,15 @@ _NUMBERS = {
     "d": Numbers(1.0, 1.5, refused=(0.9, np.nan)),
 }
 _SCHEDULES = [f"takes_schedules_of_{kind}" for kind in ("fnopt", "optax", "functions")]
+_SMALL = Numbers(1e-9, 1e-7)
+_LOOPS = {
+    **dict.fromkeys(_SCHEDULES, "its tolerances are numbers alone"),
+    "is_sharded_as_parameters": "its slots have one axis more; test_torch_lbfgs shows it",
+    "rests_at_zero_gradient": "it takes the gradients of value_fn itself",
+    "shows_what_is_a_parameters": "the products of its pairs are of all leaves together",
+    "has_hypergradients": "its loops have no reverse mode",
+    "lives_inside_train_state": "flax's TrainState hands no extra arguments on",
+}
 _REAL = {"keeps_complex64": "it takes no complex parameters"}
 _SLOW_IN_VALLEY = {**ADAPTIVE, "rosenbrock": 1.3e-3}
 _MATRICES = {
@@ -129,5 +138,16 @@ CASES = [
         },
     ),
     *_row("Rprop", BY_STEP, {"": _LR}),
+    Case(
+        "LBFGS",
+        "",
+        kwargs={"lr": 0.5, "max_iter": 3, "history_size": 4},
+        needs=("value_fn",),
+        numbers=_NUMBERS | dict.fromkeys(("tolerance_grad", "tolerance_change"), _SMALL),
+        rates={"parabola": 0.3, "rosenbrock": 1e-3, "matrix_bowl": 0.3, "noisy_quadratic": 0.3},
+        not_applicable=_ORACLE | _LOOPS,
+        home=fnopt.compat.torch,
+        rate_name="lr",
+    ),
     *_row("Muon", {"matrix_bowl": 1e-2}, {"": {"lr": 0.1, "weight_decay": 0.0}}, **_MATRICES),
 ]
