@@ -78,7 +78,6 @@ class Case:
         rates: a learning rate that suits it, by problem.
         not_applicable, xfail: laws it is excused from, with the reason.
         home: the module that it is public in.
-        rate_name: of its learning rate.
     """
 
     name: str
@@ -95,7 +94,6 @@ class Case:
     not_applicable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     xfail: Mapping[str, str] = dataclasses.field(default_factory=dict)
     home: Any = fnopt
-    rate_name: str = "learning_rate"
 
     @property
     def id(self) -> str:
@@ -114,6 +112,11 @@ class Case:
     def make(self) -> Any:
         """The transform itself."""
         return self.factory(*self.args, **self.kwargs)
+
+    @property
+    def rate_name(self) -> str:
+        """Of its learning rate."""
+        return self.factory.rate_name
 
     @property
     def factory(self) -> Any:

@@ -481,9 +481,8 @@ def test_a_rate_may_be_a_schedule_and_is_told():
         wanted = compiled(small(lr=rate), params, state, data)
         params, state = compiled(tx, params, state, data)
         assert_close((params, state), wanted)
-    assert [list(x) for x in told] == [["learning_rate"]] * 2
     np.testing.assert_allclose([x["learning_rate"] for x in told], [0.1, 0.05])
-    assert fnopt.hyperparameters(small(), state) == {"learning_rate": 0.1}
+    assert fnopt.hyperparameters(small(), state)["learning_rate"] == 0.1
 
 
 # What is refused.

@@ -240,3 +240,10 @@ def test_a_schedule_reaches_asgd_one_update_late(torch):
             )  # its rates are single
         average = fnopt.asgd_eval_params(state, params)
         np.testing.assert_allclose(average, stepper.state[p]["ax"].numpy(), rtol=1e-6)
+
+
+def test_groups_change_numbers_by_torchs_names():
+    base = ours.AdamW(1e-2, weight_decay=0.1)
+    tx = fnopt.groups(("b", {"lr": 1e-3, "weight_decay": 0.0}), ("*", {}), base=base)
+    told = fnopt.hyperparameters(tx, tx.init({"w": jnp.ones(2), "b": jnp.ones(2)}))
+    assert told["learning_rate"] == 1e-2 and told["b.learning_rate"] == 1e-3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import optax
@@ -31,6 +31,9 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     - ``key``: a key for this step's own draws.
     """
 
+    rate_name: ClassVar[str] = "learning_rate"
+    """The field that is the learning rate, where there is one."""
+
     def init(self, params: Any) -> Any:
         """The state before the first update."""
         raise NotImplementedError
@@ -49,7 +52,7 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
         """What the next update applies, by name; see :func:`fnopt.hyperparameters`."""
         fields = vars(at_count(self, self.count(state)))
         return {
-            name: fields[name]
+            "learning_rate" if name == self.rate_name else name: fields[name]
             for name, spec in self._specs.items()
             # A transform in it tells of itself, and a seed is no hyperparameter.
             if not spec.static and not isinstance(fields[name], (Transform, int, type(None)))

@@ -138,7 +138,7 @@ class groups(Transform):
             label = f"{place}:{show(pattern)}" if callable(pattern) else show(pattern)
             names = applied(treatment, self.base, inner, extra_args)
             told |= {f"{label}.{name}": value for name, value in names.items()}
-            if "learning_rate" in names and not changes_rate(treatment):
+            if "learning_rate" in names and not changes_rate(treatment, self.base):
                 told.setdefault("learning_rate", names["learning_rate"])
         return told
 

@@ -96,11 +96,11 @@ def applied(treatment: Any, base: Any, state: Any, extra_args: Any) -> dict[str,
     return {**names, "learning_rate": names["learning_rate"] * multiplier}
 
 
-def changes_rate(treatment: Any) -> bool:
+def changes_rate(treatment: Any, base: Any) -> bool:
     """Whether a treatment has a rate that is not that of base."""
     if isinstance(treatment, Transform):
         return True
-    return bool({"learning_rate", "multiplier"} & set(_changes(treatment)))
+    return bool({base.rate_name, "multiplier"} & set(_changes(treatment)))
 
 
 def _changes(treatment: Any) -> dict[str, Any]:

@@ -73,7 +73,7 @@ _ORACLE = {
 
 
 def _row(name: str, rates: Any, variants: Any, **excused: str) -> list[Case]:
-    common: dict[str, Any] = {"home": fnopt.compat.torch, "rate_name": "lr", "numbers": _NUMBERS}
+    common: dict[str, Any] = {"home": fnopt.compat.torch, "numbers": _NUMBERS}
     return [
         Case(name, label, kwargs=given, rates=rates, not_applicable=_ORACLE | excused, **common)
         for label, given in variants.items()
@@ -147,7 +147,6 @@ CASES = [
         rates={"parabola": 0.3, "rosenbrock": 1e-3, "matrix_bowl": 0.3, "noisy_quadratic": 0.3},
         not_applicable=_ORACLE | _LOOPS,
         home=fnopt.compat.torch,
-        rate_name="lr",
     ),
     *_row("Muon", {"matrix_bowl": 1e-2}, {"": {"lr": 0.1, "weight_decay": 0.0}}, **_MATRICES),
 ]

@@ -70,6 +70,8 @@ class TorchOptimizer(Composed):
     have no effect. Learning rates, momenta and betas may be schedules.
     """
 
+    rate_name = "lr"
+
     def __post_init__(self, *switches: Any) -> None:
         super().__post_init__()
         arguments = inspect.signature(type(self)).parameters
@@ -95,11 +97,6 @@ class TorchOptimizer(Composed):
         penalty = (add_l2(fields["weight_decay"]),) if decoupled is False else ()
         decay = (add_decayed_weights(fields["weight_decay"]),) if decoupled else ()
         return *climbing, *penalty, *parts, *decay, scale_by_learning_rate(fields["lr"])
-
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
-        # By the name at which rates multiply in a chain.
-        told = super().hyperparameters(state, **extra_args)
-        return {"learning_rate": told.pop("lr"), **told}
 
 
 class delayed(Schedule):

@@ -132,6 +132,7 @@ class LBFGS(Transform):
     line_search_fn: LineSearch = None
 
     State = LBFGSState
+    rate_name = "lr"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -171,9 +172,6 @@ class LBFGS(Transform):
 
     def count(self, state: Any) -> jax.Array:
         return state.count
-
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
-        return {"learning_rate": at_count(self, state.count).lr}
 
     def update(
         self,
