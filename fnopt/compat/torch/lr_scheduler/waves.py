@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import jax.numpy as jnp
+
 from fnopt.compat.torch.lr_scheduler.base import (
     Count,
     LearningRate,
@@ -81,7 +83,8 @@ class CosineAnnealingWarmRestarts(Overwriting):
         TypeError, ValueError: an argument is out of its range.
 
     References:
-        ``torch.optim.lr_scheduler.CosineAnnealingWarmRestarts``; :func:`fnopt.cosine_warm_restarts`.
+        ``torch.optim.lr_scheduler.CosineAnnealingWarmRestarts``;
+        :func:`fnopt.cosine_warm_restarts`.
 
     >>> from fnopt.compat.torch import lr_scheduler
     >>> schedule = lr_scheduler.CosineAnnealingWarmRestarts(1.0, 1, T_mult=2)
@@ -340,6 +343,10 @@ class OneCycleLR(Overwriting):
 
     def _along(self, first: Any, top: Any, last: Any) -> Schedule:
         shape = "cosine" if self.anneal_strategy == "cos" else "linear"
+        if isinstance(self.pct_start, float):
+            last = top if self.pct_start == 1 else last  # torch has no update left for the way down
+        else:
+            last = jnp.where(self.pct_start == 1, top, last)
         return onecycle_schedule(
             first, top, last, self.length, self.pct_start, shape, self.three_phase
         )
