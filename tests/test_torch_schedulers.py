@@ -103,9 +103,9 @@ def test_the_rates_are_those_recorded_of_torch(name, x64):
 def test_the_rates_are_those_of_live_torch(name):
     pytest.importorskip("torch")
     want = oracle.record(SETTINGS[name])
-    assert name in RECORDED
     agree_in_all(name, want, x64=True)
-    agree_in_all(name, want, x64=False)
+    for key, values in want.items():
+        np.testing.assert_allclose(RECORDED[name][key], values, rtol=1e-9, atol=1e-15)
 
 
 def test_the_record_has_every_setting():
@@ -381,8 +381,20 @@ def test_what_torch_does_not_put_together_is_refused(setting, says):
     ("make", "says"),
     [
         (lambda: ours.StepLR(-1.0, 3), r"StepLR: lr must lie in \[0, inf\), got -1"),
-        (lambda: ours.StepLR(0.1, 0), r"StepLR: step_size must lie in \(0, inf\), got 0"),
+        (lambda: ours.StepLR(0.1, 0), r"StepLR: step_size must lie in \[1, inf\), got 0"),
         (lambda: ours.MultiStepLR(0.1, [3, -1]), "MultiStepLR: milestones: must be counts"),
+        (
+            lambda: ours.LinearLR(0.1, total_iters=4.5),
+            "total_iters must be a whole number in.* 4.5",
+        ),
+        (
+            lambda: ours.SequentialLR(0.1, [ours.StepLR(0.1, 3), ours.StepLR(0.1, 3)], [4.5]),
+            "SequentialLR: milestones: must be whole numbers.*got .4.5.",
+        ),
+        (
+            lambda: ours.SequentialLR(0.1, [ours.StepLR(0.1, 3)] * 3, [5, 4]),
+            "SequentialLR: milestones must not fall",
+        ),
         (lambda: ours.LambdaLR(0.1, FUNCTIONS["wave"]), r"LambdaLR: lr_lambda cannot.*give steps="),
         (lambda: ours.LambdaLR(0.1, FUNCTIONS["wave"], 0), "steps must be at least 1, got 0"),
         (
@@ -399,9 +411,7 @@ def test_what_torch_does_not_put_together_is_refused(setting, says):
             "ChainedScheduler: CosineAnnealingLR does not just multiply the rate.*give steps=",
         ),
         (
-            lambda: ours.SequentialLR(
-                0.1, [ours.OneCycleLR(0.1, 1, 9), ours.StepLR(0.1, 3)], [5]
-            ),
+            lambda: ours.SequentialLR(0.1, [ours.OneCycleLR(0.1, 1, 9), ours.StepLR(0.1, 3)], [5]),
             "SequentialLR: a OneCycleLR is beside others.*give steps=",
         ),
         (
@@ -471,6 +481,12 @@ def test_several_are_each_of_them(name):
     np.testing.assert_allclose(got, [one(COUNTS) for one in several], rtol=1e-5, atol=1e-6)
 
 
+def test_a_table_can_be_made_of_known_numbers_while_tracing():
+    setting = SETTINGS["any chain 0"]
+    got = jax.jit(lambda counts: made(setting)(counts))(COUNTS)
+    np.testing.assert_allclose(got, made(setting)(COUNTS), rtol=1e-6)
+
+
 def test_several_factors_are_each_of_them():
     gammas = jnp.array([0.3, 0.5, 0.9])
 
@@ -504,7 +520,9 @@ def test_a_rate_is_proportional_to_lr(name):
 
 def test_gradients_reach_the_lengths():
     grads = jax.grad(lambda schedule: schedule(4))(ours.CosineAnnealingLR(1.0, 10))
-    np.testing.assert_allclose(grads.T_max, 0.5 * math.pi * 0.4 / 10 * math.sin(0.4 * math.pi), 1e-5)
+    np.testing.assert_allclose(
+        grads.T_max, 0.5 * math.pi * 0.4 / 10 * math.sin(0.4 * math.pi), 1e-5
+    )
     grads = jax.grad(lambda schedule: schedule(4))(ours.OneCycleLR(0.1, 1.0, 20))
     assert grads.max_lr != 0 and grads.total_steps != 0 and grads.lr == 0
 
@@ -529,7 +547,7 @@ def test_without_a_cycled_momentum_there_is_none():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("stepped", [0, 10])
-@pytest.mark.parametrize("name", [name for name in SCHEDULES if not name.endswith("2")])
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name.endswith("0")])
 def test_a_live_scheduler_is_read(name, stepped):
     pytest.importorskip("torch")
     schedule = ours.of_torch(live(SETTINGS[name], stepped), steps=UPDATES)

@@ -72,33 +72,37 @@ def drawn(name: str, rng: np.random.Generator) -> Setting:
             "T_mult": whole(1, 4),
             "eta_min": number(0, 0.1),
         },
-        "CyclicLR": lambda: {
-            "base_lr": number(0.01, 0.1),
-            "max_lr": number(0.2, 0.5),
-            "step_size_up": whole(2, 15),
-            "step_size_down": some(None, whole(2, 15)),
-            "gamma": number(0.9, 1),
-            "base_momentum": number(0.7, 0.85),
-            "max_momentum": number(0.86, 0.99),
-        }
-        | some(
-            {"mode": "triangular"},
-            {"mode": "triangular2"},
-            {"mode": "exp_range"},
-            {"scale_fn": "inverse"},
-            {"scale_fn": "wave", "scale_mode": "iterations"},
+        "CyclicLR": lambda: (
+            {
+                "base_lr": number(0.01, 0.1),
+                "max_lr": number(0.2, 0.5),
+                "step_size_up": whole(2, 15),
+                "step_size_down": some(None, whole(2, 15)),
+                "gamma": number(0.9, 1),
+                "base_momentum": number(0.7, 0.85),
+                "max_momentum": number(0.86, 0.99),
+            }
+            | some(
+                {"mode": "triangular"},
+                {"mode": "triangular2"},
+                {"mode": "exp_range"},
+                {"scale_fn": "inverse"},
+                {"scale_fn": "wave", "scale_mode": "iterations"},
+            )
         ),
-        "OneCycleLR": lambda: {
-            "max_lr": number(0.2, 0.8),
-            "pct_start": number(0.1, 0.45),
-            "anneal_strategy": some("cos", "linear"),
-            "base_momentum": number(0.7, 0.85),
-            "max_momentum": number(0.86, 0.99),
-            "div_factor": number(2, 30),
-            "final_div_factor": number(2, 1e3),
-            "three_phase": some(False, True),
-        }
-        | some({"total_steps": UPDATES}, {"epochs": 6, "steps_per_epoch": 10}),
+        "OneCycleLR": lambda: (
+            {
+                "max_lr": number(0.2, 0.8),
+                "pct_start": number(0.1, 0.45),
+                "anneal_strategy": some("cos", "linear"),
+                "base_momentum": number(0.7, 0.85),
+                "max_momentum": number(0.86, 0.99),
+                "div_factor": number(2, 30),
+                "final_div_factor": number(2, 1e3),
+                "three_phase": some(False, True),
+            }
+            | some({"total_steps": UPDATES}, {"epochs": 6, "steps_per_epoch": 10})
+        ),
         "LambdaLR": lambda: {"lr_lambda": some(*FUNCTIONS)},
         "MultiplicativeLR": lambda: {"lr_lambda": some(*FUNCTIONS)},
         "SequentialLR": lambda: {
@@ -246,9 +250,7 @@ def record(setting: Setting) -> dict[str, list[float]]:
 
 def main() -> None:
     recorded = {
-        name: {
-            key: [float(f"{x:.10g}") for x in values] for key, values in record(setting).items()
-        }
+        name: {key: [float(f"{x:.10g}") for x in values] for key, values in record(setting).items()}
         for name, setting in settings().items()
     }
     lines = (f"{json.dumps(name)}: {json.dumps(rates)}" for name, rates in recorded.items())

@@ -6,7 +6,8 @@ first being 0, if ``scheduler.step()`` follows every step of the optimizer; for 
 there is ``by_epoch(n)``. A schedule is that of one parameter group.
 
 What torch takes as an integer and uses as a length is a number and a leaf here. Where torch would
-carry on with a length that makes no sense (a negative number, a part of an update) these raise.
+carry on with a number that makes no sense (a negative one, a milestone between two updates) these
+raise.
 
 >>> import fnopt
 >>> from fnopt.compat.torch import lr_scheduler
