@@ -382,10 +382,10 @@ def test_what_torch_does_not_put_together_is_refused(setting, says):
     [
         (lambda: ours.StepLR(-1.0, 3), r"StepLR: lr must lie in \[0, inf\), got -1"),
         (lambda: ours.StepLR(0.1, 0), r"StepLR: step_size must lie in \[1, inf\), got 0"),
-        (lambda: ours.MultiStepLR(0.1, [3, -1]), "MultiStepLR: milestones: must be counts"),
+        (lambda: ours.MultiStepLR(0.1, [3, -1]), "MultiStepLR: milestones: must be whole numbers"),
         (
             lambda: ours.LinearLR(0.1, total_iters=4.5),
-            "total_iters must be a whole number in.* 4.5",
+            "total_iters must be a whole number",
         ),
         (
             lambda: ours.SequentialLR(0.1, [ours.StepLR(0.1, 3), ours.StepLR(0.1, 3)], [4.5]),

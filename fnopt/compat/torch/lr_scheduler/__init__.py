@@ -19,6 +19,8 @@ StepLR(lr=0.1, step_size=30.0, gamma=0.1)
 
 from fnopt.compat.torch.lr_scheduler.composed import ChainedScheduler as ChainedScheduler
 from fnopt.compat.torch.lr_scheduler.composed import SequentialLR as SequentialLR
+from fnopt.compat.torch.lr_scheduler.cycles import CyclicLR as CyclicLR
+from fnopt.compat.torch.lr_scheduler.cycles import OneCycleLR as OneCycleLR
 from fnopt.compat.torch.lr_scheduler.factors import ConstantLR as ConstantLR
 from fnopt.compat.torch.lr_scheduler.factors import ExponentialLR as ExponentialLR
 from fnopt.compat.torch.lr_scheduler.factors import LinearLR as LinearLR
@@ -32,6 +34,4 @@ from fnopt.compat.torch.lr_scheduler.waves import CosineAnnealingLR as CosineAnn
 from fnopt.compat.torch.lr_scheduler.waves import (
     CosineAnnealingWarmRestarts as CosineAnnealingWarmRestarts,
 )
-from fnopt.compat.torch.lr_scheduler.waves import CyclicLR as CyclicLR
 from fnopt.compat.torch.lr_scheduler.waves import LambdaLR as LambdaLR
-from fnopt.compat.torch.lr_scheduler.waves import OneCycleLR as OneCycleLR

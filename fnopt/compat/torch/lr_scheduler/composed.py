@@ -20,9 +20,9 @@ from fnopt.compat.torch.lr_scheduler.base import (
     set_table,
     with_fields,
 )
+from fnopt.compat.torch.lr_scheduler.cycles import CyclicLR, OneCycleLR
 from fnopt.compat.torch.lr_scheduler.plateau import ReduceLROnPlateau
 from fnopt.compat.torch.lr_scheduler.simulate import Chain, Sequence, rates
-from fnopt.compat.torch.lr_scheduler.waves import CyclicLR, OneCycleLR
 from fnopt.core import Number, Schedule, Static
 from fnopt.core.fields import Field
 from fnopt.schedule.join import join_schedules

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from fnopt.compat.torch.lr_scheduler.base import TorchSchedule
 from fnopt.compat.torch.lr_scheduler.composed import ChainedScheduler, SequentialLR
+from fnopt.compat.torch.lr_scheduler.cycles import CyclicLR, OneCycleLR
 from fnopt.compat.torch.lr_scheduler.factors import (
     ConstantLR,
     ExponentialLR,
@@ -26,9 +27,7 @@ from fnopt.compat.torch.lr_scheduler.simulate import Group
 from fnopt.compat.torch.lr_scheduler.waves import (
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
-    CyclicLR,
     LambdaLR,
-    OneCycleLR,
 )
 from fnopt.core.checks import did_you_mean
 
