@@ -100,10 +100,11 @@ def test_the_rates_are_those_recorded_of_torch(name, x64):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_the_rates_are_those_of_live_torch(name):
+def test_the_record_is_what_live_torch_does(name):
+    # Which the rates above are therefore as near to.
     pytest.importorskip("torch")
     want = oracle.record(SETTINGS[name])
-    agree_in_all(name, want, x64=True)
+    assert set(want) == set(RECORDED[name])
     for key, values in want.items():
         np.testing.assert_allclose(RECORDED[name][key], values, rtol=1e-9, atol=1e-15)
 
@@ -477,7 +478,7 @@ def test_prints_as_it_is_written():
 def test_several_are_each_of_them(name):
     several = [made(SETTINGS[f"{name} 0"], lr=lr) for lr in (0.1, 0.2)]
     batch = jax.tree.map(lambda *x: jnp.stack(list(map(jnp.asarray, x))), *several)
-    got = jax.vmap(lambda schedule: schedule(COUNTS))(batch)
+    got = jax.jit(jax.vmap(lambda schedule: schedule(COUNTS)))(batch)
     np.testing.assert_allclose(got, [one(COUNTS) for one in several], rtol=1e-5, atol=1e-6)
 
 
@@ -497,7 +498,9 @@ def test_several_factors_are_each_of_them():
         later = [ours.LinearLR(RATE), ours.MultiStepLR(RATE, [9, 12], gamma)]
         return chained(COUNTS) + ours.SequentialLR(RATE, later, [8])(COUNTS)
 
-    np.testing.assert_allclose(jax.vmap(rates)(gammas), [rates(g) for g in gammas], rtol=1e-5)
+    one = jax.jit(rates)
+    got = jax.jit(jax.vmap(rates))(gammas)
+    np.testing.assert_allclose(got, [one(gamma) for gamma in gammas], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name in MADE if name not in ("CyclicLR", "OneCycleLR")])
@@ -512,10 +515,10 @@ def test_a_rate_is_proportional_to_lr(name):
     def rate(schedule):
         return schedule(13)
 
-    grads = jax.grad(rate)(schedule)
+    value, grads = jax.jit(jax.value_and_grad(rate))(schedule)
     lrs = [grads.lr, *(member.lr for member in getattr(grads, "schedulers", ()))]
-    np.testing.assert_allclose(sum(lrs), rate(schedule) / RATE, rtol=1e-5)
-    assert float(rate(schedule)) != 0
+    np.testing.assert_allclose(sum(lrs), value / RATE, rtol=1e-5)
+    assert value != 0
 
 
 def test_gradients_reach_the_lengths():
