@@ -713,3 +713,10 @@ def test_a_live_plateau_is_read_with_its_state(stepped):
     assert int(state.evaluations) == stepped
     got = float(tx.lr) * scales(tx, jnp.array(figures[stepped:]), state)
     np.testing.assert_allclose(got, RECORDED["ReduceLROnPlateau 0"]["lr"][stepped:], rtol=1e-5)
+
+
+def test_a_plateau_is_a_value():
+    tx = ours.ReduceLROnPlateau(RATE, "max", patience=2, monitor="value")
+    again = pickle.loads(pickle.dumps(tx))
+    assert tx == again == eval(repr(tx), {"ReduceLROnPlateau": ours.ReduceLROnPlateau})
+    assert hash(tx) == hash(again) and tx != tx.replace(patience=3)
