@@ -6,7 +6,8 @@ first being 0, if ``scheduler.step()`` follows every step of the optimizer; for 
 there is ``by_epoch(n)``. A schedule is that of one parameter group.
 
 What torch takes as an integer and uses as a length is a number and a leaf here. Where torch would
-carry on with a length that makes no sense (a negative number, a part of an update) these raise.
+carry on with a number that makes no sense (a negative one, a milestone between two updates) these
+raise.
 
 >>> import fnopt
 >>> from fnopt.compat.torch import lr_scheduler
@@ -18,6 +19,8 @@ StepLR(lr=0.1, step_size=30.0, gamma=0.1)
 
 from fnopt.compat.torch.lr_scheduler.composed import ChainedScheduler as ChainedScheduler
 from fnopt.compat.torch.lr_scheduler.composed import SequentialLR as SequentialLR
+from fnopt.compat.torch.lr_scheduler.cycles import CyclicLR as CyclicLR
+from fnopt.compat.torch.lr_scheduler.cycles import OneCycleLR as OneCycleLR
 from fnopt.compat.torch.lr_scheduler.factors import ConstantLR as ConstantLR
 from fnopt.compat.torch.lr_scheduler.factors import ExponentialLR as ExponentialLR
 from fnopt.compat.torch.lr_scheduler.factors import LinearLR as LinearLR
@@ -31,6 +34,4 @@ from fnopt.compat.torch.lr_scheduler.waves import CosineAnnealingLR as CosineAnn
 from fnopt.compat.torch.lr_scheduler.waves import (
     CosineAnnealingWarmRestarts as CosineAnnealingWarmRestarts,
 )
-from fnopt.compat.torch.lr_scheduler.waves import CyclicLR as CyclicLR
 from fnopt.compat.torch.lr_scheduler.waves import LambdaLR as LambdaLR
-from fnopt.compat.torch.lr_scheduler.waves import OneCycleLR as OneCycleLR

@@ -13,7 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from fnopt.compat.torch.lr_scheduler.simulate import Group, Leaf
-from fnopt.core import Number, Schedule, Static
+from fnopt.core import Number, Schedule, Static, as_numbers
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.value import Value
@@ -37,6 +37,8 @@ Gamma = Annotated[Any, Field(Interval("[0, inf)"))]
 """A factor, at least 0."""
 Count = Annotated[Any, Whole(Interval("[1, inf)"))]
 """A whole number of updates, at least 1."""
+Iterations = Annotated[Any, Whole(Interval("[0, inf)"))]
+"""A whole number of updates, 0 allowed."""
 
 
 class TorchSchedule(Schedule):
@@ -116,6 +118,17 @@ class looked_up(Schedule):
 
     def at(self, count: jax.Array) -> Any:
         return self.table[jnp.clip(count, 0, len(self.table) - 1).astype(int)]
+
+
+def as_milestones(given: Any) -> tuple[Any, ...]:
+    """Counts of updates, at which torch compares for being equal."""
+    kept = as_numbers(given)
+    if not all(m >= 0 and m.is_integer() for m in kept if isinstance(m, float)):
+        raise TypeError(f"must be whole numbers of updates, at least 0, got {given!r}")
+    return kept
+
+
+Milestones = Annotated[Any, Field(convert=as_milestones)]
 
 
 def with_fields(value: Any, **changes: Any) -> Any:

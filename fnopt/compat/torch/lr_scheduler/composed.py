@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from fnopt.compat.torch.lr_scheduler.base import (
     LearningRate,
+    Milestones,
     Multiplying,
     TorchSchedule,
     concrete,
@@ -19,10 +20,10 @@ from fnopt.compat.torch.lr_scheduler.base import (
     set_table,
     with_fields,
 )
+from fnopt.compat.torch.lr_scheduler.cycles import CyclicLR, OneCycleLR
 from fnopt.compat.torch.lr_scheduler.plateau import ReduceLROnPlateau
 from fnopt.compat.torch.lr_scheduler.simulate import Chain, Sequence, rates
-from fnopt.compat.torch.lr_scheduler.waves import CyclicLR, OneCycleLR
-from fnopt.core import Number, Numbers, Schedule, Static
+from fnopt.core import Number, Schedule, Static
 from fnopt.core.fields import Field
 from fnopt.schedule.join import join_schedules
 
@@ -106,7 +107,7 @@ class SequentialLR(_Composed):
     Args:
         lr: the optimizer's rate, at least 0; the members have the same.
         schedulers: schedules of this module. As in torch a container can be the first only.
-        milestones: the counts at which the next takes over, one fewer; they must not fall.
+        milestones: the whole counts at which the next takes over, one fewer; they must not fall.
         steps: the number of updates to tabulate, where there is no formula; the last rate stays.
 
     Raises:
@@ -122,7 +123,7 @@ class SequentialLR(_Composed):
     [0.25, 0.25, 1.0, 0.5, 0.25]
     """
 
-    milestones: Numbers
+    milestones: Milestones
     steps: Static[int | None] = None
     table: Number = dataclasses.field(default=None, init=False)
 
@@ -135,10 +136,8 @@ class SequentialLR(_Composed):
                 f" {len(milestones)}"
             )
         known = [m for m in milestones if isinstance(m, float)]
-        if known != sorted(known) or any(m < 0 for m in known):
-            raise ValueError(
-                f"SequentialLR: milestones must be at least 0 and must not fall, got {milestones}"
-            )
+        if known != sorted(known):
+            raise ValueError(f"SequentialLR: milestones must not fall, got {milestones}")
         for index, member in enumerate(members):
             if isinstance(member, _Composed) and index > self._first:
                 raise ValueError(

@@ -10,8 +10,11 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 
 from fnopt.compat.torch.lr_scheduler.base import (
+    Count,
     Gamma,
+    Iterations,
     LearningRate,
+    Milestones,
     Multiplying,
     ask,
     looked_up,
@@ -19,21 +22,14 @@ from fnopt.compat.torch.lr_scheduler.base import (
     set_table,
 )
 from fnopt.compat.torch.lr_scheduler.simulate import Group
-from fnopt.core import Number, Schedule, Static, Steps, as_numbers, constant_schedule
+from fnopt.core import Number, Schedule, Static, constant_schedule
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.schedule.decay import linear_schedule, polynomial_schedule
 from fnopt.schedule.exponential import step_decay
 from fnopt.schedule.join import join_schedules
 from fnopt.schedule.piecewise import piecewise_constant_schedule
-from fnopt.schedule.progress import Length, Share
-
-
-def _as_milestones(given: Any) -> tuple[Any, ...]:
-    kept = as_numbers(given)
-    if any(isinstance(m, float) and m < 0 for m in kept):
-        raise TypeError(f"must be counts of updates, at least 0, got {given!r}")
-    return kept
+from fnopt.schedule.progress import Share
 
 
 class StepLR(Multiplying):
@@ -41,7 +37,7 @@ class StepLR(Multiplying):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        step_size: :math:`n > 0`.
+        step_size: :math:`n \ge 1`, a whole number.
         gamma: :math:`\gamma \ge 0`.
 
     Raises:
@@ -57,7 +53,7 @@ class StepLR(Multiplying):
     """
 
     lr: LearningRate
-    step_size: Steps
+    step_size: Count
     gamma: Gamma = 0.1
 
     def closed(self) -> Schedule:
@@ -72,7 +68,7 @@ class MultiStepLR(Multiplying):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        milestones: counts :math:`m_i \ge 0`, in any order; one that comes twice counts twice.
+        milestones: whole counts :math:`m_i \ge 0`, in any order; one that comes twice counts twice.
         gamma: :math:`\gamma \ge 0`.
 
     Raises:
@@ -88,7 +84,7 @@ class MultiStepLR(Multiplying):
     """
 
     lr: LearningRate
-    milestones: Annotated[Any, Field(convert=_as_milestones)]
+    milestones: Milestones
     gamma: Gamma = 0.1
 
     def closed(self) -> Schedule:
@@ -108,7 +104,7 @@ class ConstantLR(Multiplying):
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
         factor: :math:`f \in [0, 1]`.
-        total_iters: :math:`T \ge 0`.
+        total_iters: :math:`T \ge 0`, a whole number.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -124,7 +120,7 @@ class ConstantLR(Multiplying):
 
     lr: LearningRate
     factor: Share = 1 / 3
-    total_iters: Length = 5.0
+    total_iters: Iterations = 5.0
 
     def closed(self) -> Schedule:
         end = jnp.where(self.total_iters > 0, self.total_iters, jnp.inf)
@@ -151,7 +147,7 @@ class LinearLR(Multiplying):
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
         start_factor: :math:`a \in (0, 1]`.
         end_factor: :math:`b \in [0, 1]`.
-        total_iters: :math:`T \ge 0`; at 0 the rate stays :math:`a\,\eta_0`.
+        total_iters: :math:`T \ge 0`, a whole number; at 0 the rate stays :math:`a\,\eta_0`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -168,7 +164,7 @@ class LinearLR(Multiplying):
     lr: LearningRate
     start_factor: Annotated[Any, Field(Interval("(0, 1]"))] = 1 / 3
     end_factor: Share = 1.0
-    total_iters: Length = 5.0
+    total_iters: Iterations = 5.0
 
     def closed(self) -> Schedule:
         start, end = self.lr * self.start_factor, self.lr * self.end_factor
@@ -218,7 +214,7 @@ class PolynomialLR(Multiplying):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        total_iters: :math:`T \ge 0`; at 0 the rate stays :math:`\eta_0`.
+        total_iters: :math:`T \ge 0`, a whole number; at 0 the rate stays :math:`\eta_0`.
         power: :math:`p`.
 
     Raises:
@@ -234,7 +230,7 @@ class PolynomialLR(Multiplying):
     """
 
     lr: LearningRate
-    total_iters: Length = 5.0
+    total_iters: Iterations = 5.0
     power: Number = 1.0
 
     def closed(self) -> Schedule:

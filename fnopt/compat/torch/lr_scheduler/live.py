@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from fnopt.compat.torch.lr_scheduler.base import TorchSchedule
 from fnopt.compat.torch.lr_scheduler.composed import ChainedScheduler, SequentialLR
+from fnopt.compat.torch.lr_scheduler.cycles import CyclicLR, OneCycleLR
 from fnopt.compat.torch.lr_scheduler.factors import (
     ConstantLR,
     ExponentialLR,
@@ -26,9 +27,7 @@ from fnopt.compat.torch.lr_scheduler.simulate import Group
 from fnopt.compat.torch.lr_scheduler.waves import (
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
-    CyclicLR,
     LambdaLR,
-    OneCycleLR,
 )
 from fnopt.core.checks import did_you_mean
 
@@ -139,18 +138,19 @@ def _cyclic(scheduler: Any, group: int, steps: int | None, lr: float) -> TorchSc
 
 def _onecycle(scheduler: Any, group: int, lr: float) -> TorchSchedule:
     phases, numbers = scheduler._schedule_phases, scheduler.optimizer.param_groups[group]
-    first, top, last = (float(numbers[name]) for name in ("initial_lr", "max_lr", "min_lr"))
+    # The top and the end are those of the group's last OneCycleLR, for every one of them.
+    first, top, last = float(scheduler.base_lrs[group]), numbers["max_lr"], numbers["min_lr"]
     momenta = ("base_momentum", "max_momentum")
     cycled = bool(scheduler.cycle_momentum)
     return OneCycleLR(
         lr,
-        top,
+        float(top),
         scheduler.total_steps,
         pct_start=min((phases[0]["end_step"] + 1) / scheduler.total_steps, 1.0),
         anneal_strategy=scheduler._anneal_func_type,
         cycle_momentum=cycled,
-        div_factor=top / first,
-        final_div_factor=first / last,
+        div_factor=float(top) / first,
+        final_div_factor=first / float(last),
         three_phase=len(phases) == 3,
         **{name: numbers[name] for name in momenta if cycled},
     )
