@@ -147,6 +147,39 @@ def test_a_trajectory_is_that_of_torch(name, kwargs, seed, lr):
             np.testing.assert_allclose(as_theirs(name), vectors, rtol=1e-3, atol=1e-6, err_msg=name)
 
 
+@beside_torch
+@pytest.mark.parametrize("steep", [1.0, 30.0, 1000.0])
+def test_at_a_kink_the_search_ends_where_that_of_torch_does(steep):
+    """No slope is flat there: the bracket shrinks to torch's 1e-9 of the largest component."""
+    torch = pytest.importorskip("torch", reason="compared with torch's L-BFGS")
+    kwargs = dict(max_iter=2, max_eval=200, history_size=2, tolerance_change=1e-2)
+    tx = LBFGS(line_search_fn="strong_wolfe", **kwargs)
+    theirs = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([theirs], line_search_fn="strong_wolfe", **kwargs)
+
+    def closure():
+        optimizer.zero_grad()
+        value = kink(theirs, steep)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    with jax.enable_x64(True):
+        x = jnp.zeros(2)
+        updates, state = at_kink(tx, x, steep)
+        assert_near([x + updates], [theirs.detach().numpy()])
+        assert int(state.func_evals) == optimizer.state[theirs]["func_evals"] > 12
+
+
+def kink(x, scale):
+    return scale * abs(x[0] - 0.3) + 0.5 * (x[1] + 0.2) ** 2
+
+
+@jax.jit
+def at_kink(tx, x, scale):
+    return tx.update(x, tx.init(x), x, value_fn=lambda x: kink(x, scale))
+
+
 def two_loops_in_full(gradient, theta, rate, memory):
     """Nocedal & Wright 2006, eq. 7.19: the matrix itself, from the last pairs and eq. 7.20."""
     pairs, scale, eye = [], 1.0, np.eye(theta.size)
@@ -226,10 +259,10 @@ def test_complex_parameters_are_those_of_torch(line_search_fn):
 
 
 def on_line(xp, line, t, wall):
-    """Loss and slope on a quartic, beyond 2 of which the loss may be what it ought not be."""
-    a, b, c, d, e = line
-    value = a * t + b * t**2 + c * t**3 + e * t**4 + d
-    slope = a + 2 * b * t + 3 * c * t**2 + 4 * e * t**3
+    """Loss and slope on a wavy line, beyond 2 of which the loss may be what it ought not be."""
+    a, b, c, d, e, f = line
+    value = a * t + b * t**2 + c * t**3 + e * t**4 + d + f * xp.cos(6 * t)
+    slope = a + 2 * b * t + 3 * c * t**2 + 4 * e * t**3 - 6 * f * xp.sin(6 * t)
     return (value if wall is None else xp.where(t > 2, wall, value)), slope
 
 
@@ -249,7 +282,7 @@ searches = jax.jit(jax.vmap(search, (0, 0, 0, None)), static_argnums=3)
 def lines(n=300):
     """Lines that fall at 0, first steps from short to long, and limits on the evaluations."""
     rng = np.random.default_rng(1)
-    lines = rng.normal(size=(n, 5)) * [1.0, 1.0, 1.0, 1.0, 0.3]
+    lines = rng.normal(size=(n, 6)) * [1.0, 1.0, 1.0, 1.0, 0.3, 0.3]
     lines[:, 0] = -np.abs(lines[:, 0]) - 0.01
     return lines, 10 ** rng.uniform(-3, 2, size=n), rng.integers(0, 12, size=n)
 
@@ -309,7 +342,7 @@ def test_what_is_found_meets_the_conditions():
         found = searches(drawn, steps, np.full(len(steps), 60), None)
     step, value, grad, slope, _ = map(np.asarray, found)
     np.testing.assert_array_equal(grad, slope)
-    assert np.all(value <= drawn[:, 3] + 1e-4 * step * drawn[:, 0])
+    assert np.all(value <= drawn[:, 3] + drawn[:, 5] + 1e-4 * step * drawn[:, 0])
     assert np.all(np.abs(slope) <= -0.9 * drawn[:, 0])
 
 
