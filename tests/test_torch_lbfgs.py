@@ -280,11 +280,18 @@ searches = jax.jit(jax.vmap(search, (0, 0, 0, None)), static_argnums=3)
 
 
 def lines(n=300):
-    """Lines that fall at 0, first steps from short to long, and limits on the evaluations."""
+    """Lines that fall at 0, first steps from short to long, and limits on the evaluations.
+
+    On the first, the second step is higher than the first and yet goes on; on the second, the
+    loss after the only step is what it was.
+    """
     rng = np.random.default_rng(1)
     lines = rng.normal(size=(n, 6)) * [1.0, 1.0, 1.0, 1.0, 0.3, 0.3]
     lines[:, 0] = -np.abs(lines[:, 0]) - 0.01
-    return lines, 10 ** rng.uniform(-3, 2, size=n), rng.integers(0, 12, size=n)
+    steps, limits = 10 ** rng.uniform(-3, 2, size=n), rng.integers(0, 12, size=n)
+    lines[:2] = [[-0.7, 0.1, 0.0, 0.0, 0.0, 0.5], [-2.0, 1.0, 0.0, 0.0, 0.0, 0.0]]
+    steps[:2], limits[:2] = [1.4, 2.0], [10, 0]
+    return lines, steps, limits
 
 
 def search_of_torch(torch, line, first, limit, wall):
@@ -327,7 +334,8 @@ def test_a_search_is_that_of_torch(wall):
             assert math.isnan(wall)
             continue
         # As in the trajectories: where torch does not find that step again it is drawn by lot.
-        if all(np.allclose(wanted, x, 1e-8, 0, equal_nan=True) for x in moved):
+        steady = all(np.allclose(wanted, x, 1e-8, 0, equal_nan=True) for x in moved)
+        if steady or limit == 0:
             met += 1
             assert evaluations == wanted[2]
             np.testing.assert_allclose((step, value), wanted[:2], 1e-6)
@@ -476,6 +484,27 @@ def test_where_the_gradient_is_small_nothing_moves():
     nothing = {"none": None, "empty": jnp.zeros((0, 2))}
     updates, _ = tx.update(nothing, tx.init(nothing), nothing, value_fn=squares)
     assert_same(updates, nothing)
+
+
+@pytest.mark.parametrize(
+    "scale, lr, tolerance, iterations",
+    [
+        (1e4, 5e-3, 1e-2, 1),  # the step, 5e-3, is below it; the loss falls by 50
+        (1e4, 5e-3, 1e-3, 2),  # then the three evaluations are used up
+        (1e-2, 0.5, 7e-5, 1),  # the loss falls by 5e-5; slope and step are above it
+        (1e-2, 0.5, 2e-5, 2),
+    ],
+)
+def test_small_progress_ends_an_update(scale, lr, tolerance, iterations):
+    tx, x = small(lr=lr, tolerance_change=tolerance), jnp.ones(())
+    _, state = along_bowl(tx, x, scale)
+    assert int(state.n_iter) == iterations
+    assert int(state.func_evals) == iterations + 1
+
+
+@jax.jit
+def along_bowl(tx, x, scale):
+    return tx.update(x, tx.init(x), x, value_fn=lambda x: 0.5 * scale * x * x)
 
 
 def test_rosenbrock_in_single_precision():
