@@ -1,0 +1,1 @@
+"""The names and exact semantics of torch.optim, and how torch begins."""
