@@ -3,11 +3,6 @@
 Run it with ``python examples/from_pytorch/same_start.py``.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import fnopt_digits
 import jax
 import jax.numpy as jnp
