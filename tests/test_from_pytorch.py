@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -36,7 +37,13 @@ def needs_torch():
 def scripts(monkeypatch):
     """Imports a script of the example by its name."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
+    torch = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
+    threads = torch and torch.get_num_threads()
+    if torch:
+        torch.set_num_threads(1)  # its threads and XLA's would wait for each other
     yield importlib.import_module
+    if torch:
+        torch.set_num_threads(threads)
     for name in [path.stem for path in SCRIPTS.glob("*.py")]:
         sys.modules.pop(name, None)
 
@@ -70,7 +77,7 @@ def test_the_rate_is_read_and_set():
 
     tx = torch_optim.AdamW(lr=torch_optim.lr_scheduler.CosineAnnealingLR(0.1, T_max=2))
     params = jnp.ones(3)
-    updates, state = tx.update(params, tx.init(params), params)
+    _, state = tx.update(params, tx.init(params), params)
     np.testing.assert_allclose(fnopt.hyperparameters(tx, state)["learning_rate"], 0.05, rtol=1e-6)
     assert torch_optim.AdamW(lr=0.1).replace(lr=0.2) == torch_optim.AdamW(lr=0.2)
 
