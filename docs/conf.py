@@ -8,4 +8,4 @@ extensions = ["myst_parser"]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 html_theme = "furo"
 html_title = "fnopt"
-myst_heading_anchors = 2
+myst_heading_anchors = 3

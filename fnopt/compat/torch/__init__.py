@@ -1,5 +1,6 @@
 """torch.optim's optimizers and schedules: its names, its arguments, its numbers."""
 
+from fnopt.compat.torch import init as init
 from fnopt.compat.torch import lr_scheduler as lr_scheduler
 from fnopt.compat.torch.adadelta import Adadelta as Adadelta
 from fnopt.compat.torch.adafactor import Adafactor as Adafactor

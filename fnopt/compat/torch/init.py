@@ -1,0 +1,184 @@
+r"""How torch.nn begins, as initializers for Flax: so that a port starts alike.
+
+With :math:`n_{\text{in}}` the inputs of one output (for a convolution the input features of a group
+times the size of the kernel), torch draws, where nothing else is said,
+
+.. math::
+    W, b \sim U\Bigl(-\tfrac{1}{\sqrt{n_{\text{in}}}},\; \tfrac{1}{\sqrt{n_{\text{in}}}}\Bigr)
+    \text{ in Linear and Conv}, \qquad W \sim N(0, 1) \text{ in Embedding}
+
+while Flax draws kernels from a truncated normal of variance :math:`1 / n_{\text{in}}`, three times
+as large, and starts biases at 0. An initializer is ``init(key, shape, dtype)``, as jax's are. ::
+
+    nnx.Linear(64, 10, **init.linear(64), rngs=rngs)
+    nnx.Conv(16, 32, (3, 3), **init.conv(16, (3, 3)), rngs=rngs)
+    nnx.Embed(1000, 64, embedding_init=init.embedding, rngs=rngs)
+
+torch's transposed convolutions draw by the other side, :math:`n` = output features of a group times
+the size of the kernel, since their weights are (in, out / groups, …); flax's have no groups, and of
+a ``ConvTranspose`` that holds its kernel as (…, in, out), its default, these are
+``kaiming_uniform(a=5**0.5, mode="fan_out")`` and ``bias(out_features * kernel_size)``. (With
+``transpose_kernel=True`` the kernel is (…, out, in), and ``kernel`` is torch's.) Batch and layer
+normalization start at scale 1 and bias 0 in both. torch's ``padding_idx`` makes a row of an
+embedding 0 and keeps it there; here that is the caller's to do.
+
+References:
+    He, Zhang, Ren & Sun, *Delving deep into rectifiers*, ICCV 2015, arXiv:1502.01852, Section 2.2;
+    torch.nn.init, torch.nn.Linear.reset_parameters.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.nn.initializers import Initializer, normal, variance_scaling
+
+from fnopt.core.checks import did_you_mean
+
+GAINS: dict[str, Callable[[float], float]] = {
+    **dict.fromkeys(("linear", "sigmoid"), lambda a: 1.0),
+    **{f"conv{t}{n}d": lambda a: 1.0 for t in ("", "_transpose") for n in (1, 2, 3)},
+    "tanh": lambda a: 5 / 3,
+    "relu": lambda a: math.sqrt(2),
+    "leaky_relu": lambda a: math.sqrt(2 / (1 + a**2)),
+    "selu": lambda a: 3 / 4,
+}
+"""torch's gains by the nonlinearity that follows; ``a`` is the slope of a leaky one."""
+
+
+def kaiming_uniform(
+    a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Initializer:
+    r"""He's uniform initialization, with the arguments of torch.
+
+    .. math:: W \sim U(-r, r), \qquad r = \sqrt{3 / n}\; \gamma
+
+    with the gain :math:`\gamma = \sqrt{2 / (1 + a^2)}` of a leaky rectifier, or as torch's
+    ``calculate_gain`` has it. Of a kernel (…, in, out), as Flax holds it.
+
+    Args:
+        a: :math:`a`, the slope of the leaky rectifier below 0; finite, unused by the others.
+        mode: what :math:`n` is: ``"fan_in"`` or ``"fan_out"``, of a kernel (…, in, out) the size of
+            all axes but the last, or but the one before it.
+        nonlinearity: as torch names it: ``"leaky_relu"``, ``"relu"``, ``"linear"``, ``"tanh"``, ….
+
+    Raises:
+        TypeError, ValueError: an argument is out of its range; of the initializer, a kernel has
+            fewer than two axes.
+
+    >>> import jax
+    >>> from fnopt.compat.torch import init
+    >>> kernel = init.kaiming_uniform(nonlinearity="relu")(jax.random.key(0), (600, 50))
+    >>> bool(abs(kernel).max() <= 0.1), round(float(kernel.var()), 4)   # 2 / 600
+    (True, 0.0033)
+    """
+    if isinstance(a, bool) or not isinstance(a, (int, float)):
+        raise TypeError(f"kaiming_uniform: a must be a number, got {a!r} ({type(a).__name__})")
+    if not math.isfinite(a):
+        raise ValueError(f"kaiming_uniform: a must lie in (-inf, inf), got {a!r}")
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"kaiming_uniform: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    if nonlinearity not in GAINS:
+        raise ValueError(
+            "kaiming_uniform: nonlinearity must be one of torch's, got"
+            f" {nonlinearity!r}; {did_you_mean(str(nonlinearity), GAINS)}"
+        )
+    return variance_scaling(GAINS[nonlinearity](a) ** 2, mode, "uniform")
+
+
+kernel: Initializer = kaiming_uniform(a=math.sqrt(5))
+"""The kernels of torch's Linear and Conv: its :math:`a = \\sqrt 5` makes the bound one over the
+root of the inputs."""
+
+embedding: Initializer = normal(1.0)
+"""The weights of torch's Embedding, :math:`N(0, 1)`; Flax has a variance of one over the width."""
+
+
+def bias(fan_in: int) -> Initializer:
+    r"""The biases of torch's Linear and Conv, :math:`U(\pm 1 / \sqrt{n_{\text{in}}})`.
+
+    Args:
+        fan_in: :math:`n_{\text{in}} \ge 1`, which the shape of a bias does not tell: of a Linear
+            ``in_features``, of a Conv ``in_features // groups`` times the size of the kernel.
+
+    Raises:
+        TypeError, ValueError: ``fan_in`` is no integer, or below 1.
+
+    >>> import jax
+    >>> from fnopt.compat.torch import init
+    >>> bool(abs(init.bias(16)(jax.random.key(0), (1000,))).max() <= 0.25)
+    True
+    """
+    bound = 1 / math.sqrt(_positive("bias: fan_in", fan_in))
+
+    def init(key: Any, shape: Any, dtype: Any = None, out_sharding: Any = None) -> jax.Array:
+        dtype = float if dtype is None else dtype
+        return jax.random.uniform(key, shape, dtype, -bound, bound, out_sharding=out_sharding)
+
+    return init
+
+
+def linear(in_features: int) -> dict[str, Initializer]:
+    """The initializers of torch's Linear, for ``nnx.Linear`` and ``linen.Dense``.
+
+    Args:
+        in_features: at least 1.
+
+    Raises:
+        TypeError, ValueError: ``in_features`` is no integer, or below 1.
+
+    >>> from fnopt.compat.torch import init
+    >>> sorted(init.linear(64))
+    ['bias_init', 'kernel_init']
+    """
+    return {
+        "kernel_init": kernel,
+        "bias_init": bias(_positive("linear: in_features", in_features)),
+    }
+
+
+def conv(
+    in_features: int, kernel_size: int | Sequence[int], groups: int = 1
+) -> dict[str, Initializer]:
+    """The initializers of torch's Conv, for ``nnx.Conv`` and ``linen.Conv``.
+
+    Args:
+        in_features: of the whole layer, at least 1.
+        kernel_size: its sides, as Flax takes them: a number is a kernel of one dimension, where
+            torch's Conv2d would make it a square.
+        groups: ``feature_group_count``, which divides ``in_features``. Flax's kernel has
+            ``in_features // groups`` inputs, and so has the bound.
+
+    Raises:
+        TypeError, ValueError: an argument is no integer, below 1, or ``groups`` does not divide
+            ``in_features``.
+
+    >>> from fnopt.compat.torch import init
+    >>> sorted(init.conv(16, (3, 3), groups=4))
+    ['bias_init', 'kernel_init']
+    """
+    in_features = _positive("conv: in_features", in_features)
+    groups = _positive("conv: groups", groups)
+    if in_features % groups:
+        raise ValueError(
+            f"conv: groups must divide in_features, got groups={groups} of {in_features}"
+        )
+    given = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size,)
+    sides = [_positive("conv: kernel_size", side) for side in given]
+    return {"kernel_init": kernel, "bias_init": bias(in_features // groups * math.prod(sides))}
+
+
+def _positive(argument: str, given: Any) -> int:
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = None
+    if number is None or isinstance(given, bool):
+        raise TypeError(f"{argument} must be an integer, got {given!r} ({type(given).__name__})")
+    if number < 1:
+        raise ValueError(f"{argument} must be at least 1, got {given!r}")
+    return number
