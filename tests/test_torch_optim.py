@@ -247,3 +247,15 @@ def test_groups_change_numbers_by_torchs_names():
     tx = fnopt.groups(("b", {"lr": 1e-3, "weight_decay": 0.0}), ("*", {}), base=base)
     told = fnopt.hyperparameters(tx, tx.init({"w": jnp.ones(2), "b": jnp.ones(2)}))
     assert told["learning_rate"] == 1e-2 and told["b.learning_rate"] == 1e-3
+
+
+@pytest.mark.parametrize("name", [*oracle.SETTINGS, "LBFGS"])
+def test_every_argument_is_told(name):
+    made = getattr(ours, name)
+    told = {
+        argument.strip()
+        for line in inspect.getdoc(made).partition("Args:")[2].partition("Raises:")[0].splitlines()
+        if line.startswith("    ") and not line.startswith("     ")
+        for argument in line.partition(":")[0].split(",")
+    }
+    assert told == set(inspect.signature(made).parameters)
