@@ -64,8 +64,8 @@ class Muon(TorchOptimizer):
 
     for an :math:`m \times n` matrix, where NS is a Newton-Schulz iteration towards the nearest
     orthogonal matrix, in bfloat16 as torch's. Without ``nesterov`` it is applied to :math:`B_t`.
-    torch's :math:`m` is the outputs of a layer; of a kernel of Flax, which lies the other way round,
-    it is the inputs, so that the first :math:`c` is another one. The second is not.
+    torch's :math:`m` counts the outputs of a layer; of a kernel of Flax, which lies the other way
+    round, the inputs, so that the first :math:`c` is another one. The second is not.
 
     Args:
         lr: :math:`\eta \ge 0`.
