@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 import warnings
 from typing import Any
 
@@ -44,6 +45,11 @@ MADE = [
     "ChainedScheduler",
 ]
 BOTH_PRECISIONS = pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
+
+
+def label(given: Any) -> str:
+    """A name of a case that is the same in every process: functions have addresses."""
+    return re.sub(r"<function (\S+) at \w+>", r"\1", str(given))[:60]
 
 
 def made(setting: oracle.Setting, lr: Any = RATE) -> Any:
@@ -318,7 +324,7 @@ BAD = [
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("name", "bad", "good"), BAD, ids=lambda x: str(x)[:60])
+@pytest.mark.parametrize(("name", "bad", "good"), BAD, ids=label)
 def test_what_torch_refuses_is_refused_and_what_it_takes_is_taken(name, bad, good):
     refusals = (ValueError, TypeError)
     tabulated = {"steps": 9} if name == "MultiplicativeLR" else {}
@@ -368,7 +374,7 @@ def parts(setting: oracle.Setting) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("setting", "says"), BAD_CONTAINERS, ids=str)
+@pytest.mark.parametrize(("setting", "says"), BAD_CONTAINERS, ids=label)
 def test_what_torch_does_not_put_together_is_refused(setting, says):
     with pytest.raises((ValueError, TypeError), match=says):
         parts(setting)
@@ -430,7 +436,7 @@ def test_what_torch_does_not_put_together_is_refused(setting, says):
             "ChainedScheduler: its numbers must be known.*make it outside of jit",
         ),
     ],
-    ids=str,
+    ids=label,
 )
 def test_refusals_name_the_cure(make, says):
     with pytest.raises((ValueError, TypeError), match=says):
