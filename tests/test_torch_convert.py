@@ -83,13 +83,18 @@ def loss_of(run):
     return loss
 
 
-def assert_goes_on(run, before=10, after=10, each=None, **given):
+def abstract():
+    """Shapes alone, as the conversion needs no more."""
+    return jax.eval_shape(shapes)
+
+
+def assert_goes_on(run, before=10, after=10, **given):
     """Steps torch, converts, and steps both."""
     with jax.enable_x64(True):
         for _ in range(before):
             run.step()
         tx, state, params = ours.convert(
-            run.optimizer, run.scheduler, params=shapes(), names=run.tensors, **given
+            run.optimizer, run.scheduler, params=abstract(), names=run.tensors, **given
         )
         loss = loss_of(run)
         assert jax.tree.structure(state) == jax.tree.structure(tx.init(params))
@@ -101,6 +106,9 @@ def assert_goes_on(run, before=10, after=10, each=None, **given):
             return value, optax.apply_updates(params, updates), state
 
         for i in range(after):
+            if len(run.optimizer.param_groups) == 1 and not isinstance(tx, fnopt.groups):
+                told = fnopt.hyperparameters(tx, state)["learning_rate"]
+                assert float(told) == pytest.approx(float(run.optimizer.param_groups[0]["lr"]))
             value, params, state = step(params, state)
             np.testing.assert_allclose(value, run.step(), rtol=1e-6, err_msg=f"loss {i}")
         for path, tensor in run.tensors.items():
@@ -202,8 +210,9 @@ def test_matrix_methods_go_on_where_the_layout_lets_them():
     assert_goes_on(Run(two), 4, 4)
     run = Run(of_all(torch.optim.Adafactor))
     run.step()
-    with pytest.raises(ValueError, match=r"'conv/kernel'.*two last axes"):
-        ours.convert(run.optimizer, params=shapes(), names=run.tensors)
+    for fresh in (run, Run(of_all(torch.optim.Adafactor))):
+        with pytest.raises(ValueError, match=r"'conv/kernel'.*two last axes"):
+            ours.convert(fresh.optimizer, params=shapes(), names=fresh.tensors)
 
 
 def test_a_plateau_goes_on():
@@ -221,7 +230,7 @@ def test_a_plateau_goes_on():
         for i, metric in enumerate(metrics[4:], 1):
             # torch looks at the metric after its step, ours before the next.
             grads = jax.grad(loss)(params)
-            given = {} if i == 1 else {"metric": metrics[2 + i], "evaluations": 4 + i}
+            given = {} if i == 1 else {"metric": metrics[2 + i], "evaluations": i - 1}
             rates.append(float(fnopt.hyperparameters(tx, state, **given)["learning_rate"]))
             assert rates[-1] == pytest.approx(run.optimizer.param_groups[0]["lr"])
             updates, state = tx.update(grads, state, params, **given)
@@ -311,3 +320,114 @@ def test_refuses_what_does_not_fit():
     run.optimizer.step()
     with pytest.raises(ValueError, match=r"stepped differently often \(\[1, 2\] times\)"):
         ours.convert(run.optimizer, params=shapes(), names=run.tensors)
+
+
+def test_what_needs_no_gradient_is_frozen():
+    run = Run(of_all(torch.optim.AdamW, lr=0.1, weight_decay=0.5))
+    for name in ("first/kernel", "first/bias", "conv/kernel"):
+        run.tensors[name].requires_grad_(False)
+    tx = assert_goes_on(run, 3, 3)
+    assert "frozen: 42" in tx.table(shapes())
+
+
+def test_lbfgs_goes_on_beside_frozen_leaves():
+    run = Run(only("last/kernel", "last/bias", make=lambda p: torch.optim.LBFGS(p, max_iter=3)))
+    assert_goes_on(run, 2, 2)
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam])
+def test_a_parameter_that_was_left_out_at_times_is_refused(make):
+    run = Run(of_all(make, **({"momentum": 0.9} if make is torch.optim.SGD else {})))
+    run.closure()
+    run.tensors["last/bias"].grad = None
+    run.optimizer.step()
+    with pytest.raises(ValueError, match="differently often"):
+        ours.convert(run.optimizer, params=abstract(), names=run.tensors)
+
+
+def test_the_middle_of_an_epoch_is_told_where_torch_does_not_know_it():
+    run = Run(
+        of_all(torch.optim.SGD, lr=0.1, momentum=0.9), lambda optimizer: theirs.StepLR(optimizer, 1)
+    )
+    for step in range(7):  # two epochs of three steps, and one more
+        run.step(scheduled=step % 3 == 2)
+    given = {"params": abstract(), "names": run.tensors, "steps_per_epoch": 3}
+    tx, state, _ = ours.convert(run.optimizer, run.scheduler, **given, updates=7)
+    rates = []
+    for _ in range(3):
+        rates.append(float(fnopt.hyperparameters(tx, state)["learning_rate"]))
+        _, state = tx.update(shapes(), state, shapes())
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4])
+    with pytest.raises(ValueError, match=r"should have been stepped 1 times, not 2.*updates="):
+        ours.convert(run.optimizer, run.scheduler, **given, updates=5)
+
+
+@pytest.mark.parametrize("name", ["ASGD", "Adafactor", "Rprop", "LBFGS"])
+def test_a_plateau_behind_what_it_would_not_shorten_is_refused(name):
+    run = Run(of_all(getattr(torch.optim, name)), theirs.ReduceLROnPlateau)
+    with pytest.raises(ValueError, match="plateau"):
+        ours.convert(run.optimizer, run.scheduler)
+
+
+def test_a_scheduler_that_does_not_fit_is_refused():
+    run = Run(of_all(torch.optim.SGD, lr=0.1))
+    other = theirs.StepLR(Run(of_all(torch.optim.SGD, lr=0.2)).optimizer, 3)
+    with pytest.raises(ValueError, match="another optimizer's"):
+        ours.convert(run.optimizer, other)
+    with pytest.raises(TypeError, match="one scheduler"):
+        ours.convert(run.optimizer, [theirs.StepLR(run.optimizer, 3)])
+    run = Run(of_all(torch.optim.SGD, lr=0.1), lambda o: theirs.MultiplicativeLR(o, lambda e: 0.9))
+    for _ in range(4):
+        run.step()
+    for steps, refused in ((4, True), (5, False)):
+        if refused:
+            with pytest.raises(ValueError, match="4 are behind already"):
+                ours.convert(run.optimizer, run.scheduler, steps=steps)
+        else:
+            ours.convert(run.optimizer, run.scheduler, steps=steps)
+
+
+def test_a_group_that_came_after_the_scheduler_is_refused():
+    run = Run(only("first/kernel", "first/bias", "conv/kernel", make=torch.optim.Adam))
+    run.scheduler = theirs.ExponentialLR(run.optimizer, 0.5)
+    late = [run.tensors["last/kernel"], run.tensors["last/bias"]]
+    run.optimizer.add_param_group({"params": late, "lr": 0.03})
+    with pytest.raises(ValueError, match="group 1 was added after the scheduler"):
+        ours.convert(run.optimizer, run.scheduler, params=abstract(), names=run.tensors)
+
+
+def test_one_tensor_is_one_leaf():
+    net = torch.nn.Linear(3, 3)
+    optimizer = torch.optim.SGD(net.parameters())
+    params = {"a": jnp.zeros((3, 3)), "b": jnp.zeros((3, 3)), "bias": jnp.zeros(3)}
+    names = {"a": net.weight, "b": net.weight, "bias": net.bias}
+    with pytest.raises(ValueError, match="'a' and 'b' are one tensor"):
+        ours.convert(optimizer, params=params, names=names)
+    with pytest.raises(ValueError, match=r"not its \.data"):
+        data = {"a": net.weight.data, "b": net.weight.data, "bias": net.bias}
+        ours.convert(optimizer, params=params, names=data)
+
+
+@pytest.mark.parametrize("name", ["Adam", "Adagrad", "RMSprop"])
+def test_complex_parameters_go_on(name):
+    theta = torch.tensor([1 + 2j, -0.5 + 0.1j], dtype=torch.complex128, requires_grad=True)
+    optimizer = getattr(torch.optim, name)([theta], lr=0.05)
+
+    def step():
+        optimizer.zero_grad()
+        (theta.abs() ** 4 + theta.real**2).sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    with jax.enable_x64(True):
+        tx, state, params = ours.convert(
+            optimizer, params={"w": jnp.zeros(2, jnp.complex128)}, names={"w": theta}
+        )
+        for _ in range(3):
+            step()
+            grads = jax.grad(lambda p: jnp.sum(jnp.abs(p["w"]) ** 4 + p["w"].real ** 2))(params)
+            grads = jax.tree.map(jnp.conj, grads)
+            updates, state = tx.update(grads, state, params)
+            params = optax.apply_updates(params, updates)
+        np.testing.assert_allclose(params["w"], theta.detach().numpy(), rtol=1e-9)

@@ -259,3 +259,59 @@ def test_every_argument_is_told(name):
         for argument in line.partition(":")[0].split(",")
     }
     assert told == set(inspect.signature(made).parameters)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in oracle.SETTINGS if name not in ("Adafactor", "Muon")]
+)
+def test_complex_numbers_are_pairs_of_real_ones_as_in_torch(name, torch):
+    start = np.array([1 + 2j, -0.5 + 0.1j, 0.3 - 1j])
+    theta = torch.tensor(start, requires_grad=True)
+    given = oracle.SETTINGS[name][1]
+    stepper = getattr(torch.optim, name)([theta], **given)
+    with jax.enable_x64(True):
+        tx, params = getattr(ours, name)(**given), jnp.asarray(start)
+        state = tx.init(params)
+        update = jax.jit(tx.update)
+        for _ in range(8):
+            slope = np.sin(theta.detach().numpy().real) + 1j * np.cos(theta.detach().numpy().imag)
+            theta.grad = torch.tensor(slope)
+            stepper.step()
+            grads = jnp.sin(params.real) + 1j * jnp.cos(params.imag)
+            updates, state = update(grads, state, params)
+            params = optax.apply_updates(params, updates)
+        np.testing.assert_allclose(params, theta.detach().numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Adafactor", "Muon"])
+def test_complex_numbers_are_refused_where_torch_refuses_them(name):
+    with pytest.raises(TypeError, match="no complex"):
+        getattr(ours, name)().init(jnp.ones((2, 2), complex))
+
+
+@pytest.mark.parametrize(
+    "dtype, moves", [("bfloat16", False), ("float16", True), ("float32", True)]
+)
+def test_adafactor_knows_in_which_dtype_a_parameter_is_kept(dtype, moves):
+    tx, params = ours.Adafactor(0.1), jnp.ones((4, 5), dtype)
+    state = tx.init(params)
+    for _ in range(3):  # gradients far below bfloat16's epsilon, and about float16's
+        updates, state = tx.update(jnp.full((4, 5), 1e-4, dtype), state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params.astype(float), wanted, atol=2e-3)
+
+
+def test_rprop_keeps_the_first_step_of_a_schedule_between_the_sizes():
+    tx, params = ours.Rprop(fnopt.constant_schedule(100.0), step_sizes=(1e-6, 50.0)), jnp.zeros(2)
+    updates, _ = tx.update(jnp.ones(2), tx.init(params), params)
+    np.testing.assert_array_equal(updates, [-50.0, -50.0])
+
+
+def test_what_is_no_number_here_is_named(torch):
+    with pytest.raises(TypeError, match="Adam: lr must be a number"):
+        ours.Adam(torch.tensor(0.1))
+    with pytest.raises(ValueError, match=r"ns_steps must be an integer.*5\.0"):
+        ours.Muon(ns_steps=5.0)
+    with pytest.raises(ValueError, match="no number of base") as error:
+        fnopt.groups(("b", {"beta": 0.9}), ("*", {}), base=ours.Adam(0.1))
+    assert "betas" not in str(error.value)

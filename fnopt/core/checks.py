@@ -31,8 +31,9 @@ class Interval:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What to add to the refusal of an unknown name: the nearest ones, then all of them."""
     known = sorted(known)
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + "known: " + ", ".join(known)
+    lowered = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1)
+    return (f"did you mean {lowered[near[0]]!r}? " if near else "") + "known: " + ", ".join(known)
 
 
 def float_leaves(what: str, tree: Any) -> tuple[list[str], list[jax.Array], Any]:

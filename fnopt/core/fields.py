@@ -88,10 +88,11 @@ def as_number(given: Any) -> Any:
         return given
     if isinstance(given, (bool, str)) or (not np.isscalar(given) and not hasattr(given, "dtype")):
         return None
-    if not (
-        jnp.issubdtype(jnp.result_type(given), jnp.integer)
-        or jnp.issubdtype(jnp.result_type(given), jnp.floating)
-    ):
+    try:
+        dtype = jnp.result_type(given)
+    except TypeError:  # an array of another library
+        return None
+    if not (jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)):
         return None
     return float(given) if np.ndim(given) == 0 else given  # pyright: ignore[reportArgumentType]
 

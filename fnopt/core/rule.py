@@ -80,6 +80,10 @@ class Rule(Transform):
         """What the formula needs of the count alone, computed once for all leaves."""
         return t
 
+    def kept_in(self, dtype: Any) -> Rule:
+        """The rule for a leaf that is kept in this dtype; this one unless overridden."""
+        return self
+
     def given_all(self, grads: list[jax.Array]) -> Rule:
         """The rule for each leaf, now that all gradients are known; this one unless overridden."""
         return self
@@ -212,7 +216,9 @@ def _direct(
     mixing = jnp.issubdtype(wide, jnp.complexfloating)
     with jax.numpy_dtype_promotion("standard") if mixing else contextlib.nullcontext():
         rule, t = prepared(real)
-        direction, new = rule.direct(
+        direction, new = rule.kept_in(
+            grad.dtype if param is None else jnp.result_type(param)
+        ).direct(
             cast(grad, wide),
             widened(slots, wide, real),
             None if param is None else cast(jnp.asarray(param), wide),

@@ -100,22 +100,27 @@ class split_real_and_imaginary(Wrapper):
     State = optax.contrib.SplitRealAndImaginaryState
 
     def init(self, params: Any) -> Any:
-        return self.State(self.inner.init(_split(params)))
+        return self.State(self.inner.init(split_complex(params)))
 
     def update(
         self, updates: Any, state: Any, params: Any = None, **extra_args: Any
     ) -> tuple[Any, Any]:
-        params = None if params is None else _split(params)
+        params = None if params is None else split_complex(params)
         split, inner_state = self.inner.update(
-            _split(updates), self.check(state), params, **extra_args
+            split_complex(updates), self.check(state), params, **extra_args
         )
-        merged = jax.tree.map(
-            lambda x: jax.lax.complex(*x) if isinstance(x, Parts) else x,
-            split,
-            is_leaf=lambda x: isinstance(x, Parts),
-        )
-        return merged, self.State(inner_state)
+        return joined_complex(split), self.State(inner_state)
 
 
-def _split(tree: Any) -> Any:
+def split_complex(tree: Any) -> Any:
+    """A tree with its complex leaves as two real ones."""
     return jax.tree.map(lambda x: Parts(x.real, x.imag) if jnp.iscomplexobj(x) else x, tree)
+
+
+def joined_complex(tree: Any) -> Any:
+    """The tree that :func:`split_complex` has split."""
+    return jax.tree.map(
+        lambda x: jax.lax.complex(*x) if isinstance(x, Parts) else x,
+        tree,
+        is_leaf=lambda x: isinstance(x, Parts),
+    )

@@ -8,10 +8,11 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnopt.compat.torch.base import Several, Switch, TorchOptimizer
-from fnopt.core import Rate, Rule, Static, Transform, abs_sq, mean_sq, moment, scale
+from fnopt.compat.torch.base import Several, Switch, TorchOptimizer, refuse_complex
+from fnopt.core import Rate, Rule, Static, Transform, abs_sq, mean_sq, moment
 from fnopt.core.checks import Interval
 from fnopt.core.schedule import Scheduled
+from fnopt.core.value import make
 from fnopt.first_order.factored import factored_zeros
 
 _FROM_0 = Scheduled(Interval("[0, inf)"))
@@ -52,11 +53,14 @@ class step_of_adafactor(Rule):
         row, col, whole = factored_zeros(param, (-2, -1) if param.ndim > 1 else None)
         return {"row_var": row, "col_var": col, "variance": whole}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        if jnp.iscomplexobj(grad):
-            raise TypeError("Adafactor takes no complex parameters; nor does torch's")
+    def kept_in(self, dtype: Any) -> Rule:
         eps1, eps2 = self.eps
-        eps1 = float(jnp.finfo(param.dtype).eps) if eps1 is None else eps1
+        if eps1 is not None:
+            return self
+        return make(type(self), {**vars(self), "eps": (float(jnp.finfo(dtype).eps), eps2)})
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        eps1, eps2 = self.eps
         size = jnp.maximum(eps2, jnp.sqrt(mean_sq(param)))
         rate = size * jnp.minimum(self.lr, 1 / jnp.sqrt(t))
         kept = 1 - t**self.beta2_decay
@@ -86,7 +90,8 @@ class Adafactor(TorchOptimizer):
         \theta_t &= (1 - \eta_t\,\lambda)\,\theta_{t-1}
             - \alpha_t\,U_t / \max(1, \operatorname{rms}(U_t) / d)
 
-    The two last axes are factored, whatever their lengths.
+    The two last axes are factored, whatever their lengths: of a convolution in torch's layout its
+    height and width, of a kernel of Flax its inputs and outputs.
 
     Args:
         lr: :math:`\eta \ge 0`.
@@ -100,7 +105,7 @@ class Adafactor(TorchOptimizer):
 
     Raises:
         ValueError: a number is out of its range.
-        TypeError: a parameter is complex.
+        TypeError: in ``init``, a parameter is complex.
 
     References:
         Shazeer & Stern, arXiv:1804.04235, and torch 2.13, ``torch/optim/_adafactor.py``.
@@ -115,6 +120,10 @@ class Adafactor(TorchOptimizer):
     foreach: Switch = None
     maximize: Static[bool] = False
 
+    def init(self, params: Any) -> Any:
+        refuse_complex(self, params)
+        return super().init(params)
+
     def parts(self) -> tuple[Transform, ...]:
         method = step_of_adafactor(self.lr, self.beta2_decay, self.eps, self.d, self.weight_decay)
-        return *((scale(-1.0),) if self.maximize else ()), method
+        return *self.climbing(), method

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnopt.compat.torch.base import Switch, TorchOptimizer, delayed
-from fnopt.core import NonNegative, Rate, Schedule, Static, Transform, add_l2, scale
+from fnopt.core import NonNegative, Rate, Schedule, Static, Transform, add_l2
 from fnopt.first_order.asgd import asgd
 
 
@@ -49,5 +49,4 @@ class ASGD(TorchOptimizer):
         rate = delayed(self.lr, 1) if isinstance(self.lr, Schedule) else self.lr
         # Its mean leaves out one more of the parameters than fnopt's.
         averaging = asgd(rate, self.lambd, self.alpha, self.t0 + 1)
-        climbing = (scale(-1.0),) if self.maximize else ()
-        return *climbing, add_l2(self.weight_decay), averaging
+        return *self.climbing(), add_l2(self.weight_decay), averaging

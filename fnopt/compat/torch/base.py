@@ -22,6 +22,7 @@ from fnopt.core.arithmetic import Inside
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.schedule import Scheduled
+from fnopt.wrap.layout import joined_complex, split_complex
 
 Switch = dataclasses.InitVar[Any]
 """An argument that tells torch how to compute, not what: accepted, of no effect, and not kept."""
@@ -46,6 +47,7 @@ class Several(Field):
     """A tuple of numbers, each with its own range."""
 
     of: tuple[Field, ...] = ()
+    convert: Any = tuple  # so that nobody takes it for one number
 
     def accept(self, argument: str, given: Any, default: Any) -> Any:
         if not isinstance(given, (tuple, list)) or len(given) != len(self.of):
@@ -68,6 +70,9 @@ class TorchOptimizer(Composed):
     ``foreach``, ``fused``, ``capturable`` and ``differentiable`` say in torch how the same numbers
     are computed; here XLA sees to that. They are accepted, refused where torch refuses them, and
     have no effect. Learning rates, momenta and betas may be schedules.
+
+    A complex leaf counts as two real ones, as in torch; its gradient must be the direction of
+    ascent, the conjugate of what ``jax.grad`` gives (``fnopt.train`` sees to it).
     """
 
     rate_name = "lr"
@@ -93,10 +98,35 @@ class TorchOptimizer(Composed):
                 ``weight_decay``, or in its gradient; None where there is no such argument.
         """
         fields = vars(self)
-        climbing = (scale(-1.0),) if fields.get("maximize") else ()
         penalty = (add_l2(fields["weight_decay"]),) if decoupled is False else ()
         decay = (add_decayed_weights(fields["weight_decay"]),) if decoupled else ()
-        return *climbing, *penalty, *parts, *decay, scale_by_learning_rate(fields["lr"])
+        return *self.climbing(), *penalty, *parts, *decay, scale_by_learning_rate(fields["lr"])
+
+    def climbing(self) -> tuple[Transform, ...]:
+        """What comes first for ``maximize``."""
+        return (scale(-1.0),) if vars(self).get("maximize") else ()
+
+    def init(self, params: Any) -> Any:
+        return super().init(split_complex(params))
+
+    def update(
+        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
+    ) -> tuple[Any, Any]:
+        params = None if params is None else split_complex(params)
+        updates, state = super().update(split_complex(updates), state, params, **extra_args)
+        return joined_complex(updates), state
+
+    def count(self, state: Any) -> jax.Array | None:
+        # The last part's: that of the rate, which may count otherwise where a run was taken over.
+        counts = [part.count(s) for part, s in zip(self.parts(), state, strict=True)]
+        return next((count for count in reversed(counts) if count is not None), None)
+
+
+def refuse_complex(optimizer: TorchOptimizer, params: Any) -> None:
+    """Raises TypeError where a leaf is complex."""
+    if any(map(jnp.iscomplexobj, jax.tree.leaves(params))):
+        name = type(optimizer).__name__
+        raise TypeError(f"{name} takes no complex parameters; nor does torch's")
 
 
 class delayed(Schedule):

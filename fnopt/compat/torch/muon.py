@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.compat.torch.base import Several, TorchOptimizer
+from fnopt.compat.torch.base import Several, TorchOptimizer, refuse_complex
 from fnopt.core import Fraction, NonNegative, Rate, Rule, Static, Transform, moment, zeros
 from fnopt.core.fields import Field
 from fnopt.core.schedule import Scheduled
@@ -98,8 +98,15 @@ class Muon(TorchOptimizer):
 
     def __post_init__(self, *switches: Any) -> None:
         super().__post_init__(*switches)
-        if not 0 <= self.ns_steps < 100:
-            raise ValueError(f"Muon: ns_steps must lie in [0, 100), got {self.ns_steps}")
+        whole = isinstance(self.ns_steps, int) and not isinstance(self.ns_steps, bool)
+        if not whole or not 0 <= self.ns_steps < 100:
+            raise ValueError(
+                f"Muon: ns_steps must be an integer in [0, 100), got {self.ns_steps!r}"
+            )
+
+    def init(self, params: Any) -> Any:
+        refuse_complex(self, params)
+        return super().init(params)
 
     def parts(self) -> tuple[Transform, ...]:
         method = scale_by_torch_muon(

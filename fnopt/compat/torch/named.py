@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core import did_you_mean
+from fnopt.wrap.layout import Parts
 from fnopt.wrap.paths import path_name
 
 
@@ -59,16 +60,33 @@ class Named:
             for name, tensor in zip(group.get("param_names", ()), group["params"], strict=False)
         }
         self.tensors = [self._tensor(path, names, by_name) for path in self.all_paths]
-        owners = {id(p): i for i, g in enumerate(optimizer.param_groups) for p in g["params"]}
+        # A tensor without gradients is one that torch never moves.
+        owners = {
+            id(p): i
+            for i, group in enumerate(optimizer.param_groups)
+            for p in group["params"]
+            if p.requires_grad
+        }
         self.owners = [owners.get(id(tensor)) for tensor in self.tensors]
-        left_out = len(owners) - len({id(t) for t in self.tensors} & set(owners))
-        if left_out:
-            raise ValueError(
-                f"convert: {left_out} of the optimizer's {len(owners)} parameters are nowhere in"
-                " names; each must be some leaf's"
-            )
+        self._check_each_once(owners)
         for path, tensor, leaf in zip(self.all_paths, self.tensors, self.leaves, strict=True):
             self._laid_out(path, _array(tensor), np.shape(leaf))
+
+    def _check_each_once(self, owners: Mapping[int, int]) -> None:
+        places: dict[int, list[str]] = {}
+        for path, tensor in zip(self.all_paths, self.tensors, strict=True):
+            places.setdefault(id(tensor), []).append(path)
+        if left_out := len(set(owners) - set(places)):
+            raise ValueError(
+                f"convert: {left_out} of the optimizer's {len(owners)} parameters are nowhere in"
+                " names; each must be some leaf's, by the parameter itself (not its .data)"
+            )
+        for tensor, paths in places.items():
+            if len(paths) > 1 and tensor in owners:
+                raise ValueError(
+                    f"convert: {' and '.join(map(repr, paths))} are one tensor in torch, and would"
+                    " be trained apart here; make it one leaf, used twice"
+                )
 
     def _tensor(self, path: str, names: Mapping[str, Any], by_name: Mapping[str, Any]) -> Any:
         if path not in names:
@@ -129,6 +147,11 @@ class Named:
         if key in ("row_var", "col_var") and key in theirs:
             return jnp.asarray(self._factor(path, theirs, key), slot.dtype)
         theirs = theirs.get(key)
+        if theirs is not None and isinstance(slot, Parts):
+            whole = self._laid_out(path, _array(theirs), slot.real.shape)
+            return Parts(
+                *(jnp.asarray(x, slot.real.dtype) for x in (np.real(whole), np.imag(whole)))
+            )
         if theirs is None or not isinstance(slot, jax.Array):
             return slot
         return jnp.asarray(self._laid_out(path, _array(theirs), slot.shape), slot.dtype)
@@ -136,15 +159,9 @@ class Named:
     def _factor(self, path: str, theirs: Any, key: str) -> np.ndarray:
         """A factor of Adafactor's second moment, which a transposition exchanges with the other."""
         row, col = (_array(theirs[k]) for k in ("row_var", "col_var"))
-        shape = np.broadcast_shapes(row.shape, col.shape)
-        how = self.transposed(path, shape)
-        if how is None:
-            raise ValueError(
-                f"convert: {path!r}: torch's Adafactor factors the two last axes of {shape}, which"
-                " are other axes in this layout; its state cannot be taken over"
-            )
+        exchanged = bool(self.transposed(path, np.broadcast_shapes(row.shape, col.shape)))
         row, col = row[..., 0], col[..., 0, :]
-        return (row, col)[(key == "row_var") == how]
+        return (row, col)[(key == "row_var") == exchanged]
 
     def transposed(self, path: str, shape: tuple[int, ...]) -> bool | None:
         """Whether the layout exchanges the two axes of a matrix; None if it does something else."""
@@ -164,6 +181,8 @@ class Named:
         rows = zip(self.all_paths, self.tensors, self.treedef.flatten_up_to(old), strict=True)
         return self.treedef.unflatten(
             jnp.asarray(self._laid_out(path, pieces[id(tensor)], slot.shape), slot.dtype)
+            if isinstance(slot, jax.Array)
+            else slot
             for path, tensor, slot in rows
         )
 

@@ -45,6 +45,7 @@ class Rprop(TorchOptimizer):
     differentiable: Switch = False
 
     def parts(self) -> tuple[Transform, ...]:
-        first = self.lr if isinstance(self.lr, Schedule) else jnp.clip(self.lr, *self.step_sizes)
+        first = self.lr(0) if isinstance(self.lr, Schedule) else self.lr
+        first = jnp.clip(first, *self.step_sizes)
         method = scale_by_rprop(first, *self.etas, *self.step_sizes)
-        return *((scale(-1.0),) if self.maximize else ()), method, scale(-1.0)
+        return *self.climbing(), method, scale(-1.0)

@@ -63,6 +63,8 @@ def of_torch(scheduler: Any, group: int = 0, *, steps: int | None = None) -> Any
         ValueError: ``steps`` is needed, or the optimizer's rate is not the scheduler's, so that
             torch would go on otherwise.
     """
+    if isinstance(scheduler, (list, tuple)):
+        raise TypeError("of_torch: give one scheduler; several together are a ChainedScheduler")
     if type(scheduler).__name__ == "ReduceLROnPlateau":
         return _plateau(scheduler, group)
     schedule = _read(scheduler, group, steps, _rate(scheduler, group))
@@ -167,7 +169,7 @@ def _plateau(scheduler: Any, group: int) -> tuple[ReduceLROnPlateau, ReduceLROnP
         best=scheduler.best,
         num_bad_epochs=scheduler.num_bad_epochs,
         cooldown_counter=scheduler.cooldown_counter,
-        evaluations=scheduler.last_epoch,
+        evaluations=like.evaluations,  # a run's own count begins anew
     )
     return tx, ReduceLROnPlateauState(
         *(jnp.asarray(x).astype(y.dtype) for x, y in zip(now, like, strict=True))
@@ -196,19 +198,24 @@ def _check_bases(scheduler: Any, schedule: Any, group: int) -> None:
 
 def _check_present(scheduler: Any, schedule: Any, group: int, steps: int | None) -> None:
     """Raises ValueError where the rate that torch would go on from is not the scheduler's."""
-    count = _epoch(scheduler)
-    end = scheduler.total_steps if type(scheduler).__name__ == "OneCycleLR" else steps
-    if end is not None and count >= end:
+    count = epochs_of(scheduler)
+    if steps is not None and steps <= count:
+        raise ValueError(
+            f"of_torch: steps is the length of the whole run, and {count} are behind already; got"
+            f" steps={steps}"
+        )
+    if type(scheduler).__name__ == "OneCycleLR" and count >= scheduler.total_steps:
         return
     present, ours = float(scheduler.optimizer.param_groups[group]["lr"]), float(schedule(count))
     if not math.isclose(present, ours, rel_tol=1e-3, abs_tol=1e-5 * schedule.lr):
         raise ValueError(
             f"of_torch: the optimizer's rate is {present:g}, but after {count} updates that of"
-            f" {type(scheduler).__name__} is {ours:g}; something else has changed it, so make the"
-            " schedule by hand"
+            f" {type(scheduler).__name__} is {ours:g}; something else has changed it (a rate"
+            " set by hand, step(epoch) with a number), so make the schedule by hand"
         )
 
 
-def _epoch(scheduler: Any) -> int:
+def epochs_of(scheduler: Any) -> int:
+    """How often a scheduler has been stepped."""
     chained = type(scheduler).__name__ == "ChainedScheduler"  # which does not count
-    return _epoch(scheduler._schedulers[0]) if chained else int(scheduler.last_epoch)
+    return epochs_of(scheduler._schedulers[0]) if chained else int(scheduler.last_epoch)

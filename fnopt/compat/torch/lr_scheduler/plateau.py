@@ -48,8 +48,9 @@ class ReduceLROnPlateau(Watcher):
     figures pass before any is counted.
 
     It stands last in a chain, behind an optimizer with the rate ``lr``, whose updates it
-    multiplies by the present rate over ``lr``. With ``monitor="metric"`` it takes in a figure when
-    ``evaluations`` has advanced, with ``monitor="value"`` the loss of every update.
+    multiplies by the present rate over ``lr``: torch's step where that is in proportion to the
+    rate, hence not of ASGD, Adafactor, Rprop and LBFGS. With ``monitor="metric"`` it takes in a
+    figure when ``evaluations`` has advanced, with ``monitor="value"`` the loss of every update.
 
     Args:
         lr: the optimizer's rate, above 0.
