@@ -261,9 +261,7 @@ def test_every_argument_is_told(name):
     assert told == set(inspect.signature(made).parameters)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in oracle.SETTINGS if name not in ("Adafactor", "Muon")]
-)
+@pytest.mark.parametrize("name", sorted(set(oracle.SETTINGS) - {"Adafactor", "Muon"}))
 def test_complex_numbers_are_pairs_of_real_ones_as_in_torch(name, torch):
     start = np.array([1 + 2j, -0.5 + 0.1j, 0.3 - 1j])
     theta = torch.tensor(start, requires_grad=True)
@@ -289,10 +287,11 @@ def test_complex_numbers_are_refused_where_torch_refuses_them(name):
         getattr(ours, name)().init(jnp.ones((2, 2), complex))
 
 
+# torch's, too, in its dtypes.
 @pytest.mark.parametrize(
-    "dtype, moves", [("bfloat16", False), ("float16", True), ("float32", True)]
+    "dtype, wanted", [("bfloat16", 1), ("float16", 0.9692), ("float32", 0.729)]
 )
-def test_adafactor_knows_in_which_dtype_a_parameter_is_kept(dtype, moves):
+def test_adafactor_knows_in_which_dtype_a_parameter_is_kept(dtype, wanted):
     tx, params = ours.Adafactor(0.1), jnp.ones((4, 5), dtype)
     state = tx.init(params)
     for _ in range(3):  # gradients far below bfloat16's epsilon, and about float16's
