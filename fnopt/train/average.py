@@ -91,7 +91,7 @@ class ema_of_params(Value):
         taken = optax.tree.where(due, AverageState(average, weight, state.count + 1), state)
         if self.debias:
             return taken
-        early = jnp.asarray(step) < _integer(self.start)
+        early = jnp.asarray(step) <= _integer(self.start)
         return optax.tree.where(early, _begin(params, empty=False), taken)
 
     def params(self, state: AverageState, params: Any) -> Any:

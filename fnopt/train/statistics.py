@@ -134,8 +134,10 @@ def _shares_of_the_new(moved: Any, batch: Any, leaves: list[jax.Array]) -> list[
     ]
     from_far, from_half = after(far), after([s / 2 for s in far])
     return [
-        _share(*figures, float(jnp.finfo(leaf.dtype).eps))
-        for leaf, *figures in zip(leaves, from_zero, from_half, from_far, far, strict=True)
+        _share(zero, half, full, s, float(jnp.finfo(leaf.dtype).eps))
+        for leaf, zero, half, full, s in zip(
+            leaves, from_zero, from_half, from_far, far, strict=True
+        )
     ]
 
 
