@@ -56,6 +56,9 @@ def train_step(
     }
     applied = hyperparameters(state.tx, state.opt_state, **extra_args)
 
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    always = finite | (state.step >= 0)  # which is true; the compiler does not know
+
     # A branch for two reasons. What is not finite must not get into the state. And the branch
     # begins when all gradients are there: nothing reads the parameters any more that it writes
     # over, so that XLA need not copy them first.
@@ -66,13 +69,14 @@ def train_step(
         wide = params if precision is None else widened(params)
         updates, opt_state = state.tx.update(given, opt_state, wide, **extra_args)
         norm = global_norm(updates)
-        good = jnp.isfinite(norm) if options.skip_nonfinite else jnp.bool_(True)
-        if options.skip_nonfinite:
-            updates = jax.tree.map(lambda u: jnp.where(good, u, jnp.zeros_like(u)), updates)
+        good = jnp.isfinite(norm) if options.skip_nonfinite else jnp.isfinite(norm) | always
+        updates = jax.tree.map(lambda u: jnp.where(good, u, jnp.zeros_like(u)), updates)
         params = optax.apply_updates(wide, updates)
         if precision is not None:
             params = kept(params, precision, rounding_key)
         if state.average is not None:
+            # Not computed once more, from the parameters that are written over.
+            params = jax.lax.optimization_barrier(params)
             moved = state.average.update(average_state, params, state.step + 1)
             average_state = optax.tree.where(good, moved, average_state)
         return params, opt_state, average_state, norm
@@ -80,14 +84,11 @@ def train_step(
     def leave(params: Any, opt_state: Any, average_state: Any) -> Any:
         return params, opt_state, average_state, jnp.full_like(grad_norm, jnp.nan)
 
-    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-    before = state.params, state.opt_state, state.average_state
-    if options.skip_nonfinite:
-        params, opt_state, average_state, update_norm = jax.lax.cond(finite, take, leave, *before)
-        taken = jnp.isfinite(update_norm)
-    else:
-        params, opt_state, average_state, update_norm = take(*before)
-        taken = jnp.bool_(True)
+    params, opt_state, average_state, update_norm = jax.lax.cond(
+        finite if options.skip_nonfinite else always,
+        take, leave, state.params, state.opt_state, state.average_state,
+    )  # fmt: skip
+    taken = jnp.isfinite(update_norm) if options.skip_nonfinite else always
     metrics = {
         "loss": loss,
         "learning_rate": jnp.asarray(applied.get("learning_rate", jnp.nan)).astype(float),
