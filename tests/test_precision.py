@@ -174,7 +174,8 @@ def test_bfloat16_parameters_stall_and_stochastic_rounding_does_not():
     assert at_random.std() < 0.05
 
 
-def test_gradients_and_functions_of_them_come_in_single_precision():
+@pytest.mark.parametrize("parts", [1, 2])
+def test_gradients_and_functions_of_them_come_in_single_precision(parts):
     seen = []
 
     class Peek(fnopt.Transform):
@@ -189,7 +190,7 @@ def test_gradients_and_functions_of_them_come_in_single_precision():
 
     task = function_task()
     state = TrainState.create(task, Peek(), 0, precision="bfloat16_params")
-    make_train_step(task, precision="bfloat16_params", accumulate=2)(state, blobs())
+    make_train_step(task, precision="bfloat16_params", accumulate=parts)(state, blobs())
     assert set(seen) == {"float32", True}
 
 
