@@ -42,8 +42,9 @@ def assert_close(told, expected, rtol=1e-5):
     )
 
 
-@pytest.mark.parametrize("debias", [True, False])
-@pytest.mark.parametrize(("every", "start"), [(1, 0), (3, 0), (2, 7), (1, 7)])
+@pytest.mark.parametrize(
+    ("debias", "every", "start"), [(True, 1, 0), (True, 2, 7), (False, 3, 0), (False, 1, 7)]
+)
 def test_ema_is_the_loop_of_numpy(debias, every, start):
     average = ema_of_params(0.8, debias=debias, every=every, start=start)
     task, state, seen = trajectory(average)
@@ -148,8 +149,7 @@ def numpy_statistics(params, x, batch_size):
     )
 
 
-@pytest.mark.parametrize("batch_size", [16, 50])
-@pytest.mark.parametrize("kind", ["nnx", "linen"])
+@pytest.mark.parametrize(("kind", "batch_size"), [("nnx", 16), ("linen", 16), ("linen", 50)])
 def test_recomputed_statistics_are_those_of_numpy(kind, batch_size):
     task = {"nnx": nnx_task, "linen": linen_task}[kind]()
     data = blobs(50)
@@ -218,7 +218,7 @@ def test_nnx_and_linen_are_recomputed_alike_though_dropout_is_told_at_the_call()
     np.testing.assert_allclose(told.model_state["norm"]["var"][...], expected[1], rtol=1e-4)
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 0.99, 0.999, 0.9997])
+@pytest.mark.parametrize("momentum", [0.0, 0.9, 0.99, 0.9997])
 def test_the_momentum_is_read_off_to_the_last_digits(momentum):
     class Net(nnx.Module):
         def __init__(self, rngs):
