@@ -33,8 +33,8 @@ class TrainState:
         average_state: its state.
         scaling: the dynamic loss scaling; None for none.
         scaling_state: its state.
-        stopping: the early stopping; None for none.
-        stopping_state: its state.
+        stopping: early stopping, a value like the optimizer; None for none.
+        stopping_state: its state; its ``best_params`` are a pair of parameters and model state.
     """
 
     params: Any
@@ -76,8 +76,8 @@ class TrainState:
             key: a PRNG key, or an integer to make one.
             batch: an example batch, for models whose shapes follow from it (Linen).
             precision: a :class:`Precision` or the name of one; the steps must be given the same.
-            average: keeps an average of the parameters, such as :class:`ema_of_params`.
-            stopping: an early stopping.
+            average: keeps an average of the parameters, such as :class:`ema_of_params`, or None.
+            stopping: early stopping, or None.
 
         Raises:
             TypeError: there is no key, or no batch where one is needed.
@@ -114,7 +114,7 @@ class TrainState:
             scaling=scaling,
             scaling_state=begin(scaling),
             stopping=stopping,
-            stopping_state=begin(stopping, params),
+            stopping_state=begin(stopping, (params, model_state)),
         )
 
     def replace(self, **changes: Any) -> TrainState:
