@@ -1,5 +1,8 @@
 """The run around an optimizer: what is minimized, a step of it, many steps, evaluation."""
 
+from fnopt.train.average import averaged as averaged
+from fnopt.train.average import ema_of_params as ema_of_params
+from fnopt.train.average import swa as swa
 from fnopt.train.evaluate import evaluate as evaluate
 from fnopt.train.fit import FitResult as FitResult
 from fnopt.train.fit import NonFiniteError as NonFiniteError
@@ -8,8 +11,13 @@ from fnopt.train.history import History as History
 from fnopt.train.objective import Objective as Objective
 from fnopt.train.objective import accuracy as accuracy
 from fnopt.train.objective import objective as objective
+from fnopt.train.options import StepOptions as StepOptions
+from fnopt.train.precision import Precision as Precision
+from fnopt.train.rounding import stochastic_round as stochastic_round
+from fnopt.train.scaling import dynamic_scaling as dynamic_scaling
 from fnopt.train.serialize import register_schedules as register_schedules
 from fnopt.train.state import TrainState as TrainState
 from fnopt.train.step import make_train_step as make_train_step
+from fnopt.train.step import train_step as train_step
 
 register_schedules()

@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core.transform import as_transform
 from fnopt.train.objective import Objective
+from fnopt.train.precision import Precision, cast_floating, widened
 
 
 @jax.tree_util.register_dataclass
@@ -27,6 +28,13 @@ class TrainState:
         key: the run's key; every step's own key is folded from it by ``step``.
         metric: the last evaluation's watched figure, NaN before the first.
         evaluations: how many evaluations there have been.
+        skipped: steps that were left out because something was not finite.
+        average: what averages the parameters, such as :class:`ema_of_params`; None for none.
+        average_state: its state.
+        scaling: the dynamic loss scaling; None for none.
+        scaling_state: its state.
+        stopping: early stopping, a value like the optimizer; None for none.
+        stopping_state: its state; its ``best_params`` are a pair of parameters and model state.
     """
 
     params: Any
@@ -37,10 +45,25 @@ class TrainState:
     key: jax.Array
     metric: jax.Array
     evaluations: jax.Array
+    skipped: jax.Array = dataclasses.field(default_factory=lambda: jnp.zeros((), jnp.int32))
+    average: Any = None
+    average_state: Any = None
+    scaling: Any = None
+    scaling_state: Any = None
+    stopping: Any = None
+    stopping_state: Any = None
 
     @classmethod
     def create(
-        cls, objective: Objective, tx: optax.GradientTransformation, key: Any, batch: Any = None
+        cls,
+        objective: Objective,
+        tx: optax.GradientTransformation,
+        key: Any,
+        batch: Any = None,
+        *,
+        precision: Any = None,
+        average: Any = None,
+        stopping: Any = None,
     ) -> TrainState:
         """The state before the first step.
 
@@ -52,24 +75,46 @@ class TrainState:
             tx: an optimizer, of fnopt or of optax.
             key: a PRNG key, or an integer to make one.
             batch: an example batch, for models whose shapes follow from it (Linen).
+            precision: a :class:`Precision` or the name of one; the steps must be given the same.
+            average: keeps an average of the parameters, such as :class:`ema_of_params`, or None.
+            stopping: early stopping, or None.
+
+        Raises:
+            TypeError: there is no key, or no batch where one is needed.
+            ValueError: there is no precision of this name.
         """
         if key is None:
             raise TypeError("TrainState.create: key must be a PRNG key or an integer, got None")
         if jnp.ndim(key) == 0 and jnp.issubdtype(jnp.result_type(key), jnp.integer):
             key = jax.random.key(key)
         params, model_state = objective.init(key, batch)
-        params, model_state, tx, key = jax.tree.map(
-            copy, (params, model_state, as_transform(tx), key)
+        precision = Precision.named(precision)
+        scaling = None
+        if precision is not None:
+            params, scaling = cast_floating(params, precision.params), precision.scaling
+        params, model_state, tx, key, average, scaling, stopping = jax.tree.map(
+            copy, (params, model_state, as_transform(tx), key, average, scaling, stopping)
         )
+        seen = params if precision is None else widened(params)
+
+        def begin(value: Any, *args: Any) -> Any:
+            return None if value is None else jax.tree.map(copy, value.init(*args))
+
         return cls(
             params=params,
             model_state=model_state,
             tx=tx,
-            opt_state=jax.tree.map(copy, tx.init(params)),
+            opt_state=begin(tx, seen),
             step=jnp.zeros((), jnp.int32),
             key=key,
             metric=jnp.full((), jnp.nan, jnp.result_type(float)),
             evaluations=jnp.zeros((), jnp.int32),
+            average=average,
+            average_state=begin(average, params),
+            scaling=scaling,
+            scaling_state=begin(scaling),
+            stopping=stopping,
+            stopping_state=begin(stopping, (params, model_state)),
         )
 
     def replace(self, **changes: Any) -> TrainState:

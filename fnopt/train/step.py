@@ -10,36 +10,39 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import global_norm, hyperparameters
+from fnopt.train.measure import measures
 from fnopt.train.objective import Objective
+from fnopt.train.options import StepOptions
+from fnopt.train.precision import check_kept, kept, widened
 from fnopt.train.state import TrainState
+from fnopt.wrap.clip import clip_by_global_norm
+
+_DEFAULT = StepOptions()
 
 
 def train_step(
-    objective: Objective, state: TrainState, batch: Any
+    objective: Objective, state: TrainState, batch: Any, options: StepOptions = _DEFAULT
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One step, to be compiled by the caller; see :func:`make_train_step`."""
+    precision = options.precision
+    _check(state, options)
     key = jax.random.fold_in(state.key, state.step)
-    forward_key, update_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-
-    def loss_and_rest(params: Any) -> tuple[jax.Array, Any]:
-        outputs, model_state = objective.forward(
-            params, state.model_state, batch, key=forward_key, train=True
-        )
-        return objective.loss(outputs, batch), (model_state, objective.metrics(outputs, batch))
+    forward_key, update_key, rounding_key = (jax.random.fold_in(key, i) for i in range(3))
+    loss_scale = _loss_scale(state, options)
+    value, measured = measures(
+        objective, state.model_state, batch, options, forward_key, loss_scale
+    )
 
     def value_fn(
         params: Any, *, obj_fn=None, grad_fn=None, metric=None, evaluations=None, key=None
     ) -> jax.Array:
         # optax's line searches refuse extra arguments that value_fn does not name.
-        return loss_and_rest(params)[0]
+        return value(params)
 
     def grad_fn(params: Any) -> Any:
-        return _ascent(jax.grad(value_fn)(params))
+        return measured(params)[1]
 
-    (loss, (model_state, figures)), grads = jax.value_and_grad(loss_and_rest, has_aux=True)(
-        state.params
-    )
-    grads = _ascent(grads)
+    (loss, figures, model_state), grads = measured(state.params)
     grad_norm = global_norm(grads)
     extra_args = {
         "value": loss,
@@ -53,64 +56,107 @@ def train_step(
     }
     applied = hyperparameters(state.tx, state.opt_state, **extra_args)
 
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    always = finite | (state.step >= 0)  # which is true; the compiler does not know
+
     # A branch for two reasons. What is not finite must not get into the state. And the branch
     # begins when all gradients are there: nothing reads the parameters any more that it writes
     # over, so that XLA need not copy them first.
-    def take(params: Any, opt_state: Any) -> Any:
-        updates, opt_state = state.tx.update(grads, opt_state, params, **extra_args)
+    def take(params: Any, opt_state: Any, average_state: Any) -> Any:
+        given = grads
+        if options.clip_norm is not None:
+            given, _ = clip_by_global_norm(options.clip_norm).update(grads, optax.EmptyState())
+        wide = params if precision is None else widened(params)
+        updates, opt_state = state.tx.update(given, opt_state, wide, **extra_args)
         norm = global_norm(updates)
-        updates = jax.tree.map(
-            lambda u: jnp.where(jnp.isfinite(norm), u, jnp.zeros_like(u)), updates
-        )
-        return optax.apply_updates(params, updates), opt_state, norm
+        good = jnp.isfinite(norm) if options.skip_nonfinite else jnp.isfinite(norm) | always
+        updates = jax.tree.map(lambda u: jnp.where(good, u, jnp.zeros_like(u)), updates)
+        params = optax.apply_updates(wide, updates)
+        if precision is not None:
+            params = kept(params, precision, rounding_key)
+        if state.average is not None:
+            # Not computed once more, from the parameters that are written over.
+            params = jax.lax.optimization_barrier(params)
+            moved = state.average.update(average_state, params, state.step + 1)
+            average_state = optax.tree.where(good, moved, average_state)
+        return params, opt_state, average_state, norm
 
-    def leave(params: Any, opt_state: Any) -> Any:
-        return params, opt_state, jnp.full_like(grad_norm, jnp.nan)
+    def leave(params: Any, opt_state: Any, average_state: Any) -> Any:
+        return params, opt_state, average_state, jnp.full_like(grad_norm, jnp.nan)
 
-    params, opt_state, update_norm = jax.lax.cond(
-        jnp.isfinite(loss) & jnp.isfinite(grad_norm), take, leave, state.params, state.opt_state
-    )
-    taken = jnp.isfinite(update_norm)
+    params, opt_state, average_state, update_norm = jax.lax.cond(
+        finite if options.skip_nonfinite else always,
+        take, leave, state.params, state.opt_state, state.average_state,
+    )  # fmt: skip
+    taken = jnp.isfinite(update_norm) if options.skip_nonfinite else always
     metrics = {
         "loss": loss,
         "learning_rate": jnp.asarray(applied.get("learning_rate", jnp.nan)).astype(float),
         "grad_norm": grad_norm,
         "update_norm": update_norm,
-        **{name: jnp.mean(figure) for name, figure in figures.items()},
+        **figures,
     }
+    skipped = state.skipped + (~taken).astype(state.skipped.dtype)
+    if loss_scale is not None:
+        metrics |= {"skipped": skipped, "loss_scale": jnp.asarray(loss_scale, jnp.float32)}
+    if state.scaling is not None:
+        state = state.replace(scaling_state=state.scaling.update(state.scaling_state, finite))
     state = state.replace(
         params=params,
         model_state=optax.tree.where(taken, model_state, state.model_state),
         opt_state=opt_state,
         step=state.step + taken.astype(state.step.dtype),
+        skipped=skipped,
+        average_state=average_state,
     )
     return state, metrics
 
 
 def make_train_step(
-    objective: Objective,
+    objective: Objective, **options: Any
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """The compiled step ``train_step(state, batch) -> (state, metrics)``.
 
     It takes over the buffers of the state it is given; go on with the one it returns. Metrics are
     the loss before the update, the learning rate applied (NaN if the optimizer does not say), the
     norm of the gradient before any clipping, the norm of the update, and the means of the
-    objective's own metrics.
+    objective's own metrics. With loss scaling there are also the ``loss_scale`` of this step and
+    ``skipped``, the number of steps left out so far.
 
-    A step whose loss, gradient or update is not finite is not taken: parameters, model state and
-    ``step`` stay, and ``update_norm`` is not finite. The optimizer's state stays too, unless it is
-    the optimizer that made a finite gradient into an update that is not.
+    A step whose loss, gradient or update is not finite is not taken: parameters, their average,
+    model state and ``step`` stay, ``update_norm`` is not finite, and ``state.skipped`` counts it.
+    The optimizer's state stays too, unless it is the optimizer that made a finite gradient into
+    an update that is not.
 
     Args:
         objective: what is minimized, from :func:`objective`.
+        **options: those of :class:`StepOptions`.
     """
+    chosen = StepOptions(**options)
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-        return train_step(objective, state, batch)
+        return train_step(objective, state, batch, chosen)
 
     return jax.jit(step, donate_argnums=0)
 
 
-def _ascent(grads: Any) -> Any:
-    # Of a complex parameter jax.grad gives the conjugate of the direction of ascent.
-    return jax.tree.map(lambda g: jnp.conj(g) if jnp.iscomplexobj(g) else g, grads)
+def _loss_scale(state: TrainState, options: StepOptions) -> Any:
+    if options.precision is None:
+        return None
+    if options.precision.scaling is not None:
+        return state.scaling_state.scale
+    return options.precision.loss_scale
+
+
+def _check(state: TrainState, options: StepOptions) -> None:
+    """Refuses a state that was made for another precision."""
+    precision = options.precision
+    dynamic = precision is not None and precision.scaling is not None
+    if dynamic != (state.scaling is not None):
+        has, wants = ("has no", "scales") if dynamic else ("has", "does not scale")
+        raise ValueError(
+            f"the state {has} dynamic loss scaling, and the step's precision {wants} the loss so;"
+            " give the same precision= to TrainState.create and to the step"
+        )
+    if precision is not None:
+        check_kept(state.params, precision)

@@ -1,0 +1,81 @@
+"""Micro-batches: one batch computed in several passes, for one update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.core import computing_dtype
+from fnopt.data.arrays import size
+
+
+def split(batch: Any, parts: int) -> Any:
+    """A batch with its first axis split in (micro-batches, examples of each).
+
+    Raises:
+        ValueError: the number of examples is not a multiple of that of micro-batches.
+    """
+    examples = size(batch)
+    if examples % parts:
+        raise ValueError(
+            f"accumulate={parts} needs batches of a multiple of {parts} examples, got one of"
+            f" {examples}"
+        )
+    return jax.tree.map(lambda x: x.reshape(parts, examples // parts, *x.shape[1:]), batch)
+
+
+def shares_of(weights: jax.Array | None, parts: int) -> jax.Array:
+    """The share of each micro-batch in the mean over all examples: by weights, or equal."""
+    if weights is None:
+        return jnp.full(parts, 1 / parts, jnp.float32)
+    of_parts = jnp.sum(weights.astype(jnp.float32).reshape(parts, -1), axis=1)
+    return of_parts / jnp.sum(of_parts)
+
+
+def weighted_mean(
+    of_part: Callable[[Any, Any, jax.Array], tuple[Any, Any, Any]],
+    model_state: Any,
+    batches: Any,
+    shares: jax.Array,
+    key: jax.Array,
+    dtype: Callable[[Any], Any] = computing_dtype,
+) -> tuple[Any, Any, Any]:
+    """The means of what is computed of each micro-batch, and the model state after the last.
+
+    Args:
+        of_part: gives, of model state, micro-batch and key, figures, gradients and the next model
+            state.
+        model_state: before the first.
+        batches: from :func:`split`.
+        shares: from :func:`shares_of`.
+        key: each micro-batch's own is folded from it by its number.
+        dtype: gives the dtype in which gradients of a dtype are summed. Every sum is rounded to
+            it, the sum alone: what is added is not rounded before.
+    """
+
+    def add(carry: Any, part: Any) -> tuple[Any, None]:
+        total, model_state = carry
+        i, share, batch = part
+        *told, model_state = of_part(model_state, batch, jax.random.fold_in(key, i))
+
+        def plus(total: jax.Array, x: jax.Array) -> jax.Array:
+            wide = computing_dtype(total.dtype, x.dtype)
+            x = share.astype(jnp.finfo(wide).dtype) * x.astype(wide)
+            # A loss of no weight is the quotient of two zeros.
+            x = jnp.where(share > 0, x, jnp.zeros_like(x))
+            return (total.astype(wide) + x).astype(total.dtype)
+
+        return (jax.tree.map(plus, total, tuple(told)), model_state), None
+
+    first = jax.tree.map(lambda x: x[0], batches)
+    figures, grads, _ = jax.eval_shape(of_part, model_state, first, key)
+    zeros = (
+        jax.tree.map(lambda x: jnp.zeros(x.shape, computing_dtype(x.dtype)), figures),
+        jax.tree.map(lambda x: jnp.zeros(x.shape, dtype(x.dtype)), grads),
+    )
+    numbers = jnp.arange(shares.shape[0])
+    (total, model_state), _ = jax.lax.scan(add, (zeros, model_state), (numbers, shares, batches))
+    return *total, model_state

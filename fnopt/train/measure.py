@@ -1,0 +1,109 @@
+"""Loss and gradient of a batch: whole or in micro-batches, in a precision, scaled or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.train.accumulate import shares_of, split, weighted_mean
+from fnopt.train.objective import Objective
+from fnopt.train.options import StepOptions
+from fnopt.train.precision import forward, widened
+
+
+def measures(
+    objective: Objective,
+    model_state: Any,
+    batch: Any,
+    options: StepOptions,
+    key: jax.Array,
+    loss_scale: Any = None,
+) -> tuple[Callable[[Any], jax.Array], Callable[[Any], Any]]:
+    """Two functions of the parameters: the loss on a batch, and all there is to know of it.
+
+    The second gives ``((loss, figures, model_state), gradient)``, the gradient as the optimizer
+    is to get it. Both go through the batch in micro-batches if the options say so.
+
+    Args:
+        objective: what is minimized.
+        model_state: before the batch.
+        batch: of examples.
+        options: of the step.
+        key: of dropout.
+        loss_scale: what the loss is multiplied by for the backward pass, or None.
+    """
+
+    def loss_and_rest(params: Any, model_state: Any, batch: Any, key: jax.Array) -> Any:
+        outputs, model_state = forward(
+            objective, options.precision, params, model_state, batch, key=key, train=True
+        )
+        loss = objective.loss(outputs, batch)
+        figures = _means(objective.metrics(outputs, batch), _weights(objective, batch))
+        scaled = loss if loss_scale is None else loss * jnp.asarray(loss_scale, loss.dtype)
+        return scaled, (loss, figures, model_state)
+
+    value_and_grad = jax.value_and_grad(loss_and_rest, has_aux=True)
+
+    def finished(grads: Any) -> Any:
+        if options.precision is not None:
+            grads = widened(grads)
+        if loss_scale is not None:
+            grads = jax.tree.map(lambda g: g / jnp.asarray(loss_scale, g.real.dtype), grads)
+        # Of a complex parameter jax.grad gives the conjugate of the direction of ascent.
+        return jax.tree.map(lambda g: jnp.conj(g) if jnp.iscomplexobj(g) else g, grads)
+
+    def value(params: Any) -> jax.Array:
+        return loss_and_rest(params, model_state, batch, key)[1][0]
+
+    def measured(params: Any) -> Any:
+        (_, rest), grads = value_and_grad(params, model_state, batch, key)
+        return rest, finished(grads)
+
+    if options.accumulate == 1:
+        return value, measured
+    batches = split(batch, options.accumulate)
+    shares = shares_of(_weights(objective, batch), options.accumulate)
+
+    def value_in_parts(params: Any) -> jax.Array:
+        # Whoever takes the gradient of it computes every micro-batch anew: none is kept.
+        @jax.checkpoint
+        def of_part(model_state: Any, batch: Any, key: jax.Array) -> Any:
+            loss, _, model_state = loss_and_rest(params, model_state, batch, key)[1]
+            return loss, (), model_state
+
+        return weighted_mean(of_part, model_state, batches, shares, key)[0]
+
+    def measured_in_parts(params: Any) -> Any:
+        def of_part(model_state: Any, batch: Any, key: jax.Array) -> Any:
+            (_, rest), grads = value_and_grad(params, model_state, batch, key)
+            loss, figures, model_state = rest
+            return (loss, figures), grads, model_state
+
+        (loss, figures), grads, after = weighted_mean(
+            of_part, model_state, batches, shares, key, options.accumulator
+        )
+        if options.precision is None:
+            grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, params)
+        return (loss, figures, after), finished(grads)
+
+    return value_in_parts, measured_in_parts
+
+
+def _means(figures: dict[str, jax.Array], weights: jax.Array | None) -> dict[str, jax.Array]:
+    """The mean of each figure over the examples, by their weights if there are any."""
+
+    def mean(figure: jax.Array) -> jax.Array:
+        if weights is None or figure.shape != weights.shape:
+            return jnp.mean(figure)
+        by = weights.astype(figure.dtype)
+        return jnp.sum(by * figure) / jnp.sum(by)
+
+    return {name: mean(figure) for name, figure in figures.items()}
+
+
+def _weights(objective: Objective, batch: Any) -> jax.Array | None:
+    weights = getattr(objective, "example_weights", None)
+    return None if weights is None else weights(batch)

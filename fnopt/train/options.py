@@ -1,0 +1,81 @@
+"""What can be chosen of a training step: part of the program, not numbers in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.core import computing_dtype, did_you_mean
+from fnopt.train.precision import Precision
+
+_ACCUMULATORS = ("float32", "float64", "bfloat16", "float16")
+
+
+@dataclasses.dataclass(frozen=True)
+class StepOptions:
+    """The options of a step; another of them is another program.
+
+    Args:
+        accumulate: micro-batches that a batch is computed in, one after the other, for one
+            update; the number of examples is a multiple of it. Memory for activations is that of
+            one. What counts, schedules and ``step`` among it, counts updates. Batch statistics
+            are those of micro-batches, and move that many times a step.
+        accumulator_dtype: of the sum of their gradients, ``"float32"``, ``"float64"``,
+            ``"bfloat16"`` or ``"float16"``; None for that of the gradient, float32 at least.
+        precision: a :class:`Precision` or the name of one, the one that the state was made with;
+            None leaves dtypes alone.
+        clip_norm: the gradient is clipped to this global norm before the optimizer gets it.
+        skip_nonfinite: whether a step whose loss, gradient or update is not finite is left out.
+
+    Raises:
+        ValueError: an option is out of its range, or two contradict each other.
+    """
+
+    accumulate: int = 1
+    accumulator_dtype: Any = None
+    precision: Any = None
+    clip_norm: float | None = None
+    skip_nonfinite: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.accumulate, bool) or self.accumulate != int(self.accumulate):
+            raise TypeError(f"accumulate must be an integer, got {self.accumulate!r}")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate must be at least 1, got {self.accumulate!r}")
+        object.__setattr__(self, "accumulate", int(self.accumulate))
+        if self.accumulator_dtype is not None:
+            object.__setattr__(self, "accumulator_dtype", _accumulator(self.accumulator_dtype))
+        object.__setattr__(self, "precision", Precision.named(self.precision))
+        if self.clip_norm is not None:
+            limit = float(self.clip_norm)
+            if not (limit > 0 and math.isfinite(limit)):
+                raise ValueError(f"clip_norm must lie in (0, inf), got {self.clip_norm!r}")
+            object.__setattr__(self, "clip_norm", limit)
+        if not self.skip_nonfinite and self.precision is not None and self.precision.loss_scale:
+            raise ValueError(
+                "skip_nonfinite=False contradicts loss scaling, which leaves a step out whenever"
+                " the scale was too large; give precision without loss_scale"
+            )
+
+    def accumulator(self, dtype: Any) -> Any:
+        """The dtype in which gradients of a dtype are summed."""
+        if self.accumulator_dtype is None:
+            return computing_dtype(dtype)
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            return jnp.promote_types(dtype, self.accumulator_dtype)
+        return jnp.dtype(self.accumulator_dtype)
+
+
+def _accumulator(given: Any) -> str:
+    name = given if isinstance(given, str) else str(jnp.dtype(given))
+    if name not in _ACCUMULATORS:
+        raise ValueError(f"no accumulator_dtype={name!r}; {did_you_mean(name, _ACCUMULATORS)}")
+    if name == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore
+        raise ValueError(
+            'accumulator_dtype="float64" needs jax.config.update("jax_enable_x64", True)'
+        )
+    return name
