@@ -1,6 +1,7 @@
 """The run around an optimizer: what is minimized, a step of it, many steps, evaluation."""
 
 from fnopt.train.evaluate import evaluate as evaluate
+from fnopt.train.evaluate import observe as observe
 from fnopt.train.fit import FitResult as FitResult
 from fnopt.train.fit import NonFiniteError as NonFiniteError
 from fnopt.train.fit import fit as fit
@@ -11,5 +12,6 @@ from fnopt.train.objective import objective as objective
 from fnopt.train.serialize import register_schedules as register_schedules
 from fnopt.train.state import TrainState as TrainState
 from fnopt.train.step import make_train_step as make_train_step
+from fnopt.train.stopping import early_stopping as early_stopping
 
 register_schedules()

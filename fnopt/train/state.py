@@ -27,6 +27,8 @@ class TrainState:
         key: the run's key; every step's own key is folded from it by ``step``.
         metric: the last evaluation's watched figure, NaN before the first.
         evaluations: how many evaluations there have been.
+        stopping: early stopping, a value like the optimizer, or None.
+        stopping_state: its state; its ``best_params`` are a pair of parameters and model state.
     """
 
     params: Any
@@ -37,10 +39,18 @@ class TrainState:
     key: jax.Array
     metric: jax.Array
     evaluations: jax.Array
+    stopping: Any = None
+    stopping_state: Any = None
 
     @classmethod
     def create(
-        cls, objective: Objective, tx: optax.GradientTransformation, key: Any, batch: Any = None
+        cls,
+        objective: Objective,
+        tx: optax.GradientTransformation,
+        key: Any,
+        batch: Any = None,
+        *,
+        stopping: Any = None,
     ) -> TrainState:
         """The state before the first step.
 
@@ -52,14 +62,15 @@ class TrainState:
             tx: an optimizer, of fnopt or of optax.
             key: a PRNG key, or an integer to make one.
             batch: an example batch, for models whose shapes follow from it (Linen).
+            stopping: :class:`fnopt.train.early_stopping`, or None.
         """
         if key is None:
             raise TypeError("TrainState.create: key must be a PRNG key or an integer, got None")
         if jnp.ndim(key) == 0 and jnp.issubdtype(jnp.result_type(key), jnp.integer):
             key = jax.random.key(key)
         params, model_state = objective.init(key, batch)
-        params, model_state, tx, key = jax.tree.map(
-            copy, (params, model_state, as_transform(tx), key)
+        params, model_state, tx, key, stopping = jax.tree.map(
+            copy, (params, model_state, as_transform(tx), key, stopping)
         )
         return cls(
             params=params,
@@ -70,6 +81,8 @@ class TrainState:
             key=key,
             metric=jnp.full((), jnp.nan, jnp.result_type(float)),
             evaluations=jnp.zeros((), jnp.int32),
+            stopping=stopping,
+            stopping_state=None if stopping is None else stopping.init((params, model_state)),
         )
 
     def replace(self, **changes: Any) -> TrainState:
