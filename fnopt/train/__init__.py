@@ -1,11 +1,15 @@
 """The run around an optimizer: what is minimized, a step of it, many steps, evaluation."""
 
+from fnopt.train.checkpoint import restore as restore
+from fnopt.train.errors import CheckpointError as CheckpointError
+from fnopt.train.errors import DataError as DataError
+from fnopt.train.errors import NonFiniteError as NonFiniteError
 from fnopt.train.evaluate import evaluate as evaluate
 from fnopt.train.evaluate import observe as observe
 from fnopt.train.fit import FitResult as FitResult
-from fnopt.train.fit import NonFiniteError as NonFiniteError
 from fnopt.train.fit import fit as fit
 from fnopt.train.history import History as History
+from fnopt.train.imported import import_optax_state as import_optax_state
 from fnopt.train.objective import Objective as Objective
 from fnopt.train.objective import accuracy as accuracy
 from fnopt.train.objective import objective as objective

@@ -1,4 +1,4 @@
-"""What a state is, in words that can be saved and compared: paths, shapes, dtypes, static fields."""
+"""What a state is, in words to save and compare: paths, shapes, dtypes, static fields."""
 
 from __future__ import annotations
 

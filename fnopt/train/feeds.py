@@ -183,7 +183,8 @@ class Streamed:
         return made
 
     def _iterator(self) -> Iterator[Any]:
-        return iter(self.data() if callable(self.data) else self.data)
+        batches: Any = self.data() if callable(self.data) else self.data
+        return iter(batches)
 
     def _batches(self) -> Iterator[Any]:
         """The batches of an epoch, the one that was looked at before among them."""

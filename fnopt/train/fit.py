@@ -239,7 +239,7 @@ def _begin(
 ) -> TrainState:
     """The state with which the run begins, its buffers its own."""
     given = {name: value for name, value in given.items() if value is not None}
-    if state is None and tx is not None:
+    if tx is not None and state is None:
         return TrainState.create(objective, tx, key, feed.example(), **given)
     if state is None or tx is not None:
         raise TypeError(
@@ -254,12 +254,12 @@ def _begin(
             "fit: the state has its own early stopping; to go on with other numbers,"
             " state.replace(stopping=…)"
         )
-    state = jax.tree.map(copy, state)  # the loop takes over its buffers
+    own: TrainState = jax.tree.map(copy, state)  # the loop takes over its buffers
     if stopping is None:
-        return state
-    return state.replace(
+        return own
+    return own.replace(
         stopping=jax.tree.map(copy, stopping),
-        stopping_state=stopping.init((state.params, state.model_state)),
+        stopping_state=stopping.init((own.params, own.model_state)),
     )
 
 
