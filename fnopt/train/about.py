@@ -38,12 +38,22 @@ def describe(state: Any) -> dict[str, str]:
     return leaves
 
 
-def differences(there: dict[str, str], here: dict[str, str]) -> list[str]:
-    """A line for each path that is not the same in two descriptions."""
+def differences(there: dict[str, str], here: dict[str, str], most: int = 6) -> list[str]:
+    """A line for each path that is not the same in two descriptions.
+
+    The first few of each field of the state; values and parameters first, what follows from them
+    after.
+    """
+    fields: dict[str, list[str]] = dict.fromkeys([*VALUES, "params", "model_state"], [])
+    for path in sorted(there.keys() | here.keys()):
+        a, b = there.get(path, "missing"), here.get(path, "missing")
+        if a != b:
+            field = path.split(".")[0]
+            fields[field] = [*fields.get(field, []), f"{path}: {a} there, {b} here"]
     return [
-        f"{path}: {there.get(path, 'missing')} there, {here.get(path, 'missing')} here"
-        for path in sorted(there.keys() | here.keys())
-        if there.get(path) != here.get(path)
+        line
+        for field, lines in fields.items()
+        for line in [*lines[:most], *[f"{len(lines) - most} more of {field}"][: len(lines) > most]]
     ]
 
 

@@ -273,11 +273,10 @@ def _checked(path: Path) -> dict[str, Any]:
 def _read(path: Path, about: dict[str, Any], state: TrainState, override: bool) -> Saved:
     here = describe(state)
     if told := differences(about["structure"], here):
-        more = f"\n  and {len(told) - 12} more" if len(told) > 12 else ""
         raise ValueError(
             f"checkpoint {path} is of another model or optimizer:\n  "
-            + "\n  ".join(told[:12])
-            + f"{more}\nGive another checkpoint_dir, or the model and optimizer it is of."
+            + "\n  ".join(told)
+            + "\nGive another checkpoint_dir, or the model and optimizer it is of."
         )
     expected = by_path(state)
     data = {name: jax.random.key_data(x) if is_key(x) else x for name, x in expected.items()}
