@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import blobs, nnx_task
 from oracles.plateau import Plateau
 from oracles.stopping import Stopping
 
 import fnopt
-from fnopt.train import TrainState, early_stopping, objective, observe
+from fnopt.train import TrainState, early_stopping, fit, objective, observe
 from fnopt.train.step import train_step
 
 LENGTH = 24
@@ -145,3 +146,85 @@ def test_without_restoring_no_copy_is_kept():
 def test_bad_arguments_are_named(arguments, says):
     with pytest.raises(ValueError, match=f"early_stopping: {says}"):
         early_stopping(**arguments)
+
+
+# In a run
+
+
+@functools.cache
+def rising() -> Any:
+    """Trained upwards at an even pace, tested on the distance from 3."""
+
+    def loss(params: jax.Array, batch: jax.Array, train: bool) -> jax.Array:
+        return jnp.where(train, -params, jnp.abs(params - 3.0)) + 0.0 * batch
+
+    return objective(loss, params=jnp.zeros(()))
+
+
+def ended(stopping: Any, epochs: int = 20, **options: Any) -> Any:
+    return fit(
+        rising(), fnopt.sgd(0.5), np.zeros(4, np.float32), epochs=epochs, batch_size=2,
+        test_data=np.zeros(2, np.float32), early_stopping=stopping, **options
+    )  # fmt: skip
+
+
+def test_a_run_ends_and_the_best_comes_back():
+    result = ended(early_stopping(patience=2))
+    # A step up of 1 an epoch: best after 3, then two are borne and the next stops.
+    assert result.ended == "early stopping" and not result.interrupted
+    assert len(result.history) == 6
+    assert float(result.state.params) == 3.0 and float(result.last.params) == 6.0
+    assert bool(result.state.stopping_state.stop) and int(result.state.stopping_state.bad) == 0
+    kept = ended(early_stopping(patience=2, restore_best=False))
+    assert len(kept.history) == 6 and float(kept.state.params) == 6.0
+
+
+def test_the_best_comes_back_when_the_epochs_are_over_too():
+    result = ended(early_stopping(patience=9), epochs=5)
+    assert result.ended == "epochs"
+    assert float(result.state.params) == 3.0 and float(result.last.params) == 5.0
+
+
+def test_the_parts_of_a_run_stop_as_the_whole():
+    whole = ended(early_stopping(patience=2))
+    half = ended(early_stopping(patience=2), epochs=4)
+    rest = fit(
+        rising(), None, np.zeros(4, np.float32), state=half.last, epochs=20, batch_size=2,
+        test_data=np.zeros(2, np.float32)
+    )  # fmt: skip
+    assert len(rest.history) == 2 and rest.ended == "early stopping"
+    for a, b in zip(jax.tree.leaves(whole.state.params), jax.tree.leaves(rest.state.params),
+                    strict=True):  # fmt: skip
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(TypeError, match="the state has its own early stopping"):
+        fit(
+            rising(), None, np.zeros(4, np.float32), state=half.last, epochs=1, batch_size=2,
+            test_data=np.zeros(2, np.float32), early_stopping=early_stopping()
+        )  # fmt: skip
+
+
+def test_it_may_stop_in_the_middle_of_an_epoch():
+    result = ended(early_stopping(patience=0), eval_every=1)
+    # Steps of 0.5: the best after 6 of them, and the seventh is worse.
+    assert [record["step"] for record in result.history.records] == [2, 4, 6, 7]
+    assert float(result.state.params) == 3.0 and int(result.state.step) == 7
+
+
+@pytest.mark.beside_optax  # flax mixes dtypes
+def test_batch_statistics_come_back_with_the_parameters():
+    task = nnx_task()
+    states = []
+    result = fit(
+        task, fnopt.sgd(0.3), blobs(), epochs=12, batch_size=10, test_data=blobs(20, seed=1),
+        early_stopping=early_stopping(patience=0),
+        on_epoch=lambda state, record: states.append(jax.device_get(state.model_state)),
+    )  # fmt: skip
+    best = int(np.argmin(result.history["test_loss"]))
+    assert result.ended == "early stopping" and best < len(states) - 1
+    for got, then, now in zip(
+        *map(jax.tree.leaves, (result.state.model_state, states[best], states[-1])), strict=True
+    ):
+        np.testing.assert_array_equal(got, then)
+        assert not np.array_equal(got, now)
+    # Every buffer of the state is its own.
+    fnopt.train.make_train_step(task)(result.state, blobs())

@@ -44,12 +44,12 @@ def differences(there: dict[str, str], here: dict[str, str], most: int = 6) -> l
     The first few of each field of the state; values and parameters first, what follows from them
     after.
     """
-    fields: dict[str, list[str]] = dict.fromkeys([*VALUES, "params", "model_state"], [])
+    fields: dict[str, list[str]] = {name: [] for name in (*VALUES, "params", "model_state")}
     for path in sorted(there.keys() | here.keys()):
         a, b = there.get(path, "missing"), here.get(path, "missing")
         if a != b:
             field = path.split(".")[0]
-            fields[field] = [*fields.get(field, []), f"{path}: {a} there, {b} here"]
+            fields.setdefault(field, []).append(f"{path}: {a} there, {b} here")
     return [
         line
         for field, lines in fields.items()

@@ -18,6 +18,7 @@ import math
 import os
 import re
 import shutil
+import time
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -104,7 +105,11 @@ class Checkpoints:
             partial.rename(path)
             _flush(self.folder)
         except Exception as error:  # orbax raises what its storage raises
-            shutil.rmtree(partial, ignore_errors=True)
+            for _ in range(3):  # a thread of orbax's may be writing still
+                shutil.rmtree(partial, ignore_errors=True)
+                if not partial.exists():
+                    break
+                time.sleep(0.1)
             raise CheckpointError(self.folder, step, [p.name for p in self], error) from error
         self.last = step
         self._thin()
@@ -143,7 +148,7 @@ class Checkpoints:
     def _thin(self) -> None:
         paths = list(self)
         figures = {path: self._figure(path) for path in paths}
-        # The later of two equals: whoever resumes from the best loses less.
+        # The first of equals, as early stopping has it: the order of a sort is kept.
         ranked = sorted(
             (path for path in paths if not math.isnan(figures[path])),
             key=lambda path: self.sign * figures[path],

@@ -326,7 +326,7 @@ def _check_monitor(
 
 def _check_place(place: Place, feed: Feed) -> None:
     """Refuses to go on in the middle of an epoch that is another one here."""
-    if place.at and place.steps != feed.steps:
+    if place.at and place.steps and feed.steps and place.steps != feed.steps:
         raise ValueError(
             f"fit: the checkpoint is of step {place.at} of an epoch of {place.steps}, and here an"
             f" epoch has {feed.steps}; resume with the same data and batch_size"
