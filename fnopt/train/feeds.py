@@ -95,6 +95,9 @@ class InMemory:
             made.bad = {name: x[reached] for name, x in figures.items()}, batch
         return made
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def _run(self, state: TrainState, order: Any, at: int, stop: int) -> Any:
         extra = (self.options, self.augment) if self.options or self.augment else ()
         return run_steps(self.objective, state, self.data, order, at, stop, *extra)
@@ -103,6 +106,7 @@ class InMemory:
 class Streamed:
     """Steps over the batches of an iterable, which is gone through anew in each epoch.
 
+    One batch is asked for ahead, so that the end of an epoch is known when its last step is made.
     To begin in the middle of an epoch, the batches before are taken from it and dropped.
 
     Args:
@@ -117,81 +121,87 @@ class Streamed:
         self.objective, self.data, self.options = objective, data, options
         self.steps: int | None = len(data) if hasattr(data, "__len__") else None
         self.shapes: Any = None
-        self.first: Iterator[Any] | None = None
-        self.peeked: list[Any] = []
+        self.iterator: Iterator[Any] | None = None
+        self.ahead: Any = None  # the next batch, the end, or the error in its place
+        self.number = 0  # of that batch
 
     def example(self) -> Any:
         """The first batch; it is kept for the first epoch."""
-        if not self.peeked:
-            try:
-                self.first = self._iterator()
-                self.peeked = [next(self.first)]
-            except StopIteration:
-                raise DataError("the data has no batch", 0) from None
-            except Exception as error:
-                raise DataError(f"the data raised {error!r} at batch 0", 0) from error
-        return jax.tree.map(jnp.asarray, self.peeked[0])
+        if self.iterator is None:
+            self._open()
+        if self.ahead is _END:
+            raise DataError("the data has no batch", 0)
+        return self._next()
 
     def compile(self, state: TrainState) -> TrainState:
         """Compiles the step by not making it."""
-        state, _, _ = run_step(
-            self.objective, state, jnp.bool_(False), self.example(), self.options
-        )
-        return state
+        not_going_on = jnp.bool_(False)
+        return run_step(self.objective, state, not_going_on, self.example(), self.options)[0]
 
     def begin(self, state: TrainState, began: int, at: int) -> None:
         """Begins an epoch at its step ``at``."""
-        self.iterator = self._batches()
-        self.ended = False
-        for number in range(at):
-            if next(self.iterator, self) is self:
-                raise DataError(
-                    f"the data ended at batch {number}, but the run to go on with had {at} of it",
-                    number,
-                )
+        if self.iterator is None or self.number:
+            self._open()
+        while self.number < at:
+            if self.ahead is _END:
+                told = f"the data ended at batch {self.number}; there were {at} of it before"
+                raise DataError(told, self.number)
+            self._next()
+            self._look_ahead()
 
     def make(self, state: TrainState, at: int, stop: int) -> Made:
         """The steps ``at`` to ``stop`` of the epoch, or as many as there are."""
-        going_on, kept, logs, error, over = jnp.bool_(True), [], [], None, False
-        for number in range(at, stop):
+        going_on, kept, logs, error = jnp.bool_(True), [], [], None
+        while self.number < stop and self.ahead is not _END:
             try:
-                batch = next(self.iterator, self)
-                over = batch is self
-                if not over:
-                    self._check(batch, number)
+                batch = self._next()
             except DataError as raised:
                 error = raised
-            except Exception as raised:
-                error = DataError(f"the data raised {raised!r} at batch {number}", number)
-                error.__cause__ = raised
-            if over or error is not None:
                 break
             state, going_on, figures = run_step(
                 self.objective, state, going_on, batch, self.options
             )
             kept.append(batch)
             logs.append(figures)
-        over = over or (self.steps is not None and at + len(kept) >= self.steps)
-        figures = {
-            name: np.stack([np.asarray(x[name]) for x in logs]) for name in (logs or [{}])[0]
-        }
-        made = Made(state, figures, over, error=error)
+            self._look_ahead()
+        names = logs[0] if logs else {}
+        figures = {name: np.stack([np.asarray(log[name]) for log in logs]) for name in names}
+        made = Made(state, figures, over=self.ahead is _END, error=error)
         if not bool(going_on):
             reached = int(np.argmin(np.isfinite(figures["update_norm"])))
             made.bad = {name: x[reached] for name, x in figures.items()}, kept[reached]
             made.figures = {name: x[:reached] for name, x in figures.items()}
         return made
 
-    def _iterator(self) -> Iterator[Any]:
-        batches: Any = self.data() if callable(self.data) else self.data
-        return iter(batches)
+    def close(self) -> None:
+        """Ends the iteration, and with it whatever reads ahead."""
+        getattr(self.iterator, "close", lambda: None)()
 
-    def _batches(self) -> Iterator[Any]:
-        """The batches of an epoch, the one that was looked at before among them."""
-        first, self.first = self.first, None
-        peeked, self.peeked = self.peeked, []
-        yield from peeked
-        yield from self._iterator() if first is None else first
+    def _open(self) -> None:
+        self.close()
+        self.number = -1
+        try:
+            batches: Any = self.data() if callable(self.data) else self.data
+            self.iterator = iter(batches)
+        except Exception as error:
+            self.iterator = iter(())
+            self.ahead, self.number = _data_error(error, 0), 0
+        else:
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        self.number += 1
+        try:
+            self.ahead = next(self.iterator, _END)  # pyright: ignore[reportArgumentType]
+        except Exception as error:
+            self.ahead = _data_error(error, self.number)
+
+    def _next(self) -> Any:
+        """The batch that was looked at; raises the error in its place."""
+        if isinstance(self.ahead, DataError):
+            raise self.ahead
+        self._check(self.ahead, self.number)
+        return jax.tree.map(jnp.asarray, self.ahead)
 
     def _check(self, batch: Any, number: int) -> None:
         shapes = _shapes(batch)
@@ -207,6 +217,15 @@ class Streamed:
                 " what is left over (drop_last=True, drop_remainder=True)",
                 number,
             )
+
+
+_END = object()
+
+
+def _data_error(error: Exception, number: int) -> DataError:
+    told = DataError(f"the data raised {error!r} at batch {number}", number)
+    told.__cause__ = error
+    return told
 
 
 def _shapes(batch: Any) -> dict[str, str]:

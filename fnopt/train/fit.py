@@ -182,6 +182,7 @@ def fit(
         if tensorboard is not None:
             writers.append(TensorBoard(tensorboard, place.base + place.gone))
             open_until_the_end.callback(writers[-1].close)
+        open_until_the_end.callback(feed.close)
         # No steps yet: compiles the loop before anything is timed.
         current = feed.compile(current)
         steps = epochs * feed.steps if feed.steps else None
