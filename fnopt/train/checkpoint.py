@@ -36,7 +36,7 @@ from fnopt.train.state import TrainState, copy
 logger = logging.getLogger("fnopt")
 
 _NAME = re.compile(r"step_(\d{8,})")
-_UNFINISHED = ".unfinished-"
+_UNFINISHED, _OLD = ".unfinished-", "-old"
 
 
 @dataclasses.dataclass
@@ -58,13 +58,10 @@ class Checkpoints:
     """The checkpoints of one run, in one folder.
 
     Args:
-        folder: made if missing.
+        folder: where they are.
         keep: how many of the last to keep.
         keep_best: how many of those with the best figure to keep beside them.
         mode: whether a smaller (``"min"``) or a larger figure (``"max"``) is better.
-
-    Raises:
-        OSError: the folder cannot be made or written to.
     """
 
     def __init__(
@@ -74,7 +71,18 @@ class Checkpoints:
         self.keep, self.keep_best, self.sign = keep, keep_best, 1 if mode == "min" else -1
         self.last: int | None = None  # the step of the newest one written or read by this process
         self._figures: dict[str, float] = {}
+
+    def prepare(self) -> None:
+        """Makes the folder if it is missing, and sweeps away what was never finished.
+
+        Raises:
+            OSError: the folder cannot be made or written to.
+        """
         _check_writable(self.folder)
+        for path in self.folder.glob(f"{_UNFINISHED}*"):
+            if not path.name.endswith(_OLD):
+                warnings.warn(f"checkpoint {path} was cut off in writing; removed", stacklevel=3)
+            shutil.rmtree(path, ignore_errors=True)
 
     def __iter__(self) -> Iterator[Path]:
         """Those that were finished, oldest first."""
@@ -129,14 +137,11 @@ class Checkpoints:
             ValueError: it is of another model or optimizer; names the paths.
             CheckpointError: there are some and none is good.
         """
-        for path in self.folder.glob(f"{_UNFINISHED}*"):
-            warnings.warn(f"checkpoint {path} was cut off in writing; passed over", stacklevel=2)
-            shutil.rmtree(path, ignore_errors=True)
         for path in reversed(bad := list(self)):
             try:
                 about = _checked(path)
             except (OSError, ValueError, KeyError) as error:
-                warnings.warn(f"checkpoint {path} is not good, passed over: {error}", stacklevel=2)
+                warnings.warn(f"checkpoint {path} is not good, passed over: {error}", stacklevel=3)
                 continue
             saved = _read(path, about, state, override)
             self.last = int(path.name.removeprefix("step_"))
@@ -156,7 +161,10 @@ class Checkpoints:
         best = ranked[: self.keep_best]
         for path in paths[: -self.keep]:
             if path not in best:
-                _remove(path)
+                try:
+                    _remove(path)
+                except OSError as error:  # the new one is good all the same
+                    logger.warning("checkpoint %s cannot be removed: %s", path, error)
 
     def _figure(self, path: Path) -> float:
         if path.name not in self._figures:
@@ -205,7 +213,7 @@ def _check_writable(folder: Path) -> None:
 
 def _remove(path: Path) -> None:
     # Renamed first: what is half removed must not have the name of a whole one.
-    rubbish = path.with_name(f"{_UNFINISHED}{path.name}-old")
+    rubbish = path.with_name(f"{_UNFINISHED}{path.name}{_OLD}")
     shutil.rmtree(rubbish, ignore_errors=True)
     path.rename(rubbish)
     shutil.rmtree(rubbish, ignore_errors=True)

@@ -274,6 +274,7 @@ def _checkpoints(
             raise ValueError("fit: resume needs checkpoint_dir=, where to go on from")
         return None
     checkpoints = Checkpoints(folder, keep, keep_best, mode)
+    checkpoints.prepare()
     if not resume and (there := list(checkpoints)):
         raise ValueError(
             f"fit: there are {len(there)} checkpoints of a run in {folder}; go on from them by"
