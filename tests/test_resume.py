@@ -167,6 +167,12 @@ def test_the_last_and_the_best_are_kept(tmp_path):
     assert about["structure"]["params.dense.kernel.value"] == "(8, 16) float32"
 
 
+def test_only_what_was_evaluated_can_be_best(tmp_path):
+    run(tmp_path, epochs=4, keep=1, keep_best=9, checkpoint_every=2)
+    # Of every second step those at the end of an epoch of 5.
+    assert names(tmp_path) == ["step_00000010", "step_00000020"]
+
+
 def cut(path: Path, file: str = "state/d/*") -> None:
     """Truncates a file of a checkpoint."""
     (found,) = sorted(path.glob(file))[:1]
