@@ -28,7 +28,8 @@ from fnopt.train import (
     make_train_step,
     objective,
 )
-from fnopt.train.fit import _epoch_order, _run
+from fnopt.train.loop import epoch_order as _epoch_order
+from fnopt.train.loop import run_steps as _run
 
 # Flax mixes dtypes and ranks freely, so these run in jax's default mode.
 pytestmark = pytest.mark.beside_optax

@@ -3,11 +3,16 @@
 from fnopt.train.average import averaged as averaged
 from fnopt.train.average import ema_of_params as ema_of_params
 from fnopt.train.average import swa as swa
+from fnopt.train.checkpoint import restore as restore
+from fnopt.train.errors import CheckpointError as CheckpointError
+from fnopt.train.errors import DataError as DataError
+from fnopt.train.errors import NonFiniteError as NonFiniteError
 from fnopt.train.evaluate import evaluate as evaluate
+from fnopt.train.evaluate import observe as observe
 from fnopt.train.fit import FitResult as FitResult
-from fnopt.train.fit import NonFiniteError as NonFiniteError
 from fnopt.train.fit import fit as fit
 from fnopt.train.history import History as History
+from fnopt.train.imported import import_optax_state as import_optax_state
 from fnopt.train.objective import Objective as Objective
 from fnopt.train.objective import accuracy as accuracy
 from fnopt.train.objective import objective as objective
@@ -19,5 +24,6 @@ from fnopt.train.serialize import register_schedules as register_schedules
 from fnopt.train.state import TrainState as TrainState
 from fnopt.train.step import make_train_step as make_train_step
 from fnopt.train.step import train_step as train_step
+from fnopt.train.stopping import early_stopping as early_stopping
 
 register_schedules()

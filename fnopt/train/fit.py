@@ -1,29 +1,38 @@
-"""A whole run: epochs over data in memory, many steps a call, evaluation after each epoch."""
+"""A whole run: epochs over data, many steps a call, evaluation, early stopping, checkpoints.
+
+Here are the arguments and what comes back; :mod:`fnopt.train.run` has the loop,
+:mod:`fnopt.train.feeds` where batches come from, :mod:`fnopt.train.loop` the compiled programs.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 
 from fnopt.core import did_you_mean
-from fnopt.data.arrays import check_batch_size, epoch_order, size, take
+from fnopt.train.checkpoint import Checkpoints
+from fnopt.train.errors import CheckpointError as CheckpointError
+from fnopt.train.errors import DataError as DataError
+from fnopt.train.errors import NonFiniteError as NonFiniteError
 from fnopt.train.evaluate import batches_of, evaluate_batches
-from fnopt.train.history import History
+from fnopt.train.feeds import Feed, feed_of
+from fnopt.train.history import History, Log
+from fnopt.train.interrupts import interrupts
 from fnopt.train.objective import Objective
+from fnopt.train.pace import Pace
 from fnopt.train.progress import Progress
+from fnopt.train.run import Place, Run, begin_again, best_of
 from fnopt.train.state import TrainState, copy
-from fnopt.train.step import train_step
+from fnopt.train.stopping import early_stopping as EarlyStopping
+from fnopt.train.tensorboard import TensorBoard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,38 +40,24 @@ class FitResult:
     """What a run has come to.
 
     Attributes:
-        state: after the last step.
+        state: after the last step; with early stopping that restores, the best parameters and
+            their model state, unless the run was interrupted.
         history: a record an epoch.
         steps_per_second: of training, compilation and evaluation not counted.
-        interrupted: the run was ended by Ctrl-C.
+        interrupted: the run was ended by Ctrl-C or SIGTERM.
+        ended: what ended it: ``"epochs"``, ``"early stopping"``, ``"on_epoch"`` or
+            ``"interrupted"``.
+        last: the state after the last step, to go on from.
+        checkpoint: the last that was written, if any.
     """
 
     state: TrainState
     history: History
     steps_per_second: float
     interrupted: bool = False
-
-
-class NonFiniteError(FloatingPointError):
-    """Loss or gradient stopped being finite.
-
-    Attributes:
-        step: the number of the step that was not taken, 0 for the first.
-        state: before that step, with parameters that were still good. (If it was the optimizer that
-            made a finite gradient into an update that is not, its own state is not that before.)
-        history: of the epochs completed.
-    """
-
-    def __init__(self, step: int, figures: dict[str, Any], state: TrainState, history: History):
-        self.step, self.state, self.history = step, state, history
-        told = ", ".join(
-            f"{name} {figures[name]:g}" for name in ("loss", "grad_norm", "update_norm")
-        )
-        super().__init__(
-            f"training stopped at step {step}, which was not taken: {told}. The state before it is"
-            " this exception's .state. A lower learning rate, a warm-up or clip_by_global_norm are"
-            " the usual cures."
-        )
+    ended: str = "epochs"
+    last: TrainState | None = None
+    checkpoint: Path | None = None
 
 
 def fit(
@@ -76,161 +71,254 @@ def fit(
     key: Any = 0,
     state: TrainState | None = None,
     monitor: str = "loss",
+    monitor_mode: Literal["min", "max"] | None = None,
     eval_batch_size: int | None = 1024,
+    eval_every: int | None = None,
+    early_stopping: EarlyStopping | None = None,
     steps_per_call: int | None = None,
+    accumulate: int = 1,
+    accumulator_dtype: Any = None,
+    precision: Any = None,
+    clip_norm: float | None = None,
+    average: Any = None,
+    checkpoint_dir: str | os.PathLike | None = None,
+    checkpoint_every: int | Literal["epoch"] | None = "epoch",
+    keep: int = 3,
+    keep_best: int = 1,
+    resume: bool | Literal["override"] = False,
+    log: str | os.PathLike | None = None,
+    tensorboard: str | os.PathLike | None = None,
     progress: bool | None = None,
     on_epoch: Callable[[TrainState, dict[str, Any]], Any] | None = None,
+    on_step: Callable[[int, dict[str, Any]], Any] | None = None,
 ) -> FitResult:
     """Trains for a number of epochs.
 
     Each epoch goes through a permutation of the examples that is drawn from the key, and drops its
     remainder; the same key gives the same run to the bit. All steps run in one compiled loop,
-    some of them a call; a call ends early at a step whose loss or gradient is not finite.
+    some of them a call; a call ends early at a step whose loss or gradient is not finite. Data that
+    are no arrays in memory are iterated, a call a batch.
+
+    Ctrl-C and SIGTERM end the run after the steps under way; a second one ends the process.
 
     Args:
         objective: what is minimized, from :func:`objective`.
         tx: the optimizer; None with ``state``, which has its own.
-        data: a tree of arrays with examples along the first axis, such as ``(images, labels)``.
-        epochs: how often to go through the data; with ``state``, how often more.
-        batch_size: examples a step: 1 is stochastic, None full-batch gradient descent.
+        data: a tree of arrays with examples along the first axis, such as ``(images, labels)``; an
+            ``fnopt.data.Arrays``; or batches: an iterable, or a function that gives one, gone
+            through anew in each epoch. Batches must all have one shape.
+        epochs: how often to go through the data; with ``state``, how often more; with ``resume``,
+            those before among them.
+        batch_size: examples a step: 1 is stochastic, None full-batch gradient descent. Of no
+            meaning for data that come in batches.
         test_data: evaluated after each epoch, recorded with the prefix ``test_``.
         key: a PRNG key, or an integer to make one. Ignored with ``state``, which has its own.
         state: to go on from; the buffers stay the caller's. Another optimizer of the same kind goes
             in by ``state.replace(tx=…)``.
-        monitor: the evaluation's figure that ``tx`` is told as ``metric``.
+        monitor: the evaluation's figure that is watched: ``tx`` is told it as ``metric``, early
+            stopping decides by it, and the best checkpoint is the best in it.
+        monitor_mode: whether the best checkpoint has the smallest or the largest figure; None
+            asks early stopping, else ``"min"``.
         eval_batch_size: examples at a time in evaluation.
+        eval_every: steps between two evaluations; None evaluates after each epoch.
+        early_stopping: ends the run; it lies in the state with its own state.
         steps_per_call: steps between two looks at the run; None finds a number that takes about a
             quarter of a second. The result does not depend on it.
+        accumulate: micro-batches a step.
+        accumulator_dtype: of their summed gradients.
+        precision: of parameters, computation and outputs.
+        clip_norm: the largest norm of a gradient.
+        average: of the parameters over the steps.
+        checkpoint_dir: where checkpoints are written; made if missing.
+        checkpoint_every: steps between two, ``"epoch"`` after each epoch, None at the end alone.
+            There is one at the end in any case, after an interrupt, and after an error.
+        keep: how many of the last are kept.
+        keep_best: how many of those of the best evaluations are kept beside them.
+        resume: go on from the newest good checkpoint there; begin where there is none. The
+            checkpoint's numbers win over those of ``tx`` and ``early_stopping``, and what differs
+            is logged; ``"override"`` takes the code's.
+        log: a file to which each record is written at once, as a line of JSON.
+        tensorboard: a folder for TensorBoard, told the same.
         progress: whether to show a bar; None shows one on a terminal.
         on_epoch: called with the state and the record after each epoch; returning True stops. The
             state is good for the time of the call: the next step takes over its buffers.
+        on_step: called after each call of the loop with the number of steps made and the figures of
+            those of the call, arrays by name.
 
     Raises:
         ValueError: there are no epochs, the batch size is above the number of examples, the arrays
-            differ in it, or the evaluation has no figure ``monitor``.
-        NonFiniteError: loss or gradient are not finite; has the last good state.
+            differ in it, the evaluation has no figure ``monitor``, the checkpoint is of another
+            model or optimizer, or there are checkpoints and ``resume`` is false.
+        NonFiniteError: loss or gradient are not finite; has the last good state and says where it
+            began.
+        DataError: the data raised or a batch has another shape; has the state after the last step.
+        CheckpointError: a checkpoint could not be written; has the state.
+        OSError: a folder cannot be made or written to; before the work begins.
     """
-    if epochs < 1:
-        raise ValueError(f"fit: epochs must be at least 1, got {epochs}")
-    if steps_per_call is not None and steps_per_call < 1:
-        raise ValueError(f"fit: steps_per_call must be at least 1, got {steps_per_call}")
-    examples = size(data)
-    batch_size = check_batch_size(batch_size, examples)
-    data = jax.tree.map(jnp.asarray, data)
-    current = _begin(objective, tx, data, key, state)
+    _check_numbers(epochs, steps_per_call, eval_every, checkpoint_every, keep, keep_best)
+    options = _options(
+        accumulate=accumulate,
+        accumulator_dtype=accumulator_dtype,
+        precision=precision,
+        clip_norm=clip_norm,
+    )
+    feed = feed_of(objective, data, batch_size, options)
+    given = {"stopping": early_stopping, "average": average, "precision": precision}
+    current = _begin(objective, tx, feed, key, state, given)
+    test_data = test_data.tree if hasattr(test_data, "tree") else test_data
     test = None if test_data is None else batches_of(test_data, eval_batch_size)
-    _check_monitor(objective, current, test, monitor)
-    steps = examples // batch_size
-    first = int(current.step)
-    history, pace = History(), _Pace(steps_per_call)
-    # No steps yet: compiles the loop before anything is timed.
-    current, _, _ = _run(objective, current, data, jnp.zeros((steps, batch_size), jnp.int32), 0, 0)
-    with Progress(progress, epochs * steps, epochs) as bar, _interrupts() as interrupts:
-        for epoch in range(1, epochs + 1):
-            done = first + (epoch - 1) * steps
-            order = _epoch_order(current.key, done, examples, batch_size)
-            began, at, logs = time.perf_counter(), 0, []
-            while at < steps and not interrupts:
-                stop = min(at + pace.steps, steps)
-                with pace.call(stop - at):
-                    current, log, reached = _run(objective, current, data, order, at, stop)
-                    log = {name: np.asarray(x) for name, x in log.items()}
-                if reached < stop:
-                    bad = {name: x[reached] for name, x in log.items()}
-                    raise NonFiniteError(done + int(reached), bad, current, history)
-                logs.append({name: x[at:stop] for name, x in log.items()})
-                at = stop
-                bar.show(epoch, done - first + at, pace.speed, {"loss": logs[-1]["loss"][-1]})
-            if interrupts:
-                break
-            record = _record(
-                first // steps + epoch, done + steps, time.perf_counter() - began, logs
-            )
-            if test is not None:
-                current = _tested(objective, current, test, monitor, record)
-            history.records.append(record)
-            bar.show(epoch, done - first + at, pace.speed, _shown(record))
-            if on_epoch is not None and on_epoch(current, record):
-                break
-    return FitResult(current, history, pace.speed, bool(interrupts))
+    _check_monitor(objective, current, test, monitor, eval_every)
+    mode = monitor_mode or (current.stopping.mode if current.stopping is not None else "min")
+    checkpoints = _checkpoints(checkpoint_dir, keep, keep_best, mode, resume)
+    place, history, figures = Place(int(current.step), steps=feed.steps), History(), []
+    saved = None
+    if checkpoints is not None and resume:
+        saved = checkpoints.newest(current, override=resume == "override")
+    if saved is not None:
+        current, place, history, figures = begin_again(saved)
+        _check_place(place, feed)
+    writers: list[Any] = [] if log is None else [Log(log, history)]
+    with contextlib.ExitStack() as open_until_the_end:
+        if tensorboard is not None:
+            writers.append(TensorBoard(tensorboard, place.base + place.gone))
+            open_until_the_end.callback(writers[-1].close)
+        open_until_the_end.callback(feed.close)
+        # No steps yet: compiles the loop before anything is timed.
+        current = feed.compile(current)
+        steps = epochs * feed.steps if feed.steps else None
+        run = Run(
+            objective,
+            feed,
+            current,
+            place,
+            history,
+            figures,
+            test,
+            epochs,
+            monitor,
+            eval_every,
+            checkpoints,
+            checkpoint_every,
+            writers,
+            on_epoch,
+            on_step,
+            Pace(steps_per_call, feed.most),
+            open_until_the_end.enter_context(Progress(progress, steps, epochs, place.gone)),
+            open_until_the_end.enter_context(interrupts()),
+            tested={} if saved is None else saved.about["tested"],
+        )
+        ended = run.go()
+    interrupted = ended == "interrupted"
+    return FitResult(
+        state=run.state if interrupted else best_of(run.state),
+        history=history,
+        steps_per_second=run.pace.speed,
+        interrupted=interrupted,
+        ended=ended,
+        last=run.state,
+        checkpoint=run.saved,
+    )
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _run(
-    objective: Objective, state: TrainState, data: Any, order: jax.Array, start: int, stop: int
-) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
-    """Steps ``start`` to ``stop`` of an epoch, ending before one that is not finite.
+def _options(**given: Any) -> Any:
+    """The options of the step; None where they are what a step does anyway."""
+    usual = {"accumulate": 1, "accumulator_dtype": None, "precision": None, "clip_norm": None}
+    if given == usual:
+        return None
+    from fnopt.train.step import StepOptions  # pyright: ignore[reportAttributeAccessIssue]
 
-    A loop with bounds that are arguments, not a scan: one program for every number of steps.
-
-    Returns:
-        The state, the figures of every step of the epoch (zero for those not taken here), and
-        the step at which the loop ended.
-    """
-
-    def step(state: TrainState, at: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-        return train_step(objective, state, take(data, order[at]))
-
-    def going_on(carry: Any) -> jax.Array:
-        _, _, at, finite = carry
-        return (at < stop) & finite
-
-    def body(carry: Any) -> Any:
-        state, log, at, _ = carry
-        state, figures = step(state, at)
-        finite = jnp.isfinite(figures["update_norm"])
-        log = {name: x.at[at].set(figures[name]) for name, x in log.items()}
-        return state, log, at + finite.astype(at.dtype), finite
-
-    shapes = jax.eval_shape(step, state, 0)[1]
-    log = {name: jnp.zeros(order.shape[:1], x.dtype) for name, x in shapes.items()}
-    at = jnp.asarray(start).astype(jnp.int32)
-    state, log, at, _ = jax.lax.while_loop(going_on, body, (state, log, at, jnp.bool_(True)))
-    return state, log, at
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _epoch_order(key: jax.Array, step: Any, examples: int, batch_size: int) -> jax.Array:
-    # By the step at which the epoch begins, so that a run in two parts has the order of one.
-    # The stream is its own: a step's key is folded from the same key by the step alone.
-    stream = jax.random.fold_in(jax.random.fold_in(key, _ORDER), step)
-    return epoch_order(stream, examples, batch_size)
-
-
-_ORDER = 2**32 - 1
+    return StepOptions(**given)
 
 
 def _begin(
-    objective: Objective, tx: Any, data: Any, key: Any, state: TrainState | None
+    objective: Objective,
+    tx: Any,
+    feed: Feed,
+    key: Any,
+    state: TrainState | None,
+    given: dict[str, Any],
 ) -> TrainState:
-    if (state is None) == (tx is None):
+    """The state with which the run begins, its buffers its own."""
+    given = {name: value for name, value in given.items() if value is not None}
+    if tx is not None and state is None:
+        return TrainState.create(objective, tx, key, feed.example(), **given)
+    if state is None or tx is not None:
         raise TypeError(
             "fit: give either an optimizer or a state to go on from; to go on with other numbers,"
             " state.replace(tx=…)"
         )
-    if state is not None:
-        return jax.tree.map(copy, state)  # the loop takes over its buffers
-    return TrainState.create(objective, tx, key, take(data, jnp.arange(1)))
+    stopping = given.pop("stopping", None)
+    if given:
+        raise TypeError(f"fit: the state has its own {', '.join(given)}; make it with another")
+    if stopping is not None and state.stopping is not None:
+        raise TypeError(
+            "fit: the state has its own early stopping; to go on with other numbers,"
+            " state.replace(stopping=…)"
+        )
+    own: TrainState = jax.tree.map(copy, state)  # the loop takes over its buffers
+    if stopping is None:
+        return own
+    return own.replace(
+        stopping=jax.tree.map(copy, stopping),
+        stopping_state=stopping.init((own.params, own.model_state)),
+    )
 
 
-def _record(epoch: int, step: int, seconds: float, logs: list[Any]) -> dict[str, Any]:
-    figures = {name: np.concatenate([log[name] for log in logs]) for name in logs[0]}
-    means = {name: float(np.mean(x, dtype=np.float64)) for name, x in figures.items()}
-    means["learning_rate"] = float(figures["learning_rate"][-1])
-    return {"epoch": epoch, "step": step, "seconds": seconds, **means}
+def _checkpoints(
+    folder: Any, keep: int, keep_best: int, mode: str, resume: bool | str
+) -> Checkpoints | None:
+    if resume not in (False, True, "override"):
+        raise ValueError(f"fit: resume must be True, False or 'override', got {resume!r}")
+    if folder is None:
+        if resume:
+            raise ValueError("fit: resume needs checkpoint_dir=, where to go on from")
+        return None
+    checkpoints = Checkpoints(folder, keep, keep_best, mode)
+    checkpoints.prepare()
+    if not resume and (there := list(checkpoints)):
+        raise ValueError(
+            f"fit: there are {len(there)} checkpoints of a run in {folder}; go on from them by"
+            " resume=True, or give another checkpoint_dir"
+        )
+    return checkpoints
 
 
-def _shown(record: dict[str, Any]) -> dict[str, float]:
-    """The figures of an epoch worth a place beside the bar, the most telling first."""
-    tested = [name for name in record if name.startswith("test_")]
-    return {name: record[name] for name in ("loss", *tested, "learning_rate")}
+# What is refused before the work
 
 
-def _check_monitor(objective: Objective, state: TrainState, test: Any, monitor: str) -> None:
-    """Refuses, before the work, a figure that no evaluation will have."""
+def _check_numbers(
+    epochs: int, steps_per_call: Any, eval_every: Any, checkpoint_every: Any, keep: int, best: int
+) -> None:
+    if epochs < 1:
+        raise ValueError(f"fit: epochs must be at least 1, got {epochs}")
+    every = None if checkpoint_every == "epoch" else checkpoint_every
+    if isinstance(every, str):
+        raise ValueError(
+            f"fit: checkpoint_every must be a number of steps, 'epoch' or None, got {every!r}"
+        )
+    several = {
+        "steps_per_call": steps_per_call,
+        "eval_every": eval_every,
+        "checkpoint_every": every,
+        "keep": keep,
+    }
+    for name, number in several.items():
+        if number is not None and number < 1:
+            raise ValueError(f"fit: {name} must be at least 1, got {number}")
+    if best < 0:
+        raise ValueError(f"fit: keep_best must be at least 0, got {best}")
+
+
+def _check_monitor(
+    objective: Objective, state: TrainState, test: Any, monitor: str, eval_every: int | None
+) -> None:
+    """Refuses a figure that no evaluation will have."""
     if test is None:
         if monitor != "loss":
             raise ValueError(f"fit: monitor={monitor!r} is a figure of test_data; give some")
+        for name, asked in (("early_stopping", state.stopping), ("eval_every", eval_every)):
+            if asked is not None:
+                raise ValueError(f"fit: {name} needs test_data, whose {monitor} is watched")
         return
     tested = functools.partial(evaluate_batches, objective)
     figures = jax.eval_shape(tested, state.params, state.model_state, *test)
@@ -238,56 +326,11 @@ def _check_monitor(objective: Objective, state: TrainState, test: Any, monitor: 
         raise ValueError(f"fit: no figure monitor={monitor!r}; {did_you_mean(monitor, figures)}")
 
 
-def _tested(
-    objective: Objective, state: TrainState, test: Any, monitor: str, record: dict[str, Any]
-) -> TrainState:
-    """Evaluates into the record; the state knows of the figure that is watched."""
-    figures = evaluate_batches(objective, state.params, state.model_state, *test)
-    record |= {f"test_{name}": float(x) for name, x in figures.items()}
-    return state.replace(
-        metric=figures[monitor].astype(state.metric.dtype), evaluations=state.evaluations + 1
-    )
-
-
-class _Pace:
-    """How many steps to make a call: as many as take about a quarter of a second."""
-
-    def __init__(self, steps: int | None) -> None:
-        self.steps, self.fixed = steps or 1, steps is not None
-        self.done, self.seconds = 0, 0.0
-
-    @property
-    def speed(self) -> float:
-        """Steps a second, so far."""
-        return self.done / self.seconds if self.seconds else 0.0
-
-    @contextlib.contextmanager
-    def call(self, steps: int) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        seconds = time.perf_counter() - began
-        self.done, self.seconds = self.done + steps, self.seconds + seconds
-        if not self.fixed and steps == self.steps and seconds < 0.125:
-            self.steps *= 2
-        elif not self.fixed and seconds > 0.5:
-            self.steps = max(1, self.steps // 2)
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """The signals of Ctrl-C that came: the first is left to the loop, a second one raises."""
-    came: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _check_place(place: Place, feed: Feed) -> None:
+    """Refuses to go on in the middle of an epoch that is another one here."""
+    if place.at and place.steps and feed.steps and place.steps != feed.steps:
+        raise ValueError(
+            f"fit: the checkpoint is of step {place.at} of an epoch of {place.steps}, and here an"
+            f" epoch has {feed.steps}; resume with the same data and batch_size"
+        )
+    place.steps = feed.steps

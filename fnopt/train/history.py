@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ class History:
         records: dicts of ``epoch``, ``step``, ``seconds``, the means over the epoch of what the
             steps report, the last ``learning_rate``, and figures of the evaluation with the prefix
             ``test_``.
+        evaluations: with ``eval_every``, dicts of ``epoch``, ``step`` and the figures of every
+            evaluation; empty where there is one an epoch.
     """
 
     records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The figure of every epoch, NaN where it was not recorded."""
@@ -37,14 +41,15 @@ class History:
     def __len__(self) -> int:
         return len(self.records)
 
-    def write(self, path: str | Path) -> None:
+    def write(self, path: str | os.PathLike) -> None:
         """Writes the records as JSON lines; figures that are no numbers as null."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        # An evaluation comes before the record of the epoch that it ends.
+        both = sorted([*self.evaluations, *self.records], key=lambda record: record.get("step", 0))
         with path.open("w") as file:
-            for record in self.records:
-                finite = {k: None if v != v or abs(v) == math.inf else v for k, v in record.items()}
-                file.write(json.dumps(finite) + "\n")
+            for record in both:
+                file.write(line(record))
 
     def plot(self, path: str | Path | None = None, title: str = "") -> Any:
         """Draws loss, the evaluation's other figures and learning rate over the epochs.
@@ -83,3 +88,30 @@ class History:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=120)
         return figure
+
+
+class Log:
+    """A file of JSON lines that grows while a run goes on; begins with the history so far.
+
+    Args:
+        path: of the file; what is there is replaced, so that no line stands in it twice.
+        history: of what was before.
+    """
+
+    def __init__(self, path: str | os.PathLike, history: History) -> None:
+        self.path = Path(path)
+        history.write(self.path)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Appends a record. The file is whole after each."""
+        with self.path.open("a") as file:
+            file.write(line(record))
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+def line(record: dict[str, Any]) -> str:
+    """A record as a line of JSON, which knows no NaN."""
+    finite = {k: None if v != v or abs(v) == math.inf else v for k, v in record.items()}
+    return json.dumps(finite) + "\n"

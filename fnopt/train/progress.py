@@ -10,12 +10,12 @@ class Progress:
 
     Args:
         show: whether to; None asks the terminal.
-        steps: of the whole run.
+        steps: of the whole run; None where that is not known.
         epochs: of the whole run.
         done: steps made before.
     """
 
-    def __init__(self, show: bool | None, steps: int, epochs: int, done: int = 0) -> None:
+    def __init__(self, show: bool | None, steps: int | None, epochs: int, done: int = 0) -> None:
         self.bar: Any = None
         self.epochs = epochs
         if show is False:

@@ -1,0 +1,95 @@
+"""What a state is, in words to save and compare: paths, shapes, dtypes, static fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnopt.core.value import Value
+
+VALUES = ("tx", "stopping", "average", "scaling")
+"""The fields of a train state that hold what was chosen, not what has come of it."""
+
+
+def by_path(tree: Any) -> dict[str, Any]:
+    """The leaves by their paths, written with dots: ``params.head.kernel``."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    short = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    if len(short) == len(leaves):
+        return short
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def is_key(x: Any) -> bool:
+    """Whether this is a typed PRNG key."""
+    return jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key)
+
+
+def describe(state: Any) -> dict[str, str]:
+    """Of every path what must not differ: a leaf's shape and dtype, a value's static fields."""
+    leaves = {path: f"{np.shape(x)} {x.dtype}" for path, x in by_path(state).items()}
+    for name in VALUES:
+        _describe_value(getattr(state, name, None), name, leaves)
+    return leaves
+
+
+def differences(there: dict[str, str], here: dict[str, str], most: int = 6) -> list[str]:
+    """A line for each path that is not the same in two descriptions.
+
+    The first few of each field of the state; values and parameters first, what follows from them
+    after.
+    """
+    fields: dict[str, list[str]] = {name: [] for name in (*VALUES, "params", "model_state")}
+    for path in sorted(there.keys() | here.keys()):
+        a, b = there.get(path, "missing"), here.get(path, "missing")
+        if a != b:
+            field = path.split(".")[0]
+            fields.setdefault(field, []).append(f"{path}: {a} there, {b} here")
+    return [
+        line
+        for field, lines in fields.items()
+        for line in [*lines[:most], *[f"{len(lines) - most} more of {field}"][: len(lines) > most]]
+    ]
+
+
+def _describe_value(value: Any, path: str, told: dict[str, str]) -> None:
+    """Writes the kind of every value in ``value``, and its static fields, under its path."""
+    if isinstance(value, Value):
+        told[path] = type(value).__name__
+        for name, spec in value._specs.items():
+            field = getattr(value, name)
+            if spec.static:
+                told[f"{path}.{name}"] = _name(field)
+            else:
+                _describe_value(field, f"{path}.{name}", told)
+    elif isinstance(value, (tuple, list)):
+        for i, item in enumerate(value):
+            _describe_value(item, f"{path}.{i}", told)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _describe_value(item, f"{path}.{name}", told)
+
+
+def _name(x: Any) -> str:
+    """The same in every process: a function by its name, not by where it lies in memory."""
+    if isinstance(x, Value):
+        fields = ((name, getattr(x, name)) for name in x._fields)
+        return f"{type(x).__name__}({', '.join(f'{name}={_name(y)}' for name, y in fields)})"
+    if isinstance(x, functools.partial):
+        return f"partial({_name(x.func)}, {_name(x.args)}, {_name(x.keywords)})"
+    if isinstance(x, dict):
+        return f"{{{', '.join(f'{name}: {_name(y)}' for name, y in x.items())}}}"
+    if isinstance(x, (tuple, list)):
+        return f"{type(x).__name__}({', '.join(map(_name, x))})"
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        return f"{type(x).__name__}{_name(vars(x))}"
+    if callable(x):
+        return getattr(x, "__qualname__", type(x).__name__)
+    if x is None or isinstance(x, (bool, int, float, complex, str, jax.tree_util.PyTreeDef)):
+        return str(x)
+    return type(x).__name__

@@ -1,0 +1,93 @@
+"""What ends a run before its time: each keeps what the run had come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fnopt.train.history import History
+from fnopt.train.state import TrainState
+
+
+class NonFiniteError(FloatingPointError):
+    """Loss or gradient stopped being finite.
+
+    Attributes:
+        step: the number of the step that was not taken, 0 for the first.
+        where: where it began, the first first: paths in the batch, the parameters, the gradient,
+            or ``"the loss"``, ``"the update"``.
+        state: before that step, with parameters that were still good. (If it was the optimizer that
+            made a finite gradient into an update that is not, its own state is not that before.)
+        history: of the epochs completed.
+    """
+
+    def __init__(
+        self,
+        step: int,
+        figures: dict[str, Any],
+        state: TrainState,
+        history: History,
+        where: tuple[str, ...] = (),
+    ):
+        self.step, self.state, self.history, self.where = step, state, history, where
+        told = ", ".join(
+            f"{name} {figures[name]:g}" for name in ("loss", "grad_norm", "update_norm")
+        )
+        began = f" It began in {', '.join(where)}." if where else ""
+        super().__init__(
+            f"training stopped at step {step}, which was not taken: {told}.{began} The state before"
+            " it is this exception's .state. A lower learning rate, a warm-up or"
+            " clip_by_global_norm are the usual cures."
+        )
+
+
+class DataError(RuntimeError):
+    """The data raised, gave nothing, or gave a batch of another shape.
+
+    Attributes:
+        epoch: under way, 1 for the first.
+        batch: the number of the batch in the epoch, 0 for the first.
+        state: after the last step; None before there was one.
+        history: of the epochs completed.
+    """
+
+    state: TrainState | None = None
+    history: History | None = None
+
+    def __init__(self, message: str, batch: int, epoch: int = 0):
+        self.batch, self.epoch = batch, epoch
+        super().__init__(message)
+
+
+class CheckpointError(OSError):
+    """A checkpoint could not be written, or none can be read.
+
+    Attributes:
+        folder: of the checkpoints.
+        kept: names of those that are there.
+        state: of the run when it was to be written; None when reading.
+        history: of the epochs completed.
+    """
+
+    state: TrainState | None = None
+    history: History | None = None
+
+    def __init__(
+        self, folder: Path, step: int | None, kept: list[str], cause: Exception | None = None
+    ):
+        self.folder, self.kept = folder, kept
+        names = ", ".join(kept) or "none"
+        if step is None:
+            super().__init__(
+                f"no checkpoint in {folder} is good: {names}; mend one, or begin anew in another"
+                " folder"
+            )
+            return
+        super().__init__(
+            getattr(cause, "errno", None),
+            f"the checkpoint of step {step} could not be written to {folder}: {cause}. Kept there:"
+            f" {names}. The state is this exception's .state",
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[-1])

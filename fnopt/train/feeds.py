@@ -1,0 +1,250 @@
+"""Where the batches of a run come from: arrays in memory, or an iterable.
+
+A feed begins an epoch at any step of it and makes some steps at a time. In memory they are made in
+one compiled loop. Of an iterable each batch is a call of its own, and the figures are looked at
+only now and then.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnopt.data.arrays import check_batch_size, size, take
+from fnopt.train.errors import DataError
+from fnopt.train.loop import augmented, epoch_order, run_step, run_steps
+from fnopt.train.objective import Objective
+from fnopt.train.state import TrainState
+
+
+@dataclasses.dataclass
+class Made:
+    """Some steps that were made.
+
+    Attributes:
+        state: after them.
+        figures: of each.
+        over: whether the epoch is.
+        bad: figures and batch of a step after them that was not finite, and not taken.
+        error: what the data raised after them.
+    """
+
+    state: TrainState
+    figures: dict[str, np.ndarray]
+    over: bool
+    bad: tuple[dict[str, Any], Any] | None = None
+    error: DataError | None = None
+
+
+class InMemory:
+    """Steps over arrays in memory, or over an ``fnopt.data.Arrays``.
+
+    Args:
+        objective: what is minimized.
+        data: a tree of arrays, or what has ``tree``, ``order`` and perhaps ``augment``.
+        batch_size: examples a step, None for all.
+        options: of the step.
+    """
+
+    most = None
+
+    def __init__(
+        self, objective: Objective, data: Any, batch_size: int | None, options: Any
+    ) -> None:
+        ordered = hasattr(data, "order") and hasattr(data, "tree")
+        tree = data.tree if ordered else data
+        self.objective, self.options = objective, options
+        self.examples = size(tree)
+        self.batch_size = check_batch_size(batch_size, self.examples)
+        self.steps: int | None = self.examples // self.batch_size
+        self.ordered = data if ordered else None
+        self.augment = getattr(data, "augment", None) if ordered else None
+        self.data = jax.tree.map(jnp.asarray, tree)
+
+    def example(self) -> Any:
+        """A batch from which a model's shapes follow."""
+        return take(self.data, jnp.arange(1))
+
+    def compile(self, state: TrainState) -> TrainState:
+        """Compiles the loop by making no steps with it."""
+        order = jnp.zeros((self.steps or 0, self.batch_size), jnp.int32)
+        return self._run(state, order, 0, 0)[0]
+
+    def begin(self, state: TrainState, began: int, at: int) -> None:
+        """Begins the epoch whose first step was number ``began``, at its step ``at``."""
+        if self.ordered is None:
+            self.order = epoch_order(state.key, began, self.examples, self.batch_size)
+        else:
+            self.order = self.ordered.order(state.key, began, self.batch_size)
+
+    def make(self, state: TrainState, at: int, stop: int) -> Made:
+        """The steps ``at`` to ``stop`` of the epoch."""
+        state, log, reached = self._run(state, self.order, at, stop)
+        figures = {name: np.asarray(x) for name, x in log.items()}
+        reached = int(reached)
+        made = Made(
+            state, {name: x[at:reached] for name, x in figures.items()}, over=reached == self.steps
+        )
+        if reached < stop:
+            batch = augmented(state, take(self.data, self.order[reached]), self.augment)
+            made.bad = {name: x[reached] for name, x in figures.items()}, batch
+        return made
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _run(self, state: TrainState, order: Any, at: int, stop: int) -> Any:
+        extra = (self.options, self.augment) if self.options or self.augment else ()
+        return run_steps(self.objective, state, self.data, order, at, stop, *extra)
+
+
+class Streamed:
+    """Steps over the batches of an iterable, which is gone through anew in each epoch.
+
+    One batch is asked for ahead, so that the end of an epoch is known when its last step is made.
+    To begin in the middle of an epoch, the batches before are taken from it and dropped.
+
+    Args:
+        objective: what is minimized.
+        data: an iterable of batches, or a function that gives one.
+        options: of the step.
+    """
+
+    most = 16  # the batches since the last look are kept, to say in which one a NaN began
+
+    def __init__(self, objective: Objective, data: Any, options: Any) -> None:
+        self.objective, self.data, self.options = objective, data, options
+        self.steps: int | None = len(data) if hasattr(data, "__len__") else None
+        self.shapes: Any = None
+        self.iterator: Iterator[Any] | None = None
+        self.ahead: Any = None  # the next batch, the end, or the error in its place
+        self.number = 0  # of that batch
+
+    def example(self) -> Any:
+        """The first batch; it is kept for the first epoch."""
+        if self.iterator is None:
+            self._open()
+        if self.ahead is _END:
+            raise DataError("the data has no batch", 0)
+        return self._next()
+
+    def compile(self, state: TrainState) -> TrainState:
+        """Compiles the step by not making it."""
+        not_going_on = jnp.bool_(False)
+        return run_step(self.objective, state, not_going_on, self.example(), self.options)[0]
+
+    def begin(self, state: TrainState, began: int, at: int) -> None:
+        """Begins an epoch at its step ``at``."""
+        if self.iterator is None or self.number:
+            self._open()
+        while self.number < at:
+            if self.ahead is _END:
+                told = f"the data ended at batch {self.number}; there were {at} of it before"
+                raise DataError(told, self.number)
+            self._next()
+            self._look_ahead()
+
+    def make(self, state: TrainState, at: int, stop: int) -> Made:
+        """The steps ``at`` to ``stop`` of the epoch, or as many as there are."""
+        going_on, kept, logs, error = jnp.bool_(True), [], [], None
+        while self.number < stop and self.ahead is not _END:
+            try:
+                batch = self._next()
+            except DataError as raised:
+                error = raised
+                break
+            state, going_on, figures = run_step(
+                self.objective, state, going_on, batch, self.options
+            )
+            kept.append(batch)
+            logs.append(figures)
+            self._look_ahead()
+        names = logs[0] if logs else {}
+        figures = {name: np.stack([np.asarray(log[name]) for log in logs]) for name in names}
+        made = Made(state, figures, over=self.ahead is _END, error=error)
+        if not bool(going_on):
+            reached = int(np.argmin(np.isfinite(figures["update_norm"])))
+            made.bad = {name: x[reached] for name, x in figures.items()}, kept[reached]
+            made.figures = {name: x[:reached] for name, x in figures.items()}
+        return made
+
+    def close(self) -> None:
+        """Ends the iteration, and with it whatever reads ahead."""
+        getattr(self.iterator, "close", lambda: None)()
+
+    def _open(self) -> None:
+        self.close()
+        self.number = -1
+        try:
+            batches: Any = self.data() if callable(self.data) else self.data
+            self.iterator = iter(batches)
+        except Exception as error:
+            self.iterator = iter(())
+            self.ahead, self.number = _data_error(error, 0), 0
+        else:
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        self.number += 1
+        try:
+            self.ahead = next(self.iterator, _END)  # pyright: ignore[reportArgumentType]
+        except Exception as error:
+            self.ahead = _data_error(error, self.number)
+
+    def _next(self) -> Any:
+        """The batch that was looked at; raises the error in its place."""
+        if isinstance(self.ahead, DataError):
+            raise self.ahead
+        self._check(self.ahead, self.number)
+        return jax.tree.map(jnp.asarray, self.ahead)
+
+    def _check(self, batch: Any, number: int) -> None:
+        shapes = _shapes(batch)
+        self.shapes = self.shapes or shapes
+        if shapes != self.shapes:
+            changed = ", ".join(
+                f"batch{path}: {before} before, {shapes.get(path, 'missing')} now"
+                for path, before in {**dict.fromkeys(shapes, "missing"), **self.shapes}.items()
+                if before != shapes.get(path)
+            )
+            raise DataError(
+                f"batch {number} has another shape than those before: {changed}. Drop or fill up"
+                " what is left over (drop_last=True, drop_remainder=True)",
+                number,
+            )
+
+
+_END = object()
+
+
+def _data_error(error: Exception, number: int) -> DataError:
+    told = DataError(f"the data raised {error!r} at batch {number}", number)
+    told.__cause__ = error
+    return told
+
+
+def _shapes(batch: Any) -> dict[str, str]:
+    leaves = jax.tree_util.tree_flatten_with_path(batch)[0]
+    return {jax.tree_util.keystr(path): f"{np.shape(x)} {jnp.result_type(x)}" for path, x in leaves}
+
+
+def feed_of(
+    objective: Objective, data: Any, batch_size: int | None, options: Any
+) -> InMemory | Streamed:
+    """The feed that data needs: arrays in memory are a tree of arrays, all else is iterated."""
+    if (hasattr(data, "order") and hasattr(data, "tree")) or not _is_stream(data):
+        return InMemory(objective, data, batch_size, options)
+    return Streamed(objective, data, options)
+
+
+def _is_stream(data: Any) -> bool:
+    opaque = jax.tree_util.all_leaves([data]) and not hasattr(data, "shape")
+    return opaque and (callable(data) or isinstance(data, Iterable))
+
+
+Feed = InMemory | Streamed

@@ -1,0 +1,57 @@
+"""TensorBoard, by whichever package that writes its files is installed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+_WRITERS = ("tensorboardX", "torch.utils.tensorboard")
+
+
+class TensorBoard:
+    """Writes the figures of every record under its step.
+
+    Args:
+        folder: of the event files.
+        step: the run goes on from; what was written beyond it is not shown.
+
+    Raises:
+        ImportError: none of tensorboardX, torch with tensorboard, and tensorflow is installed.
+    """
+
+    def __init__(self, folder: str | os.PathLike, step: int = 0) -> None:
+        self.writer: Any = None
+        for name in _WRITERS:
+            try:
+                module = importlib.import_module(name)
+            except ImportError:
+                continue
+            self.writer = module.SummaryWriter(str(folder), purge_step=step or None)
+            self.scalar = self.writer.add_scalar
+            return
+        try:
+            summary: Any = importlib.import_module("tensorflow").summary
+        except ImportError as error:
+            raise ImportError(
+                "tensorboard= needs one of tensorboardX, torch with tensorboard, tensorflow:"
+                " pip install tensorboardX"
+            ) from error
+        self.writer = summary.create_file_writer(str(folder))
+
+        def scalar(name: str, value: float, step: int) -> None:
+            with self.writer.as_default(step=step):
+                summary.scalar(name, value)
+
+        self.scalar = scalar
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Writes a record."""
+        for name, figure in record.items():
+            if name != "step":
+                self.scalar(name, figure, record["step"])
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.writer.close()
