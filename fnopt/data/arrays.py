@@ -203,7 +203,7 @@ def _drawn(key: jax.Array, weights: jax.Array, batch_size: int) -> jax.Array:
 
 def take(data: Any, indices: jax.Array) -> Any:
     """The examples of these indices, which must be in range."""
-    return jax.tree.map(lambda x: x.at[indices].get(mode="promise_in_bounds"), data)
+    return jax.tree.map(lambda x: jnp.asarray(x).at[indices].get(mode="promise_in_bounds"), data)
 
 
 def padded_batches(data: Any, batch_size: int) -> tuple[Any, jax.Array]:

@@ -135,7 +135,7 @@ class Batches:
                 )
 
 
-def as_data(data: Any) -> Any:
+def as_data(data: Any) -> Arrays | Batches:
     """Data as a run takes them: Arrays and Batches as they are, a tree of arrays as Arrays.
 
     A function and whatever else can be iterated, but is no tree of arrays, becomes Batches. A list
@@ -147,8 +147,9 @@ def as_data(data: Any) -> Any:
     if isinstance(data, (Arrays, Batches)):
         return data
     is_tree = hasattr(data, "shape") or not jax.tree_util.all_leaves([data])
-    iterates = callable(data) or hasattr(data, "__iter__")
-    return Batches(data) if iterates and not is_tree else Arrays(data)
+    if not is_tree and (callable(data) or hasattr(data, "__iter__")):
+        return Batches(data)  # pyright: ignore[reportArgumentType]
+    return Arrays(data)
 
 
 def _own(leaf: Any) -> Any:
@@ -185,7 +186,8 @@ def _ahead(batches: Iterator[Any], count: int, start: int) -> Iterator[Any]:
     room = threading.Semaphore(count)
     left = threading.Event()
     # These belong to a thread; the new one has to be told.
-    device, wide = jax.config.jax_default_device, jax.config.jax_enable_x64
+    config: Any = jax.config
+    device, wide = config.jax_default_device, config.jax_enable_x64
 
     def work() -> None:
         end: Any = _End()
