@@ -1,11 +1,11 @@
-"""Equinox modules as what is minimized; imported when one is given."""
+"""Equinox modules as what is minimized."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any
 
-import equinox as eqx  # pyright: ignore[reportMissingImports]
 import jax
 
 from fnopt.train.objective import Objective, _train_flags
@@ -26,6 +26,9 @@ class EquinoxObjective(Objective):
 
     def __init__(self, module: Any, state: Any, *args: Any) -> None:
         super().__init__(*args)
+        # Here rather than above: this file can be imported where Equinox is not installed.
+        self._eqx: Any = importlib.import_module("equinox")
+        eqx = self._eqx
         call = type(module).__call__
         self._flags = _train_flags(call)
         self._wants_key = "key" in inspect.signature(call).parameters
@@ -45,7 +48,7 @@ class EquinoxObjective(Objective):
     def forward(
         self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
     ) -> tuple[Any, Any]:
-        module: Any = eqx.combine(params, self._rest[train])
+        module: Any = self._eqx.combine(params, self._rest[train])
         inputs = self.inputs(batch)
         examples = jax.tree.leaves(inputs)[0].shape[0]
         keys = None if key is None else jax.random.split(key, examples)
