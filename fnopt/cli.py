@@ -16,10 +16,10 @@ except ImportError as error:
 
 import fnopt
 from fnopt.core import did_you_mean
-from fnopt.data import digits
+from fnopt.data import load, pixels
 from fnopt.data.arrays import check_batch_size
-from fnopt.train import NonFiniteError, accuracy, fit, objective
-from fnopt.train.models import MLP
+from fnopt.train import NonFiniteError, Objective, accuracy, fit, objective
+from fnopt.train.models import MLP, ConvNet
 
 
 def main() -> None:
@@ -28,11 +28,12 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             {"train": train}, prog="fnopt", description="Functional optimization for JAX."
         )
-    except (ValueError, NonFiniteError, OSError) as error:
+    except (ValueError, NonFiniteError, OSError, ImportError) as error:
         sys.exit(f"fnopt: {error}")
 
 
 def train(
+    dataset: str = "digits",
     optimizer: str = "adamw",
     learning_rate: float | None = None,
     schedule: str = "cosine",
@@ -41,26 +42,27 @@ def train(
     seed: int = 0,
     out: Path = Path("out"),
 ) -> None:
-    """Trains a network with batch normalization and dropout on handwritten digits.
+    """Trains a network with batch normalization and dropout on a data set.
 
     Args:
+        dataset: digits, fashion_mnist, breast_cancer, wine or diabetes.
         optimizer: any of fnopt's, by its name.
         learning_rate: at the start, or at the peak of a warm-up; a usual one by default.
         schedule: constant, linear, cosine, warmup_cosine, step, exponential or plateau.
         epochs: how often to go through the data.
         batch_size: examples a step; None for full-batch gradient descent.
         seed: of initialization, shuffling and dropout.
-        out: where digits.png and digits.jsonl are left.
+        out: where DATASET.png and DATASET.jsonl are left.
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
-    (x, y), test = digits()
+    if dataset not in DATASETS:
+        raise ValueError(f"no data set {dataset!r} to train on; {did_you_mean(dataset, DATASETS)}")
+    (x, y), test = load(dataset)
     steps = epochs * (len(x) // check_batch_size(batch_size, len(x)))
     tx = make_optimizer(optimizer, schedule, learning_rate, steps)
-    model = MLP(64, (128, 128), 10, dropout=0.2, rngs=nnx.Rngs(seed))
-    task = objective(
-        model, "softmax_cross_entropy_with_integer_labels", metrics={"accuracy": accuracy}
-    )
+    task, figure = make_objective(dataset, x, y, seed)
+    picture, log = out / f"{dataset}.png", out / f"{dataset}.jsonl"
     out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     print(tx)
     try:
@@ -68,18 +70,46 @@ def train(
             task, tx, (x, y), epochs=epochs, batch_size=batch_size, test_data=test, key=seed
         )
     except NonFiniteError as error:
-        error.history.write(out / "digits.jsonl")
+        error.history.write(log)
         raise
     if not result.history:
         sys.exit("fnopt: interrupted before the first epoch was over")
-    result.history.write(out / "digits.jsonl")
-    result.history.plot(
-        out / "digits.png", title=f"{optimizer}, {schedule} schedule: handwritten digits"
-    )
+    result.history.write(log)
+    result.history.plot(picture, title=f"{optimizer}, {schedule} schedule: {DATASETS[dataset]}")
     after = f"{len(result.history)} epochs" + ", interrupted" * result.interrupted
-    print(f"test accuracy {result.history['test_accuracy'][-1]:.4f} after {after}")
+    print(f"test {figure} {result.history[f'test_{figure}'][-1]:.4f} after {after}")
     print(f"{result.steps_per_second:,.0f} steps per second")
-    print(f"pictures and log: {out / 'digits.png'}, {out / 'digits.jsonl'}")
+    print(f"pictures and log: {picture}, {log}")
+
+
+DATASETS = {
+    "digits": "handwritten digits",
+    "fashion_mnist": "Fashion-MNIST",
+    "breast_cancer": "breast cancer",
+    "wine": "wines",
+    "diabetes": "the course of diabetes",
+}
+"""Those to train on, and what they are called in a title."""
+
+
+def make_objective(dataset: str, x: Any, y: Any, seed: int) -> tuple[Objective, str]:
+    """A data set's model with its loss, and the figure that tells how good it is."""
+    rngs, features = nnx.Rngs(seed), math.prod(x.shape[1:])
+    if dataset == "diabetes":
+        return objective(MLP(features, (32,), 1, dropout=0.2, rngs=rngs), "squared_error"), "loss"
+    classes = int(y.max()) + 1
+    if dataset == "fashion_mnist":
+        model = ConvNet(x.shape[1:], (16, 32), 128, classes, dropout=0.2, rngs=rngs)
+    else:
+        widths = (128, 128) if dataset == "digits" else (32,)
+        model = MLP(features, widths, classes, dropout=0.2, rngs=rngs)
+    task = objective(
+        model,
+        "softmax_cross_entropy_with_integer_labels",
+        metrics={"accuracy": accuracy},
+        inputs=pixels,
+    )
+    return task, "accuracy"
 
 
 USUAL_RATES = {

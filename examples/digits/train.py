@@ -5,6 +5,7 @@ Run it with ``python examples/digits/train.py``; it leaves a picture and a log i
 
 import jax
 import optax
+import tyro
 from flax import nnx
 
 import fnopt
@@ -63,4 +64,4 @@ def main(epochs: int = EPOCHS, out: str = "out") -> float:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -2,11 +2,140 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Arrays:
+    """Data in memory, and how an epoch goes through them.
+
+    A run over a plain tree of arrays is one over ``Arrays(tree)``, to the bit. All draws come from
+    the run's key: an epoch's order by the step at which the epoch begins, so that a run which
+    starts again in its midst draws the same, and what a step's augmentation draws by that step.
+
+    Args:
+        tree: arrays with examples along the first axis, such as ``(images, labels)``.
+        shuffle: whether an epoch is a permutation; otherwise it goes through the examples as they
+            lie, each time alike. The remainder that fills no batch is left out either way.
+        augment: ``augment(key, batch) -> batch``, compiled with the step.
+        weights: how often to draw an example, in proportion, one number at least 0 for each.
+            Examples are then drawn with replacement, and an epoch has as many steps as without.
+
+    Raises:
+        ValueError: the arrays differ in their number of examples; weights are not one for each, are
+            negative, not finite or all 0, or come with ``shuffle=False``.
+
+    Examples:
+        Every image of a batch is mirrored or not, and pushed by up to two pixels::
+
+            def augment(key, batch):
+                images, labels = batch
+                keys = jax.random.split(key, len(images))
+                return jax.vmap(mirrored_and_pushed)(keys, images), labels
+
+
+            def mirrored_and_pushed(key, image):
+                at = jax.random.randint(key, (2,), 0, 5)
+                image = jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
+                padded = jnp.pad(image, ((2, 2), (2, 2), (0, 0)))
+                return jax.lax.dynamic_slice(padded, (*at, 0), image.shape)
+
+        >>> data = Arrays((np.arange(6.0), np.arange(6)), weights=[0, 0, 1, 0, 0, 2])
+        >>> order = data.order(jax.random.key(0), step=0, batch_size=3)
+        >>> order.shape, np.unique(order).tolist()
+        ((2, 3), [2, 5])
+    """
+
+    tree: Any
+    shuffle: bool
+    augment: Callable[[jax.Array, Any], Any] | None
+    weights: Any
+
+    def __init__(
+        self,
+        tree: Any,
+        *,
+        shuffle: bool = True,
+        augment: Callable[[jax.Array, Any], Any] | None = None,
+        weights: Any = None,
+    ) -> None:
+        examples = size(tree)
+        if weights is not None:
+            weights = _checked_weights(weights, examples, shuffle)
+        self.tree, self.shuffle, self.augment, self.weights = tree, shuffle, augment, weights
+
+    def order(self, key: jax.Array, step: Any, batch_size: int) -> jax.Array:
+        """The examples of every step of an epoch.
+
+        Args:
+            key: the run's.
+            step: the step at which the epoch begins.
+            batch_size: examples a step, at most as many as there are.
+
+        Returns:
+            Indices, of shape (steps, batch_size).
+        """
+        # The stream is its own: a step's key is folded from the same key by the step alone.
+        stream = jax.random.fold_in(jax.random.fold_in(key, _ORDER), step)
+        if not self.shuffle:
+            return _in_order(size(self.tree), batch_size)
+        if self.weights is None:
+            return _permuted(stream, size(self.tree), batch_size)
+        return _drawn(stream, jnp.asarray(self.weights), batch_size)
+
+    def batch(self, key: jax.Array, step: Any, indices: jax.Array) -> Any:
+        """The examples of these indices, augmented by what the key gives for this step."""
+        batch = take(self.tree, indices)
+        if self.augment is None:
+            return batch
+        stream = jax.random.fold_in(jax.random.fold_in(key, _AUGMENTATION), step)
+        return self.augment(stream, batch)
+
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
+        name = jax.tree_util.GetAttrKey
+        children = (name("tree"), self.tree), (name("weights"), self.weights)
+        return children, (self.shuffle, self.augment)
+
+    @classmethod
+    def tree_unflatten(cls, static: Any, children: Any) -> Arrays:
+        self = object.__new__(cls)  # leaves may be anything: no checks
+        self.tree, self.weights = children
+        self.shuffle, self.augment = static
+        return self
+
+    def __repr__(self) -> str:
+        shapes = jax.tree.map(lambda x: f"{np.result_type(x)}{list(np.shape(x))}", self.tree)
+        weights = "" if self.weights is None else ", weights=…"
+        return f"Arrays({shapes}, shuffle={self.shuffle}, augment={self.augment}{weights})"
+
+
+# A step's key is folded from the run's by its number alone; these are beyond every such number.
+_ORDER, _AUGMENTATION = 2**32 - 1, 2**32 - 2
+
+
+def _checked_weights(weights: Any, examples: int, shuffle: bool) -> np.ndarray:
+    if not shuffle:
+        raise ValueError("Arrays: weights= are for random draws; leave out shuffle=False")
+    weights = np.asarray(weights, np.float32)
+    if weights.shape != (examples,):
+        raise ValueError(
+            f"Arrays: weights must be one number for each of {examples} examples; they have shape"
+            f" {weights.shape}"
+        )
+    bad = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
+    if bad.size:
+        raise ValueError(
+            f"Arrays: weights must lie in [0, inf); that of example {bad[0]} is {weights[bad[0]]}"
+        )
+    if not weights.any():
+        raise ValueError("Arrays: weights are all 0; give some example more")
+    return weights
 
 
 def size(data: Any) -> int:
@@ -54,9 +183,27 @@ def epoch_order(key: jax.Array, examples: int, batch_size: int) -> jax.Array:
     return jax.random.permutation(key, examples)[: steps * batch_size].reshape(steps, batch_size)
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _permuted(key: jax.Array, examples: int, batch_size: int) -> jax.Array:
+    return epoch_order(key, examples, batch_size)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _in_order(examples: int, batch_size: int) -> jax.Array:
+    steps = examples // batch_size
+    return jnp.arange(steps * batch_size).reshape(steps, batch_size)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _drawn(key: jax.Array, weights: jax.Array, batch_size: int) -> jax.Array:
+    examples = weights.shape[0]
+    shape = examples // batch_size, batch_size
+    return jax.random.choice(key, examples, shape, p=weights / jnp.sum(weights))
+
+
 def take(data: Any, indices: jax.Array) -> Any:
     """The examples of these indices, which must be in range."""
-    return jax.tree.map(lambda x: x.at[indices].get(mode="promise_in_bounds"), data)
+    return jax.tree.map(lambda x: jnp.asarray(x).at[indices].get(mode="promise_in_bounds"), data)
 
 
 def padded_batches(data: Any, batch_size: int) -> tuple[Any, jax.Array]:

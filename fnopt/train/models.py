@@ -1,4 +1,4 @@
-"""A network to begin with: dense layers with batch normalization and dropout."""
+"""Networks to begin with: of dense layers, and of convolutions before them."""
 
 from __future__ import annotations
 
@@ -40,3 +40,44 @@ class MLP(nnx.Module):
         for layer in self.layers:
             x = layer(x)
         return self.head(x)
+
+
+class ConvNet(nnx.Module):
+    """Convolutions of 3 by 3, each normalized, rectified and halved in size; two dense layers.
+
+    Args:
+        image: height, width and channels of an example.
+        channels: of the convolutions.
+        hidden: width of the dense layer between.
+        outputs: width of the last layer.
+        dropout: share of units dropped in training, in [0, 1).
+        rngs: random streams ``params`` and ``dropout``, or one for both.
+    """
+
+    def __init__(
+        self,
+        image: tuple[int, int, int],
+        channels: Sequence[int],
+        hidden: int,
+        outputs: int,
+        dropout: float,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        height, width, colours = image
+        self.convolutions = nnx.List(
+            nnx.Sequential(
+                nnx.Conv(before, after, (3, 3), rngs=rngs),
+                nnx.BatchNorm(after, momentum=0.9, rngs=rngs),
+                nnx.relu,
+            )
+            for before, after in itertools.pairwise([colours, *channels])
+        )
+        halved = 2 ** len(channels)
+        features = (height // halved) * (width // halved) * channels[-1]
+        self.dense = MLP(features, (hidden,), outputs, dropout, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for convolution in self.convolutions:
+            x = nnx.max_pool(convolution(x), (2, 2), strides=(2, 2))
+        return self.dense(x)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen, nnx
 
-from fnopt.core import computing_dtype, did_you_mean
+from fnopt.core import computing_dtype, did_you_mean, divide
 
 Function = Callable[..., Any]
 
@@ -28,6 +30,8 @@ class Objective:
         metric_fns: more such functions, by name, that are reported.
         inputs: what of a batch the model is given; its first item by default.
         targets: what of a batch the loss is given; its second item by default.
+        weights: what of a batch is each example's weight; None counts all alike.
+        has_aux: whether the loss function returns figures by name beside the loss.
     """
 
     def __init__(
@@ -36,12 +40,13 @@ class Objective:
         metric_fns: Mapping[str, Function],
         inputs: Function,
         targets: Function,
+        weights: Function | None = None,
+        has_aux: bool = False,
     ) -> None:
-        taken = sorted({"loss", "learning_rate", "grad_norm", "update_norm"} & set(metric_fns))
-        if taken:
-            raise ValueError(f"objective: every step reports {', '.join(taken)}; rename the metric")
+        _check_names(metric_fns)
         self.loss_fn, self.metric_fns = loss_fn, dict(metric_fns)
-        self.inputs, self.targets = inputs, targets
+        self.inputs, self.targets, self.weights = inputs, targets, weights
+        self.has_aux = has_aux
 
     def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
         """Parameters and model state at the start.
@@ -68,16 +73,73 @@ class Objective:
 
     def losses(self, outputs: Any, batch: Any) -> jax.Array:
         """The loss of each example, or one number if the loss function gives but one."""
-        return _of_examples(self.loss_fn(outputs, self.targets(batch)))
+        return _of_examples(self._losses_and_aux(outputs, batch)[0])
 
     def loss(self, outputs: Any, batch: Any) -> jax.Array:
-        """The mean loss."""
-        return jnp.mean(self.losses(outputs, batch))
+        """The mean loss, by the weights of the examples.
+
+        Raises:
+            ValueError: there are weights, but one number is the loss of the whole batch.
+        """
+        losses = self.losses(outputs, batch)
+        if self.weights is not None and losses.ndim == 0:
+            raise ValueError(
+                "objective: weights= are of examples, but the loss is one number for a whole batch;"
+                " return the losses without their mean"
+            )
+        return self.mean(losses, batch)
 
     def metrics(self, outputs: Any, batch: Any) -> dict[str, jax.Array]:
-        """The reported figures of each example."""
+        """The reported figures of each example, those among them that come with the loss."""
         targets = self.targets(batch)
-        return {name: _of_examples(fn(outputs, targets)) for name, fn in self.metric_fns.items()}
+        figures = {name: fn(outputs, targets) for name, fn in self.metric_fns.items()}
+        aux = self._losses_and_aux(outputs, batch)[1] if self.has_aux else {}
+        _check_names(aux, figures)
+        return {name: _of_examples(figure) for name, figure in {**figures, **aux}.items()}
+
+    def example_weights(self, batch: Any) -> jax.Array | None:
+        """The weight of each example, None if all count alike.
+
+        Raises:
+            ValueError: they are not one number for each.
+        """
+        if self.weights is None:
+            return None
+        weights = jnp.asarray(self.weights(batch))
+        if weights.ndim != 1:
+            raise ValueError(
+                "objective: weights must be one number for each example of a batch; they have shape"
+                f" {weights.shape}"
+            )
+        return weights.astype(computing_dtype(weights.dtype))
+
+    def mean(self, figure: jax.Array, batch: Any) -> jax.Array:
+        """The mean of a figure over the examples, by their weights: Σ w·f / Σ w.
+
+        What the figure is where a weight is 0 does not matter, and of nothing but such examples the
+        mean is 0. A figure that is one number for the whole batch is its own mean.
+        """
+        weights = self.example_weights(batch)
+        if weights is None or figure.ndim == 0:
+            return jnp.mean(figure)
+        if weights.shape != figure.shape:
+            raise ValueError(
+                f"objective: there are {weights.size} weights for figures of shape {figure.shape}"
+            )
+        weights = weights.astype(figure.dtype)
+        weighed = jnp.where(weights == 0, jnp.zeros_like(figure), weights * figure)
+        return divide(jnp.sum(weighed), jnp.sum(weights))
+
+    def _losses_and_aux(self, outputs: Any, batch: Any) -> tuple[Any, Mapping[str, Any]]:
+        told = self.loss_fn(outputs, self.targets(batch))
+        if not self.has_aux:
+            return told, {}
+        if not (isinstance(told, tuple) and len(told) == 2 and isinstance(told[1], Mapping)):
+            raise TypeError(
+                "objective: with has_aux=True the loss is a pair (loss, {name: figure}), not a"
+                f" {type(told).__name__}"
+            )
+        return told
 
 
 class NNXObjective(Objective):
@@ -186,7 +248,10 @@ def objective(
     params: Any = None,
     inputs: Function | None = None,
     targets: Function | None = None,
+    weights: Function | None = None,
+    has_aux: bool = False,
     rngs: tuple[str, ...] = ("dropout",),
+    state: Any = None,
 ) -> Objective:
     """What is minimized, made of a model and a loss.
 
@@ -194,9 +259,11 @@ def objective(
     the running statistics are used in evaluation.
 
     Args:
-        model: a Flax NNX model, a Flax Linen module, or a function ``f(params, inputs)``. If its
-            call has an argument ``train``, ``training``, ``is_training`` or ``deterministic``, it
-            is told; a function that has an argument ``key`` is given one, None in evaluation.
+        model: a Flax NNX model, a Flax Linen module, an Equinox module, or a function
+            ``f(params, inputs)``. If its call has an argument ``train``, ``training``,
+            ``is_training`` or ``deterministic``, it is told; a function or an Equinox module whose
+            call has an argument ``key`` is given one, None in evaluation. An Equinox module is
+            called on one example, under ``vmap`` with the axis name ``"batch"``.
         loss: ``loss(outputs, targets)``, a number for each example, as optax's losses give; or the
             name of one of optax's. None, for a function alone: it returns its loss.
         metrics: more such functions, by the names they are reported under.
@@ -204,32 +271,45 @@ def objective(
         inputs: what of a batch the model is given; the first item of a pair by default, and the
             whole batch for a function without a loss.
         targets: what of a batch the loss is given; the second item of a pair by default.
+        weights: what of a batch is each example's weight, ``lambda batch: batch[2]``; loss and
+            metrics are then Σ w·l / Σ w. Batches may be tuples of more than two items with it.
+        has_aux: whether the loss function (or the function that returns its loss) returns a pair,
+            the loss and a dict of figures that are reported like metrics.
         rngs: the names of a Linen module's random streams.
+        state: of an Equinox module that has one, as ``eqx.nn.make_with_state`` gives it.
 
     Raises:
-        TypeError: the model is none of the three, or lacks what its kind needs.
+        TypeError: the model is none of the four, or lacks what its kind needs.
         ValueError: optax has no loss of this name.
     """
+    if inspect.isclass(model):
+        raise TypeError(f"objective: {model.__name__} is a class; give an instance of it")
+    is_module = isinstance(model, (nnx.Module, linen.Module)) or _is_equinox(model)
     if isinstance(loss, str):
         loss = _optax_loss(loss)
     if loss is None:
-        if isinstance(model, (nnx.Module, linen.Module)) or not callable(model):
+        if is_module or not callable(model):
             raise TypeError("objective: a model needs a loss, loss(outputs, targets) or its name")
         inputs = inputs or (lambda batch: batch)
         targets = targets or (lambda batch: None)
         loss = _outputs_are_losses
-    if inspect.isclass(model):
-        raise TypeError(f"objective: {model.__name__} is a class; give an instance of it")
-    if params is not None and isinstance(model, (nnx.Module, linen.Module)):
+    if params is not None and is_module:
         raise TypeError(
             "objective: params= is for a function; a model's go into the state,"
             " TrainState.create(…).replace(params=…)"
         )
-    common = loss, metrics or {}, inputs or _first, targets or _second
+    if state is not None and not _is_equinox(model):
+        raise TypeError("objective: state= is for an Equinox module")
+    first, second = (functools.partial(_item, i, weights is not None) for i in range(2))
+    common = loss, metrics or {}, inputs or first, targets or second, weights, has_aux
     if isinstance(model, nnx.Module):
         return NNXObjective(model, *common)
     if isinstance(model, linen.Module):
         return LinenObjective(model, rngs, *common)
+    if _is_equinox(model):
+        from fnopt.train.equinox import EquinoxObjective
+
+        return EquinoxObjective(model, state, *common)
     if not callable(model):
         raise TypeError(
             "objective: model must be a Flax NNX or Linen module or a function, got"
@@ -245,21 +325,30 @@ def accuracy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     return (jnp.argmax(outputs, axis=-1) == labels).astype(jnp.float32)
 
 
-def _first(batch: Any) -> Any:
-    return _pair(batch)[0]
-
-
-def _second(batch: Any) -> Any:
-    return _pair(batch)[1]
-
-
-def _pair(batch: Any) -> Any:
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+def _item(place: int, weighted: bool, batch: Any) -> Any:
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2 or (len(batch) > 2 and not weighted):
         raise TypeError(
             f"objective: a batch is a {type(batch).__name__}, not a pair of inputs and targets; say"
             " which are which by inputs=lambda batch: … and targets=lambda batch: …"
         )
-    return batch
+    return batch[place]
+
+
+def _check_names(*groups: Mapping[str, Any]) -> None:
+    """Refuses metrics whose names are taken, or one name in two groups."""
+    names = [name for group in groups for name in group]
+    taken = sorted({"loss", "learning_rate", "grad_norm", "update_norm"} & set(names))
+    if taken:
+        raise ValueError(f"objective: every step reports {', '.join(taken)}; rename the metric")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"objective: {', '.join(twice)} comes with the loss; rename the metric")
+
+
+def _is_equinox(model: Any) -> bool:
+    # A module of a library that was never imported is none: there is no need to import it.
+    equinox: Any = sys.modules.get("equinox")
+    return equinox is not None and isinstance(model, equinox.Module)
 
 
 def _outputs_are_losses(outputs: Any, targets: Any) -> Any:

@@ -1,0 +1,150 @@
+"""Every example runs, if only for a moment."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import runpy
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import fnopt.train
+from fnopt.data import Text, austen, fashion_mnist
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+pytestmark = pytest.mark.beside_optax
+
+
+def example(path):
+    return runpy.run_path(str(EXAMPLES / path))
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion_mnist", "char_lm", "regression"])
+def test_a_page_says_how_to_run_each_program(name):
+    told = (EXAMPLES / name / "README.md").read_text()
+    for program in (EXAMPLES / name).glob("*.py"):
+        command = f"python examples/{name}/{program.name}"
+        assert command in told and f"``{command}``" in program.read_text(), program
+
+
+def test_digits_in_linen(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    assert example("digits/linen.py")["main"](epochs=5, out=str(tmp_path)) > 0.95
+    assert len(records(tmp_path / "digits_linen.jsonl")) == 5
+    assert "the first eight are taken for [" in capsys.readouterr().out
+
+
+def stripes(examples):
+    """Pictures that are bright at their label's rows, as bytes."""
+    rng = np.random.RandomState(0)
+    labels = rng.randint(10, size=examples).astype(np.int32)
+    images = rng.randint(60, size=(examples, 28, 28, 1)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label + 4 : 2 * label + 7] += 150
+    return images, labels
+
+
+def small_2c2d(program):
+    # The kernels' gradients are slow as these tests compile them.
+    return program["TwoConvTwoDense"](nnx.Rngs(0), channels=(4, 4), hidden=32)
+
+
+def test_fashion_mnist_on_stripes(tmp_path, capsys):
+    program = example("fashion_mnist/train.py")
+    model = small_2c2d(program)
+    reached = program["run"](model, stripes(256), stripes(50), 2, 5e-3, 32, 0, str(tmp_path))
+    assert reached > 0.3  # a guess is 0.1
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("adam(learning_rate=0.005")
+    assert "87.65 %" in told[2] and "89.11 %" in told[3]
+    assert [record["epoch"] for record in records(tmp_path / "fashion_mnist.jsonl")] == [1, 2]
+
+
+def test_the_network_of_fashion_mnist_is_that_of_deepobs():
+    model = example("fashion_mnist/train.py")["TwoConvTwoDense"](nnx.Rngs(0))
+    shapes = {
+        jax.tree_util.keystr(path): x.shape
+        for path, x in jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(nnx.state(model)))[0]
+    }
+    assert shapes == {
+        "['conv1']['kernel']": (5, 5, 1, 32),
+        "['conv1']['bias']": (32,),
+        "['conv2']['kernel']": (5, 5, 32, 64),
+        "['conv2']['bias']": (64,),
+        "['dense1']['kernel']": (3136, 1024),
+        "['dense1']['bias']": (1024,),
+        "['dense2']['kernel']": (1024, 10),
+        "['dense2']['bias']": (10,),
+    }
+    kernel = np.asarray(model.dense1.kernel[...])
+    # Cut off at two deviations, which leaves 0.8796 of the deviation.
+    assert abs(kernel.std() / 0.05 - 0.8796) < 2e-3 and np.abs(kernel).max() <= 0.1
+    for layer in (model.conv1, model.conv2, model.dense1, model.dense2):
+        np.testing.assert_array_equal(layer.bias[...], np.float32(0.05))
+
+
+def test_fashion_mnist_on_clothes(tmp_path):
+    try:
+        train, test = fashion_mnist()
+    except FileNotFoundError:
+        pytest.skip("Debian's package dataset-fashion-mnist is not installed")
+    train, test = (tuple(x[:640] for x in pair) for pair in (train, test))
+    program = example("fashion_mnist/train.py")
+    model = small_2c2d(program)
+    assert program["run"](model, train, test, 2, 5e-3, 32, 0, str(tmp_path)) > 0.4
+
+
+RHYME = "the cat sat on the mat and the rat sat on the cat. "
+
+
+def precisions():
+    known = "precision" in inspect.signature(fnopt.train.fit).parameters
+    return ["float32", *["bfloat16_params", "bfloat16_stochastic"] * known]
+
+
+@pytest.mark.parametrize("precision", precisions())
+def test_the_language_model_on_a_rhyme(precision, tmp_path, capsys):
+    run = example("char_lm/train.py")["run"]
+    text, sizes = Text(RHYME * 120), (16, 32, 1, 2)
+    bits = run(text, sizes, 3, None, precision, 1e-2, 8, 0, str(tmp_path))
+    assert bits < 1.5  # log2 of its 13 symbols is 3.7
+    assert len(records(tmp_path / f"char_lm_{precision}.jsonl")) == 3
+    *_, told, sample = capsys.readouterr().out.splitlines()
+    assert told.startswith(f"{precision}: test accuracy ") and len(sample) == 16
+
+
+def test_the_language_model_knows_nothing_of_what_comes():
+    model = example("char_lm/train.py")["Transformer"](5, 8, 16, 2, 2, nnx.Rngs(0))
+    tokens = jnp.array([[0, 1, 2, 3, 4, 0, 1, 2]])
+    before, after = model(tokens), model(tokens.at[0, 5:].set(3))
+    np.testing.assert_allclose(before[0, :5], after[0, :5], atol=1e-6)
+    assert np.abs(before[0, 5:] - after[0, 5:]).max() > 1e-3
+
+
+def test_the_language_model_on_novels(tmp_path):
+    try:
+        austen()
+    except FileNotFoundError:
+        pytest.skip("Debian's package r-cran-janeaustenr is not installed")
+    main = example("char_lm/train.py")["main"]
+    bits = main(examples=160, batch_size=8, width=32, layers=1, length=32, out=str(tmp_path))
+    assert bits < 6  # log2 of its 81 symbols is 6.3
+
+
+def test_regression(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    reached = example("regression/train.py")["main"](epochs=15, out=str(tmp_path))
+    assert reached.keys() == {"least squares", "sgd", "adamw", "lion", "prodigy"}
+    assert all(0.3 < error < 0.9 for error in reached.values())
+    assert len(list(tmp_path.iterdir())) == 4
+    assert "least squares" in capsys.readouterr().out
