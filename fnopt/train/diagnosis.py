@@ -10,13 +10,16 @@ import jax.numpy as jnp
 from fnopt.core import global_norm
 from fnopt.train.about import by_path
 from fnopt.train.objective import Objective
+from fnopt.train.precision import forward
 from fnopt.train.state import TrainState
 
 MOST = 4
 """How many paths are named."""
 
 
-def diagnose(objective: Objective, state: TrainState, batch: Any) -> tuple[str, ...]:
+def diagnose(
+    objective: Objective, state: TrainState, batch: Any, precision: Any = None
+) -> tuple[str, ...]:
     """The paths of what is not finite at the first place where something is not.
 
     Of a loss that is not finite the places are the batch, the parameters, the model state, the
@@ -26,12 +29,15 @@ def diagnose(objective: Objective, state: TrainState, batch: Any) -> tuple[str, 
         objective: what is minimized.
         state: before the step.
         batch: of the step.
+        precision: of the run, if it has one.
     """
     # As in the step, so that dropout draws the same.
     key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 0)
 
     def loss(params: Any) -> Any:
-        outputs, _ = objective.forward(params, state.model_state, batch, key=key, train=True)
+        outputs, _ = forward(
+            objective, precision, params, state.model_state, batch, key=key, train=True
+        )
         return objective.loss(outputs, batch), (outputs, objective.losses(outputs, batch))
 
     # Uncompiled: a program for a step that is made once costs more than it saves.

@@ -10,11 +10,17 @@ import jax.numpy as jnp
 
 from fnopt.data.arrays import check_batch_size, padded_batches, size
 from fnopt.train.objective import Objective
+from fnopt.train.precision import Precision, forward
 from fnopt.train.state import TrainState
 
 
 def evaluate(
-    objective: Objective, state: TrainState, data: Any, batch_size: int | None = None
+    objective: Objective,
+    state: TrainState,
+    data: Any,
+    batch_size: int | None = None,
+    *,
+    precision: Any = None,
 ) -> dict[str, jax.Array]:
     """The means of loss and metrics over all examples; changes nothing.
 
@@ -26,12 +32,14 @@ def evaluate(
         state: of the run; its parameters and model state are used.
         data: a tree of arrays with examples along the first axis.
         batch_size: examples at a time; all of them if None.
+        precision: that of the run, if it has one.
 
     Raises:
         ValueError: the loss gives one number for a whole batch where there are several.
     """
     batches, weights = batches_of(data, batch_size)
-    return evaluate_batches(objective, state.params, state.model_state, batches, weights)
+    given = state.params, state.model_state, batches, weights
+    return evaluate_batches(objective, *given, Precision.named(precision))
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -71,12 +79,19 @@ def batches_of(data: Any, batch_size: int | None) -> tuple[Any, jax.Array]:
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=(0, 5))
 def evaluate_batches(
-    objective: Objective, params: Any, model_state: Any, batches: Any, weights: jax.Array
+    objective: Objective,
+    params: Any,
+    model_state: Any,
+    batches: Any,
+    weights: jax.Array,
+    precision: Precision | None = None,
 ) -> dict[str, jax.Array]:
     def figures(batch: Any) -> dict[str, jax.Array]:
-        outputs, _ = objective.forward(params, model_state, batch, key=None, train=False)
+        outputs, _ = forward(
+            objective, precision, params, model_state, batch, key=None, train=False
+        )
         return {"loss": objective.losses(outputs, batch), **objective.metrics(outputs, batch)}
 
     def add(total: Any, batch_and_weights: Any) -> tuple[Any, None]:

@@ -17,7 +17,15 @@ import numpy as np
 
 from fnopt.data.arrays import check_batch_size, size, take
 from fnopt.train.errors import DataError
-from fnopt.train.loop import augmented, epoch_order, run_step, run_steps
+from fnopt.train.loop import (
+    augmented,
+    begin_run,
+    epoch_order,
+    loops_well,
+    run_one,
+    run_step,
+    run_steps,
+)
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
 
@@ -42,7 +50,9 @@ class Made:
 
 
 class InMemory:
-    """Steps over arrays in memory, or over an ``fnopt.data.Arrays``.
+    """Steps over arrays in memory, or over an ``fnopt.data.Arrays``, in one compiled loop.
+
+    On the CPU a model with convolutions is stepped by a program a step, see :func:`loops_well`.
 
     Args:
         objective: what is minimized.
@@ -73,7 +83,14 @@ class InMemory:
     def compile(self, state: TrainState) -> TrainState:
         """Compiles the loop by making no steps with it."""
         order = jnp.zeros((self.steps or 0, self.batch_size), jnp.int32)
-        return self._run(state, order, 0, 0)[0]
+        batch = augmented(state, take(self.data, order[0]), self.augment)
+        self.looped = loops_well(self.objective, state, batch, self.options)
+        if self.looped:
+            return self._run(state, order, 0, 0)[0]
+        # By a step that is not tried.
+        log, at, _ = begin_run(self.objective, state, self.data, order, 0, self.options)
+        not_tried = log, at, jnp.bool_(False)
+        return run_one(self.objective, state, not_tried, self.data, order, 0, *self._extra())[0]
 
     def begin(self, state: TrainState, began: int, at: int) -> None:
         """Begins the epoch whose first step was number ``began``, at its step ``at``."""
@@ -99,8 +116,16 @@ class InMemory:
         """Nothing is open."""
 
     def _run(self, state: TrainState, order: Any, at: int, stop: int) -> Any:
-        extra = (self.options, self.augment) if self.options or self.augment else ()
-        return run_steps(self.objective, state, self.data, order, at, stop, *extra)
+        if self.looped:
+            given = state, self.data, order, at, stop
+            return run_steps(self.objective, *given, *self._extra())
+        run = begin_run(self.objective, state, self.data, order, at, self.options)
+        for i in range(at, stop):
+            state, run = run_one(self.objective, state, run, self.data, order, i, *self._extra())
+        return state, *run[:2]
+
+    def _extra(self) -> tuple[Any, ...]:
+        return (self.options, self.augment) if self.options or self.augment else ()
 
 
 class Streamed:

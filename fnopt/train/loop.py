@@ -1,6 +1,6 @@
-"""The compiled programs of a run: many steps over data in memory, one over a batch that comes in.
+"""The compiled programs of a run: steps over data in memory, one over a batch that comes in.
 
-Both end at a step that is not finite, without it: the state is then the last good one.
+All end at a step that is not finite, without it: the state is then the last good one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from fnopt.data.arrays import epoch_order as order_of
 from fnopt.data.arrays import take
 from fnopt.train.objective import Objective
+from fnopt.train.options import StepOptions
 from fnopt.train.state import TrainState
 from fnopt.train.step import train_step
 
@@ -63,6 +64,40 @@ def run_steps(
     return state, log, at
 
 
+@functools.partial(jax.jit, static_argnums=(0, 6, 7), donate_argnums=(1, 2))
+def run_one(
+    objective: Objective,
+    state: TrainState,
+    run: tuple[Figures, jax.Array, jax.Array],
+    data: Any,
+    order: jax.Array,
+    at: int,
+    options: Any = None,
+    augment: Callable[[jax.Array, Any], Any] | None = None,
+) -> tuple[TrainState, tuple[Figures, jax.Array, jax.Array]]:
+    """One of the steps of :func:`run_steps`, in a program without a loop.
+
+    Args:
+        run: the figures of every step of the epoch, where the steps have got to, and whether all
+            were finite: from :func:`begin_run`.
+    """
+    log, reached, going_on = run
+    batch = augmented(state, take(data, order[at]), augment)
+    state, figures = one_step(objective, state, batch, options, going_on)
+    log = {name: x.at[at].set(jnp.where(going_on, figures[name], x[at])) for name, x in log.items()}
+    going_on = going_on & going(state, figures)
+    return state, (log, reached + going_on.astype(reached.dtype), going_on)
+
+
+def begin_run(
+    objective: Objective, state: TrainState, data: Any, order: jax.Array, at: int, options: Any
+) -> tuple[Figures, jax.Array, jax.Array]:
+    """What :func:`run_one` goes on with at a step of an epoch."""
+    shapes = _figures_of(objective, state, take(data, order[0]), options)
+    log = {name: jnp.zeros(order.shape[:1], x.dtype) for name, x in shapes.items()}
+    return log, jnp.asarray(at, jnp.int32), jnp.bool_(True)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 4), donate_argnums=(1, 2))
 def run_step(
     objective: Objective, state: TrainState, going_on: jax.Array, batch: Any, options: Any = None
@@ -72,35 +107,51 @@ def run_step(
     So that nobody need look at every step's figures before the next one is begun.
 
     Returns:
-        The state, whether to go on, and the figures: NaN where the step was not tried.
+        The state, whether to go on, and the figures: their ``update_norm`` is NaN where the step
+        was not tried.
     """
-    shapes = jax.eval_shape(functools.partial(one_step, objective, options=options), state, batch)
-    idle = {name: jnp.full(x.shape, jnp.nan, x.dtype) for name, x in shapes[1].items()}
+    state, figures = one_step(objective, state, batch, options, going_on)
+    return state, going_on & going(state, figures), figures
 
-    def tried(carry: Any) -> jax.Array:
-        return carry[2] & going_on
 
-    def body(carry: Any) -> Any:
-        state, _, _, _ = carry
-        state, figures = one_step(objective, state, batch, options)
-        return state, figures, jnp.bool_(False), going(state, figures)
+def loops_well(objective: Objective, state: TrainState, batch: Any, options: Any) -> bool:
+    """Whether a compiled loop of steps is as fast as a program a step.
 
-    # A loop of one round rather than a branch: it works in place, on the buffers of the state.
-    begin = (state, idle, jnp.bool_(True), going_on)
-    state, figures, _, going_on = jax.lax.while_loop(tried, body, begin)
-    return state, going_on, figures
+    On the CPU a convolution is not: XLA brings it into the form of its fast kernels only where it
+    stands in no loop and no branch, and is 5 times as slow or more elsewhere (jax 0.10 to 0.12).
+    """
+    if jax.default_backend() != "cpu":
+        return True
+    step = functools.partial(one_step, objective, options=options, tried=True)
+    return not _convolves(jax.make_jaxpr(step)(state, batch))
+
+
+def _convolves(program: Any) -> bool:
+    """Whether a convolution is in a traced program, or in one that is a parameter of a part."""
+    jaxpr = getattr(program, "jaxpr", program)
+    if isinstance(jaxpr, (tuple, list)):
+        return any(map(_convolves, jaxpr))
+    return any(
+        eqn.primitive.name == "conv_general_dilated" or any(map(_convolves, eqn.params.values()))
+        for eqn in getattr(jaxpr, "eqns", ())
+    )
+
+
+def _figures_of(objective: Objective, state: TrainState, batch: Any, options: Any) -> Any:
+    step = functools.partial(one_step, objective, options=options, tried=True)
+    return jax.eval_shape(step, state, batch)[1]
 
 
 def one_step(
-    objective: Objective, state: TrainState, batch: Any, options: Any
+    objective: Objective, state: TrainState, batch: Any, options: Any, tried: Any = True
 ) -> tuple[TrainState, Figures]:
     """The step of a run, with its options if it has any."""
-    return train_step(objective, state, batch, *(() if options is None else (options,)))
+    return train_step(objective, state, batch, options or StepOptions(), tried)
 
 
 def going(state: TrainState, figures: Figures) -> jax.Array:
     """Whether a run goes on after a step: it was finite, or there is loss scaling to mend it."""
-    if getattr(state, "scaling", None) is not None:
+    if state.scaling is not None:
         return jnp.bool_(True)
     return jnp.isfinite(figures["update_norm"])
 

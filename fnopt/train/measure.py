@@ -41,7 +41,8 @@ def measures(
             objective, options.precision, params, model_state, batch, key=key, train=True
         )
         loss = objective.loss(outputs, batch)
-        figures = _means(objective.metrics(outputs, batch), _weights(objective, batch))
+        figures = objective.metrics(outputs, batch)
+        figures = {name: objective.mean(figure, batch) for name, figure in figures.items()}
         scaled = loss if loss_scale is None else loss * jnp.asarray(loss_scale, loss.dtype)
         return scaled, (loss, figures, model_state)
 
@@ -65,7 +66,7 @@ def measures(
     if options.accumulate == 1:
         return value, measured
     batches = split(batch, options.accumulate)
-    shares = shares_of(_weights(objective, batch), options.accumulate)
+    shares = shares_of(objective.example_weights(batch), options.accumulate)
 
     def value_in_parts(params: Any) -> jax.Array:
         # Whoever takes the gradient of it computes every micro-batch anew: none is kept.
@@ -90,20 +91,3 @@ def measures(
         return (loss, figures, after), finished(grads)
 
     return value_in_parts, measured_in_parts
-
-
-def _means(figures: dict[str, jax.Array], weights: jax.Array | None) -> dict[str, jax.Array]:
-    """The mean of each figure over the examples, by their weights if there are any."""
-
-    def mean(figure: jax.Array) -> jax.Array:
-        if weights is None or figure.shape != weights.shape:
-            return jnp.mean(figure)
-        by = weights.astype(figure.dtype)
-        return jnp.sum(by * figure) / jnp.sum(by)
-
-    return {name: mean(figure) for name, figure in figures.items()}
-
-
-def _weights(objective: Objective, batch: Any) -> jax.Array | None:
-    weights = getattr(objective, "example_weights", None)
-    return None if weights is None else weights(batch)

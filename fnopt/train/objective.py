@@ -16,6 +16,7 @@ from flax import linen, nnx
 from fnopt.core import computing_dtype, did_you_mean, divide
 
 Function = Callable[..., Any]
+_REPORTED = {"loss", "learning_rate", "grad_norm", "update_norm", "skipped", "loss_scale"}
 
 
 class Objective:
@@ -337,7 +338,7 @@ def _item(place: int, weighted: bool, batch: Any) -> Any:
 def _check_names(*groups: Mapping[str, Any]) -> None:
     """Refuses metrics whose names are taken, or one name in two groups."""
     names = [name for group in groups for name in group]
-    taken = sorted({"loss", "learning_rate", "grad_norm", "update_norm"} & set(names))
+    taken = sorted(_REPORTED & set(names))
     if taken:
         raise ValueError(f"objective: every step reports {', '.join(taken)}; rename the metric")
     twice = sorted({name for name in names if names.count(name) > 1})

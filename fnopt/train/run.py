@@ -100,6 +100,7 @@ class Run:
     signals: list[Any]
     tested: dict[str, float] = dataclasses.field(default_factory=dict)
     figure: float = math.nan  # watched, of the state as it is now
+    in_vain: int = 0  # the steps skipped one after the other, with loss scaling
     saved: Path | None = None
 
     def go(self) -> str:
@@ -112,6 +113,11 @@ class Run:
             ended = "early stopping" if self.stopped else "epochs"
         self.save()
         return ended
+
+    @property
+    def precision(self) -> Any:
+        """That of the steps."""
+        return self.feed.options.precision if self.feed.options else None
 
     @property
     def stopped(self) -> bool:
@@ -203,6 +209,7 @@ class Run:
         self.figures.append(made.figures)
         if self.on_step is not None:
             self.on_step(self.place.base + self.place.gone, made.figures)
+        self._check_scaling(made.figures)
         last = {name: made.figures[name][-1] for name in ("loss", "learning_rate")}
         told = {"loss": last["loss"], **_first(self.tested), **last}
         self.bar.show(self.place.epoch + 1, self.place.gone, self.pace.speed, told)
@@ -210,7 +217,11 @@ class Run:
     def _evaluate(self) -> None:
         """Evaluates; the state knows of the figure that is watched."""
         figures = evaluate_batches(
-            self.objective, self.state.params, self.state.model_state, *self.test
+            self.objective,
+            self.state.params,
+            self.state.model_state,
+            *self.test,
+            self.precision,
         )
         figure = figures[self.monitor]
         tell = observe if self.state.stopping is None else observed
@@ -229,8 +240,8 @@ class Run:
         if self.test is not None and self.eval_every is None:
             self._evaluate()
         figures = joined(self.figures)
-        means = {name: float(np.mean(x, dtype=np.float64)) for name, x in figures.items()}
-        means["learning_rate"] = float(figures["learning_rate"][-1])
+        last = {name: float(figures[name][-1]) for name in _LAST if name in figures}
+        means = means_of(figures) | last
         record = {
             "epoch": self._number(),
             "step": int(self.state.step),
@@ -249,11 +260,24 @@ class Run:
         place = self.place
         return place.epoch + 1 + (place.base // place.steps if place.steps else 0)
 
+    def _check_scaling(self, figures: dict[str, np.ndarray]) -> None:
+        """Ends a run in which no loss scale helps: each step is skipped."""
+        if "skipped" not in figures:
+            return
+        taken = np.flatnonzero(np.isfinite(figures["update_norm"]))
+        steps = len(figures["skipped"])
+        self.in_vain = steps - 1 - int(taken[-1]) if len(taken) else self.in_vain + steps
+        if self.in_vain >= _HOPELESS:
+            bad = {name: x[-1] for name, x in figures.items()}
+            where = (f"the last {self.in_vain} steps, each skipped whatever the loss scale",)
+            step = int(self.state.step)
+            self._fail(NonFiniteError(step, bad, self.state, self.history, where))
+
     # What goes wrong: the state is kept, in the exception and in a checkpoint.
 
     def _not_finite(self, figures: dict[str, Any], batch: Any) -> None:
         try:
-            where = diagnose(self.objective, self.state, batch)
+            where = diagnose(self.objective, self.state, batch, self.precision)
         except Exception as error:  # what is told of an error must not hide it
             where = (f"a place that could not be found ({error!r})",)
         error = NonFiniteError(int(self.state.step), figures, self.state, self.history, where)
@@ -269,6 +293,20 @@ class Run:
         except CheckpointError as failed:
             error.add_note(str(failed))
         raise error
+
+
+_LAST = ("learning_rate", "skipped", "loss_scale")
+"""Figures of which an epoch's record has the last, not the mean."""
+_HOPELESS = 100
+"""Steps skipped one after the other, far more than the loss scale can be halved."""
+
+
+def means_of(figures: dict[str, np.ndarray]) -> dict[str, float]:
+    """The mean of each figure over the steps that were taken."""
+    if "skipped" in figures:  # the others' are infinite, or no numbers
+        taken = np.isfinite(figures["update_norm"])
+        figures = {name: x[taken] if taken.any() else x for name, x in figures.items()}
+    return {name: float(np.mean(x, dtype=np.float64)) for name, x in figures.items()}
 
 
 def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -21,9 +21,21 @@ _DEFAULT = StepOptions()
 
 
 def train_step(
-    objective: Objective, state: TrainState, batch: Any, options: StepOptions = _DEFAULT
+    objective: Objective,
+    state: TrainState,
+    batch: Any,
+    options: StepOptions = _DEFAULT,
+    tried: Any = True,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One step, to be compiled by the caller; see :func:`make_train_step`."""
+    """One step, to be compiled by the caller; see :func:`make_train_step`.
+
+    Args:
+        objective: what is minimized.
+        state: before it.
+        batch: of examples.
+        options: of the step.
+        tried: False leaves the state as it is, as after a step that was not finite.
+    """
     precision = options.precision
     _check(state, options)
     key = jax.random.fold_in(state.key, state.step)
@@ -58,6 +70,7 @@ def train_step(
 
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     always = finite | (state.step >= 0)  # which is true; the compiler does not know
+    finite, always = finite & tried, always & tried
 
     # A branch for two reasons. What is not finite must not get into the state. And the branch
     # begins when all gradients are there: nothing reads the parameters any more that it writes
@@ -96,7 +109,7 @@ def train_step(
         "update_norm": update_norm,
         **figures,
     }
-    skipped = state.skipped + (~taken).astype(state.skipped.dtype)
+    skipped = state.skipped + (~taken & tried).astype(state.skipped.dtype)
     if loss_scale is not None:
         metrics |= {"skipped": skipped, "loss_scale": jnp.asarray(loss_scale, jnp.float32)}
     if state.scaling is not None:
