@@ -17,7 +17,7 @@ import numpy as np
 
 from fnopt.data.arrays import check_batch_size, size, take
 from fnopt.train.errors import DataError
-from fnopt.train.loop import augmented, epoch_order, run_step, run_steps
+from fnopt.train.loop import batch_of, epoch_order, has_order, run_step, run_steps
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
 
@@ -46,7 +46,8 @@ class InMemory:
 
     Args:
         objective: what is minimized.
-        data: a tree of arrays, or what has ``tree``, ``order`` and perhaps ``augment``.
+        data: a tree of arrays, or an ``fnopt.data.Arrays``: what is a pytree with ``tree``,
+            ``order(key, step, batch_size)`` and ``batch(key, step, indices)``.
         batch_size: examples a step, None for all.
         options: of the step.
     """
@@ -56,19 +57,16 @@ class InMemory:
     def __init__(
         self, objective: Objective, data: Any, batch_size: int | None, options: Any
     ) -> None:
-        ordered = hasattr(data, "order") and hasattr(data, "tree")
-        tree = data.tree if ordered else data
+        self.ordered = has_order(data)
         self.objective, self.options = objective, options
-        self.examples = size(tree)
+        self.examples = size(data.tree if self.ordered else data)
         self.batch_size = check_batch_size(batch_size, self.examples)
         self.steps: int | None = self.examples // self.batch_size
-        self.ordered = data if ordered else None
-        self.augment = getattr(data, "augment", None) if ordered else None
-        self.data = jax.tree.map(jnp.asarray, tree)
+        self.data = jax.tree.map(jnp.asarray, data)
 
     def example(self) -> Any:
         """A batch from which a model's shapes follow."""
-        return take(self.data, jnp.arange(1))
+        return take(self.data.tree if self.ordered else self.data, jnp.arange(1))
 
     def compile(self, state: TrainState) -> TrainState:
         """Compiles the loop by making no steps with it."""
@@ -77,10 +75,10 @@ class InMemory:
 
     def begin(self, state: TrainState, began: int, at: int) -> None:
         """Begins the epoch whose first step was number ``began``, at its step ``at``."""
-        if self.ordered is None:
-            self.order = epoch_order(state.key, began, self.examples, self.batch_size)
+        if self.ordered:
+            self.order = self.data.order(state.key, began, self.batch_size)
         else:
-            self.order = self.ordered.order(state.key, began, self.batch_size)
+            self.order = epoch_order(state.key, began, self.examples, self.batch_size)
 
     def make(self, state: TrainState, at: int, stop: int) -> Made:
         """The steps ``at`` to ``stop`` of the epoch."""
@@ -91,7 +89,7 @@ class InMemory:
             state, {name: x[at:reached] for name, x in figures.items()}, over=reached == self.steps
         )
         if reached < stop:
-            batch = augmented(state, take(self.data, self.order[reached]), self.augment)
+            batch = batch_of(state, self.data, self.order[reached])
             made.bad = {name: x[reached] for name, x in figures.items()}, batch
         return made
 
@@ -99,7 +97,7 @@ class InMemory:
         """Nothing is open."""
 
     def _run(self, state: TrainState, order: Any, at: int, stop: int) -> Any:
-        extra = (self.options, self.augment) if self.options or self.augment else ()
+        extra = () if self.options is None else (self.options,)
         return run_steps(self.objective, state, self.data, order, at, stop, *extra)
 
 
@@ -181,8 +179,9 @@ class Streamed:
         self.close()
         self.number = -1
         try:
-            batches: Any = self.data() if callable(self.data) else self.data
-            self.iterator = iter(batches)
+            # What can be both iterated and called is a loader, not a function that makes one.
+            again: Any = isinstance(self.data, Iterable)
+            self.iterator = iter(self.data if again else self.data())
         except Exception as error:
             self.iterator = iter(())
             self.ahead, self.number = _data_error(error, 0), 0
@@ -237,7 +236,7 @@ def feed_of(
     objective: Objective, data: Any, batch_size: int | None, options: Any
 ) -> InMemory | Streamed:
     """The feed that data needs: arrays in memory are a tree of arrays, all else is iterated."""
-    if (hasattr(data, "order") and hasattr(data, "tree")) or not _is_stream(data):
+    if has_order(data) or not _is_stream(data):
         return InMemory(objective, data, batch_size, options)
     return Streamed(objective, data, options)
 

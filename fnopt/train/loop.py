@@ -6,7 +6,6 @@ Both end at a step that is not finite, without it: the state is then the last go
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,7 +20,7 @@ from fnopt.train.step import train_step
 Figures = dict[str, jax.Array]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 6, 7), donate_argnums=1)
+@functools.partial(jax.jit, static_argnums=(0, 6), donate_argnums=1)
 def run_steps(
     objective: Objective,
     state: TrainState,
@@ -30,7 +29,6 @@ def run_steps(
     start: int,
     stop: int,
     options: Any = None,
-    augment: Callable[[jax.Array, Any], Any] | None = None,
 ) -> tuple[TrainState, Figures, jax.Array]:
     """Steps ``start`` to ``stop`` of an epoch, ending before one that is not finite.
 
@@ -42,8 +40,7 @@ def run_steps(
     """
 
     def step(state: TrainState, at: Any) -> tuple[TrainState, Figures]:
-        batch = augmented(state, take(data, order[at]), augment)
-        return one_step(objective, state, batch, options)
+        return one_step(objective, state, batch_of(state, data, order[at]), options)
 
     def going_on(carry: Any) -> jax.Array:
         _, _, at, finite = carry
@@ -105,11 +102,16 @@ def going(state: TrainState, figures: Figures) -> jax.Array:
     return jnp.isfinite(figures["update_norm"])
 
 
-def augmented(state: TrainState, batch: Any, augment: Callable[..., Any] | None) -> Any:
-    """The batch with this step's own changes, drawn from a stream beside those of the step."""
-    if augment is None:
-        return batch
-    return augment(jax.random.fold_in(jax.random.fold_in(state.key, state.step), _AUGMENT), batch)
+def batch_of(state: TrainState, data: Any, indices: jax.Array) -> Any:
+    """The examples of these indices; ``fnopt.data.Arrays`` augment them by key and step."""
+    if has_order(data):
+        return data.batch(state.key, state.step, indices)
+    return take(data, indices)
+
+
+def has_order(data: Any) -> bool:
+    """Whether these are data in memory with an order of their own, as ``fnopt.data.Arrays``."""
+    return all(hasattr(data, name) for name in ("tree", "order", "batch"))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
@@ -122,4 +124,3 @@ def epoch_order(key: jax.Array, step: Any, examples: int, batch_size: int) -> ja
 
 
 _ORDER = 2**32 - 1
-_AUGMENT = 2
