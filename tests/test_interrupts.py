@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -246,11 +247,18 @@ def test_a_nan_in_a_stream_ends_it_at_its_step(tmp_path):
                 run(Loader(good)).state)  # fmt: skip
 
 
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["tree"], meta_fields=["augment"])
+@dataclasses.dataclass
 class Ordered:
     """Arrays with an order and an augmentation of their own, as fnopt.data has them."""
 
-    def __init__(self, tree: Any, augment: Any = None) -> None:
-        self.tree, self.augment = tree, augment
+    tree: Any
+    augment: Any = None
+
+    def batch(self, key: Any, step: Any, indices: Any) -> Any:
+        batch = jax.tree.map(lambda x: x[indices], self.tree)
+        key = jax.random.fold_in(jax.random.fold_in(key, 7), step)
+        return batch if self.augment is None else self.augment(key, batch)
 
     def order(self, key: Any, epoch_step: Any, batch_size: int) -> Any:
         return jnp.arange(50 // batch_size * batch_size).reshape(-1, batch_size)

@@ -18,9 +18,10 @@ import numpy as np
 from fnopt.data.arrays import check_batch_size, size, take
 from fnopt.train.errors import DataError
 from fnopt.train.loop import (
-    augmented,
+    batch_of,
     begin_run,
     epoch_order,
+    has_order,
     loops_well,
     run_one,
     run_step,
@@ -56,7 +57,8 @@ class InMemory:
 
     Args:
         objective: what is minimized.
-        data: a tree of arrays, or what has ``tree``, ``order`` and perhaps ``augment``.
+        data: a tree of arrays, or an ``fnopt.data.Arrays``: what is a pytree with ``tree``,
+            ``order(key, step, batch_size)`` and ``batch(key, step, indices)``.
         batch_size: examples a step, None for all.
         options: of the step.
     """
@@ -66,38 +68,35 @@ class InMemory:
     def __init__(
         self, objective: Objective, data: Any, batch_size: int | None, options: Any
     ) -> None:
-        ordered = hasattr(data, "order") and hasattr(data, "tree")
-        tree = data.tree if ordered else data
+        self.ordered = has_order(data)
         self.objective, self.options = objective, options
-        self.examples = size(tree)
+        self.examples = size(data.tree if self.ordered else data)
         self.batch_size = check_batch_size(batch_size, self.examples)
         self.steps: int | None = self.examples // self.batch_size
-        self.ordered = data if ordered else None
-        self.augment = getattr(data, "augment", None) if ordered else None
-        self.data = jax.tree.map(jnp.asarray, tree)
+        self.data = jax.tree.map(jnp.asarray, data)
 
     def example(self) -> Any:
         """A batch from which a model's shapes follow."""
-        return take(self.data, jnp.arange(1))
+        return take(self.data.tree if self.ordered else self.data, jnp.arange(1))
 
     def compile(self, state: TrainState) -> TrainState:
         """Compiles the loop by making no steps with it."""
         order = jnp.zeros((self.steps or 0, self.batch_size), jnp.int32)
-        batch = augmented(state, take(self.data, order[0]), self.augment)
+        batch = batch_of(state, self.data, order[0])
         self.looped = loops_well(self.objective, state, batch, self.options)
         if self.looped:
             return self._run(state, order, 0, 0)[0]
         # By a step that is not tried.
         log, at, _ = begin_run(self.objective, state, self.data, order, 0, self.options)
         not_tried = log, at, jnp.bool_(False)
-        return run_one(self.objective, state, not_tried, self.data, order, 0, *self._extra())[0]
+        return run_one(self.objective, state, not_tried, self.data, order, 0, self.options)[0]
 
     def begin(self, state: TrainState, began: int, at: int) -> None:
         """Begins the epoch whose first step was number ``began``, at its step ``at``."""
-        if self.ordered is None:
-            self.order = epoch_order(state.key, began, self.examples, self.batch_size)
+        if self.ordered:
+            self.order = self.data.order(state.key, began, self.batch_size)
         else:
-            self.order = self.ordered.order(state.key, began, self.batch_size)
+            self.order = epoch_order(state.key, began, self.examples, self.batch_size)
 
     def make(self, state: TrainState, at: int, stop: int) -> Made:
         """The steps ``at`` to ``stop`` of the epoch."""
@@ -108,7 +107,7 @@ class InMemory:
             state, {name: x[at:reached] for name, x in figures.items()}, over=reached == self.steps
         )
         if reached < stop:
-            batch = augmented(state, take(self.data, self.order[reached]), self.augment)
+            batch = batch_of(state, self.data, self.order[reached])
             made.bad = {name: x[reached] for name, x in figures.items()}, batch
         return made
 
@@ -117,15 +116,11 @@ class InMemory:
 
     def _run(self, state: TrainState, order: Any, at: int, stop: int) -> Any:
         if self.looped:
-            given = state, self.data, order, at, stop
-            return run_steps(self.objective, *given, *self._extra())
+            return run_steps(self.objective, state, self.data, order, at, stop, self.options)
         run = begin_run(self.objective, state, self.data, order, at, self.options)
         for i in range(at, stop):
-            state, run = run_one(self.objective, state, run, self.data, order, i, *self._extra())
+            state, run = run_one(self.objective, state, run, self.data, order, i, self.options)
         return state, *run[:2]
-
-    def _extra(self) -> tuple[Any, ...]:
-        return (self.options, self.augment) if self.options or self.augment else ()
 
 
 class Streamed:
@@ -206,8 +201,9 @@ class Streamed:
         self.close()
         self.number = -1
         try:
-            batches: Any = self.data() if callable(self.data) else self.data
-            self.iterator = iter(batches)
+            # What can be both iterated and called is a loader, not a function that makes one.
+            again: Any = isinstance(self.data, Iterable)
+            self.iterator = iter(self.data if again else self.data())
         except Exception as error:
             self.iterator = iter(())
             self.ahead, self.number = _data_error(error, 0), 0
@@ -262,7 +258,7 @@ def feed_of(
     objective: Objective, data: Any, batch_size: int | None, options: Any
 ) -> InMemory | Streamed:
     """The feed that data needs: arrays in memory are a tree of arrays, all else is iterated."""
-    if (hasattr(data, "order") and hasattr(data, "tree")) or not _is_stream(data):
+    if has_order(data) or not _is_stream(data):
         return InMemory(objective, data, batch_size, options)
     return Streamed(objective, data, options)
 

@@ -248,6 +248,7 @@ def _begin(
             " state.replace(tx=…)"
         )
     stopping = given.pop("stopping", None)
+    given.pop("precision", None)  # the step's alone: the state was made with one already
     if given:
         raise TypeError(f"fit: the state has its own {', '.join(given)}; make it with another")
     if stopping is not None and state.stopping is not None:

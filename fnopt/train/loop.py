@@ -6,7 +6,6 @@ All end at a step that is not finite, without it: the state is then the last goo
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,7 +21,7 @@ from fnopt.train.step import train_step
 Figures = dict[str, jax.Array]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 6, 7), donate_argnums=1)
+@functools.partial(jax.jit, static_argnums=(0, 6), donate_argnums=1)
 def run_steps(
     objective: Objective,
     state: TrainState,
@@ -31,7 +30,6 @@ def run_steps(
     start: int,
     stop: int,
     options: Any = None,
-    augment: Callable[[jax.Array, Any], Any] | None = None,
 ) -> tuple[TrainState, Figures, jax.Array]:
     """Steps ``start`` to ``stop`` of an epoch, ending before one that is not finite.
 
@@ -43,8 +41,7 @@ def run_steps(
     """
 
     def step(state: TrainState, at: Any) -> tuple[TrainState, Figures]:
-        batch = augmented(state, take(data, order[at]), augment)
-        return one_step(objective, state, batch, options)
+        return one_step(objective, state, batch_of(state, data, order[at]), options)
 
     def going_on(carry: Any) -> jax.Array:
         _, _, at, finite = carry
@@ -64,7 +61,7 @@ def run_steps(
     return state, log, at
 
 
-@functools.partial(jax.jit, static_argnums=(0, 6, 7), donate_argnums=(1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 6), donate_argnums=(1, 2))
 def run_one(
     objective: Objective,
     state: TrainState,
@@ -73,7 +70,6 @@ def run_one(
     order: jax.Array,
     at: int,
     options: Any = None,
-    augment: Callable[[jax.Array, Any], Any] | None = None,
 ) -> tuple[TrainState, tuple[Figures, jax.Array, jax.Array]]:
     """One of the steps of :func:`run_steps`, in a program without a loop.
 
@@ -82,7 +78,7 @@ def run_one(
             were finite: from :func:`begin_run`.
     """
     log, reached, going_on = run
-    batch = augmented(state, take(data, order[at]), augment)
+    batch = batch_of(state, data, order[at])
     state, figures = one_step(objective, state, batch, options, going_on)
     log = {name: x.at[at].set(jnp.where(going_on, figures[name], x[at])) for name, x in log.items()}
     going_on = going_on & going(state, figures)
@@ -93,7 +89,8 @@ def begin_run(
     objective: Objective, state: TrainState, data: Any, order: jax.Array, at: int, options: Any
 ) -> tuple[Figures, jax.Array, jax.Array]:
     """What :func:`run_one` goes on with at a step of an epoch."""
-    shapes = _figures_of(objective, state, take(data, order[0]), options)
+    step = functools.partial(one_step, objective, options=options)
+    shapes = jax.eval_shape(step, state, batch_of(state, data, order[0]))[1]
     log = {name: jnp.zeros(order.shape[:1], x.dtype) for name, x in shapes.items()}
     return log, jnp.asarray(at, jnp.int32), jnp.bool_(True)
 
@@ -122,7 +119,7 @@ def loops_well(objective: Objective, state: TrainState, batch: Any, options: Any
     """
     if jax.default_backend() != "cpu":
         return True
-    step = functools.partial(one_step, objective, options=options, tried=True)
+    step = functools.partial(one_step, objective, options=options)
     return not _convolves(jax.make_jaxpr(step)(state, batch))
 
 
@@ -135,11 +132,6 @@ def _convolves(program: Any) -> bool:
         eqn.primitive.name == "conv_general_dilated" or any(map(_convolves, eqn.params.values()))
         for eqn in getattr(jaxpr, "eqns", ())
     )
-
-
-def _figures_of(objective: Objective, state: TrainState, batch: Any, options: Any) -> Any:
-    step = functools.partial(one_step, objective, options=options, tried=True)
-    return jax.eval_shape(step, state, batch)[1]
 
 
 def one_step(
@@ -156,11 +148,16 @@ def going(state: TrainState, figures: Figures) -> jax.Array:
     return jnp.isfinite(figures["update_norm"])
 
 
-def augmented(state: TrainState, batch: Any, augment: Callable[..., Any] | None) -> Any:
-    """The batch with this step's own changes, drawn from a stream beside those of the step."""
-    if augment is None:
-        return batch
-    return augment(jax.random.fold_in(jax.random.fold_in(state.key, state.step), _AUGMENT), batch)
+def batch_of(state: TrainState, data: Any, indices: jax.Array) -> Any:
+    """The examples of these indices; ``fnopt.data.Arrays`` augment them by key and step."""
+    if has_order(data):
+        return data.batch(state.key, state.step, indices)
+    return take(data, indices)
+
+
+def has_order(data: Any) -> bool:
+    """Whether these are data in memory with an order of their own, as ``fnopt.data.Arrays``."""
+    return all(hasattr(data, name) for name in ("tree", "order", "batch"))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
@@ -173,4 +170,3 @@ def epoch_order(key: jax.Array, step: Any, examples: int, batch_size: int) -> ja
 
 
 _ORDER = 2**32 - 1
-_AUGMENT = 2
