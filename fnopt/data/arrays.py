@@ -32,19 +32,23 @@ class Arrays:
             negative, not finite or all 0, or come with ``shuffle=False``.
 
     Examples:
-        Every image of a batch is mirrored or not, and pushed by up to two pixels::
+        Every image of a batch is mirrored or not, and pushed by up to two pixels:
 
-            def augment(key, batch):
-                images, labels = batch
-                keys = jax.random.split(key, len(images))
-                return jax.vmap(mirrored_and_pushed)(keys, images), labels
+        >>> def changed(key, image):
+        ...     coin, place = jax.random.split(key)
+        ...     image = jnp.where(jax.random.bernoulli(coin), image[:, ::-1], image)
+        ...     down, right = jax.random.randint(place, (2,), 0, 5)
+        ...     padded = jnp.pad(image, ((2, 2), (2, 2), (0, 0)))
+        ...     return jax.lax.dynamic_slice(padded, (down, right, 0), image.shape)
+        >>> def augment(key, batch):
+        ...     images, labels = batch
+        ...     return jax.vmap(changed)(jax.random.split(key, len(images)), images), labels
+        >>> data = Arrays((np.ones((9, 8, 8, 1)), np.arange(9)), augment=augment)
+        >>> images, labels = data.batch(jax.random.key(0), 0, jnp.arange(4))
+        >>> images.shape, labels.tolist()
+        ((4, 8, 8, 1), [0, 1, 2, 3])
 
-
-            def mirrored_and_pushed(key, image):
-                at = jax.random.randint(key, (2,), 0, 5)
-                image = jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
-                padded = jnp.pad(image, ((2, 2), (2, 2), (0, 0)))
-                return jax.lax.dynamic_slice(padded, (*at, 0), image.shape)
+        Some examples are drawn more often:
 
         >>> data = Arrays((np.arange(6.0), np.arange(6)), weights=[0, 0, 1, 0, 0, 2])
         >>> order = data.order(jax.random.key(0), step=0, batch_size=3)
