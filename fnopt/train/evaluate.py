@@ -22,7 +22,7 @@ def evaluate(
     *,
     precision: Any = None,
 ) -> dict[str, jax.Array]:
-    """The means of loss and metrics over all examples; changes nothing.
+    """The means of loss and metrics over all examples, by their weights; changes nothing.
 
     No example is dropped: the last batch is filled up with examples of weight 0, so that there is
     one program for all batches.
@@ -94,15 +94,20 @@ def evaluate_batches(
         )
         return {"loss": objective.losses(outputs, batch), **objective.metrics(outputs, batch)}
 
-    def add(total: Any, batch_and_weights: Any) -> tuple[Any, None]:
+    def add(carry: Any, batch_and_weights: Any) -> tuple[Any, None]:
+        total, of_all = carry
         batch, weight = batch_and_weights
+        own = objective.example_weights(batch)
+        if own is not None:  # what fills up has none, whatever it is a copy of
+            weight = jnp.where(weight > 0, own.astype(weight.dtype), 0)
         of_batch = {k: _weighted_sum(k, v, weight) for k, v in figures(batch).items()}
-        return jax.tree.map(jnp.add, total, of_batch), None
+        return (jax.tree.map(jnp.add, total, of_batch), of_all + jnp.sum(weight)), None
 
     first = jax.tree.map(lambda x: x[0], batches)
     zeros = {name: jnp.zeros((), x.dtype) for name, x in jax.eval_shape(figures, first).items()}
-    total, _ = jax.lax.scan(add, zeros, (batches, weights))
-    return {name: x / jnp.sum(weights).astype(x.dtype) for name, x in total.items()}
+    begin = zeros, jnp.zeros((), weights.dtype)
+    (total, of_all), _ = jax.lax.scan(add, begin, (batches, weights))
+    return {name: x / of_all.astype(x.dtype) for name, x in total.items()}
 
 
 def _weighted_sum(name: str, figure: jax.Array, weight: jax.Array) -> jax.Array:
@@ -112,4 +117,5 @@ def _weighted_sum(name: str, figure: jax.Array, weight: jax.Array) -> jax.Array:
             f" {weight.size}; it has shape {figure.shape}. Return the losses without their mean."
         )
     # A filled-up example's figure may be anything, not a number even.
-    return jnp.sum(jnp.where(weight > 0, figure, jnp.zeros_like(figure)))
+    weighed = weight.astype(figure.dtype) * figure
+    return jnp.sum(jnp.where(weight > 0, weighed, jnp.zeros_like(figure)))
