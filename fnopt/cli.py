@@ -18,7 +18,16 @@ import fnopt
 from fnopt.core import did_you_mean
 from fnopt.data import load, pixels
 from fnopt.data.arrays import check_batch_size
-from fnopt.train import NonFiniteError, Objective, accuracy, fit, objective
+from fnopt.train import (
+    CheckpointError,
+    NonFiniteError,
+    Objective,
+    accuracy,
+    early_stopping,
+    evaluate,
+    fit,
+    objective,
+)
 from fnopt.train.models import MLP, ConvNet
 
 
@@ -28,7 +37,7 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             {"train": train}, prog="fnopt", description="Functional optimization for JAX."
         )
-    except (ValueError, NonFiniteError, OSError, ImportError) as error:
+    except (ValueError, NonFiniteError, CheckpointError, OSError, ImportError) as error:
         sys.exit(f"fnopt: {error}")
 
 
@@ -40,6 +49,13 @@ def train(
     epochs: int = 30,
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT|None")] = 64,
     seed: int = 0,
+    early_stop: Annotated[int | None, tyro.conf.arg(metavar="INT|None")] = None,
+    plateau: Annotated[int | None, tyro.conf.arg(metavar="INT|None")] = None,
+    precision: str = "float32",
+    accumulate: int = 1,
+    checkpoint_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH|None")] = None,
+    resume: bool = False,
+    plot: bool = True,
     out: Path = Path("out"),
 ) -> None:
     """Trains a network with batch normalization and dropout on a data set.
@@ -52,6 +68,14 @@ def train(
         epochs: how often to go through the data.
         batch_size: examples a step; None for full-batch gradient descent.
         seed: of initialization, shuffling and dropout.
+        early_stop: end after more epochs than this without a lower test loss, and give back the
+            best parameters.
+        plateau: lower the rate, on top of the schedule, after more such epochs than this.
+        precision: float32, bfloat16, bfloat16_params, bfloat16_stochastic or float16.
+        accumulate: micro-batches that a batch is computed in.
+        checkpoint_dir: where a checkpoint is left after each epoch.
+        resume: go on from the newest checkpoint there.
+        plot: whether to draw the picture.
         out: where DATASET.png and DATASET.jsonl are left.
     """
     if epochs < 1:
@@ -61,13 +85,26 @@ def train(
     (x, y), test = load(dataset)
     steps = epochs * (len(x) // check_batch_size(batch_size, len(x)))
     tx = make_optimizer(optimizer, schedule, learning_rate, steps)
+    if plateau is not None:
+        tx = fnopt.chain(tx, fnopt.reduce_on_plateau(0.3, patience=plateau, monitor="metric"))
     task, figure = make_objective(dataset, x, y, seed)
     picture, log = out / f"{dataset}.png", out / f"{dataset}.jsonl"
     out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     print(tx)
     try:
         result = fit(
-            task, tx, (x, y), epochs=epochs, batch_size=batch_size, test_data=test, key=seed
+            task,
+            tx,
+            (x, y),
+            epochs=epochs,
+            batch_size=batch_size,
+            test_data=test,
+            key=seed,
+            early_stopping=None if early_stop is None else early_stopping(early_stop),
+            precision=None if precision == "float32" else precision,
+            accumulate=accumulate,
+            checkpoint_dir=checkpoint_dir,
+            resume=resume,
         )
     except NonFiniteError as error:
         error.history.write(log)
@@ -75,11 +112,18 @@ def train(
     if not result.history:
         sys.exit("fnopt: interrupted before the first epoch was over")
     result.history.write(log)
-    result.history.plot(picture, title=f"{optimizer}, {schedule} schedule: {DATASETS[dataset]}")
-    after = f"{len(result.history)} epochs" + ", interrupted" * result.interrupted
-    print(f"test {figure} {result.history[f'test_{figure}'][-1]:.4f} after {after}")
+    ended = "" if result.ended == "epochs" else f", ended by {result.ended}"
+    if result.interrupted:
+        ended = ", interrupted"
+    if plot:
+        title = f"{optimizer}, {schedule} schedule: {DATASETS[dataset]}"
+        result.history.plot(picture, title=title)
+    reached = result.history[f"test_{figure}"][-1]
+    if early_stop is not None and not result.interrupted:  # the best, which is not the last
+        reached = float(evaluate(task, result.state, test, 1024, precision=precision)[figure])
+    print(f"test {figure} {reached:.4f} after {len(result.history)} epochs{ended}")
     print(f"{result.steps_per_second:,.0f} steps per second")
-    print(f"pictures and log: {picture}, {log}")
+    print(f"pictures and log: {picture}, {log}" if plot else f"log: {log}")
 
 
 DATASETS = {

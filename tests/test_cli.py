@@ -70,3 +70,22 @@ def test_an_unwritable_folder_is_told_before_the_work(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match="file"):
         run(monkeypatch, "train", "--epochs", 10_000, "--out", tmp_path / "file" / "out")
+
+
+def test_a_run_stops_early_and_resumes(monkeypatch, capsys, tmp_path):
+    options = ["--plateau", 0, "--early-stop", 0, "--accumulate", 2, "--precision", "bfloat16"]
+    folders = ["--out", tmp_path / "out", "--checkpoint-dir", tmp_path / "kept"]
+    # Without a rate to speak of nothing is learnt: the second epoch is no better than the first.
+    still = ["--learning-rate", 1e-12, "--schedule", "constant"]
+    run(monkeypatch, "train", "--epochs", 1, "--no-plot", *still, *options, *folders)
+    assert not (tmp_path / "out" / "digits.png").exists()
+    first = (tmp_path / "out" / "digits.jsonl").read_text()
+    run(monkeypatch, "train", "--epochs", 9, "--resume", *still, *options, *folders)
+    told = capsys.readouterr().out
+    assert "after 1 epochs\n" in told and "ended by early stopping" in told
+    lines = (tmp_path / "out" / "digits.jsonl").read_text().splitlines()
+    assert lines[0] == first.splitlines()[0] and 1 < len(lines) < 9
+    with pytest.raises(SystemExit, match=r"resume=True, or give another"):
+        run(monkeypatch, "train", "--epochs", 9, *still, *options, *folders)
+    with pytest.raises(SystemExit, match="of another model or optimizer"):
+        run(monkeypatch, "train", "--epochs", 9, "--resume", "--optimizer", "sgd", *folders)

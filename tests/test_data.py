@@ -19,7 +19,7 @@ from fnopt import data as sets
 from fnopt.data import Arrays, Batches, Text, as_data, split
 from fnopt.data.arrays import size
 from fnopt.data.fashion_mnist import idx
-from fnopt.train.fit import _epoch_order
+from fnopt.train.loop import epoch_order as _epoch_order
 
 KEY = jax.random.key(3)
 

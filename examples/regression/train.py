@@ -8,9 +8,8 @@ import tyro
 from flax import nnx
 
 import fnopt
-import fnopt.train
 from fnopt.data import diabetes, split
-from fnopt.train import evaluate, fit, objective
+from fnopt.train import early_stopping, evaluate, fit, objective
 
 
 class Network(nnx.Module):
@@ -47,9 +46,6 @@ def main(epochs: int = 100, batch_size: int = 32, seed: int = 0, out: str = "out
     train, test = diabetes()
     train, held_out = split(train, 0.2, key=seed)
     task = objective(Network(train[0].shape[1], nnx.Rngs(seed)), "squared_error")
-    options = {}
-    if hasattr(fnopt.train, "early_stopping"):
-        options["early_stopping"] = fnopt.train.early_stopping(patience=20)
     reached = {"least squares": least_squares(train, test)}
     print(f"{'least squares':13}  test error {reached['least squares']:.4f}")
     for name, tx in optimizers(epochs * (len(train[0]) // batch_size)).items():
@@ -61,7 +57,7 @@ def main(epochs: int = 100, batch_size: int = 32, seed: int = 0, out: str = "out
             batch_size=batch_size,
             test_data=held_out,
             key=seed,
-            **options,
+            early_stopping=early_stopping(patience=20),
         )
         result.history.write(f"{out}/regression_{name}.jsonl")
         reached[name] = float(evaluate(task, result.state, test)["loss"])
