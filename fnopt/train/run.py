@@ -229,8 +229,10 @@ class Run:
         if self.test is not None and self.eval_every is None:
             self._evaluate()
         figures = joined(self.figures)
-        means = {name: float(np.mean(x, dtype=np.float64)) for name, x in figures.items()}
-        means["learning_rate"] = float(figures["learning_rate"][-1])
+        # Steps that loss scaling has left out are in none of the means.
+        taken = np.isfinite(figures["update_norm"])
+        means = {name: _mean(x[taken]) for name, x in figures.items()}
+        means |= {name: float(figures[name][-1]) for name in _LAST if name in figures}
         record = {
             "epoch": self._number(),
             "step": int(self.state.step),
@@ -269,6 +271,14 @@ class Run:
         except CheckpointError as failed:
             error.add_note(str(failed))
         raise error
+
+
+def _mean(figures: np.ndarray) -> float:
+    return float(np.mean(figures, dtype=np.float64)) if figures.size else math.nan
+
+
+_LAST = ("learning_rate", "loss_scale", "skipped")
+"""The figures of which a record has the last one, not the mean."""
 
 
 def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
