@@ -47,9 +47,10 @@ def run_steps(
         return (at < stop) & finite
 
     def body(carry: Any) -> Any:
-        state, log, at, _ = carry
-        state, figures = step(state, at)
+        before, log, at, _ = carry
+        state, figures = step(before, at)
         finite = going(state, figures)
+        state = uncounted(before, state, finite)
         log = {name: x.at[at].set(figures[name]) for name, x in log.items()}
         return state, log, at + finite.astype(at.dtype), finite
 
@@ -78,9 +79,10 @@ def run_step(
         return carry[2] & going_on
 
     def body(carry: Any) -> Any:
-        state, _, _, _ = carry
-        state, figures = one_step(objective, state, batch, options)
-        return state, figures, jnp.bool_(False), going(state, figures)
+        before = carry[0]
+        state, figures = one_step(objective, before, batch, options)
+        finite = going(state, figures)
+        return uncounted(before, state, finite), figures, jnp.bool_(False), finite
 
     # A loop of one round rather than a branch: it works in place, on the buffers of the state.
     begin = (state, idle, jnp.bool_(True), going_on)
@@ -100,6 +102,13 @@ def going(state: TrainState, figures: Figures) -> jax.Array:
     if getattr(state, "scaling", None) is not None:
         return jnp.bool_(True)
     return jnp.isfinite(figures["update_norm"])
+
+
+def uncounted(before: Any, state: Any, finite: jax.Array) -> Any:
+    """The state, in which a step that ends the run is not counted: it will be made again."""
+    if not hasattr(state, "skipped"):
+        return state
+    return state.replace(skipped=jnp.where(finite, state.skipped, before.skipped))
 
 
 def batch_of(state: TrainState, data: Any, indices: jax.Array) -> Any:
