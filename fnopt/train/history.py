@@ -18,7 +18,8 @@ class History:
 
     Attributes:
         records: dicts of ``epoch``, ``step``, ``seconds``, the means over the epoch of what the
-            steps report, the last ``learning_rate``, and figures of the evaluation with the prefix
+            steps report, the last ``learning_rate`` (and, with loss scaling, ``loss_scale`` and
+            ``skipped``), and figures of the evaluation with the prefix
             ``test_``.
         evaluations: with ``eval_every``, dicts of ``epoch``, ``step`` and the figures of every
             evaluation; empty where there is one an epoch.

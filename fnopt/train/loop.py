@@ -48,9 +48,10 @@ def run_steps(
         return (at < stop) & finite
 
     def body(carry: Any) -> Any:
-        state, log, at, _ = carry
-        state, figures = step(state, at)
+        before, log, at, _ = carry
+        state, figures = step(before, at)
         finite = going(state, figures)
+        state = uncounted(before, state, finite)
         log = {name: x.at[at].set(figures[name]) for name, x in log.items()}
         return state, log, at + finite.astype(at.dtype), finite
 
@@ -79,9 +80,12 @@ def run_one(
     """
     log, reached, going_on = run
     batch = batch_of(state, data, order[at])
-    state, figures = one_step(objective, state, batch, options, going_on)
+    before = state
+    state, figures = one_step(objective, before, batch, options, going_on)
+    finite = going(state, figures)
+    state = uncounted(before, state, finite)
     log = {name: x.at[at].set(jnp.where(going_on, figures[name], x[at])) for name, x in log.items()}
-    going_on = going_on & going(state, figures)
+    going_on = going_on & finite
     return state, (log, reached + going_on.astype(reached.dtype), going_on)
 
 
@@ -107,8 +111,10 @@ def run_step(
         The state, whether to go on, and the figures: their ``update_norm`` is NaN where the step
         was not tried.
     """
-    state, figures = one_step(objective, state, batch, options, going_on)
-    return state, going_on & going(state, figures), figures
+    before = state
+    state, figures = one_step(objective, before, batch, options, going_on)
+    finite = going(state, figures)
+    return uncounted(before, state, finite), going_on & finite, figures
 
 
 def loops_well(objective: Objective, state: TrainState, batch: Any, options: Any) -> bool:
@@ -146,6 +152,11 @@ def going(state: TrainState, figures: Figures) -> jax.Array:
     if state.scaling is not None:
         return jnp.bool_(True)
     return jnp.isfinite(figures["update_norm"])
+
+
+def uncounted(before: Any, state: Any, finite: jax.Array) -> Any:
+    """The state, in which a step that ends the run is not counted: it will be made again."""
+    return state.replace(skipped=jnp.where(finite, state.skipped, before.skipped))
 
 
 def batch_of(state: TrainState, data: Any, indices: jax.Array) -> Any:
