@@ -19,7 +19,7 @@ from fnopt.core import did_you_mean
 from fnopt.data import load, pixels
 from fnopt.data.arrays import check_batch_size
 from fnopt.train import (
-    CheckpointError,
+    DataError,
     NonFiniteError,
     Objective,
     accuracy,
@@ -37,7 +37,7 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             {"train": train}, prog="fnopt", description="Functional optimization for JAX."
         )
-    except (ValueError, NonFiniteError, CheckpointError, OSError, ImportError) as error:
+    except (ValueError, NonFiniteError, DataError, OSError, ImportError) as error:
         sys.exit(f"fnopt: {error}")
 
 

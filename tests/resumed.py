@@ -1,4 +1,4 @@
-"""A training that is killed and gone on with: digits, batch norm, dropout, plateau, stopping.
+"""A training that is killed and gone on with: digits, batch norm, dropout, and all there is.
 
 ``python resumed.py DATA OUT [FOLDER [N]]``: leaves what it has come to in ``OUT.npz``; with a
 folder, goes on from the checkpoints there, and dies at the N-th file opened or renamed in it.
@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 
 import fnopt
-from fnopt.train import accuracy, early_stopping, fit, objective
+from fnopt.train import accuracy, early_stopping, ema_of_params, fit, objective
 from fnopt.train.models import MLP
 
 
@@ -38,6 +38,8 @@ def train(data: str, **options: Any) -> Any:
         test_data=(test_x, test_y),
         monitor="accuracy",
         early_stopping=early_stopping(patience=2, mode="max"),
+        accumulate=2,
+        average=ema_of_params(0.9),
         **options,
     )
 
