@@ -1,9 +1,12 @@
-"""Training the digits network: ``fit`` beside the loops that people write, steps per second.
+"""Training a network: ``fit`` beside the loops that people write, steps per second.
 
-``python benchmarks/fit.py`` trains one network (64-128-128-10, batch normalization and dropout,
-batch 64, AdamW) five ways in one process, a few epochs of each in turn, and prints the median of
-the rounds' ratios. All report the same for every step: loss, accuracy, norm of gradient, norm of
-update. Evaluation is left out of all.
+``python benchmarks/fit.py`` trains one network five ways in one process, a few epochs of each in
+turn, and prints the median of the rounds' ratios. All report the same for every step: loss,
+accuracy, norm of gradient, norm of update. Evaluation is left out of all.
+
+``--task digits`` is a network 64-128-128-10 with batch normalization and dropout, batches of 64 of
+the bundled digits; ``--task fashion_mnist`` the convolutional 2c2d of DeepOBS on Fashion-MNIST,
+batches of 128, of which an epoch here is as many as ``--steps`` says.
 """
 
 from __future__ import annotations
@@ -26,36 +29,108 @@ from fnopt.data import digits
 from fnopt.train import accuracy, fit, objective
 from fnopt.train.models import MLP
 
-BATCH, RATE, DECAY, DROPOUT = 64, 1e-3, 1e-2, 0.2
-TRAIN, _ = digits()
-STEPS = len(TRAIN[1]) // BATCH
+RATE, DECAY, DROPOUT = 1e-3, 1e-2, 0.2
 
 
-def network() -> MLP:
-    return MLP(64, (128, 128), 10, DROPOUT, rngs=nnx.Rngs(0))
+class Digits:
+    """Pictures as vectors, a network of dense layers."""
+
+    batch, epochs = 64, 20
+
+    def __init__(self, steps: int | None):
+        self.train, _ = digits()
+        self.steps = len(self.train[1]) // self.batch
+
+    def network(self) -> nnx.Module:
+        return MLP(64, (128, 128), 10, DROPOUT, rngs=nnx.Rngs(0))
+
+    def torch_network(self, nn):
+        hidden = [
+            layer
+            for before, width in ((64, 128), (128, 128))
+            for layer in (
+                nn.Linear(before, width),
+                nn.BatchNorm1d(width),
+                nn.ReLU(),
+                nn.Dropout(DROPOUT),
+            )
+        ]
+        return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(128, 10))
 
 
-def batches(seed: int, epochs: int):
+class FashionMnist:
+    """2c2d: two convolutions 5x5 with pooling, two dense layers."""
+
+    batch, epochs = 128, 1
+
+    def __init__(self, steps: int | None):
+        from fnopt.data import fashion_mnist
+
+        (images, labels), _ = fashion_mnist()
+        self.steps = steps or 20
+        count = self.steps * self.batch
+        self.train = images[:count].astype(np.float32) / 255, labels[:count]
+
+    def network(self) -> nnx.Module:
+        return TwoConvTwoDense(nnx.Rngs(0))
+
+    def torch_network(self, nn):
+        return nn.Sequential(
+            nn.Conv2d(1, 32, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(7 * 7 * 64, 1024),
+            nn.ReLU(),
+            nn.Linear(1024, 10),
+        )
+
+
+class TwoConvTwoDense(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs):
+        self.conv1 = nnx.Conv(1, 32, (5, 5), rngs=rngs)
+        self.conv2 = nnx.Conv(32, 64, (5, 5), rngs=rngs)
+        self.dense1 = nnx.Linear(7 * 7 * 64, 1024, rngs=rngs)
+        self.dense2 = nnx.Linear(1024, 10, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for conv in (self.conv1, self.conv2):
+            x = nnx.max_pool(nnx.relu(conv(x)), (2, 2), strides=(2, 2))
+        return self.dense2(nnx.relu(self.dense1(x.reshape(len(x), -1))))
+
+
+TASKS = {"digits": Digits, "fashion_mnist": FashionMnist}
+
+
+def batches(task, seed: int, epochs: int):
     """What a loop written by hand iterates over: a permutation an epoch, in NumPy."""
-    rng = np.random.RandomState(seed)
+    rng, (images, labels) = np.random.RandomState(seed), task.train
     for _ in range(epochs):
-        order = rng.permutation(len(TRAIN[1]))[: STEPS * BATCH].reshape(STEPS, BATCH)
-        for indices in order:
-            yield TRAIN[0][indices], TRAIN[1][indices]
+        order = rng.permutation(len(labels))[: task.steps * task.batch]
+        for indices in order.reshape(task.steps, task.batch):
+            yield images[indices], labels[indices]
 
 
-def with_fit():
+def with_fit(task):
     """fnopt's fit."""
-    task = objective(
-        network(), "softmax_cross_entropy_with_integer_labels", metrics={"accuracy": accuracy}
-    )
+    loss = "softmax_cross_entropy_with_integer_labels"
+    minimized = objective(task.network(), loss, metrics={"accuracy": accuracy})
     tx = fnopt.adamw(RATE, weight_decay=DECAY)
     state = [None]
 
     def run(seed: int, epochs: int):
         optimizer = tx if state[0] is None else None
         result = fit(
-            task, optimizer, TRAIN, epochs=epochs, batch_size=BATCH, key=seed, state=state[0]
+            minimized,
+            optimizer,
+            task.train,
+            epochs=epochs,
+            batch_size=task.batch,
+            key=seed,
+            state=state[0],
         )
         state[0] = result.state
         return result.history["loss"][-1]
@@ -63,9 +138,9 @@ def with_fit():
     return run
 
 
-def with_nnx_loop():
+def with_nnx_loop(task):
     """The loop of flax's documentation: nnx.jit, nnx.Optimizer."""
-    model = network()
+    model = task.network()
     optimizer = nnx.Optimizer(model, optax.adamw(RATE, weight_decay=DECAY), wrt=nnx.Param)
     model.train()
 
@@ -86,15 +161,15 @@ def with_nnx_loop():
         )
 
     def run(seed: int, epochs: int):
-        told = [train_step(model, optimizer, x, y) for x, y in batches(seed, epochs)]
-        return np.mean([float(loss) for loss, *_ in told[-STEPS:]])
+        told = [train_step(model, optimizer, x, y) for x, y in batches(task, seed, epochs)]
+        return np.mean([float(loss) for loss, *_ in told[-task.steps :]])
 
     return run
 
 
-def with_jitted_function():
+def with_jitted_function(task):
     """A jitted function of pure states, donated, with optax."""
-    graph, params, rest = nnx.split(network(), nnx.Param, ...)
+    graph, params, rest = nnx.split(task.network(), nnx.Param, ...)
     tx = optax.adamw(RATE, weight_decay=DECAY)
     carried = [(params, tx.init(params), rest)]
 
@@ -120,34 +195,24 @@ def with_jitted_function():
 
     def run(seed: int, epochs: int):
         state, told = carried[0], []
-        for x, y in batches(seed, epochs):
+        for x, y in batches(task, seed, epochs):
             *state, figures = step(*state, x, y)
             told.append(figures)
         carried[0] = state
-        return np.mean([float(loss) for loss, *_ in told[-STEPS:]])
+        return np.mean([float(loss) for loss, *_ in told[-task.steps :]])
 
     return run
 
 
-def with_torch(update_norm: bool):
+def with_torch(task, update_norm: bool):
     """torch with fused AdamW; the norm of the update costs it a copy of the parameters."""
     import torch
 
-    hidden = [
-        layer
-        for before, width in ((64, 128), (128, 128))
-        for layer in (
-            torch.nn.Linear(before, width),
-            torch.nn.BatchNorm1d(width),
-            torch.nn.ReLU(),
-            torch.nn.Dropout(DROPOUT),
-        )
-    ]
-    model = torch.nn.Sequential(*hidden, torch.nn.Linear(128, 10))
+    model = task.torch_network(torch.nn)
     params = list(model.parameters())
     optimizer = torch.optim.AdamW(params, lr=RATE, weight_decay=DECAY, fused=True)
-    images = torch.from_numpy(TRAIN[0].reshape(-1, 64))
-    labels = torch.from_numpy(TRAIN[1].astype(np.int64))
+    images = torch.from_numpy(np.ascontiguousarray(task.train[0].transpose(0, 3, 1, 2)))
+    labels = torch.from_numpy(task.train[1].astype(np.int64))
     model.train()
 
     def norm(tensors):
@@ -157,7 +222,7 @@ def with_torch(update_norm: bool):
         generator, told = torch.Generator().manual_seed(seed), []
         for _ in range(epochs):
             order = torch.randperm(len(labels), generator=generator)
-            for indices in order[: STEPS * BATCH].view(STEPS, BATCH):
+            for indices in order[: task.steps * task.batch].view(task.steps, task.batch):
                 y = labels[indices]
                 logits = model(images[indices])
                 loss = torch.nn.functional.cross_entropy(logits, y)
@@ -171,20 +236,20 @@ def with_torch(update_norm: bool):
                     if update_norm:
                         figures.append(norm(torch._foreach_sub(params, before)))
                 told.append(torch.stack(figures))
-        return float(torch.stack(told)[-STEPS:, 0].mean())
+        return float(torch.stack(told)[-task.steps :, 0].mean())
 
     return run
 
 
-def contenders(torch_too: bool):
+def contenders(task, torch_too: bool):
     made = {
-        "fnopt fit": with_fit(),
-        "flax documentation's loop": with_nnx_loop(),
-        "jitted function, optax": with_jitted_function(),
+        "fnopt fit": with_fit(task),
+        "flax documentation's loop": with_nnx_loop(task),
+        "jitted function, optax": with_jitted_function(task),
     }
     if torch_too:
-        made["torch, fused"] = with_torch(update_norm=True)
-        made["torch, fused, no update norm"] = with_torch(update_norm=False)
+        made["torch, fused"] = with_torch(task, update_norm=True)
+        made["torch, fused, no update norm"] = with_torch(task, update_norm=False)
     return made
 
 
@@ -203,7 +268,9 @@ def machine() -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--epochs", type=int, default=20, help="of each contender in each round")
+    parser.add_argument("--task", choices=TASKS, default="digits")
+    parser.add_argument("--epochs", type=int, help="of each contender in each round")
+    parser.add_argument("--steps", type=int, help="of an epoch of fashion_mnist")
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--tag", default="local", help="names the log")
     options = parser.parse_args()
@@ -211,10 +278,14 @@ def main() -> None:
         import torch  # noqa: F401
     except ImportError:
         options.no_torch = True
-    runs = contenders(not options.no_torch)
+    task = TASKS[options.task](options.steps)
+    options.epochs = options.epochs or task.epochs
+    runs = contenders(task, not options.no_torch)
+    first = max(options.epochs // 2, 1)
     for name, run in runs.items():  # compiles, and shows that all learn
-        print(f"{name}: loss {run(0, 10):.4f} after 10 epochs")
-    log = Path(__file__).parent / "logs" / f"fit-{options.tag}.jsonl"
+        print(f"{name}: loss {run(0, first):.4f} after {first} epochs", flush=True)
+    kind = "" if options.task == "digits" else f"{options.task}-"
+    log = Path(__file__).parent / "logs" / f"fit-{kind}{options.tag}.jsonl"
     log.parent.mkdir(exist_ok=True)
     speeds: dict[str, list[float]] = {name: [] for name in runs}
     with log.open("w") as file:
@@ -225,7 +296,7 @@ def main() -> None:
                 began = time.perf_counter()
                 runs[name](number, options.epochs)
                 seconds = time.perf_counter() - began
-                speeds[name].append(options.epochs * STEPS / seconds)
+                speeds[name].append(options.epochs * task.steps / seconds)
                 record = {"round": number, "name": name, "steps_per_second": speeds[name][-1]}
                 file.write(json.dumps(record) + "\n")
     print(f"\n{'':32}{'us a step':>12}{'fit is faster by':>20}")

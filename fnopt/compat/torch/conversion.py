@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -109,8 +110,8 @@ def convert(
 
 def _kind(optimizer: Any) -> str:
     """The name of torch's class, which must be torch's own."""
-    import torch
-
+    # By name: a type checker without torch would take this package for it.
+    torch: Any = importlib.import_module("torch")
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"convert: expected an optimizer of torch, got {optimizer!r}")
     kind = type(optimizer).__name__
