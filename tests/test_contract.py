@@ -35,10 +35,15 @@ OF_VARIANTS = {
 }
 
 
+# torch's optimizers are made of the same parts; these show what they have of their own.
+OF_TORCH = {"AdamW", "NAdam", "LBFGS", "Muon"}
+
+
 def _contract():
     seen: set[str] = set()
     for case in CASES:
-        variant = case.name in seen or case.name.startswith("scale_by_")
+        known = case.home is not fnopt and case.name not in OF_TORCH
+        variant = case.name in seen or case.name.startswith("scale_by_") or known
         seen.add(case.name)
         for name, law in LAWS.items():
             if name in case.not_applicable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import runpy
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-import fnopt.train
 from fnopt.data import Text, austen, fashion_mnist
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -107,12 +105,10 @@ def test_fashion_mnist_on_clothes(tmp_path):
 RHYME = "the cat sat on the mat and the rat sat on the cat. "
 
 
-def precisions():
-    known = "precision" in inspect.signature(fnopt.train.fit).parameters
-    return ["float32", *["bfloat16_params", "bfloat16_stochastic"] * known]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("float32", "bfloat16_params")]
 
 
-@pytest.mark.parametrize("precision", precisions())
+@pytest.mark.parametrize("precision", ["bfloat16_stochastic", *SLOW])
 def test_the_language_model_on_a_rhyme(precision, tmp_path, capsys):
     run = example("char_lm/train.py")["run"]
     text, sizes = Text(RHYME * 120), (16, 32, 1, 2)
