@@ -76,7 +76,7 @@ def test_numbers_are_those_recorded_of_torch(name, i):
 def test_numbers_are_torchs(name, i, torch, record_property):
     theirs = oracle.by_torch(name, oracle.SETTINGS[name][i])
     gaps = [difference(a, b) for a, b in zip(by_fnopt(name, i), theirs, strict=True)]
-    record_property("largest_difference", max(gaps))
+    record_property("largest_difference", float(max(gaps)))
     assert max(gaps) < tolerance(name)
 
 
