@@ -6,6 +6,7 @@ All end at a step that is not finite, without it: the state is then the last goo
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import Any
 
 import jax
@@ -125,8 +126,14 @@ def loops_well(objective: Objective, state: TrainState, batch: Any, options: Any
     """
     if jax.default_backend() != "cpu":
         return True
-    step = functools.partial(one_step, objective, options=options)
-    return not _convolves(jax.make_jaxpr(step)(state, batch))
+    known = _LOOP_WELL.setdefault(objective, {})
+    if options not in known:  # tracing takes longer than many a run
+        step = functools.partial(one_step, objective, options=options)
+        known[options] = not _convolves(jax.make_jaxpr(step)(state, batch))
+    return known[options]
+
+
+_LOOP_WELL: Any = weakref.WeakKeyDictionary()
 
 
 def _convolves(program: Any) -> bool:
