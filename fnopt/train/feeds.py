@@ -21,6 +21,7 @@ from fnopt.train.loop import (
     batch_of,
     begin_run,
     epoch_order,
+    figures_of,
     has_order,
     loops_well,
     run_one,
@@ -86,8 +87,9 @@ class InMemory:
         self.looped = loops_well(self.objective, state, batch, self.options)
         if self.looped:
             return self._run(state, order, 0, 0)[0]
+        self.shapes = figures_of(self.objective, state, batch, self.options)
         # By a step that is not tried.
-        log, at, _ = begin_run(self.objective, state, self.data, order, 0, self.options)
+        log, at, _ = begin_run(self.shapes, len(order), 0)
         not_tried = log, at, jnp.bool_(False)
         return run_one(self.objective, state, not_tried, self.data, order, 0, self.options)[0]
 
@@ -117,7 +119,7 @@ class InMemory:
     def _run(self, state: TrainState, order: Any, at: int, stop: int) -> Any:
         if self.looped:
             return run_steps(self.objective, state, self.data, order, at, stop, self.options)
-        run = begin_run(self.objective, state, self.data, order, at, self.options)
+        run = begin_run(self.shapes, len(order), at)
         for i in range(at, stop):
             state, run = run_one(self.objective, state, run, self.data, order, i, self.options)
         return state, *run[:2]

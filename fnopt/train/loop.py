@@ -90,13 +90,15 @@ def run_one(
     return state, (log, reached + going_on.astype(reached.dtype), going_on)
 
 
-def begin_run(
-    objective: Objective, state: TrainState, data: Any, order: jax.Array, at: int, options: Any
-) -> tuple[Figures, jax.Array, jax.Array]:
-    """What :func:`run_one` goes on with at a step of an epoch."""
+def figures_of(objective: Objective, state: TrainState, batch: Any, options: Any) -> Any:
+    """The shapes and dtypes of a step's figures."""
     step = functools.partial(one_step, objective, options=options)
-    shapes = jax.eval_shape(step, state, batch_of(state, data, order[0]))[1]
-    log = {name: jnp.zeros(order.shape[:1], x.dtype) for name, x in shapes.items()}
+    return jax.eval_shape(step, state, batch)[1]
+
+
+def begin_run(shapes: Any, steps: int, at: int) -> tuple[Figures, jax.Array, jax.Array]:
+    """What :func:`run_one` goes on with at a step of an epoch of so many."""
+    log = {name: jnp.zeros(steps, x.dtype) for name, x in shapes.items()}
     return log, jnp.asarray(at, jnp.int32), jnp.bool_(True)
 
 
