@@ -284,3 +284,24 @@ def test_equinox_is_not_imported_by_a_run():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "fnopt.train.objective" in told.stdout.split() and "equinox" not in told.stdout.split()
+
+
+def test_evaluation_weighs_examples_and_not_what_fills_up():
+    rng = np.random.default_rng(0)
+    x, y, w = rng.normal(size=7), rng.normal(size=7), rng.integers(0, 4, 7)
+    task = objective(
+        lambda params, x: params * x,
+        "l2_loss",
+        params=jnp.float32(0.5),
+        metrics={"error": lambda outputs, targets: jnp.abs(outputs - targets)},
+        weights=lambda batch: batch[2],
+        inputs=lambda batch: batch[0],
+        targets=lambda batch: batch[1],
+    )
+    state = TrainState.create(task, fnopt.sgd(0.1), 0)
+    data = tuple(jnp.asarray(a, jnp.float32) for a in (x, y, w))
+    wanted = {"loss": 0.5 * (0.5 * x - y) ** 2, "error": np.abs(0.5 * x - y)}
+    for batch_size in (None, 3):  # the last batch of three is filled up with copies
+        figures = evaluate(task, state, data, batch_size)
+        for name, each in wanted.items():
+            np.testing.assert_allclose(figures[name], np.sum(w * each) / np.sum(w), rtol=1e-5)
