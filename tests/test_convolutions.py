@@ -87,3 +87,16 @@ def test_a_step_that_is_not_finite_ends_it_there():
     images[third[0]] = 0
     good = [run((images, labels), epochs=1, steps_per_call=n).history["loss"] for n in (1, 5)]
     np.testing.assert_array_equal(*good)
+
+
+@pytest.mark.beside_optax  # batch normalization promotes to the float32 of its statistics
+@pytest.mark.parametrize("streamed", [True, False])
+def test_compiling_leaves_the_loss_scale_alone(streamed):
+    images, labels = data()
+    rows = np.arange(40).reshape(5, 8)
+    batches = [(images[r], labels[r]) for r in rows]
+    result = run(
+        (lambda: iter(batches)) if streamed else (images, labels), epochs=1, precision="float16"
+    )
+    assert float(result.state.scaling_state.scale) == 2.0**15
+    assert int(result.state.skipped) == 0 and int(result.state.scaling_state.good) == 5

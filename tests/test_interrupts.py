@@ -371,3 +371,17 @@ def test_progress_shows_the_figures_asked_for(capsys):
 def test_bad_arguments_are_named(options, says):
     with pytest.raises(ValueError, match=f"fit: {says}"):
         run(**options)
+
+
+def test_a_run_that_skips_whatever_the_scale_ends():
+    hopeless = objective(
+        lambda params, x: params * x, "l2_loss", params=jnp.ones(()), inputs=lambda b: b * jnp.inf,
+        targets=lambda b: b,
+    )  # fmt: skip
+    with pytest.raises(NonFiniteError, match=r"the last \d+ steps, each skipped") as caught:
+        fit(
+            hopeless, fnopt.sgd(0.1), np.ones(64, np.float32), epochs=90, batch_size=8,
+            precision="float16",
+        )  # fmt: skip
+    assert int(caught.value.state.step) == 0
+    assert 100 <= int(caught.value.state.skipped) < 64 / 8 * 90

@@ -113,7 +113,8 @@ def train_step(
     if loss_scale is not None:
         metrics |= {"skipped": skipped, "loss_scale": jnp.asarray(loss_scale, jnp.float32)}
     if state.scaling is not None:
-        state = state.replace(scaling_state=state.scaling.update(state.scaling_state, finite))
+        scaled = state.scaling.update(state.scaling_state, finite)
+        state = state.replace(scaling_state=optax.tree.where(tried, scaled, state.scaling_state))
     state = state.replace(
         params=params,
         model_state=optax.tree.where(taken, model_state, state.model_state),

@@ -181,7 +181,7 @@ CLASSES = {
     "any chain": "ChainedScheduler",
     "chain of SequentialLR": "ChainedScheduler",
 }
-NAMES = (
+SCHEDULERS = (
     "StepLR",
     "MultiStepLR",
     "ConstantLR",
@@ -196,6 +196,9 @@ NAMES = (
     "MultiplicativeLR",
     "SequentialLR",
     "ChainedScheduler",
+)
+NAMES = (
+    *SCHEDULERS,
     "ReduceLROnPlateau",
     *CLASSES,
 )

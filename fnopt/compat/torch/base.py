@@ -89,18 +89,19 @@ class TorchOptimizer(Composed):
                     " they have no effect"
                 )
 
-    def around(self, *parts: Transform, decoupled: bool | None = False) -> tuple[Transform, ...]:
+    def around(self, *parts: Transform, decoupled: bool = False) -> tuple[Transform, ...]:
         """A method's parts between what torch puts before and after every method.
 
         Args:
             *parts: what makes a direction of a gradient.
             decoupled: whether weights are decayed beside the method, by the rate times
-                ``weight_decay``, or in its gradient; None where there is no such argument.
+                ``weight_decay``, or in its gradient.
         """
         fields = vars(self)
-        penalty = (add_l2(fields["weight_decay"]),) if decoupled is False else ()
-        decay = (add_decayed_weights(fields["weight_decay"]),) if decoupled else ()
-        return *self.climbing(), *penalty, *parts, *decay, scale_by_learning_rate(fields["lr"])
+        rate = scale_by_learning_rate(fields["lr"])
+        if decoupled:
+            return *self.climbing(), *parts, add_decayed_weights(fields["weight_decay"]), rate
+        return *self.climbing(), add_l2(fields["weight_decay"]), *parts, rate
 
     def climbing(self) -> tuple[Transform, ...]:
         """What comes first for ``maximize``."""
