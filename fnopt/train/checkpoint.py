@@ -113,11 +113,7 @@ class Checkpoints:
             partial.rename(path)
             _flush(self.folder)
         except Exception as error:  # orbax raises what its storage raises
-            for _ in range(3):  # a thread of orbax's may be writing still
-                shutil.rmtree(partial, ignore_errors=True)
-                if not partial.exists():
-                    break
-                time.sleep(0.1)
+            _sweep(partial)
             raise CheckpointError(self.folder, step, [p.name for p in self], error) from error
         self.last = step
         self._thin()
@@ -217,6 +213,16 @@ def _remove(path: Path) -> None:
     shutil.rmtree(rubbish, ignore_errors=True)
     path.rename(rubbish)
     shutil.rmtree(rubbish, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    # A thread of orbax's may be writing still, and makes folders that are gone anew: what stays
+    # none the less is swept away by the next run.
+    for _ in range(10):
+        shutil.rmtree(path, ignore_errors=True)
+        time.sleep(0.1)
+        if not path.exists():
+            return
 
 
 def _flush(path: Path) -> None:

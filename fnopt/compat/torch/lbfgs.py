@@ -10,35 +10,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fnopt.compat.torch import pairs
+from fnopt.compat.torch.pairs import LBFGSState
 from fnopt.compat.torch.strong_wolfe import strong_wolfe
-from fnopt.core import Number, Rate, Static, Transform, computing_dtype, required, vdot, zeros
+from fnopt.core import Number, Rate, Static, Transform, computing_dtype, required, vdot
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 
 LineSearch = Annotated[Any, Field(static=True, choices=(None, "strong_wolfe"))]
-
-
-class LBFGSState(NamedTuple):
-    """The state of L-BFGS under torch's names, and the counts of updates and of pairs kept.
-
-    ``old_dirs`` are the differences :math:`y` of gradients and ``old_stps`` the steps :math:`s`:
-    the pair number ``num_old``, from 0, is in row ``num_old % history_size``.
-    """
-
-    count: jax.Array
-    func_evals: jax.Array
-    n_iter: jax.Array
-    d: Any
-    t: jax.Array
-    old_dirs: Any
-    old_stps: Any
-    num_old: jax.Array
-    ro: jax.Array
-    H_diag: jax.Array
-    prev_flat_grad: Any
-    prev_loss: jax.Array
 
 
 class _Run(NamedTuple):
@@ -147,10 +128,10 @@ class LBFGS(Transform):
         real = jnp.finfo(computing_dtype(*(leaf.dtype for leaf in leaves))).dtype
 
         def vector() -> Any:
-            return treedef.unflatten([_vector(leaf) for leaf in leaves])
+            return treedef.unflatten([pairs.vector(leaf) for leaf in leaves])
 
         def history() -> Any:
-            return treedef.unflatten([_history(leaf, self.history_size) for leaf in leaves])
+            return treedef.unflatten([pairs.history(leaf, self.history_size) for leaf in leaves])
 
         def whole() -> jax.Array:
             return jnp.zeros((), jnp.int32)
@@ -230,7 +211,7 @@ class LBFGS(Transform):
         """All iterations of an update: where they lead, and the next state."""
         rule = at_count(self, state.count, state.ro.dtype)
         one = jnp.ones((), jnp.int32)
-        going = ~(_largest(grad) <= rule.tolerance_grad)
+        going = ~(pairs.largest(grad) <= rule.tolerance_grad)
         start = _Run(place, loss, grad, state, one - 1, one, going)
         run = jax.lax.while_loop(
             lambda r: r.going, functools.partial(rule._iterate, evaluate), start
@@ -240,11 +221,11 @@ class LBFGS(Transform):
     def _iterate(self, evaluate: Callable[..., Any], run: _Run) -> _Run:
         """A direction, a step along it, and whether to go on."""
         n_iter, first = run.n_iter + 1, run.state.n_iter == 0
-        state = _remember(run.state, run.grad)
-        d = _direction(state, run.grad)
+        state = pairs.remember(run.state, run.grad)
+        d = pairs.direction(state, run.grad)
         slope = vdot(run.grad, d)
         at_rest = slope > -self.tolerance_change
-        inverse = 1 / _total(run.grad)
+        inverse = 1 / pairs.total(run.grad)
         short = jnp.where(inverse < 1, inverse, jnp.ones_like(inverse))
         t = cast(jnp.where(first, short * self.lr, self.lr), slope.dtype)
         search = self._fixed if self.line_search_fn is None else self._searched
@@ -255,8 +236,8 @@ class LBFGS(Transform):
         )
         evals = run.evals + evals
         stop = at_rest | (n_iter >= self.max_iter) | (evals >= self._max_eval)
-        stop |= _largest(grad) <= self.tolerance_grad
-        stop |= _largest(_along(None, t, d)) <= self.tolerance_change
+        stop |= pairs.largest(grad) <= self.tolerance_grad
+        stop |= pairs.largest(pairs.along(None, t, d)) <= self.tolerance_change
         stop |= jnp.abs(loss - run.loss) < self.tolerance_change
         state = state._replace(
             n_iter=optax.safe_increment(state.n_iter),
@@ -275,7 +256,7 @@ class LBFGS(Transform):
         self, evaluate: Callable[..., Any], run: _Run, d: list[jax.Array], t: Any, slope: Any
     ) -> Any:
         """A step of the length given; after the last nobody asks for the loss."""
-        place = _along(run.place, t, d)
+        place = pairs.along(run.place, t, d)
         if self.max_iter == 1:
             return place, run.loss, run.grad, t, jnp.zeros((), jnp.int32)
         more = run.n_iter + 1 < self.max_iter
@@ -288,7 +269,7 @@ class LBFGS(Transform):
         """A step of the length that the line search finds."""
 
         def along(t: jax.Array) -> Any:
-            loss, grad = evaluate(_along(run.place, t, d))
+            loss, grad = evaluate(pairs.along(run.place, t, d))
             return loss, grad, vdot(grad, d)
 
         point, evals = strong_wolfe(
@@ -299,94 +280,9 @@ class LBFGS(Transform):
             slope,
             tolerance_change=1e-9,  # torch's own, whatever that of the optimizer
             max_ls=self._max_eval - run.evals,
-            size=_largest(d),
+            size=pairs.largest(d),
         )
-        return _along(run.place, point.step, d), point.value, point.grad, point.step, evals
+        return pairs.along(run.place, point.step, d), point.value, point.grad, point.step, evals
 
 
 _TREES = ("d", "old_dirs", "old_stps", "prev_flat_grad")
-
-
-def _history(param: jax.Array, rows: int) -> jax.Array:
-    """Rows of vectors like a parameter, sharded as it is."""
-    return jnp.broadcast_to(_vector(param), (rows, *param.shape))
-
-
-def _vector(param: jax.Array) -> jax.Array:
-    return zeros(param, computing_dtype(param.dtype))
-
-
-def _components(leaves: list[jax.Array]) -> list[jax.Array]:
-    """The magnitudes of all real numbers in a list of arrays."""
-    parts = []
-    for leaf in leaves:
-        parts += [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]
-    wide = computing_dtype(*(x.dtype for x in parts))
-    return [jnp.abs(cast(x, wide)) for x in parts]
-
-
-def _largest(leaves: list[jax.Array]) -> jax.Array:
-    r"""The norm :math:`\lVert x \rVert_\infty`."""
-    parts = [jnp.max(x, initial=0) for x in _components(leaves)]
-    return functools.reduce(jnp.maximum, parts) if parts else jnp.zeros(())
-
-
-def _total(leaves: list[jax.Array]) -> jax.Array:
-    r"""The norm :math:`\lVert x \rVert_1`."""
-    parts = [jnp.sum(x) for x in _components(leaves)]
-    return functools.reduce(jnp.add, parts) if parts else jnp.zeros(())
-
-
-def _along(place: Any, t: jax.Array, d: list[jax.Array]) -> list[jax.Array]:
-    r"""The point :math:`\theta + t\,d`, or the step alone."""
-    steps = [cast(t, x.dtype) * x for x in d]
-    return steps if place is None else [x + step for x, step in zip(place, steps, strict=True)]
-
-
-def _rows(history: list[jax.Array], i: jax.Array) -> list[jax.Array]:
-    return [jax.lax.dynamic_index_in_dim(leaf, i, keepdims=False) for leaf in history]
-
-
-def _remember(state: LBFGSState, grad: list[jax.Array]) -> LBFGSState:
-    """The state with the newest pair in the place of the oldest, if its curvature is positive."""
-    y = [g - old for g, old in zip(grad, state.prev_flat_grad, strict=True)]
-    s = _along(None, state.t, state.d)
-    ys = vdot(y, s)
-    kept = (state.n_iter > 0) & (ys > 1e-10)
-    row = state.num_old % state.ro.size
-
-    def put(history: list[jax.Array], new: list[jax.Array]) -> list[jax.Array]:
-        # A row is chosen, not a history, which the loop then changes in place.
-        return [
-            jax.lax.dynamic_update_index_in_dim(leaf, jnp.where(kept, x, old), row, 0)
-            for leaf, x, old in zip(history, new, _rows(history, row), strict=True)
-        ]
-
-    return state._replace(
-        old_dirs=put(state.old_dirs, y),
-        old_stps=put(state.old_stps, s),
-        num_old=state.num_old + kept.astype(jnp.int32),
-        ro=state.ro.at[row].set(jnp.where(kept, 1 / ys, state.ro[row])),
-        H_diag=jnp.where(kept, ys / vdot(y, y), state.H_diag),
-    )
-
-
-def _direction(state: LBFGSState, grad: list[jax.Array]) -> list[jax.Array]:
-    """The two loops over the pairs kept."""
-    size = state.ro.size
-    stored = jnp.minimum(state.num_old, size)
-
-    def back(k: Any, carry: Any) -> Any:
-        q, alphas = carry
-        i = (state.num_old - 1 - k) % size
-        alpha = vdot(_rows(state.old_stps, i), q) * state.ro[i]
-        return _along(q, -alpha, _rows(state.old_dirs, i)), alphas.at[i].set(alpha)
-
-    def forth(k: Any, d: Any) -> Any:
-        i = (state.num_old - stored + k) % size
-        beta = vdot(_rows(state.old_dirs, i), d) * state.ro[i]
-        return _along(d, alphas[i] - beta, _rows(state.old_stps, i))
-
-    start = [-g for g in grad], jnp.zeros_like(state.ro)
-    q, alphas = jax.lax.fori_loop(0, stored, back, start)
-    return jax.lax.fori_loop(0, stored, forth, _along(None, state.H_diag, q))

@@ -1,0 +1,118 @@
+"""The memory of L-BFGS: pairs of steps and of differences of gradients, and what they tell."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.core import computing_dtype, vdot, zeros
+from fnopt.core.moments import cast
+
+
+class LBFGSState(NamedTuple):
+    """The state of L-BFGS under torch's names, and the counts of updates and of pairs kept.
+
+    ``old_dirs`` are the differences :math:`y` of gradients and ``old_stps`` the steps :math:`s`:
+    the pair number ``num_old``, from 0, is in row ``num_old % history_size``.
+    """
+
+    count: jax.Array
+    func_evals: jax.Array
+    n_iter: jax.Array
+    d: Any
+    t: jax.Array
+    old_dirs: Any
+    old_stps: Any
+    num_old: jax.Array
+    ro: jax.Array
+    H_diag: jax.Array
+    prev_flat_grad: Any
+    prev_loss: jax.Array
+
+
+def history(param: jax.Array, rows: int) -> jax.Array:
+    """Rows of vectors like a parameter, sharded as it is."""
+    return jnp.broadcast_to(vector(param), (rows, *param.shape))
+
+
+def vector(param: jax.Array) -> jax.Array:
+    return zeros(param, computing_dtype(param.dtype))
+
+
+def _components(leaves: list[jax.Array]) -> list[jax.Array]:
+    """The magnitudes of all real numbers in a list of arrays."""
+    parts = []
+    for leaf in leaves:
+        parts += [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]
+    wide = computing_dtype(*(x.dtype for x in parts))
+    return [jnp.abs(cast(x, wide)) for x in parts]
+
+
+def largest(leaves: list[jax.Array]) -> jax.Array:
+    r"""The norm :math:`\lVert x \rVert_\infty`."""
+    parts = [jnp.max(x, initial=0) for x in _components(leaves)]
+    return functools.reduce(jnp.maximum, parts) if parts else jnp.zeros(())
+
+
+def total(leaves: list[jax.Array]) -> jax.Array:
+    r"""The norm :math:`\lVert x \rVert_1`."""
+    parts = [jnp.sum(x) for x in _components(leaves)]
+    return functools.reduce(jnp.add, parts) if parts else jnp.zeros(())
+
+
+def along(place: Any, t: jax.Array, d: list[jax.Array]) -> list[jax.Array]:
+    r"""The point :math:`\theta + t\,d`, or the step alone."""
+    steps = [cast(t, x.dtype) * x for x in d]
+    return steps if place is None else [x + step for x, step in zip(place, steps, strict=True)]
+
+
+def _rows(history: list[jax.Array], i: jax.Array) -> list[jax.Array]:
+    return [jax.lax.dynamic_index_in_dim(leaf, i, keepdims=False) for leaf in history]
+
+
+def remember(state: LBFGSState, grad: list[jax.Array]) -> LBFGSState:
+    """The state with the newest pair in the place of the oldest, if its curvature is positive."""
+    y = [g - old for g, old in zip(grad, state.prev_flat_grad, strict=True)]
+    s = along(None, state.t, state.d)
+    ys = vdot(y, s)
+    kept = (state.n_iter > 0) & (ys > 1e-10)
+    row = state.num_old % state.ro.size
+
+    def put(history: list[jax.Array], new: list[jax.Array]) -> list[jax.Array]:
+        # A row is chosen, not a history, which the loop then changes in place.
+        return [
+            jax.lax.dynamic_update_index_in_dim(leaf, jnp.where(kept, x, old), row, 0)
+            for leaf, x, old in zip(history, new, _rows(history, row), strict=True)
+        ]
+
+    return state._replace(
+        old_dirs=put(state.old_dirs, y),
+        old_stps=put(state.old_stps, s),
+        num_old=state.num_old + kept.astype(jnp.int32),
+        ro=state.ro.at[row].set(jnp.where(kept, 1 / ys, state.ro[row])),
+        H_diag=jnp.where(kept, ys / vdot(y, y), state.H_diag),
+    )
+
+
+def direction(state: LBFGSState, grad: list[jax.Array]) -> list[jax.Array]:
+    """The two loops over the pairs kept."""
+    size = state.ro.size
+    stored = jnp.minimum(state.num_old, size)
+
+    def back(k: Any, carry: Any) -> Any:
+        q, alphas = carry
+        i = (state.num_old - 1 - k) % size
+        alpha = vdot(_rows(state.old_stps, i), q) * state.ro[i]
+        return along(q, -alpha, _rows(state.old_dirs, i)), alphas.at[i].set(alpha)
+
+    def forth(k: Any, d: Any) -> Any:
+        i = (state.num_old - stored + k) % size
+        beta = vdot(_rows(state.old_dirs, i), d) * state.ro[i]
+        return along(d, alphas[i] - beta, _rows(state.old_stps, i))
+
+    start = [-g for g in grad], jnp.zeros_like(state.ro)
+    q, alphas = jax.lax.fori_loop(0, stored, back, start)
+    return jax.lax.fori_loop(0, stored, forth, along(None, state.H_diag, q))
