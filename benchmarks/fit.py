@@ -6,7 +6,8 @@ accuracy, norm of gradient, norm of update. Evaluation is left out of all.
 
 ``--task digits`` is a network 64-128-128-10 with batch normalization and dropout, batches of 64 of
 the bundled digits; ``--task fashion_mnist`` the convolutional 2c2d of DeepOBS on Fashion-MNIST,
-batches of 128, of which an epoch here is as many as ``--steps`` says.
+batches of 128, of which an epoch here is as many as ``--steps`` says. Its pictures are halved by
+``fnopt.train.models.max_pool`` in all of jax's contenders; with ``--flax-pool`` by flax's.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from flax import nnx
 import fnopt
 from fnopt.data import digits
 from fnopt.train import accuracy, fit, objective
-from fnopt.train.models import MLP
+from fnopt.train.models import MLP, max_pool
 
 RATE, DECAY, DROPOUT = 1e-3, 1e-2, 0.2
 
@@ -37,7 +38,7 @@ class Digits:
 
     batch, epochs = 64, 20
 
-    def __init__(self, steps: int | None):
+    def __init__(self, options: argparse.Namespace):
         self.train, _ = digits()
         self.steps = len(self.train[1]) // self.batch
 
@@ -63,16 +64,17 @@ class FashionMnist:
 
     batch, epochs = 128, 1
 
-    def __init__(self, steps: int | None):
+    def __init__(self, options: argparse.Namespace):
         from fnopt.data import fashion_mnist
 
         (images, labels), _ = fashion_mnist()
-        self.steps = steps or 20
+        self.steps = options.steps
+        self.pool = flax_pool if options.flax_pool else max_pool
         count = self.steps * self.batch
         self.train = images[:count].astype(np.float32) / 255, labels[:count]
 
     def network(self) -> nnx.Module:
-        return TwoConvTwoDense(nnx.Rngs(0))
+        return TwoConvTwoDense(nnx.Rngs(0), self.pool)
 
     def torch_network(self, nn):
         return nn.Sequential(
@@ -89,8 +91,13 @@ class FashionMnist:
         )
 
 
+def flax_pool(x: jax.Array) -> jax.Array:
+    return nnx.max_pool(x, (2, 2), strides=(2, 2))
+
+
 class TwoConvTwoDense(nnx.Module):
-    def __init__(self, rngs: nnx.Rngs):
+    def __init__(self, rngs: nnx.Rngs, pool):
+        self.pool = pool
         self.conv1 = nnx.Conv(1, 32, (5, 5), rngs=rngs)
         self.conv2 = nnx.Conv(32, 64, (5, 5), rngs=rngs)
         self.dense1 = nnx.Linear(7 * 7 * 64, 1024, rngs=rngs)
@@ -98,7 +105,7 @@ class TwoConvTwoDense(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         for conv in (self.conv1, self.conv2):
-            x = nnx.max_pool(nnx.relu(conv(x)), (2, 2), strides=(2, 2))
+            x = self.pool(nnx.relu(conv(x)))
         return self.dense2(nnx.relu(self.dense1(x.reshape(len(x), -1))))
 
 
@@ -270,7 +277,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--task", choices=TASKS, default="digits")
     parser.add_argument("--epochs", type=int, help="of each contender in each round")
-    parser.add_argument("--steps", type=int, help="of an epoch of fashion_mnist")
+    parser.add_argument("--steps", type=int, default=40, help="of an epoch of fashion_mnist")
+    parser.add_argument("--flax-pool", action="store_true", help="for fashion_mnist")
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--tag", default="local", help="names the log")
     options = parser.parse_args()
@@ -278,7 +286,7 @@ def main() -> None:
         import torch  # noqa: F401
     except ImportError:
         options.no_torch = True
-    task = TASKS[options.task](options.steps)
+    task = TASKS[options.task](options)
     options.epochs = options.epochs or task.epochs
     runs = contenders(task, not options.no_torch)
     first = max(options.epochs // 2, 1)

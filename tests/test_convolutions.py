@@ -9,8 +9,9 @@ import pytest
 from flax import nnx
 
 import fnopt
-from fnopt.train import NonFiniteError, TrainState, fit, make_train_step, objective
+from fnopt.train import NonFiniteError, TrainState, accumulate, fit, make_train_step, objective
 from fnopt.train import loop as loops
+from fnopt.train.models import max_pool
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere loops are fast")
 
@@ -100,3 +101,68 @@ def test_compiling_leaves_the_loss_scale_alone(streamed):
     )
     assert float(result.state.scaling_state.scale) == 2.0**15
     assert int(result.state.skipped) == 0 and int(result.state.scaling_state.good) == 5
+
+
+def test_micro_batches_go_without_a_loop():
+    images, labels = map(jnp.asarray, data())
+    flat = objective(
+        lambda p, x: nnx.relu(x.reshape(len(x), -1) @ p), "l2_loss", params=jnp.ones((16, 3))
+    )
+    for minimized, batch, loops_ in (
+        (task(), (images, labels), 0),
+        (flat, (images, jnp.zeros((40, 3))), 1),
+    ):
+        state = TrainState.create(minimized, fnopt.adam(0.01), 0)
+        program = make_train_step(minimized, accumulate=4).lower(state, batch).as_text()
+        assert program.count("stablehlo.while") == loops_
+
+
+def test_micro_batches_without_a_loop_need_less_memory():
+    def model(kernels, x):
+        for kernel in kernels:
+            x = jax.lax.conv_general_dilated(
+                x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            x = nnx.relu(x)
+        return x
+
+    kernels = [jnp.ones((3, 3, 1, 16)), *[jnp.ones((3, 3, 16, 16))] * 3]
+    minimized = objective(model, "l2_loss", params=kernels)
+    state = TrainState.create(minimized, fnopt.sgd(0.1), 0)
+    batch = jnp.ones((64, 16, 16, 1)), jnp.ones((64, 16, 16, 16))
+
+    def memory(parts):
+        compiled = make_train_step(minimized, accumulate=parts).lower(state, batch).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert memory(8) < memory(1) / 5  # in a loop it is an eighth
+
+
+def test_micro_batches_without_a_loop_are_those_of_a_loop(monkeypatch):
+    images, labels = map(jnp.asarray, data())
+
+    def step():
+        state = TrainState.create(task(), fnopt.sgd(0.1), 0)
+        return make_train_step(task(), accumulate=4)(state, (images, labels))
+
+    unrolled = step()
+    monkeypatch.setattr(accumulate, "slow_in_loops", lambda program: False)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        *(jax.tree.leaves((s.params, s.model_state, m)) for s, m in (unrolled, step())),
+    )
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 7)])
+def test_the_largest_of_squares_are_flax_s(size):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32))
+
+    def flax(x):
+        return nnx.max_pool(x, (2, 2), strides=(2, 2))
+
+    np.testing.assert_array_equal(max_pool(x), flax(x))
+    one, other = (
+        jax.grad(lambda x, f=f: jnp.sum(f(nnx.relu(x)) ** 2))(x) for f in (max_pool, flax)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert max_pool(x, 3).shape == (2, size[0] // 3, size[1] // 3, 3)

@@ -117,6 +117,8 @@ def test_the_language_model_on_a_rhyme(precision, tmp_path, capsys):
     assert len(records(tmp_path / f"char_lm_{precision}.jsonl")) == 3
     *_, told, sample = capsys.readouterr().out.splitlines()
     assert told.startswith(f"{precision}: test accuracy ") and len(sample) == 16
+    example("char_lm/plot.py")["main"](str(tmp_path), window=5)
+    assert (tmp_path / "char_lm.png").stat().st_size > 10_000
 
 
 def test_the_language_model_knows_nothing_of_what_comes():

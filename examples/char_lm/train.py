@@ -1,6 +1,7 @@
 """A language model of letters with fnopt: a small transformer that reads six novels.
 
-Run it with ``python examples/char_lm/train.py``; it leaves a log in ``out/``.
+Run it with ``python examples/char_lm/train.py``; it leaves a log, and the loss
+of every step, in ``out/``; ``plot.py`` draws what several precisions have left there.
 """
 
 import math
@@ -9,6 +10,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tyro
 from flax import nnx
 
@@ -81,7 +83,7 @@ def main(
         heads: of attention in each layer.
         seed: of initialization and shuffling.
         root: where Debian's package r-cran-janeaustenr is unpacked, if it is not installed.
-        out: where char_lm_PRECISION.jsonl is left.
+        out: where char_lm_PRECISION.jsonl and char_lm_PRECISION_loss.txt are left.
     """
     text, sizes = austen(root), (length, width, layers, heads)
     return run(text, sizes, epochs, examples, precision, learning_rate, batch_size, seed, out)
@@ -106,7 +108,7 @@ def run(
     rate = fnopt.warmup_cosine_decay_schedule(0.0, learning_rate, math.ceil(steps / 20), steps)
     tx = fnopt.adamw(rate, b2=0.98, weight_decay=0.01)
     options = {} if precision == "float32" else {"precision": precision}
-    began = time.perf_counter()
+    began, losses = time.perf_counter(), []
     result = fit(
         task,
         tx,
@@ -116,10 +118,12 @@ def run(
         test_data=test,
         eval_batch_size=batch_size,
         key=seed,
+        on_step=lambda step, figures: losses.extend(figures["loss"]),
         **options,
     )
     seconds = time.perf_counter() - began
     result.history.write(f"{out}/char_lm_{precision}.jsonl")
+    np.savetxt(f"{out}/char_lm_{precision}_loss.txt", losses, "%.5f")
     for record in result.history.records:
         told = (f"{record[name] / math.log(2):.4f}" for name in ("loss", "test_loss"))
         print(

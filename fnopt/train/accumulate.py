@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import jax.numpy as jnp
 
 from fnopt.core import computing_dtype
 from fnopt.data.arrays import size
+from fnopt.train.convolutions import slow_in_loops
 
 
 def split(batch: Any, parts: int) -> Any:
@@ -71,11 +74,33 @@ def weighted_mean(
         return (jax.tree.map(plus, total, tuple(told)), model_state), None
 
     first = jax.tree.map(lambda x: x[0], batches)
-    figures, grads, _ = jax.eval_shape(of_part, model_state, first, key)
+    program, (figures, grads, _) = jax.make_jaxpr(of_part, return_shape=True)(
+        model_state, first, key
+    )
     zeros = (
         jax.tree.map(lambda x: jnp.zeros(x.shape, computing_dtype(x.dtype)), figures),
         jax.tree.map(lambda x: jnp.zeros(x.shape, dtype(x.dtype)), grads),
     )
     numbers = jnp.arange(shares.shape[0])
-    (total, model_state), _ = jax.lax.scan(add, (zeros, model_state), (numbers, shares, batches))
+    scan = _unrolled if slow_in_loops(program) else jax.lax.scan
+    (total, model_state), _ = scan(add, (zeros, model_state), (numbers, shares, batches))
     return *total, model_state
+
+
+def _unrolled(add: Callable[[Any, Any], Any], carry: Any, parts: Any) -> tuple[Any, None]:
+    """As ``jax.lax.scan``, without its loop: one part after the other all the same."""
+    for i in range(len(jax.tree.leaves(parts)[0])):
+        carry, _ = add(carry, _after(carry, jax.tree.map(operator.itemgetter(i), parts)))
+    return carry, None
+
+
+def _after(done: Any, tree: Any) -> Any:
+    """A tree, on which nothing is computed before another is there: so that its memory is free.
+
+    By a choice whose outcome the compiler does not know. An ``optimization_barrier`` is gone before
+    jax 0.10 decides about memory on a CPU.
+    """
+    floats = [x for x in jax.tree.leaves(done) if jnp.issubdtype(x.dtype, jnp.inexact) and x.size]
+    ends = [jnp.ravel(x)[0].real.astype(jnp.float32) for x in floats]
+    finite = jnp.isfinite(functools.reduce(jnp.add, ends))
+    return jax.tree.map(lambda x: jnp.where(finite | ~finite, x, jnp.zeros_like(x)), tree)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from fnopt.data.arrays import epoch_order as order_of
 from fnopt.data.arrays import take
+from fnopt.train.convolutions import slow_in_loops
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
 from fnopt.train.state import TrainState
@@ -121,32 +122,17 @@ def run_step(
 
 
 def loops_well(objective: Objective, state: TrainState, batch: Any, options: Any) -> bool:
-    """Whether a compiled loop of steps is as fast as a program a step.
-
-    On the CPU a convolution is not: XLA brings it into the form of its fast kernels only where it
-    stands in no loop and no branch, and is 5 times as slow or more elsewhere (jax 0.10 to 0.12).
-    """
+    """Whether a compiled loop of steps is as fast as a program a step."""
     if jax.default_backend() != "cpu":
         return True
     known = _LOOP_WELL.setdefault(objective, {})
     if options not in known:  # tracing takes longer than many a run
         step = functools.partial(one_step, objective, options=options)
-        known[options] = not _convolves(jax.make_jaxpr(step)(state, batch))
+        known[options] = not slow_in_loops(jax.make_jaxpr(step)(state, batch))
     return known[options]
 
 
 _LOOP_WELL: Any = weakref.WeakKeyDictionary()
-
-
-def _convolves(program: Any) -> bool:
-    """Whether a convolution is in a traced program, or in one that is a parameter of a part."""
-    jaxpr = getattr(program, "jaxpr", program)
-    if isinstance(jaxpr, (tuple, list)):
-        return any(map(_convolves, jaxpr))
-    return any(
-        eqn.primitive.name == "conv_general_dilated" or any(map(_convolves, eqn.params.values()))
-        for eqn in getattr(jaxpr, "eqns", ())
-    )
 
 
 def one_step(

@@ -1,0 +1,52 @@
+"""Draws how the loss went at each precision: ``python examples/char_lm/plot.py``."""
+
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import tyro
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+
+PRECISIONS = {
+    "float32": "float32",
+    "bfloat16_params": "bfloat16, rounded to the nearest",
+    "bfloat16_stochastic": "bfloat16, rounded at random",
+}
+
+
+def main(out: str = "out", window: int = 20) -> None:
+    """Draws the files that ``train.py`` has left, one run after the other.
+
+    Args:
+        out: where they are, and where char_lm.png is left.
+        window: steps over which a mean is taken.
+    """
+    curves = {
+        name: np.loadtxt(path) / math.log(2)
+        for name in PRECISIONS
+        if (path := Path(out) / f"char_lm_{name}_loss.txt").exists()
+    }
+    if not curves:
+        raise SystemExit(f"no char_lm_*_loss.txt in {out}; run train.py first")
+    figure, (whole, end) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for name, losses in curves.items():
+        wide = min(window, len(losses))
+        smooth = np.convolve(losses, np.ones(wide) / wide, "valid")
+        steps = np.arange(len(smooth)) + wide
+        for axes, part in ((whole, slice(None)), (end, slice(len(smooth) // 2, None))):
+            axes.plot(steps[part], smooth[part], label=PRECISIONS[name], linewidth=1.2)
+    for axes, title in ((whole, "whole run"), (end, "second half")):
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+    whole.set_ylabel(f"bits a letter, mean of {window} steps")
+    whole.legend(fontsize=8)
+    figure.savefig(Path(out) / "char_lm.png", dpi=120)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
