@@ -1,0 +1,95 @@
+"""What ``pretrain_layerwise`` accepts, and what bad input is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from fnopt.core import as_key, did_you_mean
+
+Activation = Callable[[jax.Array], jax.Array]
+"""A function of the sums that come to a layer's units."""
+ACTIVATIONS: dict[str, Activation] = {
+    name: getattr(jax.nn, name)
+    for name in ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus")
+}
+
+
+def as_inputs(data: Any) -> jax.Array:
+    """The data as a matrix of examples and inputs."""
+    data = jnp.asarray(data)
+    if not jnp.issubdtype(data.dtype, jnp.floating):
+        raise TypeError(
+            f"pretrain_layerwise: data have dtype {data.dtype}; they must be floating, pixels"
+            " divided by 255"
+        )
+    if data.ndim < 2 or not data.size:
+        raise ValueError(
+            "pretrain_layerwise: data must have examples along the first axis and inputs along the"
+            f" others; they have shape {data.shape}"
+        )
+    return data.reshape(len(data), -1)
+
+
+def at_least_one(**given: int) -> None:
+    """Raises ValueError where an argument is no integer above 0."""
+    for name, number in given.items():
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise ValueError(
+                f"pretrain_layerwise: {name} must be an integer of at least 1, got {number!r}"
+            )
+
+
+def activation_of(activation: str | Activation, method: str) -> Activation:
+    """The activation function, checked together with the method."""
+    if method not in ("denoising", "rbm"):
+        raise ValueError(f"pretrain_layerwise: method must be 'denoising' or 'rbm', got {method!r}")
+    if isinstance(activation, str):
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"pretrain_layerwise: activation={activation!r} is not known;"
+                f" {did_you_mean(activation, ACTIVATIONS)}; or give a function"
+            )
+        activation = ACTIVATIONS[activation]
+    if method == "rbm" and activation is not jax.nn.sigmoid:
+        raise ValueError(
+            "pretrain_layerwise: method='rbm' has sigmoid units; give activation='sigmoid', or"
+            " method='denoising' for another"
+        )
+    return activation
+
+
+def is_binary(visible: str | None, data: jax.Array) -> bool:
+    """Whether data are in [0, 1]."""
+    if visible not in (None, "binary", "gaussian"):
+        raise ValueError(
+            f"pretrain_layerwise: visible must be 'binary' or 'gaussian', got {visible!r}"
+        )
+    if isinstance(data, Tracer):
+        if visible is None:
+            raise ValueError(
+                "pretrain_layerwise: traced data cannot be looked at; give visible='binary' if they"
+                " lie in [0, 1], else visible='gaussian'"
+            )
+        return visible == "binary"
+    if not jnp.all(jnp.isfinite(data)):
+        raise ValueError("pretrain_layerwise: data must be finite; leave out what is missing")
+    low, high = float(jnp.min(data)), float(jnp.max(data))
+    inside = 0 <= low and high <= 1
+    if visible == "binary" and not inside:
+        raise ValueError(
+            f"pretrain_layerwise: visible='binary' needs data in [0, 1]; they lie in [{low:g},"
+            f" {high:g}]. Scale them, or standardize them and give visible='gaussian'"
+        )
+    return inside if visible is None else visible == "binary"
+
+
+def typed_key(key: Any) -> jax.Array:
+    """A PRNG key of one, of its words or of an integer."""
+    if jnp.issubdtype(getattr(key, "dtype", jnp.dtype("int32")), jax.dtypes.prng_key):
+        return key
+    return jax.random.wrap_key_data(as_key(key))
