@@ -124,6 +124,8 @@ def run(
     seconds = time.perf_counter() - began
     result.history.write(f"{out}/char_lm_{precision}.jsonl")
     np.savetxt(f"{out}/char_lm_{precision}_loss.txt", losses, "%.5f")
+    if not result.history.records:
+        raise SystemExit("interrupted before the end of an epoch")
     for record in result.history.records:
         told = (f"{record[name] / math.log(2):.4f}" for name in ("loss", "test_loss"))
         print(
