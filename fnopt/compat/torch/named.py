@@ -11,20 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core import did_you_mean
+from fnopt.initialize.layout import flax_layout as flax_layout
 from fnopt.wrap.layout import Parts
 from fnopt.wrap.paths import path_name
-
-
-def flax_layout(path: str, array: np.ndarray) -> np.ndarray:
-    """A weight of torch as Flax has it: kernels with the output axis last, all else as it is.
-
-    Args:
-        path: of our leaf; one that ends in ``kernel`` is a kernel.
-        array: torch's, of shape (out, in) or (out, in, height, width, ...).
-    """
-    if path.rpartition("/")[2] != "kernel" or array.ndim < 2:
-        return array
-    return np.moveaxis(array, (0, 1), (-1, -2))
 
 
 class Named:

@@ -1,0 +1,132 @@
+r"""Which part of a pretrained network learns how fast, and from when on.
+
+With the parts of a network in an order, the head first and the input last, part :math:`i = 0, 1,
+\dots` gets the learning rate
+
+.. math:: \eta_i = \eta / f^i
+
+(discriminative fine-tuning, :math:`f = 2.6`) and takes its first step at step :math:`i\, T`
+(gradual unfreezing, :math:`T` the steps of an epoch). Both are rules of paths for
+:class:`fnopt.groups`, of which ``"freeze"`` is the third: a part that never learns.
+
+References:
+    Howard & Ruder, *Universal language model fine-tuning for text classification*, ACL 2018,
+    arXiv:1801.06146, Sections 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from fnopt.core import chain, scale
+from fnopt.wrap.conditional import conditionally_mask
+from fnopt.wrap.groups import groups
+from fnopt.wrap.paths import Pattern
+
+
+@dataclasses.dataclass(frozen=True)
+class From:
+    """The condition that so many steps are behind; equal to any other of the same number."""
+
+    step: int
+
+    def __call__(self, count: Any) -> Any:
+        return count >= self.step
+
+
+def discriminative(order: Sequence[Pattern], base: Any, factor: float = 2.6) -> groups:
+    r"""An optimizer with a smaller learning rate the deeper a part lies: :math:`\eta / f^i`.
+
+    Args:
+        order: a pattern for each part, as :class:`fnopt.groups` takes them, the head first. The
+            first that matches a leaf wins; the last may be ``"*"``.
+        base: the optimizer, with the rate :math:`\eta` of the head.
+        factor: :math:`f`, in (0, inf); 1 for one rate. What multiplies the rate multiplies all of
+            the update, decay too.
+
+    Raises:
+        TypeError, ValueError: an argument is out of its range; what :class:`fnopt.groups` refuses.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> params = {name: {"kernel": jnp.ones((2, 2))} for name in ("conv1", "conv2", "head")}
+    >>> tx = discriminative(["head/*", "conv2/*", "*"], fnopt.sgd(0.1))
+    >>> print(tx.table(params))
+    path          shape   parameters  rule     gets
+    conv1/kernel  (2, 2)           4  *        base, multiplier=0.14792899408284022
+    conv2/kernel  (2, 2)           4  conv2/*  base, multiplier=0.3846153846153846
+    head/kernel   (2, 2)           4  head/*   base
+    total                         12           frozen: 0
+    base: sgd(learning_rate=0.1, nesterov=False)
+    """
+    _check("discriminative", order, factor)
+    rates = [factor**-i for i in range(len(order))]
+    return groups(
+        *(
+            (which, {"multiplier": rate} if i and factor != 1 else {})
+            for i, (which, rate) in enumerate(zip(order, rates, strict=True))
+        ),
+        base=base,
+    )
+
+
+def unfreeze_gradually(
+    order: Sequence[Pattern], base: Any, every: int, factor: float = 1.0
+) -> groups:
+    r"""An optimizer that lets one part more learn every so many steps, the head first.
+
+    Until its time a part's update is exactly 0 and its state is as it was at the start: no moment
+    gathers, no decay pulls, and its own count stands, so that its warm-up, its bias correction and
+    its schedule begin when it does. All of it is one compiled program. For a schedule of the whole
+    run, put it behind: ``chain(unfreeze_gradually(order, adam(1.0), every), scale_by_schedule(…))``
+    with updates of the rate 1.
+
+    Args:
+        order: as of :func:`discriminative`.
+        base: the optimizer of each part.
+        every: :math:`T \ge 1`, in steps: part :math:`i` learns from step :math:`i\, T` on. It
+            belongs to the compiled program, unlike rates.
+        factor: :math:`f`, in (0, inf), by which the rate falls from part to part; 2.6 in the
+            paper, which does both.
+
+    Raises:
+        TypeError, ValueError: an argument is out of its range; what :class:`fnopt.groups` refuses.
+
+    >>> import fnopt, jax, jax.numpy as jnp
+    >>> params = {"body": jnp.ones(()), "head": jnp.ones(())}
+    >>> tx = unfreeze_gradually(["head", "body"], fnopt.sgd(1.0), every=2)
+    >>> state = tx.init(params)
+    >>> for _ in range(3):
+    ...     updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+    ...     print({path: float(update) for path, update in updates.items()})
+    {'body': 0.0, 'head': -1.0}
+    {'body': 0.0, 'head': -1.0}
+    {'body': -1.0, 'head': -1.0}
+    """
+    _check("unfreeze_gradually", order, factor)
+    if isinstance(every, bool) or not hasattr(type(every), "__index__"):
+        raise TypeError(f"unfreeze_gradually: every must be an integer of steps, got {every!r}")
+    if (every := operator.index(every)) < 1:
+        raise ValueError(f"unfreeze_gradually: every must be at least 1, got {every}")
+
+    def part(i: int) -> Any:
+        if i == 0:
+            return {}
+        slowed = base if factor == 1 else chain(base, scale(factor**-i))
+        return conditionally_mask(slowed, From(i * every))
+
+    return groups(*((which, part(i)) for i, which in enumerate(order)), base=base)
+
+
+def _check(name: str, order: Any, factor: Any) -> None:
+    if isinstance(order, str) or not isinstance(order, Sequence) or not order:
+        raise TypeError(
+            f"{name}: order must be a list of patterns, the head's first, got {order!r}"
+        )
+    if isinstance(factor, bool) or not isinstance(factor, (int, float)):
+        raise TypeError(f"{name}: factor must be a number, got {factor!r}")
+    if not (0 < factor and math.isfinite(factor)):
+        raise ValueError(f"{name}: factor must lie in (0, inf), got {factor!r}")

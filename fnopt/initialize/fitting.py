@@ -1,0 +1,92 @@
+"""Whether a tensor of a file fits a leaf, and the leaf made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnopt.initialize.layout import flax_layout
+from fnopt.initialize.torch_file import Stored
+
+_LARGE = 2**26
+
+
+class Fit:
+    """A tensor of a file that fits a leaf; its numbers are read when they are asked for.
+
+    Args:
+        path: of the leaf.
+        leaf: an array or its shape.
+        name: of the tensor.
+        tensor: what the file has.
+        layout: what a rule makes of it; None takes what became a kernel for torch's.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+
+    def __init__(
+        self, path: str, leaf: Any, name: str, tensor: Stored, layout: Callable[[Any], Any] | None
+    ) -> None:
+        self.path, self.name, self.tensor, self.layout = path, name, tensor, layout
+        self.shape, self.dtype = np.shape(leaf), np.dtype(jnp.result_type(leaf))
+        last = name.replace("/", ".").removesuffix(".value").rpartition(".")[2]
+        self.translated = path.rpartition("/")[2] != last
+        # Tried without the numbers; a wrong shape may be of any size.
+        stand_in = np.broadcast_to(np.zeros((), tensor.dtype), tensor.shape)
+        becomes = np.shape(self.laid_out(stand_in)) if stand_in.size < _LARGE else None
+        if becomes is None and stand_in.size == np.prod(self.shape):
+            becomes = np.shape(self.laid_out(stand_in))
+        if becomes != self.shape:
+            turned = f", which becomes {becomes}" if becomes not in (None, tensor.shape) else ""
+            raise ValueError(f"{name} is {tensor.shape}{turned}, but the leaf is {self.shape}")
+        if not np.can_cast(_comparable(tensor.dtype), _comparable(self.dtype), "same_kind"):
+            raise ValueError(f"{name} is {tensor.dtype}, but the leaf is {self.dtype}")
+
+    @property
+    def note(self) -> str:
+        """What is done to the tensor."""
+        changed = [
+            f"from {there}"
+            for there, here in (
+                (self.tensor.shape, self.shape),
+                (self.tensor.dtype, self.dtype),
+            )
+            if there != here
+        ]
+        return ", ".join(changed)
+
+    def laid_out(self, array: Any) -> Any:
+        """An array of the file in the layout of the leaf."""
+        if self.layout is not None:
+            return self.layout(array)
+        return flax_layout(self.path, array) if self.translated else array
+
+    def array(self) -> np.ndarray:
+        """The leaf's numbers, a copy."""
+        ours = np.asarray(self.laid_out(self.tensor.read()))
+        return ours.astype(self.dtype, order="C", copy=True)
+
+
+def like(array: np.ndarray, leaf: Any) -> Any:
+    """An array as the leaf is: jax's, with its sharding, or NumPy's."""
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return array
+    sharding = getattr(leaf, "sharding", None)
+    if sharding is not None and getattr(leaf, "committed", True):
+        return jax.device_put(array, sharding)
+    return jnp.asarray(array)
+
+
+def is_weight(leaf: Any) -> bool:
+    """Whether a file must have it: a counter of random draws it need not have."""
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+
+
+def _comparable(dtype: np.dtype) -> np.dtype:
+    """The dtype; for those of ml_dtypes, of which NumPy knows no kind, float32."""
+    return np.dtype(np.float32) if dtype.kind == "V" else dtype

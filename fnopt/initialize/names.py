@@ -1,0 +1,214 @@
+"""Which leaf a tensor of a file is for: by rules, and by a guess where they leave it open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import SequenceKey
+
+from fnopt.wrap.paths import nearest, path_name
+
+OTHER_NAMES = {
+    "weight": ("kernel", "scale", "embedding"),
+    "running_mean": ("mean",),
+    "running_var": ("var",),
+}
+"""Flax's names of what torch's layers have."""
+WRAPPERS = ("module/", "_orig_mod/", "params/", "model_state/", "batch_stats/")
+"""What data parallelism, compilation, Linen's collections and a train state put before a name."""
+
+_COUNTERS = "num_batches_tracked"
+"""torch's batch normalization counts its batches, which only its momentum=None makes use of."""
+
+
+class Rule(NamedTuple):
+    """A rename: which names, what of them, and in which layout; None leaves them out."""
+
+    pattern: re.Pattern[str]
+    replacement: str | None
+    layout: Callable[[Any], Any] | None
+    given: Any
+
+    def apply(self, name: str) -> str | None:
+        """The new name; None if it is left out. Raises KeyError where the rule does not match."""
+        match = self.pattern.fullmatch(name) or self.pattern.fullmatch(slashed(name))
+        if match is None and isinstance(self.given, str):
+            match = self.pattern.fullmatch("/" + slashed(name))
+        if match is None:
+            raise KeyError(name)
+        if self.replacement is None:
+            return None
+        if not isinstance(self.given, str):
+            return match.expand(self.replacement).strip("/")
+        parts = self.replacement.split("*")
+        return "".join(a + b for a, b in zip(parts, (*match.groups(), ""), strict=False)).strip("/")
+
+
+def as_rules(given: Iterable[Any]) -> list[Rule]:
+    """Rules of pairs (which, what) or triples (which, what, layout).
+
+    Raises:
+        TypeError: one is neither.
+        ValueError: a replacement has more stars than its pattern.
+    """
+    rules = []
+    for rule in given:
+        if not isinstance(rule, tuple) or len(rule) not in (2, 3):
+            raise TypeError(
+                f"load_pretrained: a rule is (which, what) or (which, what, layout), got {rule!r}"
+            )
+        which, what, layout = (*rule, None)[:3]
+        if not isinstance(which, (str, re.Pattern)) or not isinstance(what, (str, type(None))):
+            raise TypeError(
+                "load_pretrained: a rule's first is a glob or re.compile(…), its second a name or"
+                f" None, got {rule!r}"
+            )
+        if not (layout is None or callable(layout)):
+            raise TypeError(f"load_pretrained: a rule's layout is a function, got {layout!r}")
+        pattern = which
+        if isinstance(which, str):
+            if what is not None and what.count("*") > which.count("*"):
+                raise ValueError(f"load_pretrained: {what!r} has more stars than {which!r}")
+            # Lazy, so that the first star takes the least.
+            pattern = re.compile("(.*?)".join(map(re.escape, slashed(which).split("*"))))
+        rules.append(Rule(pattern, what, layout, which))  # pyright: ignore[reportArgumentType]
+    return rules
+
+
+class Assignment:
+    """Which tensor of a file goes to which leaf.
+
+    Attributes:
+        sources: for a path the name in the file, and the layout that a rule gives.
+        unused: names that are no leaf's.
+        left_out: names that are not wanted: by a rule, for a leaf that is kept, torch's counters.
+
+    Args:
+        names: of the file.
+        paths: of the leaves.
+        rules: the first that matches a name wins.
+        kept: paths of leaves that are not to be loaded.
+
+    Raises:
+        ValueError: two names stand for one leaf, or a rule is the first to match none.
+    """
+
+    def __init__(
+        self, names: Iterable[str], paths: Iterable[str], rules: list[Rule], kept: Collection[str]
+    ) -> None:
+        self.sources: dict[str, tuple[str, Callable[[Any], Any] | None]] = {}
+        self.unused: list[str] = []
+        self.left_out: list[str] = []
+        known, used = _known(paths), []
+        for name in names:
+            wanted, rule = _renamed(name, rules)
+            used.append(rule)
+            guess = None if wanted is None else guessed(wanted, known)
+            path = None if guess is None else known[guess]
+            if path in self.sources:
+                raise ValueError(
+                    f"load_pretrained: {self.sources[path][0]!r} and {name!r} of the file both"
+                    f" stand for {path!r}; leave one out by a rule, (name, None)"
+                )
+            if wanted is None or path in kept or (path is None and name.endswith(_COUNTERS)):
+                self.left_out.append(name)
+            elif path is None:
+                self.unused.append(name)
+            else:
+                self.sources[path] = name, rule.layout if rule else None
+        for rule in rules:
+            if not any(rule is one for one in used):
+                shown = rule.given if isinstance(rule.given, str) else rule.given.pattern
+                near = ", ".join(map(repr, nearest(slashed(shown), list(names))))
+                raise ValueError(
+                    f"load_pretrained: the rule {shown!r} is the first to match no name of the"
+                    f" file; the nearest are {near}"
+                )
+
+
+def _renamed(name: str, rules: list[Rule]) -> tuple[str | None, Rule | None]:
+    """What the first rule that matches makes of a name, and that rule."""
+    for rule in rules:
+        try:
+            return rule.apply(name), rule
+        except KeyError:
+            continue
+    return name, None
+
+
+def _known(paths: Iterable[str]) -> dict[str, str]:
+    """The paths by themselves, and by what is left of them without Linen's collection."""
+    paths = list(paths)
+    known = {slashed(path): path for path in paths}
+    for path in paths:
+        if path.split("/")[0] in ("params", "batch_stats"):
+            known.setdefault(slashed(path.split("/", 1)[-1]), path)
+    return known
+
+
+def guessed(name: str, paths: Container[str]) -> str | None:
+    """The path that a name stands for; None if there is none.
+
+    It is the name itself with slashes for dots, or one that differs in this: ``weight`` is
+    ``kernel``, ``scale`` or ``embedding``, ``running_mean`` is ``mean``, ``running_var`` is
+    ``var``; ``0`` is ``layers/0`` (a Sequential) and ``layers/0`` is ``layers_0`` (Linen); a
+    wrapper's prefix or the ``value`` of Flax NNX is left out.
+    """
+    return next((path for path in _candidates(slashed(name)) if path in paths), None)
+
+
+def _candidates(name: str) -> Iterator[str]:
+    bodies = [name]
+    while wrapper := next((w for w in WRAPPERS if bodies[-1].startswith(w)), None):
+        bodies.append(bodies[-1].removeprefix(wrapper))
+    for body in bodies:
+        for plain in (body, body.removesuffix("/value")):
+            above, _, last = plain.rpartition("/")
+            numbered = (
+                above,
+                re.sub(r"(^|/)(?<!layers/)(\d+)(?=/|$)", r"\1layers/\2", above),
+                re.sub(r"/(\d+)(?=/|$)", r"_\1", above),
+            )
+            for stem in dict.fromkeys(numbered):
+                for leaf in (last, *OTHER_NAMES.get(last, ())):
+                    yield f"{stem}/{leaf}".strip("/")
+
+
+def slashed(name: str) -> str:
+    """A name as a path."""
+    return name.replace(".", "/").strip("/")
+
+
+def array_leaves(tree: Any, changed: Mapping[str, Any] | None = None) -> Any:
+    """The leaves that are numbers by their paths; given some by path, the tree with them.
+
+    A tuple of trees, as parameters and model state, is one tree. Random keys are no numbers, nor
+    are the functions that an Equinox module has among its leaves.
+
+    Raises:
+        ValueError: two leaves have one path.
+    """
+    with_paths, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    found, leaves = {}, []
+    for path, leaf in with_paths:
+        several = type(tree) is tuple and isinstance(path[0], SequenceKey)
+        name = path_name(path[1:] if several else path)
+        if not _is_number(leaf):
+            leaves.append(leaf)
+            continue
+        if name in found:
+            raise ValueError(f"two leaves have the path {name!r}; give the trees one by one")
+        found[name] = leaf
+        leaves.append((changed or {}).get(name, leaf))
+    return found if changed is None else treedef.unflatten(leaves)
+
+
+def _is_number(leaf: Any) -> bool:
+    if isinstance(leaf, (int, float, complex)):
+        return not isinstance(leaf, bool)
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and not jnp.issubdtype(dtype, jax.dtypes.prng_key)

@@ -1,0 +1,80 @@
+"""What has been loaded and what has not, leaf by leaf."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+_MOST = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedReport:
+    """What :func:`load_pretrained` has done; prints as a table.
+
+    Attributes:
+        loaded: for the path of every leaf that was loaded, its name in the file.
+        missing: paths of leaves that the file has nothing for; they are as they were.
+        mismatched: paths of leaves that the file has something else for, and what; as they were.
+        unused: names in the file that are no leaf's.
+        new: paths that were kept as they were because that was asked for.
+        left_out: names in the file that were not wanted.
+        notes: of leaves that were loaded, what was done to them: their layout or dtype changed.
+        shapes: of every leaf.
+        metadata: what the file says of itself.
+    """
+
+    loaded: Mapping[str, str]
+    missing: tuple[str, ...]
+    mismatched: Mapping[str, str]
+    unused: tuple[str, ...]
+    new: tuple[str, ...]
+    left_out: tuple[str, ...]
+    notes: Mapping[str, str]
+    shapes: Mapping[str, tuple[int, ...]]
+    metadata: Mapping[str, str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing, mismatched or unused."""
+        return not (self.missing or self.mismatched or self.unused)
+
+    def problems(self) -> str:
+        """What is missing, mismatched and unused, a line each kind; empty if nothing is."""
+        lines = []
+        if self.missing:
+            lines.append(f"missing in the file: {_some(self.missing)}")
+        for path, why in list(self.mismatched.items())[:_MOST]:
+            lines.append(f"mismatched: {path}: {why}")
+        if self.unused:
+            lines.append(f"unused of the file: {_some(self.unused)}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        rows = [("path", "shape", "from", "")]
+        for path, shape in self.shapes.items():
+            if path in self.loaded:
+                source, note = self.loaded[path], self.notes.get(path, "")
+            elif path in self.mismatched:
+                source, note = "", f"mismatched: {self.mismatched[path]}"
+            else:
+                source, note = "", "new" if path in self.new else "missing"
+            rows.append((path, str(tuple(shape)), source, note))
+        rows += [("", "", name, "unused") for name in self.unused]
+        rows += [("", "", name, "left out") for name in self.left_out]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        counts = {
+            "loaded": self.loaded,
+            "missing": self.missing,
+            "mismatched": self.mismatched,
+            "unused": self.unused,
+            "new": self.new,
+            "left out": self.left_out,
+        }
+        said = [f"{len(found)} {what}" for what, found in counts.items() if found]
+        return "\n".join([*lines, ", ".join(said)])
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_MOST]) + f" and {len(names) - _MOST} more" * (len(names) > _MOST)
