@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,10 +37,10 @@ class Fit:
         self.shape, self.dtype = np.shape(leaf), np.dtype(jnp.result_type(leaf))
         last = name.replace("/", ".").removesuffix(".value").rpartition(".")[2]
         self.translated = path.rpartition("/")[2] != last
-        # Tried without the numbers; a wrong shape may be of any size.
-        stand_in = np.broadcast_to(np.zeros((), tensor.dtype), tensor.shape)
-        becomes = np.shape(self.laid_out(stand_in)) if stand_in.size < _LARGE else None
-        if becomes is None and stand_in.size == np.prod(self.shape):
+        # Tried without the numbers; where a few bytes stand for a tensor of any size, not at all.
+        becomes = None
+        if math.prod(tensor.shape) <= max(_LARGE, math.prod(self.shape)):
+            stand_in = np.broadcast_to(np.zeros((), tensor.dtype), tensor.shape)
             becomes = np.shape(self.laid_out(stand_in))
         if becomes != self.shape:
             turned = f", which becomes {becomes}" if becomes not in (None, tensor.shape) else ""

@@ -44,8 +44,9 @@ class Rule(NamedTuple):
             return None
         if not isinstance(self.given, str):
             return match.expand(self.replacement).strip("/")
-        parts = self.replacement.split("*")
-        return "".join(a + b for a, b in zip(parts, (*match.groups(), ""), strict=False)).strip("/")
+        first, *parts = self.replacement.split("*")
+        filled = (a + b for a, b in zip(match.groups(), parts, strict=False))
+        return "".join([first, *filled]).strip("/")
 
 
 def as_rules(given: Iterable[Any]) -> list[Rule]:
@@ -53,7 +54,7 @@ def as_rules(given: Iterable[Any]) -> list[Rule]:
 
     Raises:
         TypeError: one is neither.
-        ValueError: a replacement has more stars than its pattern.
+        ValueError: a replacement has stars, but not as many as its pattern.
     """
     rules = []
     for rule in given:
@@ -71,8 +72,11 @@ def as_rules(given: Iterable[Any]) -> list[Rule]:
             raise TypeError(f"load_pretrained: a rule's layout is a function, got {layout!r}")
         pattern = which
         if isinstance(which, str):
-            if what is not None and what.count("*") > which.count("*"):
-                raise ValueError(f"load_pretrained: {what!r} has more stars than {which!r}")
+            if what is not None and what.count("*") not in (0, which.count("*")):
+                raise ValueError(
+                    f"load_pretrained: {what!r} must have as many stars as {which!r}, or none; to"
+                    " say which is which give a regular expression, re.compile(…)"
+                )
             # Lazy, so that the first star takes the least.
             pattern = re.compile("(.*?)".join(map(re.escape, slashed(which).split("*"))))
         rules.append(Rule(pattern, what, layout, which))  # pyright: ignore[reportArgumentType]

@@ -61,6 +61,10 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
+class Refused(ValueError):
+    """What the pickle asks for is not given to it."""
+
+
 def dtype_of(name: str) -> np.dtype:
     """NumPy's dtype of a name, those of ml_dtypes among them."""
     return np.dtype(getattr(ml_dtypes, name, name))
@@ -101,8 +105,10 @@ def described(pickled: bytes) -> Any:
     """
     try:
         return _Machine().run(pickled)
-    except (IndexError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as error:
-        raise ValueError(f"its pickle is malformed ({type(error).__name__}: {error})") from error
+    except Refused:
+        raise
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+        raise Refused(f"its pickle is malformed ({type(error).__name__}: {error})") from error
 
 
 class _Machine:
@@ -132,11 +138,11 @@ class _Machine:
             elif step := getattr(self, f"_{name}", None):
                 step()
             elif name not in ("PROTO", "FRAME"):
-                raise ValueError(
+                raise Refused(
                     f"its pickle has the instruction {name}, which weights have no use for; it was"
                     " not followed, and nothing was executed"
                 )
-        raise ValueError("its pickle is malformed: it has no end")
+        raise Refused("its pickle is malformed: it has no end")
 
     def _top(self, count: int) -> list[Any]:
         if len(self.stack) < count:
@@ -225,7 +231,7 @@ class _Machine:
         # A state dict's _metadata: the versions of torch's layers, of no use here.
         state = self.stack.pop()
         if type(self.stack[-1]) is not dict or type(state) is not dict:
-            raise ValueError(
+            raise Refused(
                 "its pickle sets the attributes of an object (BUILD), which weights have no use"
                 " for; nothing was executed"
             )
@@ -268,11 +274,11 @@ def _tensor(storage: Any, dtype: str | None, offset: Any, shape: Any, strides: A
     dtype = dtype or storage.dtype
     (offset,), shape, strides = _sizes((offset,)), _sizes(shape), _sizes(strides)
     if len(shape) != len(strides) or len(shape) > 32:
-        raise ValueError("its pickle is malformed: a tensor's shape and strides differ in length")
+        raise Refused("its pickle is malformed: a tensor's shape and strides differ in length")
     held = storage.size * dtype_of(storage.dtype).itemsize // dtype_of(dtype).itemsize
     reached = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if math.prod(shape) and reached >= held:
-        raise ValueError(
+        raise Refused(
             f"a tensor of shape {shape} reaches beyond its storage {storage.key!r}, which has"
             f" {held} elements"
         )
@@ -296,7 +302,7 @@ def _fill(made: dict[Any, Any], keys: list[Any], values: list[Any]) -> None:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ValueError(
+    raise Refused(
         f"its pickle asks for {name[:100]}, which is not among what weights are made of; it was not"
         " imported, and nothing was executed. Save the weights alone:"
         " torch.save(model.state_dict(), file)"
