@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import re
+import runpy
 import struct
 import sys
 import zipfile
@@ -914,3 +915,18 @@ def test_another_rate_is_no_other_program():
 def test_bad_orders_are_refused(make, error, says):
     with pytest.raises(error, match=says):
         make(fnopt.sgd(0.1))
+
+
+# The example
+
+
+def test_the_example_of_transfer(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    main = runpy.run_path(str(EXAMPLE))["main"]
+    reached = main(seeds=1, labels=(4,), steps=80, pretrain_epochs=3, rate=1e-2, out=str(tmp_path))
+    assert len(reached) == 5 and all(0.3 < x.mean() < 1 for x in reached.values()), reached
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "transfer.png",
+        "transfer_body.safetensors",
+    }
+    assert "6 loaded, 2 new, 2 left out" in capsys.readouterr().out

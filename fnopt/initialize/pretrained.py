@@ -145,8 +145,8 @@ def _check(report: PretrainedReport, at: Any, file: Any, strict: bool, names: li
     if strict and not report.complete:
         raise ValueError(
             f"load_pretrained: {shown} and the leaves differ:\n{report.problems()}\n"
-            "Rules map names, and (name, None) leaves one out; new= keeps leaves; strict=False keeps"
-            " all that do not fit"
+            "Rules map names, and (name, None) leaves one out; new= keeps leaves; strict=False"
+            " keeps all that do not fit"
         )
     for path in (*report.missing, *report.mismatched, *report.new):
         if isinstance(at[path], jax.ShapeDtypeStruct):
