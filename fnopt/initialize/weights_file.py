@@ -86,7 +86,7 @@ def _safetensors(path: Path) -> Weights:
     except safetensors.SafetensorError as error:
         raise ValueError(f"it is cut off or damaged ({error})") from error
     tensors = {}
-    for name, told in found:
+    for name, told in sorted(found, key=lambda one: one[0]):  # they come in any order
         if told["dtype"] not in _SAFETENSORS:
             raise ValueError(f"{name!r} has the dtype {told['dtype']}, which NumPy has not")
         dtype = dtype_of(_SAFETENSORS[told["dtype"]])
