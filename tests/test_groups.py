@@ -12,6 +12,8 @@ import pytest
 from flax import linen, nnx
 
 import fnopt
+from fnopt.core.transform import as_transform
+from fnopt.wrap.paths import path_name
 
 PARAMS = {
     "embed": {"table": jnp.full((4, 2), 0.5)},
@@ -170,7 +172,7 @@ def trees():
 def test_networks_of_flax_decay_kernels_alone(kind):
     params = trees()[kind]
     names = {
-        fnopt.wrap.paths.path_name(path): flag
+        path_name(path): flag
         for path, flag in jax.tree_util.tree_leaves_with_path(fnopt.decay_mask(params))
     }
     assert {path.rpartition("/")[2] for path, flag in names.items() if flag} == {"kernel"}
@@ -307,3 +309,34 @@ def test_rules_by_functions_are_told_apart():
     )
     told = fnopt.hyperparameters(tx, tx.init({"a": jnp.ones(2), "b": jnp.ones(2)}))
     assert [float(value) for value in told.values()] == pytest.approx([0.05, 0.2])
+
+
+BODY, HEAD = ["body/bias", "body/kernel"], ["head"]
+SGD = fnopt.sgd(0.1)
+UNBIASED = fnopt.groups(("*/bias", "freeze"), ("*", SGD))
+HEADLESS = fnopt.groups(("head", "freeze"), ("*", {}), base=SGD)
+
+
+@pytest.mark.parametrize(
+    "tx, still",
+    [
+        (fnopt.adam(0.1), []),
+        (optax.sgd(0.1), []),
+        (fnopt.set_to_zero(), BODY + HEAD),
+        (fnopt.groups(("body/*", "freeze"), ("*", SGD)), BODY),
+        (fnopt.groups(("head", SGD), ("*", UNBIASED)), ["body/bias"]),
+        (fnopt.chain(fnopt.clip(1.0), HEADLESS), HEAD),
+        (fnopt.chain(HEADLESS, fnopt.add_decayed_weights(0.1)), []),  # which moves them
+        (fnopt.masked(fnopt.set_to_zero(), {"body": True, "head": False}), BODY),
+        (fnopt.selective_transform(SGD, freeze_mask={"body": True, "head": False}), BODY),
+    ],
+)
+def test_what_is_frozen_is_told_and_stays(tx, still):
+    params = {"body": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "head": jnp.ones(3)}
+    flags = as_transform(tx).frozen(params)
+    assert jax.tree.structure(flags) == jax.tree.structure(params)
+    paths = jax.tree_util.tree_leaves_with_path(flags)
+    assert [path_name(path) for path, flag in paths if flag] == still
+    updates, _ = tx.update(jax.tree.map(lambda x: 2 * x, params), tx.init(params), params)
+    for flag, update in zip(jax.tree.leaves(flags), jax.tree.leaves(updates), strict=True):
+        assert bool((update == 0).all()) is flag

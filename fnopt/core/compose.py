@@ -47,6 +47,11 @@ class Composed(Transform):
             )
         return _run(parts, updates, state, params, extra_args)
 
+    def frozen(self, params: Any) -> Any:
+        # What the last part does is the update; what follows on a part may move what it left.
+        parts = self.parts()
+        return parts[-1].frozen(params) if parts else super().frozen(params)
+
     def count(self, state: Any) -> jax.Array | None:
         counts = (part.count(s) for part, s in zip(self.parts(), state, strict=True))
         return next((count for count in counts if count is not None), None)

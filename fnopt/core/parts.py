@@ -37,6 +37,9 @@ class set_to_zero(identity):
     ) -> tuple[Any, Any]:
         return jax.tree.map(jnp.zeros_like, updates), state
 
+    def frozen(self, params: Any) -> Any:
+        return jax.tree.map(lambda param: True, params)
+
 
 class scale(Rule):
     r"""Multiplies by a number: :math:`u = \alpha\,g`.

@@ -48,6 +48,13 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
         """The number of updates made so far, or None where this transform does not count."""
         return None
 
+    def frozen(self, params: Any) -> Any:
+        """For each parameter a flag, whether its update is 0 whatever comes; a tree like them.
+
+        Its gradient need not be computed then.
+        """
+        return jax.tree.map(lambda param: False, params)
+
     def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
         """What the next update applies, by name; see :func:`fnopt.hyperparameters`."""
         fields = vars(at_count(self, self.count(state)))

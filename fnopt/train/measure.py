@@ -21,6 +21,7 @@ def measures(
     options: StepOptions,
     key: jax.Array,
     loss_scale: Any = None,
+    frozen: Any = None,
 ) -> tuple[Callable[[Any], jax.Array], Callable[[Any], Any]]:
     """Two functions of the parameters: the loss on a batch, and all there is to know of it.
 
@@ -34,6 +35,7 @@ def measures(
         options: of the step.
         key: of dropout.
         loss_scale: what the loss is multiplied by for the backward pass, or None.
+        frozen: a flag for each parameter, whether its gradient is not wanted: it is 0 then.
     """
 
     def loss_and_rest(params: Any, model_state: Any, batch: Any, key: jax.Array) -> Any:
@@ -46,9 +48,31 @@ def measures(
         scaled = loss if loss_scale is None else loss * jnp.asarray(loss_scale, loss.dtype)
         return scaled, (loss, figures, model_state)
 
-    value_and_grad = jax.value_and_grad(loss_and_rest, has_aux=True)
+    still = None if frozen is None else jax.tree.leaves(frozen)
 
-    def finished(grads: Any) -> Any:
+    def trained(params: Any) -> list[Any]:
+        """The leaves whose gradient is wanted."""
+        leaves = jax.tree.leaves(params)
+        flags = still or [False] * len(leaves)
+        return [leaf for leaf, flag in zip(leaves, flags, strict=True) if not flag]
+
+    def filled(leaves: list[Any], params: Any, other: Callable[[Any], Any]) -> Any:
+        """A tree like the parameters, of those leaves and something else for the others."""
+        all_leaves, treedef = jax.tree.flatten(params)
+        flags, given = still or [False] * len(all_leaves), iter(leaves)
+        return treedef.unflatten(
+            other(leaf) if flag else next(given)
+            for leaf, flag in zip(all_leaves, flags, strict=True)
+        )
+
+    def value_and_grad(params: Any, *args: Any) -> tuple[Any, list[Any]]:
+        def of_trained(leaves: list[Any]) -> Any:
+            return loss_and_rest(filled(leaves, params, lambda leaf: leaf), *args)
+
+        return jax.value_and_grad(of_trained, has_aux=True)(trained(params))
+
+    def finished(leaves: list[Any], params: Any) -> Any:
+        grads = filled(leaves, params, jnp.zeros_like)
         if options.precision is not None:
             grads = widened(grads)
         if loss_scale is not None:
@@ -61,7 +85,7 @@ def measures(
 
     def measured(params: Any) -> Any:
         (_, rest), grads = value_and_grad(params, model_state, batch, key)
-        return rest, finished(grads)
+        return rest, finished(grads, params)
 
     if options.accumulate == 1:
         return value, measured
@@ -87,7 +111,7 @@ def measures(
             of_part, model_state, batches, shares, key, options.accumulator
         )
         if options.precision is None:
-            grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, params)
-        return (loss, figures, after), finished(grads)
+            grads = [g.astype(p.dtype) for g, p in zip(grads, trained(params), strict=True)]
+        return (loss, figures, after), finished(grads, params)
 
     return value_in_parts, measured_in_parts

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import global_norm, hyperparameters
+from fnopt.core.transform import as_transform
 from fnopt.train.measure import measures
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
@@ -41,8 +42,9 @@ def train_step(
     key = jax.random.fold_in(state.key, state.step)
     forward_key, update_key, rounding_key = (jax.random.fold_in(key, i) for i in range(3))
     loss_scale = _loss_scale(state, options)
+    frozen = as_transform(state.tx).frozen(state.params)
     value, measured = measures(
-        objective, state.model_state, batch, options, forward_key, loss_scale
+        objective, state.model_state, batch, options, forward_key, loss_scale, frozen
     )
 
     def value_fn(
@@ -133,9 +135,9 @@ def make_train_step(
 
     It takes over the buffers of the state it is given; go on with the one it returns. Metrics are
     the loss before the update, the learning rate applied (NaN if the optimizer does not say), the
-    norm of the gradient before any clipping, the norm of the update, and the means of the
-    objective's own metrics. With loss scaling there are also the ``loss_scale`` of this step and
-    ``skipped``, the number of steps left out so far.
+    norm of the gradient before any clipping (of frozen parameters none is computed), the norm of
+    the update, and the means of the objective's own metrics. With loss scaling there are also the
+    ``loss_scale`` of this step and ``skipped``, the number of steps left out so far.
 
     A step whose loss, gradient or update is not finite is not taken: parameters, their average,
     model state and ``step`` stay, ``update_norm`` is not finite, and ``state.skipped`` counts it.

@@ -125,6 +125,12 @@ class groups(Transform):
             states.append(inner)
         return updates, GroupsState(tuple(states))
 
+    def frozen(self, params: Any) -> Any:
+        split, flags = Split(self.patterns, params), super().frozen(params)
+        for i, tx in enumerate(self.transforms()):
+            flags = split.joined(i, tx.frozen(split.part(i, params)), flags)
+        return flags
+
     def count(self, state: Any) -> jax.Array | None:
         counts = (tx.count(s) for tx, s in zip(self.transforms(), state.inner_states, strict=True))
         return next((count for count in counts if count is not None), None)

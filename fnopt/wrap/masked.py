@@ -76,6 +76,14 @@ mask_compatible_extra_args=False)
             inner_state
         )
 
+    def frozen(self, params: Any) -> Any:
+        told = self._told(params)
+        flags = self.inner.frozen(_hidden(params, told))
+        return jax.tree.map(
+            lambda m, still, sub: still if m else jax.tree.map(lambda p: False, sub),
+            told, flags, params,
+        )  # fmt: skip
+
     def _told(self, tree: Any) -> Any:
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
         return self.mask.prefix(tree) if jax.tree.leaves(tree) else True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import operator
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -66,6 +67,12 @@ class partition(Transform):
         for label, tx in self._masked(updates if params is None else params).items():
             updates, new_states[label] = tx.update(updates, states[label], params, **extra_args)
         return updates, optax.PartitionState(new_states)
+
+    def frozen(self, params: Any) -> Any:
+        flags = super().frozen(params)
+        for tx in self._masked(params).values():
+            flags = jax.tree.map(operator.or_, flags, tx.frozen(params))
+        return flags
 
     def count(self, state: Any) -> jax.Array | None:
         states = self._states(state)
