@@ -1,0 +1,143 @@
+"""What is wrong with a start, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fnopt.core import divide, global_norm
+from fnopt.core.checks import float_leaves
+from fnopt.initialize.diagnosis import Diagnosis, LayerFigures
+from fnopt.initialize.faults import distinct, find
+from fnopt.initialize.given import loss_of
+from fnopt.initialize.layers import Layers
+from fnopt.initialize.measure import measure
+
+
+def diagnose(
+    objective: Any,
+    params: Any,
+    batch: Any,
+    *,
+    model_state: Any = None,
+    optimizer: Any = None,
+    key: jax.Array | None = None,
+) -> Diagnosis:
+    r"""Looks into every layer at the start, and says what is wrong with which, and what cures it.
+
+    Layers are found in what the loss computes (see :class:`~fnopt.initialize.layers.Layers`), so
+    that Flax NNX and Linen, Equinox and plain functions are all seen. With :math:`z_l` the
+    pre-activations of layer :math:`l`, :math:`a_l` what its nonlinearity makes of them, and
+    :math:`\delta_l = \partial L / \partial z_l`, its figures are means and standard deviations of
+    the three over all examples, places and units, and these are faults:
+
+    - *not finite*: some :math:`z_l` or :math:`\delta_l` is.
+    - *zero*: all weights of a hidden layer are 0, and three steps do not tell its units apart.
+    - *equal*: units of a hidden layer compute the same for every example (to 1e-4). That they stay
+      equal for ever is seen from three steps down the gradient. So a last layer of zeros, or the
+      last of a residual branch, is no fault: its units part.
+    - *dead*: more units are 0 for every example of the batch than the signs of weights can make so,
+      a share of :math:`1/2 + 2/\sqrt{\text{units}}`, at most 1.
+    - *saturated*: more than half of the activations of a tanh lie beyond ±0.99, of a sigmoid
+      within 0.01 of its ends.
+    - *exploding*, *vanishing*: the standard deviation of :math:`z_l`, or the norm of
+      :math:`\delta_l`, changes by more than a factor of 100 through the hidden layers, by a line
+      through the logarithms over the depth, or in one step that lasts. It is told if units are not
+      at fault already.
+    - *step*: the first step of the optimizer moves weights by more than half their norm.
+
+    All is as in a step of training: batch normalization takes the statistics of the batch (with
+    running statistics that have seen nothing yet it would not normalize at all), and dropout drops
+    by ``key``. Dropout tells equal units apart, which are then said to part.
+
+    Args:
+        objective: an objective, as :func:`fnopt.train.objective` makes it, or a function
+            ``loss(params, batch)``.
+        params: the parameters at the start, floating-point arrays.
+        batch: a batch of the training data; some dozens of examples at least, as dead units and
+            variances are those of the batch.
+        model_state: batch statistics and the like; the objective's own by default.
+        optimizer: whose first step is measured; none by default.
+        key: for dropout; that of seed 0 by default.
+
+    Returns:
+        A :class:`Diagnosis`: ``print`` it, ``.plot(path)`` it, and read ``.faults``.
+
+    Raises:
+        TypeError: the objective is neither, or a leaf of the parameters is not floating.
+        ValueError: the loss is no single number, or multiplies no parameters with data.
+
+    References:
+        Glorot & Bengio, *Understanding the difficulty of training deep feedforward neural
+        networks*, AISTATS 2010; He, Zhang, Ren & Sun, *Delving deep into rectifiers*, ICCV 2015,
+        arXiv:1502.01852; Lu, Shin, Su & Karniadakis, *Dying ReLU and initialization*, 2020,
+        arXiv:1903.06733.
+
+    >>> import jax.numpy as jnp, fnopt.initialize
+    >>> params = {"hidden": jnp.zeros((3, 4)), "last": jnp.zeros((4, 1))}
+    >>> def loss(params, batch):
+    ...     outputs = jnp.tanh(batch[0] @ params["hidden"]) @ params["last"]
+    ...     return jnp.mean((outputs - batch[1]) ** 2)
+    >>> found = fnopt.initialize.diagnose(loss, params, (jnp.eye(3), jnp.ones((3, 1))))
+    >>> [(fault.layer, fault.fault) for fault in found.faults]
+    [('hidden', 'zero')]
+    """
+    float_leaves("params", params)
+    key = jax.random.key(0) if key is None else key
+    loss, rest = loss_of("diagnose", objective, batch, model_state, key)
+    layers = Layers(loss, params, batch, *rest)
+    shapes = [layers.program.shapes[i].shape for i in layers.program.outputs if isinstance(i, int)]
+    if len(layers.program.outputs) != 1 or shapes not in ([()], []):
+        raise ValueError(f"diagnose: the loss must be one number, got arrays of shapes {shapes}")
+    if not layers.layers:
+        unseen = f"; what is in loops is not seen: {', '.join(layers.unseen)}" * bool(layers.unseen)
+        raise ValueError(
+            "diagnose: the loss multiplies no parameters with anything that depends on the batch"
+            f"{unseen}"
+        )
+    value, grads, figures = measure(layers, params, batch, *rest)
+    moved = [math.nan] * len(layers.paths)
+    if optimizer is not None:
+        moved = _first_step(optimizer, lambda p: loss(p, batch, *rest), params, value, grads, key)
+    rows = []
+    for layer, told in zip(layers.layers, jax.device_get(figures), strict=True):
+        views, first = told.pop("views"), {name: x[0].item() for name, x in told.items()}
+        rows.append(
+            LayerFigures(
+                **first,
+                layer=layer.name,
+                kind=layer.kind,
+                function=layer.function,
+                units=views.shape[1],
+                depth=layer.depth,
+                hidden=layer.hidden,
+                gradient_norm_later=told["gradient_norm"][-1].item(),
+                distinct=distinct(views[0]),
+                distinct_later=distinct(np.concatenate([views[0], views[-1]], axis=1)),
+                update=moved[layer.leaf],
+            )
+        )
+    return Diagnosis(tuple(rows), tuple(find(rows)), float(value), layers.unseen)
+
+
+def _first_step(
+    optimizer: Any, loss: Any, params: Any, value: Any, grads: Any, key: Any
+) -> list[float]:
+    """The norm of the first update of each leaf by that of the leaf."""
+    tx = optax.with_extra_args_support(optimizer)
+
+    @jax.jit
+    def ratios(params: Any, value: Any, grads: Any) -> list[jax.Array]:
+        updates, _ = tx.update(
+            grads, tx.init(params), params,
+            value=value, grad=grads, value_fn=loss, grad_fn=jax.grad(loss), key=key,
+        )  # fmt: skip
+        pairs = zip(jax.tree.leaves(updates), jax.tree.leaves(params), strict=True)
+        return [divide(global_norm(u), global_norm(p), jnp.inf) for u, p in pairs]
+
+    return [float(ratio) for ratio in ratios(params, value, grads)]

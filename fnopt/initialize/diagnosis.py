@@ -1,0 +1,160 @@
+"""What is known of a start: figures by layer, as a table and a picture, and a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fnopt.initialize.faults import Fault
+
+
+class LayerFigures(NamedTuple):
+    """The figures of one layer, over all examples, places and units of a batch.
+
+    Attributes:
+        layer: the path of its weights.
+        kind: ``"dense"``, ``"convolution"`` or ``"embedding"``.
+        function: the nonlinearity that follows: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"other"``,
+            or ``""``.
+        units: how many there are.
+        depth: 1 for a layer that reads the inputs.
+        hidden: whether another layer reads it.
+        mean, std: of the pre-activation.
+        activation_mean, activation_std: after the nonlinearity.
+        dead: the share of units that are 0 after it for every example.
+        saturated: the share of activations at the ends of a tanh (beyond ±0.99) or a sigmoid.
+        gradient_mean, gradient_std: of the derivative of the loss by the pre-activation.
+        gradient_norm, gradient_norm_later: the norm of that, at the start and after three steps.
+        distinct, distinct_later: how many units differ in what they compute, at the start and
+            then; units that are equal at both are counted once.
+        update: the norm of the first update of the weights by the weights' own; NaN without an
+            optimizer, infinite for weights that are 0.
+        varies, fed, zero, finite: whether what is computed depends on the example, whether what is
+            read is not all 0, whether the weights are, whether all is finite.
+    """
+
+    layer: str
+    kind: str
+    function: str
+    units: int
+    depth: int
+    hidden: bool
+    mean: float
+    std: float
+    activation_mean: float
+    activation_std: float
+    dead: float
+    saturated: float
+    gradient_mean: float
+    gradient_std: float
+    gradient_norm: float
+    gradient_norm_later: float
+    distinct: int
+    distinct_later: int
+    update: float
+    varies: bool
+    fed: bool
+    zero: bool
+    finite: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """What :func:`diagnose` found. It prints as a table with the verdict below.
+
+    Attributes:
+        layers: the figures of each, in order.
+        faults: what is wrong, the gravest first; empty for a sound start.
+        loss: on the batch.
+        unseen: paths of parameters that are used in a loop (``scan``, ``while``, ``cond``), into
+            which a diagnosis does not look.
+    """
+
+    layers: tuple[LayerFigures, ...]
+    faults: tuple[Fault, ...]
+    loss: float
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong with which layer, and the cure; a line for each fault and cure."""
+        alike: dict[tuple[str, str], list[Fault]] = {}
+        for fault in self.faults:
+            alike.setdefault((fault.fault, fault.cure), []).append(fault)
+        said = [
+            f"{_named(these)}: {these[0].fault}. {_sentence(these[0].says)} Cure: {these[0].cure}."
+            for these in alike.values()
+        ]
+        if not said:
+            said = [f"no fault found in {len(self.layers)} layers"]
+        if self.unseen:
+            said.append(f"not looked at, since used in a loop: {', '.join(self.unseen)}")
+        return "\n".join(said)
+
+    def table(self) -> str:
+        """A line for every layer; mean, std and grad are of its pre-activation, act of what follows."""
+        steps = any(not math.isnan(row.update) for row in self.layers)
+        head = ["layer", "units", "follows", "mean", "std", "act mean", "act std", "dead"]
+        head += ["saturated", "grad mean", "grad std", "distinct"] + ["update"] * steps
+        rows = [head]
+        for x in self.layers:
+            ends = f"{x.saturated:.0%}" if x.function in ("tanh", "sigmoid") else ""
+            dead = f"{x.dead:.0%}" if x.function else ""
+            moments = [x.mean, x.std, x.activation_mean, x.activation_std]
+            rows.append(
+                [x.layer, str(x.units), x.function, *map(_short, moments), dead, ends]
+                + [_short(x.gradient_mean), _short(x.gradient_std), str(x.distinct)]
+                + [_short(x.update)] * steps
+            )
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if column in (0, 2) else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
+
+    def plot(self, path: str | Path | None = None, *, title: str | None = None) -> Any:
+        """Draws standard deviations, gradients and dead units by layer.
+
+        Args:
+            path: where the picture is written, if anywhere.
+            title: above it.
+
+        Returns:
+            matplotlib's figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        from fnopt.initialize.picture import draw
+
+        figure = draw({"": self}, title)
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=130)
+        return figure
+
+    def __str__(self) -> str:
+        return f"{self.table()}\n{self.verdict}"
+
+
+def _named(faults: list[Fault]) -> str:
+    """The layers of one fault, of many the first two and the last."""
+    names = [fault.layer for fault in faults]
+    if len(names) > 4:
+        return f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names)} layers)"
+    return ", ".join(names)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def _short(x: float) -> str:
+    if x == 0:
+        return "0"
+    return f"{x:.3f}" if 0.01 <= abs(x) < 1000 else f"{x:.1e}"
