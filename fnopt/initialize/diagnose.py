@@ -105,8 +105,9 @@ def diagnose(
     if optimizer is not None:
         moved = _first_step(optimizer, lambda p: loss(p, batch, *rest), params, value, grads, key)
     rows = []
-    for layer, told in zip(layers.layers, jax.device_get(figures), strict=True):
-        views, first = told.pop("views"), {name: x[0].item() for name, x in told.items()}
+    for layer, told in zip(layers.layers, figures, strict=True):
+        views, means, stds = told.pop("views"), told.pop("means")[0], told.pop("stds")[0]
+        first = {name: x[0].item() for name, x in told.items()}
         rows.append(
             LayerFigures(
                 **first,
@@ -115,6 +116,12 @@ def diagnose(
                 function=layer.function,
                 units=views.shape[1],
                 depth=layer.depth,
+                mean=float(means[0]),
+                std=float(stds[0]),
+                activation_mean=float(means[1]),
+                activation_std=float(stds[1]),
+                gradient_mean=float(means[2]),
+                gradient_std=float(stds[2]),
                 hidden=layer.hidden,
                 gradient_norm_later=told["gradient_norm"][-1].item(),
                 distinct=distinct(views[0]),

@@ -94,7 +94,7 @@ class Diagnosis:
         return "\n".join(said)
 
     def table(self) -> str:
-        """A line for every layer; mean, std and grad are of its pre-activation, act of what follows."""
+        """A line for every layer: of pre-activations, activations (act), gradients (grad)."""
         steps = any(not math.isnan(row.update) for row in self.layers)
         head = ["layer", "units", "follows", "mean", "std", "act mean", "act std", "dead"]
         head += ["saturated", "grad mean", "grad std", "distinct"] + ["update"] * steps

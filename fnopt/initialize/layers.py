@@ -96,11 +96,12 @@ class Layers:
 
     def weights_from(self, layer: Layer, leaves: list[Any]) -> Any:
         """The weights as a layer multiplies with them, made of a leaf that :meth:`is_leaf`."""
-        steps, at = [], layer.weights
+        steps: list[Step] = []
+        at = layer.weights
         while step := self._makers.get(at):
             steps.append(step)
             at = step.inputs[0]
-        value = leaves[self.program.inputs.index(at)]
+        value = leaves[layer.leaf]
         for step in reversed(steps):
             value = step.equation.primitive.bind(value, **step.equation.params)
         return value

@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnopt.core import computing_dtype
 from fnopt.core.checks import Interval, float_leaves
@@ -88,13 +89,15 @@ def lsuv(
     layers = Layers(function, params, batch, *rest)
     meant = _meant(layers, jax.tree.leaves(params), where)
 
-    def start(params: Any, batch: Any, *rest: Any) -> tuple[Any, jax.Array]:
+    drawn = _orthonormal(layers, meant, key) if orthonormal else None
+
+    def start(params: Any, drawn: Any, batch: Any, *rest: Any) -> tuple[Any, jax.Array]:
         leaves = jax.tree.leaves(params)
-        if orthonormal:
-            leaves = _drawn(layers, meant, leaves, key)
+        if drawn is not None:
+            leaves = _put(layers, meant, leaves, drawn)
         return _scaled(layers, meant, leaves, (batch, *rest), tol_var, max_iter)
 
-    leaves, variances = jax.jit(start)(params, batch, *rest)
+    leaves, variances = jax.jit(start)(params, drawn, batch, *rest)
     for layer, variance in zip(meant, variances.tolist(), strict=True):
         if not 0 < variance < math.inf:
             raise ValueError(
@@ -118,8 +121,24 @@ def _meant(layers: Layers, leaves: list[Any], where: Pattern) -> list[Layer]:
     return list(found.values())
 
 
-def _drawn(layers: Layers, meant: list[Layer], leaves: list[Any], key: jax.Array) -> list[Any]:
-    """The leaves, those of the layers orthonormal."""
+def _orthonormal(layers: Layers, meant: list[Layer], key: jax.Array) -> list[jax.Array]:
+    """Weights as the layers multiply with them; their transpose where units are more than inputs."""
+    drawn = []
+    for one, layer in zip(jax.random.split(key, len(meant)), meant, strict=True):
+        weights = layers.program.shapes[layer.weights]
+        inputs = tuple(x for x in range(weights.ndim) if x not in layer.weight_units)
+        shape = [weights.shape[x] for x in (*inputs, *layer.weight_units)]
+        fan_in = math.prod(shape[: len(inputs)])
+        wide = computing_dtype(weights.dtype)
+        init = jax.nn.initializers.orthogonal()
+        matrix = init(one, (fan_in, weights.size // fan_in), wide)
+        back = np.argsort((*inputs, *layer.weight_units))
+        drawn.append(matrix.reshape(shape).transpose(back).astype(weights.dtype))
+    return drawn
+
+
+def _put(layers: Layers, meant: list[Layer], leaves: list[Any], drawn: list[Any]) -> list[Any]:
+    """The leaves that make the layers' weights what is drawn."""
 
     def weights(own: list[Any]) -> list[Any]:
         changed = list(leaves)
@@ -127,27 +146,12 @@ def _drawn(layers: Layers, meant: list[Layer], leaves: list[Any], key: jax.Array
             changed[layer.leaf] = leaf
         return [layers.weights_from(layer, changed) for layer in meant]
 
-    factors, back = jax.vjp(weights, [leaves[layer.leaf] for layer in meant])
-    keys = jax.random.split(key, len(meant))
-    drawn = [
-        _orthonormal(one, factor, layer.weight_units)
-        for one, factor, layer in zip(keys, factors, meant, strict=True)
-    ]
-    # A factor is its leaf reshaped and turned, of which the transpose is the inverse.
+    # Weights are their leaf reshaped and turned, of which the transpose is the inverse.
+    _, back = jax.vjp(weights, [leaves[layer.leaf] for layer in meant])
     changed = list(leaves)
     for layer, leaf in zip(meant, back(drawn)[0], strict=True):
         changed[layer.leaf] = leaf
     return changed
-
-
-def _orthonormal(key: jax.Array, factor: jax.Array, units: tuple[int, ...]) -> jax.Array:
-    """A factor whose units' weights are orthonormal, or their transpose where units are more."""
-    first = tuple(range(len(units)))
-    shape = jnp.moveaxis(factor, units, first).shape
-    count = math.prod(shape[: len(units)])
-    wide = computing_dtype(factor.dtype)
-    matrix = jax.nn.initializers.orthogonal()(key, (factor.size // count, count), wide)
-    return jnp.moveaxis(matrix.T.reshape(shape), first, units).astype(factor.dtype)
 
 
 def _scaled(
@@ -165,22 +169,23 @@ def _scaled(
         layers.run(leaves, *rest, look=note)
         return jnp.stack([jnp.var(seen[x.preactivation].astype(wide)) for x in meant])
 
-    def of_layer(place: Any, leaves: list[Any]) -> list[Any]:
-        def goes_on(carry: Any) -> jax.Array:
-            _, variance, count = carry
-            hopeless = (variance == 0) | ~jnp.isfinite(variance)
-            return (jnp.abs(variance - 1) >= tol_var) & (count < max_iter) & ~hopeless
+    def goes_on(carry: Any) -> jax.Array:
+        return carry[1] < len(meant)
 
-        def scale(carry: Any) -> Any:
-            leaves, variance, count = carry
-            leaves = list(leaves)
-            for i, layer in enumerate(meant):
-                leaf = leaves[layer.leaf]
-                divisor = jnp.where(place == i, jnp.sqrt(variance), jnp.ones_like(variance))
-                leaves[layer.leaf] = (leaf.astype(wide) / divisor).astype(leaf.dtype)
-            return leaves, variances(leaves)[place], count + 1
+    # One loop over layers and over the times of each, so that the forward pass is compiled once.
+    def scale(carry: Any) -> Any:
+        leaves, place, count, _ = carry
+        found = variances(leaves)
+        variance = found[place]
+        hopeless = (variance == 0) | ~jnp.isfinite(variance)
+        scales = (jnp.abs(variance - 1) >= tol_var) & (count < max_iter) & ~hopeless
+        leaves = list(leaves)
+        for i, layer in enumerate(meant):
+            divisor = jnp.where(scales & (place == i), jnp.sqrt(variance), jnp.ones_like(variance))
+            leaf = leaves[layer.leaf]
+            leaves[layer.leaf] = (leaf.astype(wide) / divisor).astype(leaf.dtype)
+        return leaves, place + jnp.where(scales, 0, 1), jnp.where(scales, count + 1, 0), found
 
-        return jax.lax.while_loop(goes_on, scale, (leaves, variances(leaves)[place], 0))[0]
-
-    leaves = jax.lax.fori_loop(0, len(meant), of_layer, leaves)
-    return leaves, variances(leaves)
+    begin = leaves, jnp.array(0), jnp.array(0), jnp.zeros(len(meant), wide)
+    leaves, _, _, found = jax.lax.while_loop(goes_on, scale, begin)
+    return leaves, found

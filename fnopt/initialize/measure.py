@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, divide, global_norm
-from fnopt.initialize.layers import Layer, Layers
+from fnopt.initialize.layers import Layers
 
 STEPS = 3
 """How many steps units are watched for. A last layer of zeros hands no gradient down in the first,
@@ -27,7 +28,12 @@ def measure(layers: Layers, params: Any, batch: Any, *rest: Any) -> tuple[Any, A
         The loss and the gradient at the parameters, and a list of dicts of figures, one a layer;
         each figure has the moments, 0 to STEPS, along its first axis.
     """
-    return jax.jit(lambda *given: _measure(layers, *given))(params, batch, *rest)
+    value, grads, told = jax.jit(lambda *given: _measure(layers, *given))(params, batch, *rest)
+    figures: list[Any] = [None] * len(layers.layers)
+    for places, together in zip(_alike(layers), jax.device_get(told), strict=True):
+        for k, i in enumerate(places):
+            figures[i] = {name: x[:, k] for name, x in together.items()}
+    return value, grads, figures
 
 
 def _measure(layers: Layers, params: Any, batch: Any, *rest: Any) -> tuple[Any, Any, Any]:
@@ -68,62 +74,87 @@ def look(layers: Layers, params: Any, batch: Any, *rest: Any) -> tuple[Any, Any,
 
     differentiated = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
     (value, seen), (grads, deltas) = differentiated(params, probes)
-    told = [_figures(a, seen, d) for a, d in zip(layers.layers, deltas, strict=True)]
-    return value, grads, told
+    return value, grads, _by_shape(layers, seen, deltas)
 
 
-def _figures(layer: Layer, seen: dict[Any, jax.Array], delta: jax.Array) -> dict[str, jax.Array]:
-    made, active = seen[layer.preactivation], seen[layer.activation]
-    by_unit, active, delta = (_by_unit(x, layer.units) for x in (made, active, delta))
-    read, weights = seen[layer.reads], seen[layer.weights]
-    alive = jnp.any(read != 0) if jnp.issubdtype(read.dtype, jnp.inexact) else jnp.array(True)
-    size = jnp.max(jnp.abs(by_unit))
-    views = jax.random.normal(jax.random.key(0), (len(by_unit), VIEWS), by_unit.dtype)
-    scaled = divide(by_unit, size)
-    told = {
-        "mean": jnp.mean(by_unit),
-        "std": _std(by_unit),
-        "activation_mean": jnp.mean(active),
-        "activation_std": _std(active),
-        "gradient_mean": jnp.mean(delta),
-        "gradient_std": _std(delta),
-        "gradient_norm": _norm(delta),
-        "dead": jnp.zeros(()),
-        "saturated": jnp.zeros(()),
-        "finite": jnp.all(jnp.isfinite(by_unit)) & jnp.all(jnp.isfinite(delta)),
-        "fed": alive,
-        "zero": jnp.all(weights == 0),
-        # Whether what a unit makes depends on the example at all.
-        "varies": jnp.any(jnp.max(scaled, axis=0) - jnp.min(scaled, axis=0) > 1e-5),
-        "views": jnp.matmul(scaled.T, views, precision="highest") / len(by_unit) ** 0.5,
-    }
-    if layer.activation != layer.preactivation:
-        dead = jnp.all(active == 0, axis=0) & jnp.any(by_unit != 0, axis=0)
-        told["dead"] = jnp.mean(dead.astype(by_unit.dtype))
-    if layer.function in SATURATED:
-        low, high = SATURATED[layer.function]
-        told["saturated"] = jnp.mean(((active < low) | (active > high)).astype(by_unit.dtype))
+def _alike(layers: Layers) -> list[list[int]]:
+    """The numbers of the layers, those together that are of one shape."""
+    alike: dict[Any, list[int]] = {}
+    for i, layer in enumerate(layers.layers):
+        made = layers.program.shapes[layer.preactivation]
+        units = math.prod(made.shape[axis] for axis in layer.units)
+        alike.setdefault((made.size, units, made.dtype), []).append(i)
+    return list(alike.values())
+
+
+def _by_shape(layers: Layers, seen: dict[Any, jax.Array], deltas: list[Any]) -> list[Any]:
+    """The figures of layers of one shape together, so that they are compiled but once."""
+
+    def given(i: int) -> Any:
+        layer = layers.layers[i]
+        values = seen[layer.preactivation], seen[layer.activation], deltas[i]
+        three = jnp.stack([_by_unit(x, layer.units) for x in values])
+        read = seen[layer.reads]
+        numbers = jnp.issubdtype(read.dtype, jnp.inexact)
+        return three, jnp.any(read != 0) | (not numbers), jnp.all(seen[layer.weights] == 0)
+
+    told = []
+    for places in _alike(layers):
+        three, fed, zero = (jnp.stack(x) for x in zip(*map(given, places), strict=True))
+        follows = [layers.layers[i].activation != layers.layers[i].preactivation for i in places]
+        ends = [SATURATED.get(layers.layers[i].function, (-jnp.inf, jnp.inf)) for i in places]
+        low, high = jnp.array(ends, three.dtype).T
+        figures = jax.vmap(_figures)(three, jnp.array(follows), low, high)
+        told.append(figures | {"fed": fed, "zero": zero})
     return told
+
+
+def _figures(
+    three: jax.Array, follows: jax.Array, low: jax.Array, high: jax.Array
+) -> dict[str, jax.Array]:
+    """Of pre-activations, activations and gradients, each with examples in rows, units in columns.
+
+    Args:
+        three: the three of them.
+        follows: whether the activations are of a nonlinearity.
+        low, high: its ends, beyond which it is saturated.
+    """
+    made, active = three[0], three[1]
+    size = jnp.max(jnp.abs(three), axis=(1, 2))
+    # Without the squares of numbers so large, or so small, that they are not finite, or 0.
+    scaled = divide(three, size[:, None, None])
+    mean = jnp.mean(scaled, axis=(1, 2))
+    square = jnp.mean(jnp.square(scaled), axis=(1, 2))
+    std = jnp.sqrt(jnp.mean(jnp.square(scaled - mean[:, None, None]), axis=(1, 2)))
+    dead = follows & jnp.all(active == 0, axis=0) & jnp.any(made != 0, axis=0)
+    views = _views(len(made)).astype(made.dtype)
+    return {
+        "means": size * mean,
+        "stds": size * std,
+        "gradient_norm": (size * jnp.sqrt(square * made.size))[2],
+        "dead": jnp.mean(dead.astype(made.dtype)),
+        "saturated": jnp.mean(((active < low) | (active > high)).astype(made.dtype)),
+        "finite": jnp.all(jnp.isfinite(size)),
+        # Whether what a unit makes depends on the example at all.
+        "varies": jnp.any(jnp.ptp(scaled[0], axis=0) > 1e-5),
+        "views": jnp.matmul(scaled[0].T, views, precision="highest") / len(made) ** 0.5,
+    }
+
+
+def _views(rows: int) -> jax.Array:
+    """Numbers in [-1, 1) without a pattern, by a hash: compiled in no time, unlike a generator."""
+    at = jnp.arange(rows, dtype=jnp.uint32)[:, None] * jnp.uint32(VIEWS)
+    at = (at + jnp.arange(VIEWS, dtype=jnp.uint32)[None]) * jnp.uint32(0x9E3779B1)
+    at = (at ^ (at >> 15)) * jnp.uint32(0x2C1B3C6D)
+    at = (at ^ (at >> 12)) * jnp.uint32(0x297A2D39)
+    return (at ^ (at >> 15)).astype(jnp.float32) / 2.0**31 - 1
 
 
 def _by_unit(x: jax.Array, units: tuple[int, ...]) -> jax.Array:
     """A row for each example and place, a column for each unit."""
     last = tuple(range(x.ndim - len(units), x.ndim))
-    count = 1
-    for axis in units:
-        count *= x.shape[axis]
+    count = math.prod(x.shape[axis] for axis in units)
     return jnp.moveaxis(x, units, last).reshape(-1, count).astype(computing_dtype(x.dtype))
-
-
-def _std(x: jax.Array) -> jax.Array:
-    # Without the squares of numbers so large, or so small, that they are not finite, or 0.
-    centred = x - jnp.mean(x)
-    return _norm(centred) / x.size**0.5
-
-
-def _norm(x: jax.Array) -> jax.Array:
-    size = jnp.max(jnp.abs(x))
-    return size * jnp.linalg.norm(divide(x, size))
 
 
 def _stepped(params: Any, grads: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,8 +16,9 @@ WRAPPERS = {"custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint", "remat
 PRODUCTS = {"dot_general", "conv_general_dilated"}
 
 
-class Constant(NamedTuple):
-    """A number that stands in the program."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Constant:
+    """Numbers that stand in the program."""
 
     value: Any
 
