@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import random
+import re
 from typing import Any
 
 import jax
@@ -172,7 +173,7 @@ def sound(count: int) -> list[Start]:
             Start(
                 framework,
                 # Of a residual network: a first layer, and branches of two.
-                depth=depth + 1 - depth % 2 if residual else depth,
+                depth=max(3, depth - 1 + depth % 2) if residual else depth,
                 width=rng.choice([8, 16] if images else [16, 24, 48, 64]),
                 activation=activation,
                 init=rng.choice(SUITED[activation]),
@@ -190,10 +191,10 @@ def sound(count: int) -> list[Start]:
 def changed(params: Any, change: Any, of: str = "kernel", place: int | None = None) -> Any:
     """Parameters with all leaves of a name changed, or one hidden layer's, and that one's path."""
     paths = [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
-    # layers/10 comes after layers/9.
+    # layers/10 comes after layers/9, and the head last.
     natural = sorted(
         (p for p in paths if p.endswith("/" + of) and "norm" not in p.lower()),
-        key=lambda p: [int(x) if x.isdigit() else x for x in p.replace("_", "/").split("/")],
+        key=lambda p: ("head" in p, [int(x) if x.isdigit() else x for x in re.split("[/_]", p)]),
     )
     chosen = natural if place is None else [natural[place]]
     tree = jax.tree_util.tree_map_with_path(

@@ -24,7 +24,7 @@ LAYERS, WIDTH, EPOCHS, BATCH_SIZE, LEARNING_RATE, SEED = 10, 64, 20, 64, 0.02, 0
 # Which distribution the weights are drawn from; biases are 0.
 STARTS = {
     "zero": initializers.zeros,
-    "equal": initializers.constant(0.05),
+    "equal": initializers.constant(1 / WIDTH),
     "too small": initializers.normal(0.02),
     "too large": initializers.normal(0.4),
     "Xavier": initializers.xavier_normal(),
@@ -94,9 +94,9 @@ def main(
 
     Path(out).mkdir(parents=True, exist_ok=True)
     title = f"{LAYERS} layers with {activation}, before the first step"
-    draw(diagnoses, title).savefig(f"{out}/initialization_{activation}_start.png", dpi=110)
+    draw(diagnoses, title).savefig(f"{out}/initialization_{activation}_start.png", dpi=100)
     curves(losses, f"{LAYERS} layers with {activation}: training loss").savefig(
-        f"{out}/initialization_{activation}_losses.png", dpi=110
+        f"{out}/initialization_{activation}_losses.png", dpi=100
     )
     print(f"pictures: {out}/initialization_{activation}_start.png, …_losses.png")
     return reached
@@ -106,8 +106,10 @@ def curves(losses, title):
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
     for (name, loss), marker in zip(losses.items(), "os^Dv<>", strict=False):
-        axes.plot(range(1, len(loss) + 1), loss, marker=marker, ms=4, lw=1.2, label=name)
+        label = name if loss else f"{name} (not finite)"
+        axes.plot(range(1, len(loss) + 1), loss, marker=marker, ms=4, lw=1.2, label=label)
     axes.set(yscale="log", xlabel="epoch", ylabel="loss")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

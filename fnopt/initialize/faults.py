@@ -72,6 +72,8 @@ def find(rows: Sequence[Any]) -> list[Fault]:
         return [Fault(broken[0].layer, "not finite", math.nan, says, cure)]
     hidden = [row for row in rows if row.hidden]
     found = [fault for row in hidden if (fault := _of_units(row))]
+    copies = {fault.layer for fault in found}
+    hidden = [row for row in hidden if row.layer not in copies]
     found += [fault for row in hidden if (fault := _dead(row))]
     found += [
         Fault(

@@ -154,7 +154,13 @@ class Layers:
                 found.append(self._layer(step, *product, below, used))
             depth |= dict.fromkeys(step.outputs, below)
             sources |= dict.fromkeys(step.outputs, feeding)
-        return tuple(x._replace(hidden=i in hidden) for i, x in enumerate(found))
+        # What follows the last ones is the loss.
+        return tuple(
+            x._replace(hidden=True)
+            if i in hidden
+            else x._replace(activation=x.preactivation, function="")
+            for i, x in enumerate(found)
+        )
 
     def _layer(
         self, step: Step, weights: Reference, reads: Reference, depth: int, used: dict[int, int]

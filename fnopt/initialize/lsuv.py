@@ -122,7 +122,7 @@ def _meant(layers: Layers, leaves: list[Any], where: Pattern) -> list[Layer]:
 
 
 def _orthonormal(layers: Layers, meant: list[Layer], key: jax.Array) -> list[jax.Array]:
-    """Weights as the layers multiply with them; their transpose where units are more than inputs."""
+    """Weights as the layers multiply with them; their transpose, where units are more."""
     drawn = []
     for one, layer in zip(jax.random.split(key, len(meant)), meant, strict=True):
         weights = layers.program.shapes[layer.weights]

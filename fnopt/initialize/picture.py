@@ -32,6 +32,8 @@ def draw(diagnoses: Mapping[str, Any], title: str | None = None) -> Any:
     names = ("std of pre-activation", "std of gradient there", "dead units")
     markers = "os^Dv<>PX*"
     for place, (label, diagnosis) in enumerate(diagnoses.items()):
+        if label and not any(row.std for row in diagnosis.layers):
+            label += " (all 0)"
         at = np.arange(1, len(diagnosis.layers) + 1)
         for axes, what in zip(panels, whats, strict=True):
             figures = np.array([getattr(row, what) for row in diagnosis.layers], float)
