@@ -109,7 +109,7 @@ def test_a_planted_fault_is_named(base, fault, place):
 
 STARTS = sound(50)
 # Of every kind some; the others are slow.
-OFTEN = {2, 12, 23, 33, 40, 43}
+OFTEN = {2, 23, 33, 43}
 
 
 @pytest.mark.parametrize(
@@ -229,6 +229,7 @@ def test_the_layers_of_attention():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.beside_optax
 def test_equinox_is_seen():
     eqx = pytest.importorskip("equinox")
@@ -318,10 +319,10 @@ def test_the_example(tmp_path, capsys):
     pytest.importorskip("sklearn")
     example = Path(__file__).parents[1] / "examples" / "initialization"
     reached = runpy.run_path(str(example / "train.py"))["main"](
-        epochs=1, starts=("zero", "LSUV"), out=str(tmp_path)
+        epochs=1, starts=("LSUV",), out=str(tmp_path)
     )
-    assert reached["zero"] < 0.2 < reached["LSUV"]
+    assert reached["LSUV"] > 0.2
     assert len(list(tmp_path.glob("*.png"))) == 2
-    assert "(9 layers): zero." in capsys.readouterr().out
+    assert "no fault found in 10 layers" in capsys.readouterr().out
     page = (example / "README.md").read_text()
     assert "python examples/initialization/train.py" in page
