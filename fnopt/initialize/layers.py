@@ -24,7 +24,7 @@ class Layer(NamedTuple):
         name: the path of its weights, with ``#2`` for their second use.
         leaf: the number of that leaf among the parameters'.
         kind: ``"dense"``, ``"convolution"`` or ``"embedding"``.
-        weights, reads: references to the two factors.
+        weights, reads: the numbers of the two factors among the values.
         preactivation: the value it makes, its bias added.
         activation: what the next nonlinearity makes of that; of none, the pre-activation.
         function: that nonlinearity: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"other"`` or ``""``.
@@ -37,8 +37,8 @@ class Layer(NamedTuple):
     name: str
     leaf: int
     kind: str
-    weights: Reference
-    reads: Reference
+    weights: int
+    reads: int
     preactivation: int
     activation: int
     function: str
@@ -76,7 +76,7 @@ class Layers:
         self._made_of = {i: frozenset([k]) for k, i in enumerate(inputs[:leaves])}
         self._of_data = set(inputs[leaves : leaves + data])
         self._readers: dict[int, list[Step]] = {}
-        self._products: dict[int, tuple[Reference, Reference]] = {}
+        self._products: dict[int, tuple[int, int]] = {}
         self.unseen: tuple[str, ...] = ()
         self._makers: dict[Any, Step] = {}
         for step in self.program.steps:
@@ -97,7 +97,7 @@ class Layers:
     def weights_from(self, layer: Layer, leaves: list[Any]) -> Any:
         """The weights as a layer multiplies with them, made of a leaf that :meth:`is_leaf`."""
         steps: list[Step] = []
-        at = layer.weights
+        at: Any = layer.weights
         while step := self._makers.get(at):
             steps.append(step)
             at = step.inputs[0]
@@ -127,13 +127,15 @@ class Layers:
         """The leaves of the parameters that a value is made of, if it is made of no data."""
         return self._made_of.get(at, frozenset()) if isinstance(at, int) else frozenset()
 
-    def _product(self, step: Step) -> tuple[Reference, Reference] | None:
+    def _product(self, step: Step) -> tuple[int, int] | None:
         """The weights and what they are multiplied with, if that is what a step does."""
         if step.name not in PRODUCTS | {"gather"}:
             return None
         left, right = step.inputs[:2]
         sides = [(left, right)] if step.name == "gather" else [(right, left), (left, right)]
         for weights, reads in sides:
+            if not isinstance(weights, int) or not isinstance(reads, int):
+                continue
             if self._leaves(weights) and reads in self._of_data:
                 return weights, reads
         return None
@@ -163,7 +165,7 @@ class Layers:
         )
 
     def _layer(
-        self, step: Step, weights: Reference, reads: Reference, depth: int, used: dict[int, int]
+        self, step: Step, weights: int, reads: int, depth: int, used: dict[int, int]
     ) -> Layer:
         leaf = max(self._leaves(weights), key=lambda k: (self.sizes[k], -k))
         used[leaf] = used.get(leaf, 0) + 1
