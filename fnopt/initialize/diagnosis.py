@@ -32,7 +32,7 @@ class LayerFigures(NamedTuple):
         update: the norm of the first update of the weights by the weights' own; NaN without an
             optimizer, infinite for weights that are 0.
         varies, fed, zero, finite: whether what is computed depends on the example, whether what is
-            read is not all 0, whether the weights are, whether all is finite.
+            read is not all 0, whether the weights are, whether all pre-activations are finite.
     """
 
     layer: str

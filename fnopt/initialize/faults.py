@@ -65,11 +65,15 @@ def find(rows: Sequence[Any]) -> list[Fault]:
     Args:
         rows: the figures of every layer, in order.
     """
-    broken = [row for row in rows if not row.finite]
+    # What is not finite goes up from where it begins, and its gradient goes down.
+    broken = [(row, "what it computes") for row in rows if not row.finite]
+    broken += [
+        (row, "the gradient there") for row in rows[::-1] if not math.isfinite(row.gradient_norm)
+    ]
     if broken:
-        says = "what it computes, or the gradient there, is not finite"
-        cure = f"look at the inputs and the parameters; draw weights by {_drawn(broken[0])}"
-        return [Fault(broken[0].layer, "not finite", math.nan, says, cure)]
+        row, what = broken[0]
+        cure = f"look at the inputs and the parameters; draw weights by {_drawn(row)}"
+        return [Fault(row.layer, "not finite", math.nan, f"{what} is not finite", cure)]
     hidden = [row for row in rows if row.hidden]
     found = [fault for row in hidden if (fault := _of_units(row))]
     copies = {fault.layer for fault in found}

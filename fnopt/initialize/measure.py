@@ -134,7 +134,7 @@ def _figures(
         "gradient_norm": (size * jnp.sqrt(square * made.size))[2],
         "dead": jnp.mean(dead.astype(made.dtype)),
         "saturated": jnp.mean(((active < low) | (active > high)).astype(made.dtype)),
-        "finite": jnp.all(jnp.isfinite(size)),
+        "finite": jnp.isfinite(size[0]),
         # Whether what a unit makes depends on the example at all.
         "varies": jnp.any(jnp.ptp(scaled[0], axis=0) > 1e-5),
         "views": jnp.matmul(scaled[0].T, views, precision="highest") / len(made) ** 0.5,
