@@ -233,6 +233,7 @@ from fnopt.wrap.per_example import per_example_layer_norm_clip as per_example_la
 from fnopt.wrap.privacy import differentially_private_aggregate as differentially_private_aggregate
 from fnopt.wrap.privacy import dpsgd as dpsgd
 from fnopt.wrap.sam import sam as sam
+from fnopt.wrap.scale_by_tree import scale_by_tree as scale_by_tree
 from fnopt.wrap.skip import skip_large_updates as skip_large_updates
 from fnopt.wrap.skip import skip_not_finite as skip_not_finite
 from fnopt.wrap.snapshot import snapshot as snapshot

@@ -31,64 +31,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-from jax.nn.initializers import Initializer, normal, variance_scaling
+from jax.nn.initializers import Initializer, normal
 
-from fnopt.core.checks import did_you_mean
-
-GAINS: dict[str, Callable[[float], float]] = {
-    **dict.fromkeys(("linear", "sigmoid"), lambda a: 1.0),
-    **{f"conv{t}{n}d": lambda a: 1.0 for t in ("", "_transpose") for n in (1, 2, 3)},
-    "tanh": lambda a: 5 / 3,
-    "relu": lambda a: math.sqrt(2),
-    "leaky_relu": lambda a: math.sqrt(2 / (1 + a**2)),
-    "selu": lambda a: 3 / 4,
-}
-"""torch's gains by the nonlinearity that follows; ``a`` is the slope of a leaky one."""
-
-
-def kaiming_uniform(
-    a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
-) -> Initializer:
-    r"""He's uniform initialization, with the arguments of torch.
-
-    .. math:: W \sim U(-r, r), \qquad r = \sqrt{3 / n}\; \gamma
-
-    with the gain :math:`\gamma = \sqrt{2 / (1 + a^2)}` of a leaky rectifier, or as torch's
-    ``calculate_gain`` has it. Of a kernel (…, in, out), as Flax holds it.
-
-    Args:
-        a: :math:`a`, the slope of the leaky rectifier below 0; finite, unused by the others.
-        mode: what :math:`n` is: ``"fan_in"`` or ``"fan_out"``, of a kernel (…, in, out) the size of
-            all axes but the last, or but the one before it.
-        nonlinearity: as torch names it: ``"leaky_relu"``, ``"relu"``, ``"linear"``, ``"tanh"``, ….
-
-    Raises:
-        TypeError, ValueError: an argument is out of its range; of the initializer, a kernel has
-            fewer than two axes.
-
-    >>> import jax
-    >>> from fnopt.compat.torch import init
-    >>> kernel = init.kaiming_uniform(nonlinearity="relu")(jax.random.key(0), (600, 50))
-    >>> bool(abs(kernel).max() <= 0.1), round(float(kernel.var()), 4)   # 2 / 600
-    (True, 0.0033)
-    """
-    if isinstance(a, bool) or not isinstance(a, (int, float)):
-        raise TypeError(f"kaiming_uniform: a must be a number, got {a!r} ({type(a).__name__})")
-    if not math.isfinite(a):
-        raise ValueError(f"kaiming_uniform: a must lie in (-inf, inf), got {a!r}")
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"kaiming_uniform: mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    if nonlinearity not in GAINS:
-        raise ValueError(
-            "kaiming_uniform: nonlinearity must be one of torch's, got"
-            f" {nonlinearity!r}; {did_you_mean(str(nonlinearity), GAINS)}"
-        )
-    return variance_scaling(GAINS[nonlinearity](a) ** 2, mode, "uniform")
-
+from fnopt.initialize import GAINS as GAINS
+from fnopt.initialize import kaiming_uniform_ as kaiming_uniform
 
 kernel: Initializer = kaiming_uniform(a=math.sqrt(5))
 """The kernels of torch's Linear and Conv: its :math:`a = \\sqrt 5` makes the bound one over the

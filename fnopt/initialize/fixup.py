@@ -1,0 +1,146 @@
+r"""Deep residual networks without normalization, by their first weights."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
+
+
+def zero_last_layer(params: Any, *layers: Pattern) -> Any:
+    r"""Sets layers to 0, so that each residual block begins as the identity.
+
+    .. math:: x_{l+1} = x_l + F_l(x_l), \qquad F_l = 0 \text{ at first}
+
+    where the last layer of :math:`F_l` is meant, or the scale of the normalization that ends it. A
+    layer of zeros learns where what comes in differs from unit to unit; two in a row never would.
+
+    Args:
+        params: the parameters.
+        *layers: which leaves: globs of their paths, tuples of globs, or functions of path and
+            leaf; at least one.
+
+    Returns:
+        The parameters, those leaves 0.
+
+    Raises:
+        ValueError: there is no pattern, or one matches nothing; names the nearest paths.
+
+    References:
+        Goyal et al., *Accurate, large minibatch SGD: training ImageNet in 1 hour*, 2017,
+        arXiv:1706.02677, Section 5.1 (the last scale of a block); Zhang, Dauphin & Ma, *Fixup
+        initialization: residual learning without normalization*, ICLR 2019, arXiv:1901.09321.
+
+    >>> import jax.numpy as jnp
+    >>> from fnopt import initialize
+    >>> params = {"block": {"conv": {"scale": jnp.ones(2)}, "last": {"scale": jnp.ones(2)}}}
+    >>> initialize.zero_last_layer(params, "*/last/scale")["block"]["last"]["scale"]
+    Array([0., 0.], dtype=float32)
+    """
+    if not layers:
+        raise ValueError("zero_last_layer: which layers? Give patterns, as '*/last/kernel'")
+    return _rescaled("zero_last_layer", params, [(pattern, 0.0) for pattern in layers])
+
+
+def fixup(
+    params: Any,
+    layers: Sequence[Pattern],
+    classifier: Pattern | None = None,
+    *,
+    branches: int | None = None,
+) -> Any:
+    r"""Rescales the weights of residual branches so that depth does not blow up the first steps.
+
+    With :math:`L` branches of :math:`m` layers each, from a standard initialization such as He's,
+
+    .. math:: W_k \leftarrow L^{-1/(2m - 2)}\,W_k \quad (k < m), \qquad W_m \leftarrow 0, \qquad
+        W_{\text{classifier}} \leftarrow 0
+
+    so that a step of gradient descent changes the outputs by :math:`\Theta(\eta)` whatever the
+    depth. These are the paper's rules 1 and 2. Rule 3 is the model's: a scalar bias, 0 at first,
+    before every layer and activation, and a scalar multiplier, 1 at first, in every branch; and no
+    normalization. Without rule 3 deep nets train, but to a lower accuracy.
+
+    Args:
+        params: the parameters, freshly drawn.
+        layers: the :math:`m \ge 1` weights of a branch in the order in which the input meets them,
+            each as a pattern that finds it in all branches: ``("*/conv1/kernel",
+            "*/conv2/kernel")``. With :math:`m = 1` there is but the zero.
+        classifier: the leaves of the last layer of the net, bias too: ``"head/*"``; none if None.
+        branches: :math:`L \ge 1`, of the whole net; None counts the leaves of each pattern, which
+            must then be as many. Give it if layers are stacked in one leaf, or where branches have
+            different numbers of layers: then call once for each kind.
+
+    Returns:
+        The parameters, in the dtypes they had.
+
+    Raises:
+        TypeError: ``layers`` is one pattern, or ``branches`` no integer.
+        ValueError: ``layers`` is empty, ``branches`` is below 1, a pattern matches nothing, two
+            match one leaf, or they match differently often; names the patterns and paths.
+
+    References:
+        Zhang, Dauphin & Ma, *Fixup initialization: residual learning without normalization*, ICLR
+        2019, arXiv:1901.09321, Section 3.2 and eq. 5.
+
+    >>> import jax.numpy as jnp
+    >>> from fnopt import initialize
+    >>> block = {"a": jnp.ones(1), "b": jnp.ones(1), "c": jnp.ones(1)}
+    >>> params = {"blocks": [block] * 16, "head": jnp.ones(1)}
+    >>> params = initialize.fixup(params, ("*/a", "*/b", "*/c"), "head")
+    >>> [float(leaf[0]) for leaf in params["blocks"][0].values()]   # 16 ** (-1 / 4)
+    [0.5, 0.5, 0.0]
+    """
+    if isinstance(layers, str) or callable(layers):
+        raise TypeError(f"fixup: layers must be a sequence, a pattern a layer, got {layers!r}")
+    if not layers:
+        raise ValueError("fixup: layers must name the weights of a branch, at least one")
+    paths = [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
+    found = [sum(matches(pattern, *leaf) for leaf in paths) for pattern in layers]
+    if branches is None:
+        if len(set(found)) > 1:
+            told = ", ".join(f"{show(p)!r}: {n}" for p, n in zip(layers, found, strict=True))
+            raise ValueError(
+                f"fixup: the layers of a branch must be found equally often, got {told}; mend the"
+                " patterns, or say how many branches the net has: branches=…"
+            )
+        branches = max(found[0], 1)  # none at all is refused below
+    try:
+        branches = operator.index(branches)
+    except TypeError as error:
+        raise TypeError(f"fixup: branches must be an integer, got {branches!r}") from error
+    if branches < 1:
+        raise ValueError(f"fixup: branches must be at least 1, got {branches}")
+    m = len(layers)
+    factor = branches ** (-1 / (2 * m - 2)) if m > 1 else 1.0
+    rules = [(pattern, factor) for pattern in layers[:-1]] + [(layers[-1], 0.0)]
+    if classifier is not None:
+        rules.append((classifier, 0.0))
+    return _rescaled("fixup", params, rules)
+
+
+def _rescaled(name: str, params: Any, rules: list[tuple[Pattern, float]]) -> Any:
+    """Leaves times the number of the one rule that matches; the others as they are."""
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+    paths = [path_name(path) for path, _ in leaves]
+    used, made = [0] * len(rules), []
+    for path, (_, leaf) in zip(paths, leaves, strict=True):
+        mine = [i for i, (pattern, _) in enumerate(rules) if matches(pattern, path, leaf)]
+        factors = {rules[i][1] for i in mine}
+        if len(factors) > 1:
+            told = " and ".join(repr(show(rules[i][0])) for i in mine)
+            raise ValueError(f"{name}: {path} is matched by {told}, which do not do the same")
+        for i in mine:
+            used[i] += 1
+        factor = factors.pop() if factors else 1.0
+        made.append(leaf * factor if factor else jnp.zeros_like(leaf))  # not -0.0
+    for (pattern, _), times in zip(rules, used, strict=True):
+        if not times:
+            near = ", ".join(nearest(pattern, paths))
+            raise ValueError(f"{name}: {show(pattern)!r} matches no path; the nearest: {near}")
+    return treedef.unflatten(made)

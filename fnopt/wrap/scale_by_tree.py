@@ -1,0 +1,96 @@
+"""A number of its own for every leaf."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fnopt.core import Transform, computing_dtype
+from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
+from fnopt.core.fields import Field, as_number
+from fnopt.core.moments import cast
+
+
+def _as_numbers(given: Any) -> Any:
+    kept, treedef = [], jax.tree.structure(given)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(given):
+        number = as_number(leaf)
+        if number is None or jnp.ndim(number):
+            raise TypeError(
+                f"must be a tree of numbers, but {jax.tree_util.keystr(path) or 'it'} is"
+                f" {leaf!r} ({type(leaf).__name__})"
+            )
+        kept.append(number)
+    return treedef.unflatten(kept)
+
+
+class scale_by_tree(Transform):
+    r"""Multiplies each leaf by a number of its own: :math:`u_i = a_i\,g_i`.
+
+    Args:
+        factors: the :math:`a_i`, any sign: a tree of numbers like the parameters, or a prefix of
+            one, in which a number stands for all leaves below it.
+
+    Raises:
+        TypeError: a leaf of ``factors`` is no number.
+        ValueError: in ``init`` and ``update``, ``factors`` is no prefix of the tree.
+
+    When:
+        Rates by layer that are computed, as those of :func:`fnopt.initialize.mup`; between a
+        preconditioner and decoupled weight decay if the decay is not to be multiplied. What is
+        said by paths is said by :class:`groups`, whose groups are optimizers of their own.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> tx = fnopt.chain(fnopt.sgd(1.0), fnopt.scale_by_tree({"body": 0.1, "head": 1.0}))
+    >>> grads = {"body": [jnp.ones(2), jnp.ones(1)], "head": jnp.ones(1)}
+    >>> tx.update(grads, tx.init(grads))[0]["body"]
+    [Array([-0.1, -0.1], dtype=float32), Array([-0.1], dtype=float32)]
+    """
+
+    factors: Annotated[Any, Field(convert=_as_numbers)]
+
+    def init(self, params: Any) -> optax.EmptyState:
+        float_leaves("params", params)
+        self._spread(params)
+        return optax.EmptyState()
+
+    def update(
+        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
+    ) -> tuple[Any, Any]:
+        if jax.tree.leaves(state):
+            refuse_state(self, state)
+        paths, grads, treedef = float_leaves("updates", updates)
+        if params is not None:
+            like = leaves_like(treedef, "params", params, "updates")
+            for path, grad, param in zip(paths, grads, like, strict=True):
+                same_shape(path, grad.shape, jnp.shape(param), "parameter")
+        scaled = [_times(*pair) for pair in zip(self._spread(updates), grads, strict=True)]
+        return treedef.unflatten(scaled), state
+
+    def _spread(self, tree: Any) -> list[Any]:
+        """A number for every leaf of the tree."""
+        # What has no leaves is the placeholder of optax.tree.map_params, or empty.
+        if not jax.tree.leaves(tree):
+            return []
+        found: list[Any] = []
+        try:
+            jax.tree.map(
+                lambda number, sub: found.extend([number] * len(jax.tree.leaves(sub))),
+                self.factors,
+                tree,
+            )
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"scale_by_tree: factors is no tree of numbers for the parameters: {error}"
+            ) from error
+        return found
+
+
+def _times(number: Any, grad: jax.Array) -> jax.Array:
+    # As a rule computes: in float32 at least, rounded once.
+    wide = computing_dtype(grad.dtype)
+    number = number if isinstance(number, float) else jnp.asarray(number).astype(wide)
+    return cast(number * cast(grad, wide), grad.dtype)
