@@ -1,4 +1,4 @@
-r"""How much larger weights are drawn because of the nonlinearity that follows."""
+r"""How much larger weights are drawn because of the nonlinearity between layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GAINS: dict[str, Callable[[float], float]] = {
     "leaky_relu": lambda a: math.sqrt(2 / (1 + a**2)),
     "selu": lambda a: 3 / 4,
 }
-"""torch's gains by the nonlinearity that follows; ``a`` is the slope of a leaky one."""
+"""torch's gains by nonlinearity; ``a`` is the slope of a leaky one."""
 
 FAN_MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 """What the variance of weights is divided by, as jax names it."""
@@ -30,12 +30,14 @@ FAN_MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 def calculate_gain(nonlinearity: str | Callable[[Any], Any], param: float | None = None) -> float:
     r"""The gain of a nonlinearity: how many times larger than without it weights are drawn.
 
-    Of a function :math:`\phi` it is what keeps the second moment of the outputs at 1 where the
-    inputs are standard normal,
+    Of a function :math:`\phi` it is what keeps the variance of the sums :math:`z` that enter it at
+    1 from layer to layer, for then :math:`\operatorname{Var} z' = n \operatorname{Var} w\,
+    \mathbb{E}\,\phi(z)^2 = 1`:
 
-    .. math:: \gamma = \bigl(\mathbb{E}_{z \sim N(0, 1)}\,\phi(z)^2\bigr)^{-1/2}
+    .. math:: \operatorname{Var} w = \gamma^2 / n, \qquad
+        \gamma = \bigl(\mathbb{E}_{z \sim N(0, 1)}\,\phi(z)^2\bigr)^{-1/2}
 
-    computed by quadrature; of a name it is torch's number, which for ``"relu"`` and
+    computed by quadrature. Of a name it is torch's number, which for ``"relu"`` and
     ``"leaky_relu"`` is the same, for ``"tanh"`` (5/3, where the formula gives 1.59), ``"sigmoid"``
     (1) and ``"selu"`` (3/4) a convention.
 
@@ -96,7 +98,7 @@ def by_activation(
     out_axis: Any = -1,
     batch_axis: Any = (),
 ) -> Initializer:
-    r"""Weights whose variance is set by the nonlinearity that follows and by a fan.
+    r"""Weights whose variance is set by the nonlinearity between the layers and by a fan.
 
     .. math:: \mathbb{E}\,w = 0, \qquad \operatorname{Var} w = \gamma^2 / n
 
