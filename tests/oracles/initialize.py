@@ -1,11 +1,9 @@
-"""What initializations must be, from their papers: float64, NumPy, no jax."""
+"""What initializations must be, from their papers: float64, no jax."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
-
-import numpy as np
 
 
 def truncated_variance(low: float, high: float) -> float:
