@@ -85,11 +85,8 @@ OTHER = {
     "Muon": "is for matrices alone; it has a test of its own, beside Adam",
     "scale_by_tree-tree": "its factors are for another tree",
 }
-ROUNDS = {
-    name: "along directions of an SVD in which the gradient is 0 but for rounding, Adam steps as far"
-    " as along any"
-    for name in ("galore", "scale_by_galore")
-}
+_ROUNDS = "Adam steps as far along directions in which the gradient is 0 but for rounding"
+ROUNDS = {"galore": _ROUNDS, "scale_by_galore": _ROUNDS}
 REST = {
     "set_to_zero": "nothing moves",
 }
