@@ -27,7 +27,7 @@ def records(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("name", ["digits", "fashion_mnist", "char_lm", "regression"])
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in EXAMPLES.glob("*/README.md")))
 def test_a_page_says_how_to_run_each_program(name):
     told = (EXAMPLES / name / "README.md").read_text()
     for program in (EXAMPLES / name).glob("*.py"):

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 import tyro
-from jax.nn import initializers
 from matplotlib.figure import Figure
 
 import fnopt
+from fnopt import initialize
 from fnopt.data import digits
 from fnopt.initialize import diagnose, lsuv
 from fnopt.initialize.picture import draw
@@ -23,13 +23,13 @@ LAYERS, WIDTH, EPOCHS, BATCH_SIZE, LEARNING_RATE, SEED = 10, 64, 20, 64, 0.02, 0
 
 # Which distribution the weights are drawn from; biases are 0.
 STARTS = {
-    "zero": initializers.zeros,
-    "equal": initializers.constant(1 / WIDTH),
-    "too small": initializers.normal(0.02),
-    "too large": initializers.normal(0.4),
-    "Xavier": initializers.xavier_normal(),
-    "He": initializers.he_normal(),
-    "LSUV": initializers.zeros,  # it draws its own
+    "zero": initialize.zeros,
+    "equal": initialize.constant(1 / WIDTH),
+    "too small": initialize.normal(0.02),
+    "too large": initialize.normal(0.4),
+    "Xavier": initialize.xavier_normal(),
+    "He": initialize.he_normal(),
+    "LSUV": initialize.zeros,  # it draws its own
 }
 
 
