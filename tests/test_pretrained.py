@@ -623,6 +623,8 @@ def test_a_malicious_pickle_is_refused_and_nothing_executed(number, tmp_path):
     marker = tmp_path / "executed"
     named, pickled = list(malicious(marker))[number]
     path = archive(pickled, FLOATS, tmp_path / "net.pt")
+    with pytest.raises(ValueError, match="no tensor"):  # brings what reading brings
+        load_pretrained(TARGET, archive(b"\x80\x02}.", FLOATS, tmp_path / "empty.pt"))
     modules, before = set(sys.modules), vars(read_torch).copy()
     with pytest.raises(ValueError, match=rf"(?s)net.pt is refused: .*(?:{named})"):
         load_pretrained(TARGET, path)
@@ -920,6 +922,7 @@ def test_bad_orders_are_refused(make, error, says):
 # The example
 
 
+@pytest.mark.slow
 def test_the_example_of_transfer(tmp_path, capsys):
     pytest.importorskip("sklearn")
     main = runpy.run_path(str(EXAMPLE))["main"]
