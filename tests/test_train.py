@@ -317,6 +317,12 @@ def test_a_plateau_watches_the_metric_of_each_evaluation():
     assert int(result.state.evaluations) == 4
 
 
+def test_a_plateau_that_would_never_act_is_refused():
+    plateau = fnopt.reduce_on_plateau(0.5, patience=0, monitor="metric")
+    with pytest.raises(ValueError, match="reduce_on_plateau watches a metric of test_data"):
+        fit(function_task(), fnopt.chain(fnopt.sgd(0.1), plateau), blobs(), epochs=1)
+
+
 def test_a_line_search_of_optax_trains():
     result = fit(function_task(), optax.lbfgs(), blobs(), epochs=8, batch_size=None)
     assert result.history["loss"][-1] < 0.1 * result.history["loss"][0]

@@ -18,6 +18,7 @@ import jax
 import optax
 
 from fnopt.core import did_you_mean
+from fnopt.schedule.plateau import Watcher
 from fnopt.train.checkpoint import Checkpoints
 from fnopt.train.errors import CheckpointError as CheckpointError
 from fnopt.train.errors import DataError as DataError
@@ -320,6 +321,13 @@ def _check_monitor(
         for name, asked in (("early_stopping", state.stopping), ("eval_every", eval_every)):
             if asked is not None:
                 raise ValueError(f"fit: {name} needs test_data, whose {monitor} is watched")
+        parts = jax.tree.leaves(state.tx, is_leaf=lambda x: isinstance(x, Watcher))
+        for part in parts:
+            if isinstance(part, Watcher) and getattr(part, "monitor", None) == "metric":
+                raise ValueError(
+                    f"fit: {type(part).__name__} watches a metric of test_data, and would never"
+                    " act; give test_data, or monitor='value'"
+                )
         return
     tested = functools.partial(evaluate_batches, objective)
     figures = jax.eval_shape(tested, state.params, state.model_state, *test)
