@@ -38,6 +38,18 @@ def strictness(request):
             yield
 
 
+_met: set[str] = set()
+
+
+@pytest.fixture
+def memory(case):
+    """Lets go of old programs now and then: those of all the zoo would take gigabytes."""
+    _met.add(case.id)
+    if len(_met) > 20:
+        jax.clear_caches()
+        _met.clear()
+
+
 def pytest_terminal_summary(terminalreporter):
     reports = [
         dict(report.user_properties)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import pytest
 from cases import Case
 from laws import LAWS
@@ -68,18 +67,6 @@ def _contract():
             if name in case.xfail:
                 marks.append(pytest.mark.xfail(reason=case.xfail[name], strict=True))
             yield pytest.param(case, name, id=f"{case.id}-{name}", marks=marks)
-
-
-_met: set[str] = set()
-
-
-@pytest.fixture
-def memory(case: Case):
-    """Lets go of old programs now and then: those of all the zoo would take gigabytes."""
-    _met.add(case.id)
-    if len(_met) > 20:
-        jax.clear_caches()
-        _met.clear()
 
 
 @pytest.mark.parametrize("case, name", list(_contract()))

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import Case
 from laws import run
 from problems import Problem
 from zoo import CASES
@@ -109,18 +108,6 @@ def _cases():
         if not any(excused(case, reasons) for reasons in (DRAWS, ROUNDS, OTHER)):
             marks = () if case.id in SHOWN else pytest.mark.slow
             yield pytest.param(case, id=case.id, marks=marks)
-
-
-_met: set[str] = set()
-
-
-@pytest.fixture
-def memory(case: Case):
-    """Lets go of old programs now and then."""
-    _met.add(case.id)
-    if len(_met) > 20:
-        jax.clear_caches()
-        _met.clear()
 
 
 @pytest.mark.parametrize("case", list(_cases()))
