@@ -537,3 +537,11 @@ def test_fixup_refuses_what_it_does_not_find(name):
     make, error, words = REFUSED_BY_FIXUP[name]
     with pytest.raises(error, match=words):
         make(residual(3, 2))
+
+
+def test_fixup_keeps_dtypes_and_leaves_the_others_alone():
+    half = np.ones(2, jnp.bfloat16)
+    others = {"count": np.int32(3), "key": jax.random.key(0), "scale": half}
+    made = init.fixup({"a": half, "b": half, **others}, ("a", "b"), branches=4)
+    assert made["a"].dtype == made["b"].dtype == jnp.bfloat16 and float(made["a"][0]) == 0.5
+    assert all(made[name] is leaf for name, leaf in others.items())

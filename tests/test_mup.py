@@ -79,6 +79,25 @@ def test_the_rules_are_those_of_the_tables(optimizer, shared, ratio):
         np.testing.assert_allclose((rate, forward), (of_rate, multiplier), rtol=1e-12)
 
 
+def test_rescaling_keeps_the_dtype_of_numpys_leaves():
+    leaf = np.ones((8, 8), jnp.bfloat16)
+    made = init.mup({"w": leaf}, {"w": np.ones((4, 4))}, fan_mode="fixed").rescale({"w": leaf})
+    assert made["w"].dtype == jnp.bfloat16 and float(made["w"][0, 0]) == pytest.approx(
+        0.5**0.5, 1e-2
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_shared_embedding_is_an_output(optimizer):
+    """As an input it would have the same rate and deviation, but nothing to multiply by."""
+    wide, base = ({"embedding": jnp.ones((50, width))} for width in (256, 64))
+    options = {"optimizer": optimizer, "output_multiplier": True}
+    read = init.mup(wide, base, fan_mode="fan_out", **options)
+    shared = init.mup(wide, base, axes={"embedding": ((1,), (0,))}, **options)
+    assert (shared.factors, shared.multipliers) == (read.factors, read.multipliers)
+    assert shared.forward == {"embedding": 0.25} and read.forward == {"embedding": 1.0}
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_the_two_tables_are_one_parametrization(optimizer):
     """As the paper's Lemma J.1 has it: the deviation, the multiplier and the rate hang together."""

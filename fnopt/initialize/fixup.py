@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fnopt.core import computing_dtype
 from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
 
 
@@ -137,10 +138,17 @@ def _rescaled(name: str, params: Any, rules: list[tuple[Pattern, float]]) -> Any
             raise ValueError(f"{name}: {path} is matched by {told}, which do not do the same")
         for i in mine:
             used[i] += 1
-        factor = factors.pop() if factors else 1.0
-        made.append(leaf * factor if factor else jnp.zeros_like(leaf))  # not -0.0
+        made.append(rescaled(leaf, factors.pop()) if factors else leaf)
     for (pattern, _), times in zip(rules, used, strict=True):
         if not times:
             near = ", ".join(nearest(pattern, paths))
             raise ValueError(f"{name}: {show(pattern)!r} matches no path; the nearest: {near}")
     return treedef.unflatten(made)
+
+
+def rescaled(leaf: Any, factor: float) -> Any:
+    """A leaf times a number, computed in float32 at least, in the dtype it had."""
+    if not factor:
+        return jnp.zeros_like(leaf)  # not -0.0
+    leaf = jnp.asarray(leaf)
+    return (factor * leaf.astype(computing_dtype(leaf.dtype))).astype(leaf.dtype)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from fnopt.core.checks import leaves_like
+from fnopt.initialize.fixup import rescaled
 from fnopt.initialize.gain import FAN_MODES, one_of
 from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
 
@@ -45,7 +46,7 @@ class Mup:
         treedef = jax.tree.structure(params)
         factors = leaves_like(treedef, "factors", self.factors, "params")
         leaves = zip(jax.tree.leaves(params), factors, strict=True)
-        return treedef.unflatten([leaf * factor for leaf, factor in leaves])
+        return treedef.unflatten([rescaled(leaf, factor) for leaf, factor in leaves])
 
     def table(self) -> str:
         """Kind, factor and multiplier of every leaf, a line each."""
@@ -117,8 +118,9 @@ def mup(
             with one axis, or called ``bias`` or ``scale``, all are outputs.
         output_multiplier: the form of Table 8, in which the model multiplies the layers of kind
             ``"output"`` by :attr:`Mup.forward`, :math:`1 / r_{\text{in}}`: for embeddings that are
-            shared with the output. Their variance is then that of the base model and their
-            rate 1 (Adam) or :math:`r_{\text{in}}` (SGD).
+            shared with the output, which are of that kind by ``axes={"*/embedding": ((1,), (0,))}``
+            (and Flax's draw is ``"fan_in"`` then). Their variance is that of the base model and
+            their rate 1 (Adam) or :math:`r_{\text{in}}` (SGD).
 
     Raises:
         TypeError: ``axes`` of a leaf are no two tuples of axes that it has.
