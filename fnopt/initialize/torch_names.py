@@ -193,7 +193,7 @@ def kaiming_uniform_(
     >>> bool(abs(kernel).max() <= 0.1), round(float(kernel.var()), 4)   # 2 / 600
     (True, 0.0033)
     """
-    return _kaiming("kaiming_uniform", a, mode, nonlinearity, "uniform")
+    return _kaiming("kaiming_uniform_", a, mode, nonlinearity, "uniform")
 
 
 def kaiming_normal_(
@@ -209,7 +209,7 @@ def kaiming_normal_(
     Raises:
         TypeError, ValueError: as there.
     """
-    return _kaiming("kaiming_normal", a, mode, nonlinearity, "normal")
+    return _kaiming("kaiming_normal_", a, mode, nonlinearity, "normal")
 
 
 def orthogonal_(gain: float = 1.0) -> Initializer:
