@@ -272,7 +272,51 @@ def test_what_is_in_a_loop_is_said_to_be_unseen():
     }
     found = diagnose(loss, params, jax.random.normal(keys[3], (32, 3)))
     assert [x.layer for x in found.layers] == ["first", "last"] and found.unseen == ("stack",)
-    assert found.verdict.endswith("not looked at, since used in a loop: stack")
+    assert "not looked at, since used in a loop" in found.verdict
+    assert found.verdict.endswith(": stack")
+
+
+SPEC = jax.sharding.PartitionSpec
+HIDING = {
+    "shard_map": lambda p, x: jax.shard_map(
+        lambda x, p: x @ p, mesh=jax.sharding.Mesh(jax.devices()[:1], ("d",)),
+        in_specs=(SPEC("d"), SPEC()), out_specs=SPEC("d"),
+    )(x, p[0]),
+    "ragged": lambda p, x: jax.lax.ragged_dot(x, p, jnp.array([4])),
+    "complex": lambda p, x: jnp.abs(x.astype(jnp.complex64) @ p[0].astype(jnp.complex64)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", HIDING)
+def test_what_is_kept_whole_is_said_to_be_unseen(way):
+    params = {"hidden": jnp.ones((1, 3, 3)), "last": jnp.ones((3, 2))}
+
+    def loss(params, x):
+        return jnp.mean(HIDING[way](params["hidden"], x) @ params["last"])
+
+    layers = Layers(loss, params, jnp.ones((4, 3)))
+    assert [x.name for x in layers.layers] == ["last"] and layers.unseen == ("hidden",)
+
+
+@pytest.mark.beside_optax
+def test_complex_parameters_are_passed_over():
+    def loss(params, x):
+        return jnp.mean(jnp.abs(x @ params["a"]) @ params["b"])
+
+    params = {"a": jnp.ones((3, 3), jnp.complex64), "b": jnp.ones((3, 2))}
+    found = diagnose(loss, params, jnp.ones((4, 3)))
+    assert [x.layer for x in found.layers] == ["b"] and found.unseen == ("a",)
+    assert "no fault found in 1 layer\n" in found.verdict
+
+
+def test_products_without_entries_are_no_layers():
+    def loss(params, x):
+        return jnp.mean(jnp.tanh(x @ params["none"]) @ params["last"])
+
+    params = {"none": jnp.ones((3, 0)), "last": jnp.ones((0, 2))}
+    assert [x.name for x in Layers(loss, params, jnp.ones((4, 3))).layers] == ["last"]
+    with pytest.raises(ValueError, match="or the batch is empty"):
+        diagnose(loss, params, jnp.ones((0, 3)))
 
 
 def test_the_table_is_aligned_and_the_picture_drawn(tmp_path):

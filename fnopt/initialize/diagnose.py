@@ -95,10 +95,13 @@ def diagnose(
     if len(layers.program.outputs) != 1 or shapes not in ([()], []):
         raise ValueError(f"diagnose: the loss must be one number, got arrays of shapes {shapes}")
     if not layers.layers:
-        unseen = f"; what is in loops is not seen: {', '.join(layers.unseen)}" * bool(layers.unseen)
+        unseen = (
+            "; not seen, since in a loop, in shard_map, in a ragged or a complex product:"
+            f" {', '.join(layers.unseen)}"
+        )
         raise ValueError(
-            "diagnose: the loss multiplies no parameters with anything that depends on the batch"
-            f"{unseen}"
+            "diagnose: the loss multiplies no parameters with anything that depends on the batch,"
+            " or the batch is empty" + unseen * bool(layers.unseen)
         )
     value, grads, figures = measure(layers, params, batch, *rest)
     moved = [math.nan] * len(layers.paths)

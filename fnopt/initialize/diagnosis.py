@@ -68,8 +68,8 @@ class Diagnosis:
         layers: the figures of each, in order.
         faults: what is wrong, the gravest first; empty for a sound start.
         loss: on the batch.
-        unseen: paths of parameters that are used in a loop (``scan``, ``while``, ``cond``), into
-            which a diagnosis does not look.
+        unseen: paths of parameters that are used where a diagnosis does not look: in a loop
+            (``scan``, ``while``, ``cond``), in ``shard_map``, in a ragged or a complex product.
     """
 
     layers: tuple[LayerFigures, ...]
@@ -88,9 +88,13 @@ class Diagnosis:
             for these in alike.values()
         ]
         if not said:
-            said = [f"no fault found in {len(self.layers)} layers"]
+            many = "layer" if len(self.layers) == 1 else "layers"
+            said = [f"no fault found in {len(self.layers)} {many}"]
         if self.unseen:
-            said.append(f"not looked at, since used in a loop: {', '.join(self.unseen)}")
+            said.append(
+                "not looked at, since used in a loop, in shard_map, in a ragged or a complex"
+                f" product: {', '.join(self.unseen)}"
+            )
         return "\n".join(said)
 
     def table(self) -> str:

@@ -55,8 +55,9 @@ class Layers:
     something made of parameters alone and something that depends on the batch. Nothing else is
     known of the model, so that one of Flax, of Equinox and a plain function are all seen. Where
     weights are made of several leaves (normalized, low-rank), the largest gives the name. Layers
-    in a loop (``scan``, ``while``, ``cond``) are not seen; ``unseen`` has the paths of what they
-    read.
+    in a loop (``scan``, ``while``, ``cond``) or another function kept whole (``shard_map``), ragged
+    and complex products are not seen; ``unseen`` has the paths of what they read. A product without
+    entries is no layer.
 
     Args:
         function: what is traced.
@@ -114,7 +115,7 @@ class Layers:
             self._products[id(step)] = product
         data = bool(step.reads() & self._of_data)
         made_of = frozenset[int]().union(*map(self._leaves, step.inputs))
-        if data and made_of and step.name in LOOPS:
+        if data and made_of and not product and self._hides(step):
             self.unseen = tuple(dict.fromkeys([*self.unseen, *(self.paths[k] for k in made_of)]))
         for value in step.outputs:
             self._makers[value] = step
@@ -127,9 +128,21 @@ class Layers:
         """The leaves of the parameters that a value is made of, if it is made of no data."""
         return self._made_of.get(at, frozenset()) if isinstance(at, int) else frozenset()
 
+    def _hides(self, step: Step) -> bool:
+        """Whether layers may be in a step that is none itself."""
+        made = self.program.shapes[step.outputs[0]]
+        if step.name in PRODUCTS | {"gather"}:
+            return made.size > 0
+        inner = inner_of(step.equation)
+        held = PRODUCTS & primitives(inner) if inner is not None else None
+        return step.name in LOOPS or step.name.startswith("ragged_dot") or bool(held)
+
     def _product(self, step: Step) -> tuple[int, int] | None:
         """The weights and what they are multiplied with, if that is what a step does."""
-        if step.name not in PRODUCTS | {"gather"}:
+        made = self.program.shapes[step.outputs[0]]
+        if step.name not in PRODUCTS | {"gather"} or not made.size:
+            return None
+        if jax.numpy.issubdtype(made.dtype, jax.numpy.complexfloating):
             return None
         left, right = step.inputs[:2]
         sides = [(left, right)] if step.name == "gather" else [(right, left), (left, right)]

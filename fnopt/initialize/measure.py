@@ -164,5 +164,5 @@ def _stepped(params: Any, grads: Any) -> Any:
     rate = divide(size, global_norm(grads))
     moves = (rate > 0) & jnp.isfinite(rate)
     return jax.tree.map(
-        lambda p, g: jnp.where(moves, p - rate.astype(p.dtype) * g, p), params, grads
+        lambda p, g: jnp.where(moves, p - rate.astype(p.dtype) * jnp.conj(g), p), params, grads
     )
