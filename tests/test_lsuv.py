@@ -85,6 +85,29 @@ def test_which_layers():
     assert moved == [True, False, True, False]
 
 
+def test_an_embedding_shared_with_the_output_and_repeated_weights_stay():
+    def outputs(params, tokens):
+        x = params["embed"][tokens] @ params["dense"]
+        x = x @ jnp.broadcast_to(params["row"], (8, 8))
+        return x @ params["embed"].T
+
+    keys = jax.random.split(KEY, 3)
+    shapes = {"embed": (7, 8), "dense": (8, 8), "row": (1, 8)}
+    pairs = zip(keys, shapes.items(), strict=True)
+    params = {name: 3 * jax.random.normal(key, shape) for key, (name, shape) in pairs}
+    made = lsuv(outputs, params, jnp.arange(7), key=KEY)
+    moved = [name for name in params if not np.array_equal(params[name], made[name])]
+    assert moved == ["dense"]
+
+
+def test_where_the_layers_are_in_a_loop_it_is_said():
+    def outputs(params, x):
+        return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, params["stack"])[0]
+
+    with pytest.raises(ValueError, match=r"there are: none; not seen, .* loop .*: stack"):
+        lsuv(outputs, {"stack": jnp.ones((2, 3, 3))}, jnp.ones((4, 3)), key=KEY)
+
+
 def test_bad_input_is_refused():
     task, params, batch = Start("function", 2).task()
     with pytest.raises(ValueError, match=r"lsuv: tol_var must lie in \(0, inf\), got 0"):

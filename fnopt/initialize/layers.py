@@ -91,9 +91,13 @@ class Layers:
 
     def is_leaf(self, at: Reference) -> bool:
         """Whether a value is one leaf of the parameters, but for its shape and dtype."""
+        made: Any = at
         while (step := self._makers.get(at)) and step.name in MOVES:
             at = step.inputs[0]
-        return isinstance(at, int) and at in self.program.inputs[: len(self.paths)]
+        if not isinstance(at, int) or at not in self.program.inputs[: len(self.paths)]:
+            return False
+        # What is repeated by a broadcast is not one leaf.
+        return math.prod(self._shape(at)) == math.prod(self._shape(made))
 
     def weights_from(self, layer: Layer, leaves: list[Any]) -> Any:
         """The weights as a layer multiplies with them, made of a leaf that :meth:`is_leaf`."""

@@ -46,9 +46,9 @@ def lsuv(
     """Parameters with which every layer puts out variance 1 for a batch.
 
     Layers are found in what the forward pass computes, as by :func:`diagnose`: dense ones and
-    convolutions whose weights are one leaf as it is. Biases, scales, embeddings and layers in loops
-    stay. A leaf that serves several layers is scaled for the first. The pass is that of training:
-    by the batch's statistics, with dropout.
+    convolutions whose weights are one leaf as it is. Biases, scales, embeddings (those shared with
+    the output too) and layers in loops stay. A leaf that serves several layers is scaled for the
+    first. The pass is that of training: by the batch's statistics, with dropout.
 
     Args:
         objective: an objective, as :func:`fnopt.train.objective` makes it, or a function
@@ -111,13 +111,18 @@ def lsuv(
 def _meant(layers: Layers, leaves: list[Any], where: Pattern) -> list[Layer]:
     """The layers to be scaled, each with weights of its own."""
     found: dict[int, Layer] = {}
+    embeddings = {layer.leaf for layer in layers.layers if layer.kind == "embedding"}
     for layer in layers.layers:
-        if layer.kind != "embedding" and layers.is_leaf(layer.weights):
+        if layer.leaf not in embeddings and layers.is_leaf(layer.weights):
             if matches(where, layers.paths[layer.leaf], leaves[layer.leaf]):
                 found.setdefault(layer.leaf, layer)
     if not found:
         names = ", ".join(layer.name for layer in layers.layers) or "none"
-        raise ValueError(f"lsuv: where={show(where)!r} means no layer; there are: {names}")
+        unseen = f"; not seen, since in a loop or the like: {', '.join(layers.unseen)}"
+        raise ValueError(
+            f"lsuv: where={show(where)!r} means no layer; there are: {names}"
+            + unseen * bool(layers.unseen)
+        )
     return list(found.values())
 
 
