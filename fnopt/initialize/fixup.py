@@ -150,5 +150,6 @@ def rescaled(leaf: Any, factor: float) -> Any:
     """A leaf times a number, computed in float32 at least, in the dtype it had."""
     if not factor:
         return jnp.zeros_like(leaf)  # not -0.0
-    leaf = jnp.asarray(leaf)
+    if not hasattr(leaf, "dtype"):
+        return factor * leaf
     return (factor * leaf.astype(computing_dtype(leaf.dtype))).astype(leaf.dtype)
