@@ -839,6 +839,26 @@ def test_frozen_leaves_cost_no_gradient_and_no_update_in_the_step_of_a_run(parts
     assert set(re.findall(BODY, frozen)) <= passed_on
 
 
+@pytest.mark.parametrize(
+    "whole",
+    [fnopt.clip_by_global_norm(0.01), optax.clip_by_global_norm(0.01), fnopt.normalize()],
+    ids=["fnopt", "optax", "normalize"],
+)
+def test_what_scales_by_all_gradients_sees_those_that_are_frozen_behind_it(whole):
+    tx = fnopt.chain(whole, fnopt.groups(FREEZE, ("*", fnopt.sgd(0.1))))
+    task, state, batch = a_run(tx)
+
+    @jax.grad
+    def gradient(params):
+        return task.loss(task.forward(params, {}, batch, key=None, train=True)[0], batch)
+
+    updates, _ = tx.update(gradient(state.params), state.opt_state, state.params)
+    expected = optax.apply_updates(state.params, updates)
+    after, _ = make_train_step(task)(state, batch)
+    for a, b in zip(jax.tree.leaves(after.params), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
 def test_a_part_thaws_at_its_step_and_begins_as_if_it_were_new():
     base = fnopt.adamw(fnopt.cosine_decay_schedule(0.05, 30), weight_decay=0.3)
     every = 4

@@ -47,10 +47,17 @@ class Composed(Transform):
             )
         return _run(parts, updates, state, params, extra_args)
 
+    @property
+    def leafwise(self) -> bool:
+        return all(part.leafwise for part in self.parts())
+
     def frozen(self, params: Any) -> Any:
-        # What the last part does is the update; what follows on a part may move what it left.
+        # What the last part does is the update; what follows on a part may move what it left. What
+        # comes before it, as a clipping of the global norm, may need the gradient for others.
         parts = self.parts()
-        return parts[-1].frozen(params) if parts else super().frozen(params)
+        if not parts or not all(part.leafwise for part in parts[:-1]):
+            return super().frozen(params)
+        return parts[-1].frozen(params)
 
     def count(self, state: Any) -> jax.Array | None:
         counts = (part.count(s) for part, s in zip(self.parts(), state, strict=True))

@@ -28,6 +28,10 @@ class identity(Transform):
     ) -> tuple[Any, Any]:
         return updates, state
 
+    @property
+    def leafwise(self) -> bool:
+        return True
+
 
 class set_to_zero(identity):
     """Makes every update zero, so that the parameters stay."""

@@ -88,6 +88,12 @@ class Rule(Transform):
         """The rule for each leaf, now that all gradients are known; this one unless overridden."""
         return self
 
+    @property
+    def leafwise(self) -> bool:
+        kind = type(self)
+        changed = kind.update, kind._step, kind.given_all
+        return changed == (Rule.update, Rule._step, Rule.given_all)
+
     def init(self, params: Any) -> Any:
         _, leaves, treedef = float_leaves("params", params)
         Slots, rule = self._slots_type(), at_count(self, jnp.zeros((), jnp.int32))

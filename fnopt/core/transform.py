@@ -48,10 +48,15 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
         """The number of updates made so far, or None where this transform does not count."""
         return None
 
-    def frozen(self, params: Any) -> Any:
-        """For each parameter a flag, whether its update is 0 whatever comes; a tree like them.
+    @property
+    def leafwise(self) -> bool:
+        """Whether the update of a leaf is made of that leaf's own gradient, and of no other's."""
+        return False
 
-        Its gradient need not be computed then.
+    def frozen(self, params: Any) -> Any:
+        """For each parameter a flag, whether its gradient need not be computed; a tree like them.
+
+        That is where its update is 0 whatever comes, and no other's depends on its gradient.
         """
         return jax.tree.map(lambda param: False, params)
 

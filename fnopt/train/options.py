@@ -28,7 +28,8 @@ class StepOptions:
             ``"bfloat16"`` or ``"float16"``; None for that of the gradient, float32 at least.
         precision: a :class:`Precision` or the name of one, the one that the state was made with;
             None leaves dtypes alone.
-        clip_norm: the gradient is clipped to this global norm before the optimizer gets it.
+        clip_norm: the gradient is clipped to this global norm before the optimizer gets it; that
+            of frozen parameters, which is not computed, does not count.
         skip_nonfinite: whether a step whose loss, gradient or update is not finite is left out.
 
     Raises:

@@ -125,6 +125,10 @@ class groups(Transform):
             states.append(inner)
         return updates, GroupsState(tuple(states))
 
+    @property
+    def leafwise(self) -> bool:
+        return all(tx.leafwise for tx in self.transforms())
+
     def frozen(self, params: Any) -> Any:
         split, flags = Split(self.patterns, params), super().frozen(params)
         for i, tx in enumerate(self.transforms()):

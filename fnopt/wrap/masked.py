@@ -76,6 +76,10 @@ mask_compatible_extra_args=False)
             inner_state
         )
 
+    @property
+    def leafwise(self) -> bool:
+        return self.inner.leafwise
+
     def frozen(self, params: Any) -> Any:
         told = self._told(params)
         flags = self.inner.frozen(_hidden(params, told))

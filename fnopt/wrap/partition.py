@@ -68,6 +68,10 @@ class partition(Transform):
             updates, new_states[label] = tx.update(updates, states[label], params, **extra_args)
         return updates, optax.PartitionState(new_states)
 
+    @property
+    def leafwise(self) -> bool:
+        return all(tx.leafwise for tx in self.transforms.values())
+
     def frozen(self, params: Any) -> Any:
         flags = super().frozen(params)
         for tx in self._masked(params).values():
