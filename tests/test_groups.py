@@ -340,3 +340,26 @@ def test_what_is_frozen_is_told_and_stays(tx, still):
     updates, _ = tx.update(jax.tree.map(lambda x: 2 * x, params), tx.init(params), params)
     for flag, update in zip(jax.tree.leaves(flags), jax.tree.leaves(updates), strict=True):
         assert bool((update == 0).all()) is flag
+
+
+@pytest.mark.parametrize(
+    "before, still",
+    [
+        (fnopt.clip_by_global_norm(1.0), []),
+        (optax.clip_by_global_norm(1.0), []),
+        (fnopt.chain(fnopt.clip(1.0), fnopt.normalize()), []),
+        (fnopt.prodigy(1.0), []),
+        (fnopt.groups(("body/*", SGD), ("*", fnopt.clip_by_global_norm(1.0))), []),
+        (fnopt.masked(fnopt.normalize(), {"body": True, "head": False}), []),
+        (fnopt.partition({"a": fnopt.normalize()}, "a"), []),
+        (fnopt.adamw(0.1), HEAD),
+        (fnopt.groups(("body/*", SGD), ("*", fnopt.lion(0.1))), HEAD),
+        (fnopt.masked(fnopt.add_decayed_weights(0.1), {"body": True, "head": False}), HEAD),
+        (fnopt.partition({"a": SGD}, "a"), HEAD),
+    ],
+)
+def test_a_gradient_that_others_depend_on_before_the_freezing_is_needed(before, still):
+    params = {"body": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "head": jnp.ones(3)}
+    flags = fnopt.chain(before, fnopt.freeze({"body": False, "head": True})).frozen(params)
+    paths = jax.tree_util.tree_leaves_with_path(flags)
+    assert [path_name(path) for path, flag in paths if flag] == still
