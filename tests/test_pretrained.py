@@ -208,6 +208,30 @@ def small():
     return params, torchs
 
 
+def test_conjugates_and_negatives_of_torch_are_those(tmp_path):
+    torch = pytest.importorskip("torch")
+    z = torch.tensor([1 + 2j, 3 - 4j])
+    # Each in a file: torch does not save an imaginary part beside what it is a part of.
+    for x in (z.conj(), torch._neg_view(torch.ones(2)), z.conj().imag):
+        expected = x.resolve_conj().resolve_neg().numpy()
+        torch.save({"x": x}, tmp_path / "net.pt")
+        loaded, _ = load_pretrained({"x": np.zeros_like(expected)}, tmp_path / "net.pt")
+        np.testing.assert_array_equal(loaded["x"], expected)
+
+
+def test_random_keys_of_an_orbax_folder_are_left_out_and_a_manager_s_folder_is_told(tmp_path):
+    orbax = pytest.importorskip("orbax.checkpoint")
+    theirs, params = {"w": jnp.ones(2), "key": jax.random.key(3)}, {"w": jnp.zeros(2)}
+    with orbax.Checkpointer(orbax.PyTreeCheckpointHandler()) as checkpointer:
+        checkpointer.save(tmp_path / "100" / "default", theirs)
+    params["key"] = jax.random.key(0)
+    loaded, report = load_pretrained(params, tmp_path / "100" / "default")
+    assert report.left_out == ("key",) and loaded["key"] is params["key"] and loaded["w"].all()
+    assert not report.new
+    with pytest.raises(ValueError, match="give one of the folders in it: 100/default"):
+        load_pretrained(params, tmp_path)
+
+
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module.", "params/"])
 def test_wrappers_prefixes_are_passed_over(prefix):
     params, torchs = small()

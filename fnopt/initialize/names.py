@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import SequenceKey
 
 from fnopt.wrap.paths import nearest, path_name
@@ -209,6 +210,16 @@ def array_leaves(tree: Any, changed: Mapping[str, Any] | None = None) -> Any:
         found[name] = leaf
         leaves.append((changed or {}).get(name, leaf))
     return found if changed is None else treedef.unflatten(leaves)
+
+
+def random_keys(tree: Any) -> list[str]:
+    """The paths of random keys, which are kept whatever a file has for them."""
+    several = type(tree) is tuple
+    return [
+        path_name(path[1:] if several else path)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+        if jnp.issubdtype(getattr(leaf, "dtype", np.dtype(bool)), jax.dtypes.prng_key)
+    ]
 
 
 def _is_number(leaf: Any) -> bool:

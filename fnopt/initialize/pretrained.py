@@ -11,7 +11,7 @@ import numpy as np
 
 from fnopt.initialize.fitting import Fit, is_weight, like
 from fnopt.initialize.flattening import warn_of_flattening
-from fnopt.initialize.names import Assignment, array_leaves, as_rules
+from fnopt.initialize.names import Assignment, array_leaves, as_rules, random_keys
 from fnopt.initialize.report import PretrainedReport
 from fnopt.initialize.weights_file import read_weights
 from fnopt.wrap.paths import Pattern, matches, nearest, show
@@ -103,7 +103,8 @@ def load_pretrained(
         raise ValueError(
             f"load_pretrained: new={show(new)!r} matches no leaf; the nearest are {near}"
         )
-    assigned = Assignment(file_of.tensors, leaves_at, checked, kept)
+    keys = random_keys(params)
+    assigned = Assignment(file_of.tensors, [*leaves_at, *keys], checked, {*kept, *keys})
     warn_of_flattening(file_of.tensors, assigned.sources, file_of.ordered)
 
     fits: dict[str, Fit] = {}

@@ -110,7 +110,9 @@ class _Archive:
         if not math.prod(tensor.shape):
             return np.empty(tensor.shape, dtype)
         strides = [step * dtype.itemsize for step in tensor.strides]
-        return np.ndarray(tensor.shape, dtype, raw, tensor.offset * dtype.itemsize, strides)
+        array = np.ndarray(tensor.shape, dtype, raw, tensor.offset * dtype.itemsize, strides)
+        array = np.conj(array) if tensor.conjugate else array
+        return -array if tensor.negative else array
 
 
 def _state_dict(found: Any, entry: str | None) -> dict[str, Tensor]:

@@ -88,13 +88,18 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tensor:
-    """A view of a storage; offset and strides are in elements of ``dtype``."""
+    """A view of a storage; offset and strides are in elements of ``dtype``.
+
+    torch keeps a conjugate or a negative as a flag on the numbers that it is of.
+    """
 
     storage: Storage
     dtype: str
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    conjugate: bool = False
+    negative: bool = False
 
 
 def described(pickled: bytes) -> Any:
@@ -260,15 +265,17 @@ def _called(name: str, given: tuple[Any, ...]) -> Any:
             raise TypeError("a parameter is not made of a tensor")
         return data
     if name == "torch._utils._rebuild_tensor_v3":
-        storage, offset, shape, strides, _, _, kind, *_ = given
+        storage, offset, shape, strides, _, _, kind, *flags = given
         if type(kind) is not Name or kind.name not in DTYPES:
             raise TypeError("a tensor's dtype is none")
-        return _tensor(storage, DTYPES[kind.name], offset, shape, strides)
-    storage, offset, shape, strides, _, _, *_ = given
-    return _tensor(storage, None, offset, shape, strides)
+        return _tensor(storage, DTYPES[kind.name], offset, shape, strides, *flags)
+    storage, offset, shape, strides, _, _, *flags = given
+    return _tensor(storage, None, offset, shape, strides, *flags)
 
 
-def _tensor(storage: Any, dtype: str | None, offset: Any, shape: Any, strides: Any) -> Tensor:
+def _tensor(
+    storage: Any, dtype: str | None, offset: Any, shape: Any, strides: Any, flags: Any = None
+) -> Tensor:
     if type(storage) is not Storage:
         raise TypeError("a tensor lies in no storage")
     dtype = dtype or storage.dtype
@@ -282,7 +289,13 @@ def _tensor(storage: Any, dtype: str | None, offset: Any, shape: Any, strides: A
             f"a tensor of shape {shape} reaches beyond its storage {storage.key!r}, which has"
             f" {held} elements"
         )
-    return Tensor(storage, dtype, offset, shape, strides)
+    flags = {} if flags is None else flags
+    if type(flags) is not dict or not all(type(flag) is bool for flag in flags.values()):
+        raise TypeError("what is said of a tensor is no flags")
+    if unknown := sorted(map(str, set(flags) - {"conj", "neg"})):
+        raise Refused(f"of a tensor it says {', '.join(unknown)[:100]}, which is not known")
+    told = flags.get("conj", False), flags.get("neg", False)
+    return Tensor(storage, dtype, offset, shape, strides, *told)
 
 
 def _sizes(given: Any) -> tuple[int, ...]:

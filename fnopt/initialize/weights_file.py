@@ -99,6 +99,10 @@ def _orbax(path: Path) -> Weights:
         import orbax.checkpoint as orbax
     except ImportError as error:
         raise ImportError("folders of orbax need pip install 'fnopt[train]'") from error
+    if not (path / "_METADATA").exists():
+        inner = sorted(str(at.parent.relative_to(path)) for at in path.glob("**/_METADATA"))
+        cure = f"; give one of the folders in it: {', '.join(inner[:4])}" if inner else ""
+        raise ValueError(f"it is no good folder of orbax: there is no _METADATA in it{cure}")
     try:
         with orbax.Checkpointer(orbax.PyTreeCheckpointHandler()) as checkpointer:
             told: Any = checkpointer.metadata(path.absolute())
