@@ -448,6 +448,17 @@ def test_traced_data_must_be_told_of():
 EXAMPLE = ROOT / "examples" / "pretraining"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_data_that_are_there_are_looked_at_under_jit(dtype):
+    data = jnp.asarray(bars(64), dtype)
+    pretrain = functools.partial(pretrain_layerwise, data=data, epochs=1, batch_size=64)
+    made = jax.eval_shape(pretrain, STACK)
+    assert jax.tree.structure(made.params) == jax.tree.structure(STACK)
+    large = functools.partial(pretrain_layerwise, data=3 * data, visible="binary")
+    with pytest.raises(ValueError, match="visible='binary' needs data in"):
+        jax.eval_shape(large, STACK)
+
+
 def test_the_page_says_how_to_run_each_program():
     told = (EXAMPLE / "README.md").read_text()
     for program in EXAMPLE.glob("*.py"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from fnopt.core import as_key, did_you_mean
@@ -76,9 +77,10 @@ def is_binary(visible: str | None, data: jax.Array) -> bool:
                 " lie in [0, 1], else visible='gaussian'"
             )
         return visible == "binary"
-    if not jnp.all(jnp.isfinite(data)):
+    looked_at = np.asarray(data)  # jax would trace it where it is under a jit
+    if not np.all(np.isfinite(looked_at)):
         raise ValueError("pretrain_layerwise: data must be finite; leave out what is missing")
-    low, high = float(jnp.min(data)), float(jnp.max(data))
+    low, high = float(np.min(looked_at)), float(np.max(looked_at))
     inside = 0 <= low and high <= 1
     if visible == "binary" and not inside:
         raise ValueError(
