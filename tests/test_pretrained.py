@@ -879,6 +879,15 @@ def test_what_scales_by_all_gradients_sees_those_that_are_frozen_behind_it():
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
+def test_rules_that_ask_for_a_dtype_see_that_of_the_update():
+    which = lambda path, leaf: leaf.dtype == jnp.float32 and "head" not in path  # noqa: E731
+    tx = fnopt.groups((which, "freeze"), ("*", fnopt.sgd(0.1)))
+    task, state, batch = a_run(fnopt.sgd(0.1))
+    state = TrainState.create(task, tx, 0, precision="bfloat16_params")
+    step = make_train_step(task, precision="bfloat16_params")
+    assert jax.eval_shape(step, state, batch)[0].params["head"]["kernel"].dtype == jnp.bfloat16
+
+
 def test_a_part_thaws_at_its_step_and_begins_as_if_it_were_new():
     base = fnopt.adamw(fnopt.cosine_decay_schedule(0.05, 30), weight_decay=0.3)
     every = 4

@@ -42,7 +42,8 @@ def train_step(
     key = jax.random.fold_in(state.key, state.step)
     forward_key, update_key, rounding_key = (jax.random.fold_in(key, i) for i in range(3))
     loss_scale = _loss_scale(state, options)
-    frozen = as_transform(state.tx).frozen(state.params)
+    seen = state.params if precision is None else widened(state.params)  # as by its update
+    frozen = as_transform(state.tx).frozen(seen)
     value, measured = measures(
         objective, state.model_state, batch, options, forward_key, loss_scale, frozen
     )
