@@ -165,4 +165,7 @@ def test_the_largest_of_squares_are_flax_s(size):
         jax.grad(lambda x, f=f: jnp.sum(f(nnx.relu(x)) ** 2))(x) for f in (max_pool, flax)
     )
     np.testing.assert_allclose(one, other, rtol=1e-6)
+    for side in (0, size[0] + 1):
+        with pytest.raises(ValueError, match=rf"side must lie in \[1, {size[0]}\]"):
+            max_pool(x, side)
     assert max_pool(x, 3).shape == (2, size[0] // 3, size[1] // 3, 3)

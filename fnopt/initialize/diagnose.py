@@ -15,6 +15,7 @@ from fnopt.core.checks import float_leaves
 from fnopt.initialize.diagnosis import Diagnosis, LayerFigures
 from fnopt.initialize.faults import distinct, find
 from fnopt.initialize.given import loss_of
+from fnopt.initialize.layer_arguments import typed_key
 from fnopt.initialize.layers import Layers
 from fnopt.initialize.measure import measure
 
@@ -26,7 +27,7 @@ def diagnose(
     *,
     model_state: Any = None,
     optimizer: Any = None,
-    key: jax.Array | None = None,
+    key: Any = 0,
 ) -> Diagnosis:
     r"""Looks into every layer at the start, and says what is wrong with which, and what cures it.
 
@@ -63,7 +64,7 @@ def diagnose(
             variances are those of the batch.
         model_state: batch statistics and the like; the objective's own by default.
         optimizer: whose first step is measured; none by default.
-        key: for dropout; that of seed 0 by default.
+        key: a PRNG key, or an integer to make one, for dropout.
 
     Returns:
         A :class:`Diagnosis`: ``print`` it, ``.plot(path)`` it, and read ``.faults``.
@@ -88,7 +89,7 @@ def diagnose(
     [('hidden', 'zero')]
     """
     float_leaves("params", params)
-    key = jax.random.key(0) if key is None else key
+    key = typed_key(key)
     loss, rest = loss_of("diagnose", objective, batch, model_state, key)
     layers = Layers(loss, params, batch, *rest)
     shapes = [layers.program.shapes[i].shape for i in layers.program.outputs if isinstance(i, int)]

@@ -25,6 +25,7 @@ import numpy as np
 from fnopt.core import computing_dtype
 from fnopt.core.checks import Interval, float_leaves
 from fnopt.initialize.given import outputs_of
+from fnopt.initialize.layer_arguments import typed_key
 from fnopt.initialize.layers import Layer, Layers
 from fnopt.wrap.paths import Pattern, matches, show
 
@@ -36,7 +37,7 @@ def lsuv(
     params: Any,
     batch: Any,
     *,
-    key: jax.Array,
+    key: Any,
     where: Pattern = "*",
     tol_var: float = 0.1,
     max_iter: int = 10,
@@ -55,7 +56,7 @@ def lsuv(
             ``outputs(params, batch)``.
         params: the parameters, whose weights are drawn anew and scaled.
         batch: a batch of the training data, some dozens of examples.
-        key: for the orthonormal weights, and dropout.
+        key: a PRNG key, or an integer to make one, for the orthonormal weights and dropout.
         where: which weights, by their paths, as in :class:`fnopt.groups`: a glob, several, or a
             function of path and leaf.
         tol_var: how near to 1 a variance must be; positive.
@@ -76,7 +77,7 @@ def lsuv(
     >>> def outputs(params, batch):
     ...     return jax.nn.relu(batch @ params["hidden"]) @ params["last"]
     >>> params = {"hidden": jnp.zeros((8, 16)), "last": jnp.zeros((16, 4))}
-    >>> params = fnopt.initialize.lsuv(outputs, params, batch, key=jax.random.key(0))
+    >>> params = fnopt.initialize.lsuv(outputs, params, batch, key=0)
     >>> round(float(jnp.var(batch @ params["hidden"])), 3)
     1.0
     """
@@ -85,6 +86,7 @@ def lsuv(
     if not isinstance(max_iter, int) or max_iter < 1:
         raise ValueError(f"lsuv: max_iter must be an integer of at least 1, got {max_iter!r}")
     float_leaves("params", params)
+    key = typed_key(key)
     function, rest = outputs_of("lsuv", objective, batch, model_state, key)
     layers = Layers(function, params, batch, *rest)
     meant = _meant(layers, jax.tree.leaves(params), where)

@@ -93,7 +93,10 @@ def max_pool(x: jax.Array, side: int = 2) -> jax.Array:
 
     Args:
         x: pictures, of shape (…, height, width, channels); a rest of rows or columns is left out.
-        side: of a square, at least 1.
+        side: of a square, at least 1 and no longer than the picture.
+
+    Raises:
+        ValueError: it is.
 
     >>> import jax.numpy as jnp
     >>> from fnopt.train.models import max_pool
@@ -101,6 +104,11 @@ def max_pool(x: jax.Array, side: int = 2) -> jax.Array:
     Array([ 7.,  9., 11.], dtype=float32)
     """
     *examples, height, width, channels = x.shape
+    if not 1 <= side <= min(height, width):
+        raise ValueError(
+            f"max_pool: side must lie in [1, {min(height, width)}] for pictures of"
+            f" {height} by {width}, got {side}"
+        )
     rows, columns = height // side, width // side
     squares = x[..., : rows * side, : columns * side, :].reshape(
         *examples, rows, side, columns, side, channels
