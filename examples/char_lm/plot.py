@@ -11,10 +11,11 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
+# How they are called, and drawn: one line lies upon another.
 PRECISIONS = {
-    "float32": "float32",
-    "bfloat16_params": "bfloat16, rounded to the nearest",
-    "bfloat16_stochastic": "bfloat16, rounded at random",
+    "float32": {"label": "float32", "color": "0.75", "linewidth": 4},
+    "bfloat16_params": {"label": "bfloat16, rounded to the nearest", "color": "C1"},
+    "bfloat16_stochastic": {"label": "bfloat16, rounded at random", "color": "C0"},
 }
 
 
@@ -38,7 +39,7 @@ def main(out: str = "out", window: int = 20) -> None:
         smooth = np.convolve(losses, np.ones(wide) / wide, "valid")
         steps = np.arange(len(smooth)) + wide
         for axes, part in ((whole, slice(None)), (end, slice(len(smooth) // 2, None))):
-            axes.plot(steps[part], smooth[part], label=PRECISIONS[name], linewidth=1.2)
+            axes.plot(steps[part], smooth[part], **{"linewidth": 1.2, **PRECISIONS[name]})
     for axes, title in ((whole, "whole run"), (end, "second half")):
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step")
