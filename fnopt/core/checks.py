@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import operator
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -34,6 +35,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     lowered = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), lowered, n=1)
     return (f"did you mean {lowered[near[0]]!r}? " if near else "") + "known: " + ", ".join(known)
+
+
+def positive_integer(argument: str, given: Any) -> int:
+    """An integer of any kind, at least 1; raises TypeError or ValueError naming the argument."""
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = None
+    if number is None or isinstance(given, bool):
+        raise TypeError(f"{argument} must be an integer, got {given!r} ({type(given).__name__})")
+    if number < 1:
+        raise ValueError(f"{argument} must be at least 1, got {given!r}")
+    return number
 
 
 def float_leaves(what: str, tree: Any) -> tuple[list[str], list[jax.Array], Any]:

@@ -3,13 +3,14 @@ r"""Convolutions that pass their input on."""
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.nn.initializers import Initializer
+
+from fnopt.core.checks import positive_integer
 
 
 def dirac(groups: int = 1) -> Initializer:
@@ -40,12 +41,7 @@ def dirac(groups: int = 1) -> Initializer:
     >>> initialize.dirac()(jax.random.key(0), (3, 1, 1)).ravel()
     Array([0., 1., 0.], dtype=float32)
     """
-    try:
-        groups = operator.index(groups)
-    except TypeError as error:
-        raise TypeError(f"dirac: groups must be an integer, got {groups!r}") from error
-    if groups < 1:
-        raise ValueError(f"dirac: groups must be at least 1, got {groups}")
+    groups = positive_integer("dirac: groups", groups)
 
     def init(key: Any, shape: Any, dtype: Any = None, out_sharding: Any = None) -> jax.Array:
         if len(shape) not in (3, 4, 5):

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from fnopt.core import chain, scale
+from fnopt.core.checks import positive_integer
 from fnopt.wrap.conditional import conditionally_mask
 from fnopt.wrap.groups import groups
 from fnopt.wrap.paths import Pattern
@@ -107,10 +107,7 @@ def unfreeze_gradually(
     {'body': -1.0, 'head': -1.0}
     """
     _check("unfreeze_gradually", order, factor)
-    if isinstance(every, bool) or not hasattr(type(every), "__index__"):
-        raise TypeError(f"unfreeze_gradually: every must be an integer of steps, got {every!r}")
-    if (every := operator.index(every)) < 1:
-        raise ValueError(f"unfreeze_gradually: every must be at least 1, got {every}")
+    every = positive_integer("unfreeze_gradually: every", every)
 
     def part(i: int) -> Any:
         if i == 0:

@@ -2,7 +2,6 @@ r"""Deep residual networks without normalization, by their first weights."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype
+from fnopt.core.checks import positive_integer
 from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
 
 
@@ -111,12 +111,7 @@ def fixup(
                 " patterns, or say how many branches the net has: branches=…"
             )
         branches = max(found[0], 1)  # none at all is refused below
-    try:
-        branches = operator.index(branches)
-    except TypeError as error:
-        raise TypeError(f"fixup: branches must be an integer, got {branches!r}") from error
-    if branches < 1:
-        raise ValueError(f"fixup: branches must be at least 1, got {branches}")
+    branches = positive_integer("fixup: branches", branches)
     m = len(layers)
     factor = branches ** (-1 / (2 * m - 2)) if m > 1 else 1.0
     rules = [(pattern, factor) for pattern in layers[:-1]] + [(layers[-1], 0.0)]

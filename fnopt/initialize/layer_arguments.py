@@ -36,15 +36,6 @@ def as_inputs(data: Any) -> jax.Array:
     return data.reshape(len(data), -1)
 
 
-def at_least_one(**given: int) -> None:
-    """Raises ValueError where an argument is no integer above 0."""
-    for name, number in given.items():
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise ValueError(
-                f"pretrain_layerwise: {name} must be an integer of at least 1, got {number!r}"
-            )
-
-
 def activation_of(activation: str | Activation, method: str) -> Activation:
     """The activation function, checked together with the method."""
     if method not in ("denoising", "rbm"):

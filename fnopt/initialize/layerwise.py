@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import computing_dtype
+from fnopt.core.checks import positive_integer
 from fnopt.core.parts import scale_by_learning_rate
 from fnopt.core.transform import as_transform
 from fnopt.initialize.autoencoder import denoising_autoencoder
@@ -18,7 +19,6 @@ from fnopt.initialize.layer_arguments import (
     Activation,
     activation_of,
     as_inputs,
-    at_least_one,
     is_binary,
     typed_key,
 )
@@ -103,7 +103,8 @@ def pretrain_layerwise(
         on_layer: called after each layer with the path of its kernel and its errors.
 
     Raises:
-        TypeError: ``data`` or a kernel are not floating, ``optimizer`` is no transform.
+        TypeError: ``data`` or a kernel are not floating, ``optimizer`` is no transform, a number of
+            epochs, examples or steps is no integer.
         ValueError: an argument is out of its range; ``layers`` match nothing, do not follow one
             another, or have no bias, with the path.
         FloatingPointError: the error of a layer is not finite.
@@ -130,7 +131,9 @@ def pretrain_layerwise(
     """
     inputs = as_inputs(data)
     examples, width = inputs.shape
-    at_least_one(epochs=epochs, batch_size=batch_size, k=k)
+    epochs = positive_integer("pretrain_layerwise: epochs", epochs)
+    batch_size = positive_integer("pretrain_layerwise: batch_size", batch_size)
+    k = positive_integer("pretrain_layerwise: k", k)
     if batch_size > examples:
         raise ValueError(
             f"pretrain_layerwise: batch_size must lie in [1, {examples}], the number of examples;"

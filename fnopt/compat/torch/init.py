@@ -30,13 +30,13 @@ References:
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 from jax.nn.initializers import Initializer, normal
 
+from fnopt.core.checks import positive_integer
 from fnopt.initialize import GAINS as GAINS
 from fnopt.initialize import kaiming_uniform_ as kaiming_uniform
 
@@ -63,7 +63,7 @@ def bias(fan_in: int) -> Initializer:
     >>> bool(abs(init.bias(16)(jax.random.key(0), (1000,))).max() <= 0.25)
     True
     """
-    bound = 1 / math.sqrt(_positive("bias: fan_in", fan_in))
+    bound = 1 / math.sqrt(positive_integer("bias: fan_in", fan_in))
 
     def init(key: Any, shape: Any, dtype: Any = None, out_sharding: Any = None) -> jax.Array:
         dtype = float if dtype is None else dtype
@@ -87,7 +87,7 @@ def linear(in_features: int) -> dict[str, Initializer]:
     """
     return {
         "kernel_init": kernel,
-        "bias_init": bias(_positive("linear: in_features", in_features)),
+        "bias_init": bias(positive_integer("linear: in_features", in_features)),
     }
 
 
@@ -111,24 +111,12 @@ def conv(
     >>> sorted(init.conv(16, (3, 3), groups=4))
     ['bias_init', 'kernel_init']
     """
-    in_features = _positive("conv: in_features", in_features)
-    groups = _positive("conv: groups", groups)
+    in_features = positive_integer("conv: in_features", in_features)
+    groups = positive_integer("conv: groups", groups)
     if in_features % groups:
         raise ValueError(
             f"conv: groups must divide in_features, got groups={groups} of {in_features}"
         )
     given = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size,)
-    sides = [_positive("conv: kernel_size", side) for side in given]
+    sides = [positive_integer("conv: kernel_size", side) for side in given]
     return {"kernel_init": kernel, "bias_init": bias(in_features // groups * math.prod(sides))}
-
-
-def _positive(argument: str, given: Any) -> int:
-    try:
-        number = operator.index(given)
-    except TypeError:
-        number = None
-    if number is None or isinstance(given, bool):
-        raise TypeError(f"{argument} must be an integer, got {given!r} ({type(given).__name__})")
-    if number < 1:
-        raise ValueError(f"{argument} must be at least 1, got {given!r}")
-    return number
