@@ -28,6 +28,7 @@ from fnopt.data import digits
 from fnopt.train import (
     CheckpointError,
     TrainState,
+    checkpoint_file,
     early_stopping,
     fit,
     import_optax_state,
@@ -156,7 +157,8 @@ def test_gone_on_with_in_the_middle_of_an_epoch(options, tmp_path):
 def test_the_last_and_the_best_are_kept(tmp_path):
     for mode, sign in (("min", 1), ("max", -1)):
         folder = tmp_path / mode
-        result = run(folder, epochs=6, keep=2, monitor="accuracy", monitor_mode=mode)
+        tx = fnopt.chain(fnopt.adam(0.1))
+        result = run(folder, tx=tx, epochs=6, keep=2, monitor="accuracy", monitor_mode=mode)
         accuracies = sign * result.history["test_accuracy"]
         best = 5 * (1 + int(np.argmin(accuracies)))
         assert best < 25  # else the last are the best, and nothing is shown
@@ -257,7 +259,7 @@ def test_another_batch_size_is_refused_in_the_middle_of_an_epoch(tmp_path):
         fit(function_task(), fnopt.sgd(0.1), blobs(), epochs=1, batch_size=10,
             checkpoint_dir=tmp_path, checkpoint_every=2, steps_per_call=1,
             on_step=stopping_at(3))  # fmt: skip
-    with pytest.raises(ValueError, match="of step 2 of an epoch of 5, and here an epoch has 2"):
+    with pytest.raises(ValueError, match="of step 3 of an epoch of 5, and here an epoch has 2"):
         fit(function_task(), fnopt.sgd(0.1), blobs(), epochs=1, batch_size=25,
             checkpoint_dir=tmp_path, resume=True)  # fmt: skip
 
@@ -276,16 +278,16 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path)
     assert not steps
 
 
-@pytest.mark.parametrize("where", ["_checkpointer", "_flush", "_dumps"])
+@pytest.mark.parametrize("where", ["checkpointer", "flush", "dumps"])
 def test_a_full_disk_loses_nothing(where, tmp_path, monkeypatch):
-    real = getattr(checkpoint_module, where)
+    real = getattr(checkpoint_file, where)
 
     def full(*args: Any) -> Any:
         if len(names(tmp_path)) > 1:  # the first is whole, the second begun
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(*args)
 
-    monkeypatch.setattr(checkpoint_module, where, full)
+    monkeypatch.setattr(checkpoint_file, where, full)
     with pytest.raises(CheckpointError, match="No space left on device") as caught:
         run(tmp_path)
     error = caught.value
@@ -331,7 +333,7 @@ def test_what_is_written_after_a_failure_is_swept_away(tmp_path, monkeypatch):
         monkeypatch.setattr(checkpoint_module.time, "sleep", late)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoint_module, "_checkpointer", failing)
+    monkeypatch.setattr(checkpoint_file, "checkpointer", failing)
     with pytest.raises(CheckpointError, match="No space left"):
         run(tmp_path)
     assert len(written) == 3 and names(tmp_path) == []

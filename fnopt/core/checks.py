@@ -39,14 +39,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def positive_integer(argument: str, given: Any) -> int:
     """An integer of any kind, at least 1; raises TypeError or ValueError naming the argument."""
+    return integer(argument, given, least=1)
+
+
+def integer(argument: str, given: Any, *, least: int) -> int:
+    """An integer of any kind, at least ``least``; raises TypeError or ValueError likewise."""
     try:
         number = operator.index(given)
     except TypeError:
         number = None
     if number is None or isinstance(given, bool):
         raise TypeError(f"{argument} must be an integer, got {given!r} ({type(given).__name__})")
-    if number < 1:
-        raise ValueError(f"{argument} must be at least 1, got {given!r}")
+    if number < least:
+        raise ValueError(f"{argument} must be at least {least}, got {given!r}")
     return number
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.value import Value
-
-VALUES = ("tx", "stopping", "average", "scaling")
-"""The fields of a train state that hold what was chosen, not what has come of it."""
+from fnopt.train.closures import closure, from_difference, holds_function
+from fnopt.train.state import VALUES
 
 
 def by_path(tree: Any) -> dict[str, Any]:
@@ -49,6 +49,7 @@ def differences(there: dict[str, str], here: dict[str, str], most: int = 6) -> l
         a, b = there.get(path, "missing"), here.get(path, "missing")
         if a != b:
             field = path.split(".")[0]
+            a, b = from_difference(a, b)
             fields.setdefault(field, []).append(f"{path}: {a} there, {b} here")
     return [
         line
@@ -57,22 +58,56 @@ def differences(there: dict[str, str], here: dict[str, str], most: int = 6) -> l
     ]
 
 
+def functions(state: Any) -> dict[str, str]:
+    """Of every function among the values' static fields its name, and the numbers it closes over.
+
+    That is what can be seen of a transform or a schedule of optax, say: not what its code computes,
+    nor what it reads from a module.
+    """
+    found: dict[str, str] = {}
+    for name in VALUES:
+        for path, field in _static_fields(getattr(state, name, None), name):
+            if holds_function(field):
+                found[path] = closure(field)
+    return found
+
+
 def _describe_value(value: Any, path: str, told: dict[str, str]) -> None:
     """Writes the kind of every value in ``value``, and its static fields, under its path."""
+    for kind_path, kind in _kinds(value, path):
+        told[kind_path] = kind
+    for field_path, field in _static_fields(value, path):
+        told[field_path] = _name(field)
+
+
+def _children(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What lies in a value or a container, its static fields left out."""
     if isinstance(value, Value):
-        told[path] = type(value).__name__
         for name, spec in value._specs.items():
-            field = getattr(value, name)
-            if spec.static:
-                told[f"{path}.{name}"] = _name(field)
-            else:
-                _describe_value(field, f"{path}.{name}", told)
+            if not spec.static:
+                yield f"{path}.{name}", getattr(value, name)
     elif isinstance(value, (tuple, list)):
         for i, item in enumerate(value):
-            _describe_value(item, f"{path}.{i}", told)
+            yield f"{path}.{i}", item
     elif isinstance(value, dict):
         for name, item in value.items():
-            _describe_value(item, f"{path}.{name}", told)
+            yield f"{path}.{name}", item
+
+
+def _kinds(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Value):
+        yield path, type(value).__name__
+    for child_path, child in _children(value, path):
+        yield from _kinds(child, child_path)
+
+
+def _static_fields(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Value):
+        for name, spec in value._specs.items():
+            if spec.static:
+                yield f"{path}.{name}", getattr(value, name)
+    for child_path, child in _children(value, path):
+        yield from _static_fields(child, child_path)
 
 
 def _name(x: Any) -> str:

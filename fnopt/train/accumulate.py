@@ -30,6 +30,11 @@ def split(batch: Any, parts: int) -> Any:
     return jax.tree.map(lambda x: x.reshape(parts, examples // parts, *x.shape[1:]), batch)
 
 
+def key_of(key: jax.Array, number: Any) -> jax.Array:
+    """The key of a micro-batch, by its number."""
+    return jax.random.fold_in(key, number)
+
+
 def shares_of(weights: jax.Array | None, parts: int) -> jax.Array:
     """The share of each micro-batch in the mean over all examples: by weights, or equal."""
     if weights is None:
@@ -54,7 +59,7 @@ def weighted_mean(
         model_state: before the first.
         batches: from :func:`split`.
         shares: from :func:`shares_of`.
-        key: each micro-batch's own is folded from it by its number.
+        key: that of each micro-batch is :func:`key_of` it.
         dtype: gives the dtype in which gradients of a dtype are summed. Every sum is rounded to
             it, the sum alone: what is added is not rounded before.
     """
@@ -62,7 +67,7 @@ def weighted_mean(
     def add(carry: Any, part: Any) -> tuple[Any, None]:
         total, model_state = carry
         i, share, batch = part
-        *told, model_state = of_part(model_state, batch, jax.random.fold_in(key, i))
+        *told, model_state = of_part(model_state, batch, key_of(key, i))
 
         def plus(total: jax.Array, x: jax.Array) -> jax.Array:
             wide = computing_dtype(total.dtype, x.dtype)

@@ -7,51 +7,86 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import global_norm
+from fnopt.core.transform import as_transform
 from fnopt.train.about import by_path
+from fnopt.train.accumulate import key_of, split
+from fnopt.train.keys import keys_of
 from fnopt.train.objective import Objective
+from fnopt.train.options import StepOptions
 from fnopt.train.precision import forward
 from fnopt.train.state import TrainState
+from fnopt.train.step import loss_scale_of
 
 MOST = 4
 """How many paths are named."""
 
 
 def diagnose(
-    objective: Objective, state: TrainState, batch: Any, precision: Any = None
+    objective: Objective,
+    state: TrainState,
+    batch: Any,
+    options: StepOptions | None = None,
+    grad_norm: Any = 0.0,
 ) -> tuple[str, ...]:
     """The paths of what is not finite at the first place where something is not.
 
     Of a loss that is not finite the places are the batch, the parameters, the model state, the
-    outputs, and the loss itself; else the gradient; else it is the update the optimizer made.
+    outputs, and the loss itself; else the gradient; else it is the update the optimizer made. Of a
+    batch that is computed in micro-batches it is the first of these in the first micro-batch that
+    has one, whose number is named.
 
     Args:
         objective: what is minimized.
         state: before the step.
         batch: of the step.
-        precision: of the run, if it has one.
+        options: of the step.
+        grad_norm: that the step has reported.
     """
-    # As in the step, so that dropout draws the same.
-    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 0)
+    options = options or StepOptions()
+    after = ("the update",) if jnp.isfinite(grad_norm) else ("the norm of the gradient",)
+    key = keys_of(state).forward
+    if options.accumulate == 1:
+        return _in_batch(objective, state, batch, key, options)[0] or after
+    model_state, parts = state.model_state, split(batch, options.accumulate)
+    for i in range(options.accumulate):
+        part = jax.tree.map(lambda x, i=i: x[i], parts)
+        # Batch statistics go on from one micro-batch to the next.
+        before = state.replace(model_state=model_state)
+        where, model_state = _in_batch(objective, before, part, key_of(key, i), options)
+        if where:
+            return (*where, f"micro-batch {i + 1} of {options.accumulate}")
+    return after
 
-    def loss(params: Any) -> Any:
-        outputs, _ = forward(
-            objective, precision, params, state.model_state, batch, key=key, train=True
+
+def _in_batch(
+    objective: Objective, state: TrainState, batch: Any, key: jax.Array, options: StepOptions
+) -> tuple[tuple[str, ...], Any]:
+    """The first place in one forward and backward pass, if any, and the next model state."""
+
+    scale = loss_scale_of(state, options)
+
+    def scaled_loss(params: Any) -> Any:
+        outputs, model_state = forward(
+            objective, options.precision, params, state.model_state, batch, key=key, train=True
         )
-        return objective.loss(outputs, batch), (outputs, objective.losses(outputs, batch))
+        loss = objective.loss(outputs, batch)
+        scaled = loss if scale is None else loss * jnp.asarray(scale, loss.dtype)
+        return scaled, (loss, outputs, objective.losses(outputs, batch), model_state)
 
     # Uncompiled: a program for a step that is made once costs more than it saves.
-    (value, (outputs, losses)), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+    grads, (value, outputs, losses, model_state) = jax.grad(scaled_loss, has_aux=True)(state.params)
     if jnp.isfinite(value):
-        norm = "the update" if jnp.isfinite(global_norm(grads)) else "the norm of the gradient"
-        return _not_finite("gradient", grads) or (norm,)
-    return (
+        frozen = as_transform(state.tx).frozen(state.params)  # of these no gradient was computed
+        grads = jax.tree.map(lambda g, still: jnp.zeros(()) if still else g, grads, frozen)
+        return _not_finite("gradient", grads), model_state
+    where = (
         _not_finite("batch", batch)
         or _not_finite("params", state.params)
         or _not_finite("model_state", state.model_state)
         or _not_finite("outputs", outputs)
         or (_of_losses(losses),)
     )
+    return where, model_state
 
 
 def _of_losses(losses: jax.Array) -> str:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from fnopt.data.arrays import check_batch_size, padded_batches, size
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, forward
+from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
 
 
@@ -79,7 +80,7 @@ def batches_of(data: Any, batch_size: int | None) -> tuple[Any, jax.Array]:
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5))
+@per_objective(static_argnums=(5,))
 def evaluate_batches(
     objective: Objective,
     params: Any,

@@ -9,17 +9,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import optax
 
-from fnopt.core import did_you_mean
-from fnopt.schedule.plateau import Watcher
+from fnopt.core.checks import integer, positive_integer
 from fnopt.train.checkpoint import Checkpoints
+from fnopt.train.checkpoint_file import Saved
 from fnopt.train.errors import CheckpointError as CheckpointError
 from fnopt.train.errors import DataError as DataError
 from fnopt.train.errors import NonFiniteError as NonFiniteError
@@ -27,13 +28,19 @@ from fnopt.train.evaluate import batches_of, evaluate_batches
 from fnopt.train.feeds import Feed, feed_of
 from fnopt.train.history import History, Log
 from fnopt.train.interrupts import interrupts
+from fnopt.train.lengths import warn_of_rate_0
 from fnopt.train.objective import Objective
 from fnopt.train.pace import Pace
 from fnopt.train.progress import Progress
-from fnopt.train.run import Place, Run, begin_again, best_of
+from fnopt.train.record import Place, Record
+from fnopt.train.run import Run, data_of
 from fnopt.train.state import TrainState, copy
+from fnopt.train.stopping import best_of
 from fnopt.train.stopping import early_stopping as EarlyStopping
 from fnopt.train.tensorboard import TensorBoard
+from fnopt.train.watch import check_monitor, check_unwatched, direction
+
+logger = logging.getLogger("fnopt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,37 +170,55 @@ def fit(
         precision=precision,
         clip_norm=clip_norm,
     )
+    if not isinstance(early_stopping, (EarlyStopping, type(None))):
+        raise TypeError(
+            "fit: early_stopping must be fnopt.train.early_stopping(patience=…), got"
+            f" {early_stopping!r} ({type(early_stopping).__name__})"
+        )
+    stopping = early_stopping or getattr(state, "stopping", None)
+    chosen = getattr(state, "tx", tx)
+    if test_data is None:
+        check_unwatched(monitor, stopping, chosen, eval_every)
+    mode = direction(objective, monitor, monitor_mode, stopping, chosen)
+    if early_stopping is not None:
+        early_stopping = early_stopping.replace(mode=mode)
     feed = feed_of(objective, data, batch_size, options)
     given = {"stopping": early_stopping, "average": average, "precision": precision}
     current = _begin(objective, tx, feed, key, state, given)
-    test_data = test_data.tree if hasattr(test_data, "tree") else test_data
+    test_data = getattr(test_data, "tree", test_data)
     test = None if test_data is None else batches_of(test_data, eval_batch_size)
-    _check_monitor(objective, current, test, monitor, eval_every)
-    mode = monitor_mode or (current.stopping.mode if current.stopping is not None else "min")
-    checkpoints = _checkpoints(checkpoint_dir, keep, keep_best, mode, resume)
-    place, history, figures = Place(int(current.step), steps=feed.steps), History(), []
-    saved = None
-    if checkpoints is not None and resume:
-        saved = checkpoints.newest(current, override=resume == "override")
-    if saved is not None:
-        current, place, history, figures = begin_again(saved)
-        _check_place(place, feed)
-    writers: list[Any] = [] if log is None else [Log(log, history)]
+    if test is not None:
+        tested = functools.partial(evaluate_batches, objective)
+        check_monitor(monitor, jax.eval_shape(tested, current.params, current.model_state, *test))
+    record = Record(Place(int(current.step), steps=feed.steps), History(), {})
+    figures, saved, run = {}, None, None
     with contextlib.ExitStack() as open_until_the_end:
+        open_until_the_end.enter_context(_with_state(lambda: run))
+        checkpoints = _checkpoints(checkpoint_dir, keep, keep_best, mode, resume)
+        if checkpoints is not None:
+            open_until_the_end.callback(checkpoints.close)
+            length = epochs, feed.steps
+            override = resume == "override"
+            saved = resume and checkpoints.newest(current, override=override, length=length)
+        if saved:
+            current, record, figures = _resumed(saved, epochs, feed)
+        place, history = record.place, record.history
+        steps = epochs * feed.steps if feed.steps else None
+        warn_of_rate_0(current.tx, current.opt_state, steps and steps - place.gone, bool(saved))
+        writers: list[Any] = [] if log is None else [Log(log, history)]
         if tensorboard is not None:
             writers.append(TensorBoard(tensorboard, place.base + place.gone))
             open_until_the_end.callback(writers[-1].close)
         open_until_the_end.callback(feed.close)
         # No steps yet: compiles the loop before anything is timed.
         current = feed.compile(current)
-        steps = epochs * feed.steps if feed.steps else None
         run = Run(
             objective,
             feed,
             current,
             place,
             history,
-            figures,
+            [figures] if figures else [],
             test,
             epochs,
             monitor,
@@ -206,7 +231,7 @@ def fit(
             Pace(steps_per_call, feed.most),
             open_until_the_end.enter_context(Progress(progress, steps, epochs, place.gone)),
             open_until_the_end.enter_context(interrupts()),
-            tested={} if saved is None else saved.about["tested"],
+            tested=record.tested,
         )
         ended = run.go()
     interrupted = ended == "interrupted"
@@ -219,6 +244,17 @@ def fit(
         last=run.state,
         checkpoint=run.saved,
     )
+
+
+@contextlib.contextmanager
+def _with_state(run: Callable[[], Run | None]) -> Iterator[None]:
+    """Puts what the run has come to into an error of what is closed after it, a log say."""
+    try:
+        yield
+    except Exception as error:
+        if (current := run()) is not None and getattr(error, "state", None) is None:
+            current.keep(error)
+        raise
 
 
 def _options(**given: Any) -> Any:
@@ -259,6 +295,12 @@ def _begin(
         )
     own: TrainState = jax.tree.map(copy, state)  # the loop takes over its buffers
     if stopping is None:
+        if own.stopping is not None and bool(own.stopping_state.stop):
+            logger.warning(
+                "fit: early stopping had ended the run of this state; it counts again from here,"
+                " with the best so far"
+            )
+            own = own.replace(stopping_state=own.stopping.begin_again(own.stopping_state))
         return own
     return own.replace(
         stopping=jax.tree.map(copy, stopping),
@@ -285,61 +327,68 @@ def _checkpoints(
     return checkpoints
 
 
+def _resumed(saved: Saved, epochs: int, feed: Feed) -> tuple[TrainState, Record, dict[str, Any]]:
+    """State, record and figures with which a run goes on from a checkpoint.
+
+    Raises:
+        ValueError: it goes on in the middle of an epoch of other data.
+    """
+    state, record = saved.state, saved.record
+    _check_place(record, feed)
+    record.place.steps = feed.steps
+    if state.stopping is not None and bool(state.stopping_state.stop):
+        logger.warning(
+            "fit: early stopping has ended this run, at step %d; it goes on with more patience and"
+            " resume='override'",
+            int(state.step),
+        )
+    logger.info(
+        "resumed at step %d, epoch %d of %d: %r", state.step, record.place.epoch, epochs, state.tx
+    )
+    return state, record, saved.figures
+
+
 # What is refused before the work
 
 
 def _check_numbers(
     epochs: int, steps_per_call: Any, eval_every: Any, checkpoint_every: Any, keep: int, best: int
 ) -> None:
-    if epochs < 1:
-        raise ValueError(f"fit: epochs must be at least 1, got {epochs}")
     every = None if checkpoint_every == "epoch" else checkpoint_every
     if isinstance(every, str):
         raise ValueError(
             f"fit: checkpoint_every must be a number of steps, 'epoch' or None, got {every!r}"
         )
     several = {
+        "epochs": epochs,
         "steps_per_call": steps_per_call,
         "eval_every": eval_every,
         "checkpoint_every": every,
         "keep": keep,
     }
     for name, number in several.items():
-        if number is not None and number < 1:
-            raise ValueError(f"fit: {name} must be at least 1, got {number}")
-    if best < 0:
-        raise ValueError(f"fit: keep_best must be at least 0, got {best}")
+        if number is not None or name in ("epochs", "keep"):
+            positive_integer(f"fit: {name}", number)
+    integer("fit: keep_best", best, least=0)
 
 
-def _check_monitor(
-    objective: Objective, state: TrainState, test: Any, monitor: str, eval_every: int | None
-) -> None:
-    """Refuses a figure that no evaluation will have."""
-    if test is None:
-        if monitor != "loss":
-            raise ValueError(f"fit: monitor={monitor!r} is a figure of test_data; give some")
-        for name, asked in (("early_stopping", state.stopping), ("eval_every", eval_every)):
-            if asked is not None:
-                raise ValueError(f"fit: {name} needs test_data, whose {monitor} is watched")
-        parts = jax.tree.leaves(state.tx, is_leaf=lambda x: isinstance(x, Watcher))
-        for part in parts:
-            if isinstance(part, Watcher) and getattr(part, "monitor", None) == "metric":
-                raise ValueError(
-                    f"fit: {type(part).__name__} watches a metric of test_data, and would never"
-                    " act; give test_data, or monitor='value'"
-                )
-        return
-    tested = functools.partial(evaluate_batches, objective)
-    figures = jax.eval_shape(tested, state.params, state.model_state, *test)
-    if monitor not in figures:
-        raise ValueError(f"fit: no figure monitor={monitor!r}; {did_you_mean(monitor, figures)}")
-
-
-def _check_place(place: Place, feed: Feed) -> None:
+def _check_place(record: Record, feed: Feed) -> None:
     """Refuses to go on in the middle of an epoch that is another one here."""
-    if place.at and place.steps and feed.steps and place.steps != feed.steps:
+    place, here = record.place, data_of(feed)
+    if not place.at:
+        return
+    if place.steps and feed.steps and place.steps != feed.steps:
         raise ValueError(
             f"fit: the checkpoint is of step {place.at} of an epoch of {place.steps}, and here an"
             f" epoch has {feed.steps}; resume with the same data and batch_size"
         )
-    place.steps = feed.steps
+    if record.data and here and record.data != here:
+        raise ValueError(
+            f"fit: the checkpoint is of step {place.at} of an epoch over"
+            f" {_words(record.data)}, and here it is {_words(here)}; resume with the same data and"
+            " batch_size"
+        )
+
+
+def _words(data: dict[str, int]) -> str:
+    return f"{data['examples']} examples with batch_size={data['batch_size']}"

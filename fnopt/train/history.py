@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fnopt.train.plain import line
 
 
 @dataclasses.dataclass
@@ -18,8 +19,8 @@ class History:
 
     Attributes:
         records: dicts of ``epoch``, ``step``, ``seconds``, the means over the epoch of what the
-            steps report, the last ``learning_rate`` (and, with loss scaling, ``loss_scale`` and
-            ``skipped``), and figures of the evaluation with the prefix
+            steps report, the last ``learning_rate`` if the optimizer tells it (and, with loss
+            scaling, ``loss_scale`` and ``skipped``), and figures of the evaluation with the prefix
             ``test_``.
         evaluations: with ``eval_every``, dicts of ``epoch``, ``step`` and the figures of every
             evaluation; empty where there is one an epoch.
@@ -71,11 +72,13 @@ class History:
             raise ImportError("pictures need matplotlib: pip install 'fnopt[lab]'") from error
         names = self.names()
         measured = [name.removeprefix("test_") for name in names if name.startswith("test_")]
-        panels = ["loss", *(name for name in measured if name != "loss"), "learning_rate"]
+        panels = ["loss", *(name for name in measured if name != "loss")]
+        panels += ["learning_rate"] if "learning_rate" in names else []
         figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
         figure.suptitle(title)
         epochs = self["epoch"]
-        for panel, axes in zip(panels, figure.subplots(1, len(panels)), strict=True):
+        row = figure.subplots(1, len(panels), squeeze=False)[0]
+        for panel, axes in zip(panels, row, strict=True):
             for name, label in ((panel, "training"), (f"test_{panel}", "test")):
                 if name in names:
                     axes.plot(epochs, self[name], ".-", markersize=4, label=label)
@@ -110,9 +113,3 @@ class Log:
 
     def close(self) -> None:
         """Nothing is left open."""
-
-
-def line(record: dict[str, Any]) -> str:
-    """A record as a line of JSON, which knows no NaN."""
-    finite = {k: None if v != v or abs(v) == math.inf else v for k, v in record.items()}
-    return json.dumps(finite) + "\n"

@@ -17,13 +17,14 @@ from fnopt.data.arrays import take
 from fnopt.train.convolutions import slow_in_loops
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
+from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
 from fnopt.train.step import train_step
 
 Figures = dict[str, jax.Array]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 6), donate_argnums=1)
+@per_objective(static_argnums=(6,), donate_argnums=(1,))
 def run_steps(
     objective: Objective,
     state: TrainState,
@@ -64,7 +65,7 @@ def run_steps(
     return state, log, at
 
 
-@functools.partial(jax.jit, static_argnums=(0, 6), donate_argnums=(1, 2))
+@per_objective(static_argnums=(6,), donate_argnums=(1, 2))
 def run_one(
     objective: Objective,
     state: TrainState,
@@ -103,7 +104,7 @@ def begin_run(shapes: Any, steps: int, at: int) -> tuple[Figures, jax.Array, jax
     return log, jnp.asarray(at, jnp.int32), jnp.bool_(True)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4), donate_argnums=(1, 2))
+@per_objective(static_argnums=(4,), donate_argnums=(1, 2))
 def run_step(
     objective: Objective, state: TrainState, going_on: jax.Array, batch: Any, options: Any = None
 ) -> tuple[TrainState, jax.Array, Figures]:
@@ -112,8 +113,8 @@ def run_step(
     So that nobody need look at every step's figures before the next one is begun.
 
     Returns:
-        The state, whether to go on, and the figures: their ``update_norm`` is NaN where the step
-        was not tried.
+        The state, whether to go on, and the figures: their ``update_norm`` is infinite where the
+        step was not tried.
     """
     before = state
     state, figures = one_step(objective, before, batch, options, going_on)

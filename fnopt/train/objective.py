@@ -14,6 +14,7 @@ import optax
 from flax import linen, nnx
 
 from fnopt.core import computing_dtype, did_you_mean, divide
+from fnopt.train.metrics import called
 
 Function = Callable[..., Any]
 _REPORTED = {"loss", "learning_rate", "grad_norm", "update_norm", "skipped", "loss_scale"}
@@ -48,6 +49,10 @@ class Objective:
         self.loss_fn, self.metric_fns = loss_fn, dict(metric_fns)
         self.inputs, self.targets, self.weights = inputs, targets, weights
         self.has_aux = has_aux
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy has programs of its own (see programs.py), and compiled ones cannot be pickled.
+        return {name: x for name, x in vars(self).items() if name != "_programs"}
 
     def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
         """Parameters and model state at the start.
@@ -93,7 +98,10 @@ class Objective:
     def metrics(self, outputs: Any, batch: Any) -> dict[str, jax.Array]:
         """The reported figures of each example, those among them that come with the loss."""
         targets = self.targets(batch)
-        figures = {name: fn(outputs, targets) for name, fn in self.metric_fns.items()}
+        figures = {
+            name: called(f"metric {name!r}", fn, outputs, targets)
+            for name, fn in self.metric_fns.items()
+        }
         aux = self._losses_and_aux(outputs, batch)[1] if self.has_aux else {}
         _check_names(aux, figures)
         return {name: _of_examples(figure) for name, figure in {**figures, **aux}.items()}
@@ -132,7 +140,7 @@ class Objective:
         return divide(jnp.sum(weighed), jnp.sum(weights))
 
     def _losses_and_aux(self, outputs: Any, batch: Any) -> tuple[Any, Mapping[str, Any]]:
-        told = self.loss_fn(outputs, self.targets(batch))
+        told = called("loss", self.loss_fn, outputs, self.targets(batch))
         if not self.has_aux:
             return told, {}
         if not (isinstance(told, tuple) and len(told) == 2 and isinstance(told[1], Mapping)):
@@ -319,11 +327,6 @@ def objective(
     if params is None:
         raise TypeError("objective: a function needs params=, its parameters at the start")
     return FunctionObjective(model, params, *common)
-
-
-def accuracy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """1 for each example whose largest output is its label's, 0 for each other."""
-    return (jnp.argmax(outputs, axis=-1) == labels).astype(jnp.float32)
 
 
 def _item(place: int, weighted: bool, batch: Any) -> Any:

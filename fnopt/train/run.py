@@ -2,14 +2,16 @@
 
 A run is at a place: so many epochs completed, so many steps of the one under way. At every place,
 in this order: the figures of the steps are taken in, what is due is evaluated, an epoch that is
-over is recorded, a checkpoint that is due is written, a callback is called. A checkpoint is hence
-of a place at which everything due has been done, and from it the run goes on as if it had not been
-interrupted: the order of the epoch follows from the run's key and the step at which the epoch
-began, a step's own draws from the key and its number.
+over is recorded, logs are written, a checkpoint that is due is written, callbacks are called.
+Should one of these raise, there is a checkpoint of the place all the same, which says what is still
+to be done there. From any checkpoint the run goes on as if it had not been interrupted: the order
+of the epoch follows from the run's key and the step at which the epoch began, a step's own draws
+from the key and its number.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -20,39 +22,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnopt.train.checkpoint import Checkpoints, Saved
+from fnopt.train.checkpoint import Checkpoints
+from fnopt.train.checkpoint_file import Saved
 from fnopt.train.diagnosis import diagnose
 from fnopt.train.errors import CheckpointError, DataError, NonFiniteError
 from fnopt.train.evaluate import evaluate_batches, observe, observed
 from fnopt.train.feeds import Feed, Made
+from fnopt.train.figures import LAST, first_of, joined, means_of, shown_of
 from fnopt.train.history import History
 from fnopt.train.objective import Objective
 from fnopt.train.pace import Pace
 from fnopt.train.progress import Progress
+from fnopt.train.record import Place, Record
 from fnopt.train.state import TrainState
-
-
-@dataclasses.dataclass
-class Place:
-    """Where a run is.
-
-    Attributes:
-        base: the number of the step at which it began.
-        gone: steps gone through since.
-        epoch: epochs completed.
-        at: steps of the epoch under way.
-        began: the number of the step at which that began.
-        seconds: spent on it.
-        steps: of an epoch; None where that is not known.
-    """
-
-    base: int
-    gone: int = 0
-    epoch: int = 0
-    at: int = 0
-    began: int = 0
-    seconds: float = 0.0
-    steps: int | None = None
 
 
 @dataclasses.dataclass
@@ -72,9 +54,9 @@ class Run:
         eval_every: steps between two evaluations; None for one an epoch.
         checkpoints: where they are written.
         checkpoint_every: steps between two, ``"epoch"``, or None for the end alone.
-        writers: told of each record.
-        on_epoch: told of state and record.
-        on_step: told of step and figures.
+        writers: of the records: logs.
+        on_epoch: called with state and record.
+        on_step: called with step and figures.
         pace: how many steps to make at a time.
         bar: the progress bar.
         signals: that came.
@@ -105,14 +87,15 @@ class Run:
 
     def go(self) -> str:
         """Goes on to the end; says what ended it."""
-        while self.place.epoch < self.epochs and not self.stopped:
-            ended = self._epoch()
-            if ended:
-                break
-        else:
-            ended = "early stopping" if self.stopped else "epochs"
-        self.save()
-        return ended
+        try:
+            ended = self._go()
+            self.save()
+            return ended
+        except BaseException as error:
+            # What comes of a second signal ends the process at once.
+            if isinstance(error, Exception) or not self.signals:
+                self.keep(error)
+            raise
 
     @property
     def precision(self) -> Any:
@@ -122,39 +105,56 @@ class Run:
     @property
     def stopped(self) -> bool:
         """Whether early stopping has ended the run."""
-        told = self.state.stopping_state
-        return told is not None and bool(told.stop)
+        stopping_state = self.state.stopping_state
+        return stopping_state is not None and bool(stopping_state.stop)
 
     def save(self) -> None:
         """Writes a checkpoint of this place, if there is a folder for it."""
         if self.checkpoints is None:
             return
-        about = {
-            "step": int(self.state.step),
-            "place": dataclasses.asdict(self.place),
-            "tested": self.tested,
-            "history": self.history.records,
-            "evaluations": self.history.evaluations,
-        }
+        record = Record(self.place, self.history, self.tested, self.epochs, data_of(self.feed))
+        self.saved = self.checkpoints.save(
+            self.place.base + self.place.gone,
+            Saved(self.state, joined(self.figures), record),
+            self.figure,
+        )
+
+    def keep(self, error: BaseException) -> None:
+        """Puts state and history into what ends the run, and writes a checkpoint if it can be."""
+        if any(x.is_deleted() for x in jax.tree.leaves(self.state)):
+            return  # raised by a compiled step that had taken over the buffers
+        if isinstance(error, DataError) and not error.epoch:
+            error.epoch = self._number()
+            error.args = (f"{error} (epoch {error.epoch}; .state is that after the steps before)",)
+        with contextlib.suppress(AttributeError, TypeError):  # of classes without such attributes
+            error.state, error.history = self.state, self.history  # pyright: ignore
+        if isinstance(error, CheckpointError):
+            return
         try:
-            self.saved = self.checkpoints.save(
-                self.place.base + self.place.gone,
-                Saved(self.state, joined(self.figures), about),
-                self.figure,
+            self.save()
+        except CheckpointError as failed:
+            error.add_note(str(failed))
+        if not isinstance(error, (NonFiniteError, DataError)):
+            error.add_note(
+                f"This ended the run after step {int(self.state.step)}. The state is this"
+                f" exception's .state{f'; checkpoint: {self.saved}' if self.saved else ''}"
             )
-        except CheckpointError as error:
-            error.state, error.history = self.state, self.history
-            raise
+
+    def _go(self) -> str:
+        if self.place.over or not self.place.evaluated:  # what an error has left undone
+            self._write(self._settle())
+        while self.place.epoch < self.epochs and not self.stopped:
+            ended = self._epoch()
+            if ended:
+                return ended
+        return "early stopping" if self.stopped else "epochs"
 
     def _epoch(self) -> str:
         """Goes through an epoch, or what is left of it; says what ended the run, if anything."""
         place = self.place
         if place.at == 0:
             place.began = int(self.state.step)
-        try:
-            self.feed.begin(self.state, place.began, place.at)
-        except DataError as error:
-            self._fail(error)
+        self.feed.begin(self.state, place.began, place.at)
         before, over = time.perf_counter() - place.seconds, False
         while not over:
             if self.signals:
@@ -162,29 +162,51 @@ class Run:
             steps = self._steps()
             with self.pace.call(steps):
                 made = self.feed.make(self.state, place.at, place.at + steps)
-            over = made.over
             self._take_in(made)
             place.seconds = time.perf_counter() - before
-            if made.bad is not None:
-                self._not_finite(*made.bad)
-            if made.error is not None:
-                self._fail(made.error)
-            if over and not place.at:
-                self._fail(_no_batch(place))
-            if self.eval_every and place.gone % self.eval_every == 0:
-                self._evaluate()
-            record = self._recorded() if over or self.stopped else None
-            every = self.checkpoint_every
-            if (record and every == "epoch") or (
-                isinstance(every, int) and place.gone % every == 0
-            ):
-                self.save()
-            if record:
-                self.bar.show(place.epoch, place.gone, self.pace.speed, _shown(record))
-                if self.on_epoch is not None and self.on_epoch(self.state, record):
+            if place.over and not place.at:
+                raise _no_batch(place)
+            records = self._settle()
+            record = records[-1] if not place.at and records else None
+            over = record is not None
+            self._write(records)
+            self._save_if_due(over)
+            if made.figures and self.on_step is not None:
+                self.on_step(place.base + place.gone, made.figures)
+            if record is not None and self.on_epoch is not None:
+                if self.on_epoch(self.state, record):
                     return "on_epoch"
-                return ""
+            if not self.stopped:
+                self._raise_if_ended(made)
         return ""
+
+    def _raise_if_ended(self, made: Made) -> None:
+        """Raises what has ended the steps before their number was reached, if anything."""
+        if made.bad is not None:
+            figures, batch = made.bad
+            raise NonFiniteError(
+                int(self.state.step),
+                figures,
+                self.state,
+                self.history,
+                self._where(batch, figures["grad_norm"]),
+            )
+        if made.error is not None:
+            raise made.error
+
+    def _save_if_due(self, over: bool) -> None:
+        every = self.checkpoint_every
+        if (over and every == "epoch") or (isinstance(every, int) and self.place.gone % every == 0):
+            self.save()
+
+    def _write(self, records: list[dict[str, Any]]) -> None:
+        """Writes records to the logs, and shows the last of an epoch."""
+        for record in records:
+            for writer in self.writers:
+                writer.write(record)
+        if records and "loss" in records[-1]:
+            place = self.place
+            self.bar.show(place.epoch, place.gone, self.pace.speed, shown_of(records[-1]))
 
     def _steps(self) -> int:
         """How many to make now: up to the next place where something is due."""
@@ -203,19 +225,39 @@ class Run:
         self.state = made.state
         self.place.at += steps
         self.place.gone += steps
+        self.place.over = made.over and made.bad is None
         if not steps:
+            # The end of an epoch may come to light after its last step.
+            self.place.evaluated &= self.eval_every is not None or not self.place.over
             return
+        self.place.evaluated = False
         self.figure = math.nan
         self.figures.append(made.figures)
-        if self.on_step is not None:
-            self.on_step(self.place.base + self.place.gone, made.figures)
         self._check_scaling(made.figures)
-        last = {name: made.figures[name][-1] for name in ("loss", "learning_rate")}
-        told = {"loss": last["loss"], **_first(self.tested), **last}
-        self.bar.show(self.place.epoch + 1, self.place.gone, self.pace.speed, told)
+        last = {k: made.figures[k][-1] for k in ("loss", "learning_rate") if k in made.figures}
+        shown = {"loss": last["loss"], **first_of(self.tested), **last}
+        self.bar.show(self.place.epoch + 1, self.place.gone, self.pace.speed, shown)
+
+    def _settle(self) -> list[dict[str, Any]]:
+        """Does what is due at this place; the records that come of it."""
+        place, records = self.place, []
+        if self.eval_every:
+            due = place.gone % self.eval_every == 0
+        else:
+            due = self.test is not None and place.over
+        if due and not place.evaluated:
+            self._evaluate()
+            if self.eval_every:
+                record = {"epoch": self._number(), "step": int(self.state.step), **self.tested}
+                self.history.evaluations.append(record)
+                records.append(record)
+        place.evaluated = True
+        if place.over or self.stopped:
+            records.append(self._recorded())
+        return records
 
     def _evaluate(self) -> None:
-        """Evaluates; the state knows of the figure that is watched."""
+        """Evaluates; the state gets the figure that is watched."""
         figures = evaluate_batches(
             self.objective,
             self.state.params,
@@ -224,23 +266,16 @@ class Run:
             self.precision,
         )
         figure = figures[self.monitor]
-        tell = observe if self.state.stopping is None else observed
-        self.state = tell(self.state, figure)
+        observe_figure = observe if self.state.stopping is None else observed
+        self.state = observe_figure(self.state, figure)
         self.tested = {f"test_{name}": float(x) for name, x in figures.items()}
         self.figure = float(figure)
-        if self.eval_every is not None:
-            record = {"epoch": self._number(), "step": int(self.state.step), **self.tested}
-            self.history.evaluations.append(record)
-            for writer in self.writers:
-                writer.write(record)
 
     def _recorded(self) -> dict[str, Any]:
-        """Closes the epoch: its record, with the evaluation that is due at its end."""
+        """Closes the epoch: its record."""
         place = self.place
-        if self.test is not None and self.eval_every is None:
-            self._evaluate()
         figures = joined(self.figures)
-        last = {name: float(figures[name][-1]) for name in _LAST if name in figures}
+        last = {name: float(figures[name][-1]) for name in LAST if name in figures}
         means = means_of(figures) | last
         record = {
             "epoch": self._number(),
@@ -250,9 +285,8 @@ class Run:
             **self.tested,
         }
         self.history.records.append(record)
-        for writer in self.writers:
-            writer.write(record)
         place.epoch, place.at, place.seconds, self.figures = place.epoch + 1, 0, 0.0, []
+        place.over = False
         return record
 
     def _number(self) -> int:
@@ -271,65 +305,25 @@ class Run:
             bad = {name: x[-1] for name, x in figures.items()}
             where = (f"the last {self.in_vain} steps, each skipped whatever the loss scale",)
             step = int(self.state.step)
-            self._fail(NonFiniteError(step, bad, self.state, self.history, where))
+            raise NonFiniteError(step, bad, self.state, self.history, where)
 
-    # What goes wrong: the state is kept, in the exception and in a checkpoint.
-
-    def _not_finite(self, figures: dict[str, Any], batch: Any) -> None:
+    def _where(self, batch: Any, grad_norm: Any) -> tuple[str, ...]:
+        """Where a step that was not finite began to be so."""
         try:
-            where = diagnose(self.objective, self.state, batch, self.precision)
-        except Exception as error:  # what is told of an error must not hide it
-            where = (f"a place that could not be found ({error!r})",)
-        error = NonFiniteError(int(self.state.step), figures, self.state, self.history, where)
-        self._fail(error)
-
-    def _fail(self, error: NonFiniteError | DataError) -> None:
-        error.state, error.history = self.state, self.history
-        if isinstance(error, DataError):
-            error.epoch = self._number()
-            error.args = (f"{error} (epoch {error.epoch}; .state is that after the steps before)",)
-        try:
-            self.save()
-        except CheckpointError as failed:
-            error.add_note(str(failed))
-        raise error
+            return diagnose(self.objective, self.state, batch, self.feed.options, grad_norm)
+        except Exception as error:  # what is said of an error must not hide it
+            return (f"a place that could not be found ({error!r})",)
 
 
-_LAST = ("learning_rate", "skipped", "loss_scale")
-"""Figures of which an epoch's record has the last, not the mean."""
 _HOPELESS = 100
 """Steps skipped one after the other, far more than the loss scale can be halved."""
 
 
-def means_of(figures: dict[str, np.ndarray]) -> dict[str, float]:
-    """The mean of each figure over the steps that were taken."""
-    if "skipped" in figures:  # the others' are infinite, or no numbers
-        taken = np.isfinite(figures["update_norm"])
-        figures = {name: x[taken] if taken.any() else x for name, x in figures.items()}
-    return {name: float(np.mean(x, dtype=np.float64)) for name, x in figures.items()}
-
-
-def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The figures of several calls one after the other."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in (parts or [{}])[0]}
-
-
-def begin_again(saved: Saved) -> tuple[TrainState, Place, History, list[dict[str, np.ndarray]]]:
-    """What a run goes on with from a checkpoint."""
-    about = saved.about
-    history = History(about["history"], about["evaluations"])
-    figures = [saved.figures] if saved.figures else []
-    return saved.state, Place(**about["place"]), history, figures
-
-
-def best_of(state: TrainState) -> TrainState:
-    """The state with the best parameters that early stopping has kept, and their model state."""
-    told = state.stopping_state
-    if told is None or told.best_params is None:
-        return state
-    # Copies: a step takes over the buffers of both.
-    params, model_state = jax.tree.map(lambda x: x.copy(), told.best_params)
-    return state.replace(params=params, model_state=model_state)
+def data_of(feed: Feed) -> dict[str, int] | None:
+    """Number of examples and batch size of data in memory, None of a stream."""
+    if feed.most is not None:
+        return None
+    return {"examples": int(feed.examples), "batch_size": int(feed.batch_size)}  # pyright: ignore
 
 
 def _no_batch(place: Place) -> DataError:
@@ -339,14 +333,3 @@ def _no_batch(place: Place) -> DataError:
         else ""
     )
     return DataError(f"the data gave no batch{again}", 0)
-
-
-def _first(tested: dict[str, float]) -> dict[str, float]:
-    """The evaluation's figures, but for its loss: the most telling."""
-    return {name: x for name, x in tested.items() if name != "test_loss"}
-
-
-def _shown(record: dict[str, Any]) -> dict[str, float]:
-    """The figures of an epoch worth a place beside the bar, the most telling first."""
-    tested = [name for name in record if name.startswith("test_")]
-    return {name: record[name] for name in ("loss", *tested, "learning_rate")}

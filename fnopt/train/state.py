@@ -13,6 +13,9 @@ from fnopt.core.transform import as_transform
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, cast_floating, widened
 
+VALUES = ("tx", "stopping", "average", "scaling")
+"""The fields of a train state that hold what was chosen, not what has come of it."""
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,7 @@ class TrainState:
         opt_state: the optimizer's state.
         step: updates made so far.
         key: the run's key; every step's own key is folded from it by ``step``.
-        metric: the last evaluation's watched figure, NaN before the first.
+        metric: the last evaluation's watched figure; 0 before the first, when ``evaluations`` is 0.
         evaluations: how many evaluations there have been.
         skipped: steps that were left out because something was not finite.
         average: what averages the parameters, such as :class:`ema_of_params`; None for none.
@@ -77,7 +80,7 @@ class TrainState:
             batch: an example batch, for models whose shapes follow from it (Linen).
             precision: a :class:`Precision` or the name of one; the steps must be given the same.
             average: keeps an average of the parameters, such as :class:`ema_of_params`, or None.
-            stopping: early stopping, or None.
+            stopping: early stopping, or None; without a ``mode`` it is for a loss.
 
         Raises:
             TypeError: there is no key, or no batch where one is needed.
@@ -88,6 +91,8 @@ class TrainState:
         if jnp.ndim(key) == 0 and jnp.issubdtype(jnp.result_type(key), jnp.integer):
             key = jax.random.key(key)
         params, model_state = objective.init(key, batch)
+        if stopping is not None and stopping.mode is None:
+            stopping = stopping.replace(mode="min")
         precision = Precision.named(precision)
         scaling = None
         if precision is not None:
@@ -107,7 +112,7 @@ class TrainState:
             opt_state=begin(tx, seen),
             step=jnp.zeros((), jnp.int32),
             key=key,
-            metric=jnp.full((), jnp.nan, jnp.result_type(float)),
+            metric=jnp.zeros((), jnp.result_type(float)),
             evaluations=jnp.zeros((), jnp.int32),
             average=average,
             average_state=begin(average, params),
@@ -118,7 +123,19 @@ class TrainState:
         )
 
     def replace(self, **changes: Any) -> TrainState:
-        """A copy with other fields."""
+        """A copy with other fields.
+
+        The numbers of a value (``tx``, ``stopping``, ``average``, ``scaling``) and Python's numbers
+        become arrays of the state's own, as in :meth:`create`: with other numbers the next step is
+        the same program.
+        """
+        if isinstance(changes.get("tx"), optax.GradientTransformation):
+            changes["tx"] = as_transform(changes["tx"])  # one of optax's, too
+        for name, change in changes.items():
+            numbers = object if name in VALUES else (bool, int, float, complex)
+            changes[name] = jax.tree.map(
+                lambda x, of=numbers: copy(x) if isinstance(x, of) else x, change
+            )
         return dataclasses.replace(self, **changes)
 
 

@@ -16,6 +16,7 @@ from flax import linen, nnx
 from fnopt.data.arrays import check_batch_size, size, take
 from fnopt.train.objective import NNXObjective, Objective
 from fnopt.train.precision import Precision, forward
+from fnopt.train.programs import per_objective
 
 
 def recomputed(
@@ -74,7 +75,7 @@ def recomputed(
     return treedef.unflatten(leaves)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@per_objective(static_argnums=(1,))
 def _moved(
     objective: Objective,
     precision: Precision | None,
@@ -97,7 +98,7 @@ def _moved(
     return [after[i].astype(start.dtype) for i, start in zip(floating, starts, strict=True)]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@per_objective(static_argnums=(1,))
 def _sum_of_moved(
     objective: Objective,
     precision: Precision | None,

@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import global_norm, hyperparameters
 from fnopt.core.transform import as_transform
+from fnopt.train.keys import keys_of
 from fnopt.train.measure import measures
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
@@ -39,13 +40,12 @@ def train_step(
     """
     precision = options.precision
     _check(state, options)
-    key = jax.random.fold_in(state.key, state.step)
-    forward_key, update_key, rounding_key = (jax.random.fold_in(key, i) for i in range(3))
-    loss_scale = _loss_scale(state, options)
+    keys = keys_of(state)
+    loss_scale = loss_scale_of(state, options)
     seen = state.params if precision is None else widened(state.params)  # as by its update
     frozen = as_transform(state.tx).frozen(seen)
     value, measured = measures(
-        objective, state.model_state, batch, options, forward_key, loss_scale, frozen
+        objective, state.model_state, batch, options, keys.forward, loss_scale, frozen
     )
 
     def value_fn(
@@ -67,7 +67,7 @@ def train_step(
         "grad_fn": grad_fn,
         "metric": state.metric,
         "evaluations": state.evaluations,
-        "key": update_key,
+        "key": keys.update,
     }
     applied = hyperparameters(state.tx, state.opt_state, **extra_args)
 
@@ -89,7 +89,7 @@ def train_step(
         updates = jax.tree.map(lambda u: jnp.where(good, u, jnp.zeros_like(u)), updates)
         params = optax.apply_updates(wide, updates)
         if precision is not None:
-            params = kept(params, precision, rounding_key)
+            params = kept(params, precision, keys.rounding)
         if state.average is not None:
             # Not computed once more, from the parameters that are written over.
             params = jax.lax.optimization_barrier(params)
@@ -98,16 +98,17 @@ def train_step(
         return params, opt_state, average_state, norm
 
     def leave(params: Any, opt_state: Any, average_state: Any) -> Any:
-        return params, opt_state, average_state, jnp.full_like(grad_norm, jnp.nan)
+        return params, opt_state, average_state, jnp.full_like(grad_norm, jnp.inf)
 
     params, opt_state, average_state, update_norm = jax.lax.cond(
         finite if options.skip_nonfinite else always,
         take, leave, state.params, state.opt_state, state.average_state,
     )  # fmt: skip
     taken = jnp.isfinite(update_norm) if options.skip_nonfinite else always
+    rate = {k: jnp.asarray(x).astype(float) for k, x in applied.items() if k == "learning_rate"}
     metrics = {
         "loss": loss,
-        "learning_rate": jnp.asarray(applied.get("learning_rate", jnp.nan)).astype(float),
+        **rate,
         "grad_norm": grad_norm,
         "update_norm": update_norm,
         **figures,
@@ -135,9 +136,9 @@ def make_train_step(
     """The compiled step ``train_step(state, batch) -> (state, metrics)``.
 
     It takes over the buffers of the state it is given; go on with the one it returns. Metrics are
-    the loss before the update, the learning rate applied (NaN if the optimizer does not say), the
-    norm of the gradient before any clipping (of frozen parameters none is computed), the norm of
-    the update, and the means of the objective's own metrics. With loss scaling there are also the
+    the loss before the update, the learning rate applied (if the optimizer tells it), the norm of
+    the gradient before any clipping (of frozen parameters none is computed), the norm of the
+    update, and the means of the objective's own metrics. With loss scaling there are also the
     ``loss_scale`` of this step and ``skipped``, the number of steps left out so far.
 
     A step whose loss, gradient or update is not finite is not taken: parameters, their average,
@@ -157,7 +158,8 @@ def make_train_step(
     return jax.jit(step, donate_argnums=0)
 
 
-def _loss_scale(state: TrainState, options: StepOptions) -> Any:
+def loss_scale_of(state: TrainState, options: StepOptions) -> Any:
+    """What the loss is multiplied by for the backward pass; None where it is not."""
     if options.precision is None:
         return None
     if options.precision.scaling is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import warnings
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -47,9 +49,10 @@ class early_stopping(Value):
     parameters come back with the batch statistics that were theirs.
 
     Args:
-        patience: evaluations without improvement that are still borne; the next one stops.
+        patience: evaluations without improvement that are allowed; the next one stops.
         min_delta: :math:`\delta \ge 0`, how much better a figure must be to count.
-        mode: ``"min"`` for a loss, ``"max"`` for an accuracy.
+        mode: ``"min"`` for a loss, ``"max"`` for an accuracy; None leaves it to ``fit``, which asks
+            the metric (see :func:`fnopt.train.maximized`), and is ``"min"`` elsewhere.
         restore_best: whether to keep what there was at the best figure: memory for one more copy.
 
     Raises:
@@ -66,7 +69,7 @@ class early_stopping(Value):
 
     patience: Annotated[Any, Field(Interval("[0, inf)"))] = 5.0
     min_delta: Annotated[Any, Field(Interval("[0, inf)"))] = 0.0
-    mode: Annotated[Any, Field(static=True, choices=("min", "max"))] = "min"
+    mode: Annotated[Any, Field(static=True, choices=("min", "max"))] = None
     _: dataclasses.KW_ONLY
     restore_best: Static[bool] = True
 
@@ -75,7 +78,7 @@ class early_stopping(Value):
         dtype = jnp.result_type(float)
         return StoppingState(
             stop=jnp.zeros((), jnp.bool_),
-            best=jnp.full((), jnp.inf if self.mode == "min" else -jnp.inf, dtype),
+            best=jnp.full((), self._worst, dtype),
             bad=jnp.zeros((), jnp.int32),
             evaluations=jnp.zeros((), jnp.int32),
             # Copies: a step takes over the buffers of the parameters themselves.
@@ -96,10 +99,10 @@ class early_stopping(Value):
         numbers = map_leaves(self, lambda x: to_dtype(x, state.best.dtype))
         metric = jnp.asarray(metric).astype(state.best.dtype)
         evaluations = jnp.asarray(evaluations).astype(state.evaluations.dtype)
-        if self.mode == "min":
-            better = metric < state.best - numbers.min_delta
-        else:
+        if self.mode == "max":
             better = metric > state.best + numbers.min_delta
+        else:
+            better = metric < state.best - numbers.min_delta
         stop, bad, _ = count_bad(better, state.bad, jnp.zeros_like(state.bad), numbers.patience, 0)
         taken = StoppingState(
             stop=stop,
@@ -112,3 +115,52 @@ class early_stopping(Value):
         )
         new = (evaluations > state.evaluations) & ~state.stop
         return optax.tree.where(new, taken, state)
+
+    def has_best(self, state: StoppingState) -> bool:
+        """Whether some evaluation gave a number, so that ``best_params`` are those of the best."""
+        return bool(state.best != self._worst)
+
+    def reconsider(self, state: StoppingState, patience: Any) -> StoppingState:
+        """The state with the decision of this ``patience`` instead of the one it was made with.
+
+        Args:
+            state: after some evaluations.
+            patience: of the early stopping that has made it.
+        """
+        # A stop sets the count back to 0; it had gone beyond the patience by one.
+        beyond = jnp.floor(jnp.asarray(patience)).astype(state.bad.dtype) + 1
+        bad = jnp.where(state.stop, beyond, state.bad)
+        stop = bad.astype(state.best.dtype) > self.patience
+        return state._replace(stop=stop, bad=jnp.where(stop, jnp.zeros_like(bad), bad))
+
+    def begin_again(self, state: StoppingState) -> StoppingState:
+        """The state with which a run goes on that had been stopped: the best is kept."""
+        return state._replace(stop=jnp.zeros_like(state.stop), bad=jnp.zeros_like(state.bad))
+
+    @property
+    def _worst(self) -> float:
+        return -math.inf if self.mode == "max" else math.inf
+
+
+def best_of(state: Any) -> Any:
+    """The train state with the best parameters that early stopping has kept, and their model state.
+
+    The state itself, with a warning, where no evaluation gave a number: none is the best then.
+    """
+    stopping, stopping_state = state.stopping, state.stopping_state
+    if stopping is None:
+        return state
+    if not stopping.has_best(stopping_state):
+        evaluations = int(state.evaluations)
+        had = f"none of {evaluations} evaluations gave a number" if evaluations else "none was made"
+        warnings.warn(
+            f"fit: early stopping has seen no evaluation ({had}); the state is that after the last"
+            " step, not the best",
+            stacklevel=3,
+        )
+        return state
+    if stopping_state.best_params is None:
+        return state
+    # Copies: a step takes over the buffers of both.
+    params, model_state = jax.tree.map(lambda x: x.copy(), stopping_state.best_params)
+    return state.replace(params=params, model_state=model_state)

@@ -1,0 +1,247 @@
+"""One checkpoint: a folder that is written whole, and read with everything checked.
+
+It has three things: the leaves of the train state as orbax writes them (``state``), the figures of
+the epoch under way (``figures.npz``), and ``about.json``, which a person can read: versions, the
+shape and dtype at every path, kinds and static fields of the values, the history, the position, the
+size and check sum of every file, and last its own check sum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnopt.core.schedule import is_schedule
+from fnopt.train.about import by_path, describe, differences, functions, is_key
+from fnopt.train.plain import dumps, loads
+from fnopt.train.record import Record
+from fnopt.train.state import VALUES, TrainState, copy
+
+logger = logging.getLogger("fnopt")
+
+FORMAT = 2
+"""Of ``about.json``; what has no number is of before 2, and has no check sum of its own."""
+
+
+@dataclasses.dataclass
+class Saved:
+    """What a checkpoint holds.
+
+    Attributes:
+        state: the train state.
+        figures: of each step so far of the epoch under way.
+        record: the rest.
+    """
+
+    state: TrainState
+    figures: dict[str, np.ndarray]
+    record: Record
+
+
+class MismatchError(ValueError):
+    """A good checkpoint that is not one of this run."""
+
+
+def write(folder: Path, saved: Saved, figure: float) -> None:
+    """Writes a checkpoint into a folder that is there, and flushes it to the disk."""
+    leaves = {
+        path: jax.random.key_data(x) if is_key(x) else x
+        for path, x in by_path(saved.state).items()
+        if np.size(x)  # orbax refuses arrays of no elements, and they hold nothing
+    }
+    checkpointer("save", folder / "state", leaves)
+    np.savez(folder / "figures.npz", **saved.figures)  # pyright: ignore[reportArgumentType]
+    about = {
+        "format": FORMAT,
+        **_versions(),
+        "step": int(saved.state.step),
+        "figure": figure,
+        **saved.record.to_json(),
+        **{name: repr(getattr(saved.state, name, None)) for name in VALUES},
+        "structure": describe(saved.state),
+        "functions": functions(saved.state),
+        "files": {str(path.relative_to(folder)): _checksum(path) for path in _files(folder)},
+    }
+    about["checksum"] = _own_checksum(about)
+    (folder / "about.json").write_text(dumps(about))
+    for path in (*_files(folder), *(p for p in folder.rglob("*") if p.is_dir()), folder):
+        flush(path)
+
+
+def read(
+    path: Path,
+    state: TrainState,
+    override: bool = False,
+    length: tuple[int | None, int | None] = (None, None),
+) -> Saved:
+    """Reads a checkpoint; its numbers win over those of ``state``.
+
+    Args:
+        path: of its folder.
+        state: as the run would begin; says what is expected.
+        override: keep the numbers of the values in ``state``.
+        length: epochs of the run and steps of each. A run of another length than the one that was
+            saved keeps the schedules in ``state``, which were made for it.
+
+    Raises:
+        MismatchError: it is of another model or optimizer; names the paths.
+        Exception: it is damaged; whatever a reader raises.
+    """
+    about = checked(path)
+    record = Record.from_json(about)
+    _compare(path, about, state, override)
+    restored = _restored(path, state)
+    other = None not in (*record.length, *length) and record.length != length
+    restored = _numbers(path, restored, state, override, other)
+    with np.load(path / "figures.npz", allow_pickle=False) as figures:
+        return Saved(restored, dict(figures), record)
+
+
+def checked(path: Path) -> dict[str, Any]:
+    """What ``about.json`` says, after it and all files were compared with their check sums."""
+    about = loads((path / "about.json").read_text())
+    if ("format" in about or "checksum" in about) and about.get("checksum") != _own_checksum(about):
+        raise ValueError("about.json is not what was written")
+    if about.get("format", 1) > FORMAT:
+        raise MismatchError(
+            f"checkpoint {path} was written by a newer fnopt, {about.get('fnopt')}; update to it"
+        )
+    for name, expected in about["files"].items():
+        if not (path / name).exists():
+            raise ValueError(f"{name} is missing")
+        if (found := _checksum(path / name)) != expected:
+            raise ValueError(f"{name} is not what was written ({found[0]} bytes of {expected[0]})")
+    return about
+
+
+def flush(path: Path) -> None:
+    """Has the disk write a file or a folder now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _compare(path: Path, about: dict[str, Any], state: TrainState, override: bool) -> None:
+    if told := differences(about["structure"], describe(state)):
+        raise MismatchError(
+            f"checkpoint {path} is of another model or optimizer:\n  "
+            + "\n  ".join(told)
+            + "\nGive another checkpoint_dir, or the model and optimizer it is of."
+        )
+    told = differences(about.get("functions", here := functions(state)), here)
+    if told and not override:
+        raise MismatchError(
+            f"checkpoint {path} was written with other functions, whose numbers it cannot bring"
+            " back:\n  "
+            + "\n  ".join(told)
+            + "\nGive those it was written with, or take the code's by resume='override'."
+        )
+    for line in told:
+        logger.warning("%s: %s; the code's is taken", path, line)
+
+
+def _restored(path: Path, state: TrainState) -> TrainState:
+    expected = by_path(state)
+    data = {name: jax.random.key_data(x) if is_key(x) else x for name, x in expected.items()}
+    # An array on no device of choice stays so, else it would not go with others on a mesh: it
+    # comes back as NumPy's.
+    wanted = {
+        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+        if x.committed
+        else np.broadcast_to(np.zeros((), x.dtype), x.shape)
+        for name, x in data.items()
+        if x.size
+    }
+    found = {**data, **checkpointer("restore", path / "state", wanted)}
+    for name, x in data.items():
+        if (found[name].shape, found[name].dtype) != (x.shape, x.dtype):
+            raise ValueError(f"{name} is {found[name].dtype}{list(found[name].shape)}")
+    # Copies: orbax's arrays are not ours to donate.
+    leaves = {
+        name: jax.random.wrap_key_data(copy(found[name]), impl=jax.random.key_impl(x))
+        if is_key(x)
+        else copy(found[name])
+        for name, x in expected.items()
+    }
+    return jax.tree.unflatten(jax.tree.structure(state), list(leaves.values()))
+
+
+def _numbers(
+    path: Path, restored: TrainState, state: TrainState, override: bool, other_length: bool
+) -> TrainState:
+    """The state with the numbers that win; logs which of the values' differ from the code's."""
+
+    def winner(there: Any, here: Any) -> Any:
+        return here if override or (other_length and is_schedule(here)) else there
+
+    for name in VALUES:
+        there, here = getattr(restored, name, None), getattr(state, name, None)
+        taken = jax.tree.map(winner, there, here, is_leaf=is_schedule)
+        rows = zip(*(by_path(x).items() for x in (there, here, taken)), strict=True)
+        for (leaf, a), (_, b), (_, c) in rows:
+            a, b, c = map(_comparable, (a, b, c))
+            if not np.array_equal(a, b, equal_nan=True):
+                whose = "the checkpoint's" if np.array_equal(a, c, equal_nan=True) else "the code's"
+                label = f"{name}.{leaf}" if leaf else name
+                logger.warning("%s: %s is %s there, %s here; %s is taken", path, label, a, b, whose)
+        restored = restored.replace(**{name: taken})
+        if name == "stopping" and override and here is not None and there is not None:
+            # Whether the run has ended is decided again, with the patience that is taken.
+            decided = here.reconsider(restored.stopping_state, there.patience)
+            restored = restored.replace(stopping_state=decided)
+    return restored
+
+
+def _comparable(x: Any) -> np.ndarray:
+    x = jax.random.key_data(x) if is_key(x) else jnp.asarray(x)
+    return np.asarray(x if jnp.issubdtype(x.dtype, jnp.integer) else x.astype(float))
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in ("fnopt", "jax", "optax"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _checksum(path: Path) -> list[int]:
+    content = path.read_bytes()
+    return [len(content), zlib.crc32(content)]
+
+
+def _own_checksum(about: dict[str, Any]) -> int:
+    rest = {name: x for name, x in about.items() if name != "checksum"}
+    return zlib.crc32(dumps(rest).encode())
+
+
+def checkpointer(do: str, path: Path, leaves: dict[str, Any]) -> Any:
+    """Saves leaves by their paths, or restores them, with orbax."""
+    try:
+        import orbax.checkpoint as orbax
+    except ImportError as error:
+        raise ImportError("checkpoints need orbax: pip install 'fnopt[train]'") from error
+    # The plain one, not StandardCheckpointer: that writes behind one's back, and a step takes over
+    # the buffers.
+    with orbax.Checkpointer(orbax.StandardCheckpointHandler()) as handler:
+        if do == "save":
+            return handler.save(path, args=orbax.args.StandardSave(leaves))  # pyright: ignore
+        return handler.restore(path, args=orbax.args.StandardRestore(leaves))  # pyright: ignore
