@@ -41,6 +41,7 @@ def work(function, *given):
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 has to know before it begins
     sys.settrace(trace)
     try:
         function(*given)
