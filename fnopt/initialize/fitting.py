@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.initialize.layout import flax_layout
-from fnopt.initialize.torch_file import Stored
+from fnopt.initialize.limits import short
+from fnopt.initialize.stored import Stored
 
 _LARGE = 2**26
 
@@ -43,10 +44,12 @@ class Fit:
             stand_in = np.broadcast_to(np.zeros((), tensor.dtype), tensor.shape)
             becomes = np.shape(self.laid_out(stand_in))
         if becomes != self.shape:
-            turned = f", which becomes {becomes}" if becomes not in (None, tensor.shape) else ""
-            raise ValueError(f"{name} is {tensor.shape}{turned}, but the leaf is {self.shape}")
+            there = short(tensor.shape)
+            if becomes not in (None, tensor.shape):
+                there += f", which becomes {short(becomes)}"
+            raise ValueError(f"{short(name)} is {there}, but the leaf is {self.shape}")
         if not np.can_cast(_comparable(tensor.dtype), _comparable(self.dtype), "same_kind"):
-            raise ValueError(f"{name} is {tensor.dtype}, but the leaf is {self.dtype}")
+            raise ValueError(f"{short(name)} is {tensor.dtype}, but the leaf is {self.dtype}")
 
     @property
     def note(self) -> str:

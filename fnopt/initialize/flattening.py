@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from fnopt.initialize.torch_file import Stored
+from fnopt.initialize.limits import short
+from fnopt.initialize.stored import Stored
 
 
 def warn_of_flattening(
@@ -47,8 +48,8 @@ def warn_of_flattening(
                 f"load_pretrained: {path!r} has {inputs} inputs, {inputs // found} times the"
                 f" {found} channels of a convolution. If they are a flattened picture, their order"
                 " is torch's, not Flax's: give the rule"
-                f" ({name!r}, {path!r}, layout.flattened({found}, height, width)); if not,"
-                f" ({name!r}, {path!r}, layout.kernel)",
+                f" ({short(name)!r}, {path!r}, layout.flattened({found}, height, width)); if not,"
+                f" ({short(name)!r}, {path!r}, layout.kernel)",
                 stacklevel=3,
             )
         before = set()

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import SequenceKey
 
-from fnopt.wrap.paths import nearest, path_name
+from fnopt.initialize.limits import short
+from fnopt.wrap.paths import Pattern, nearest, path_name
 
 OTHER_NAMES = {
     "weight": ("kernel", "scale", "embedding"),
@@ -25,28 +26,37 @@ WRAPPERS = ("module/", "_orig_mod/", "params/", "model_state/", "batch_stats/")
 _COUNTERS = "num_batches_tracked"
 """torch's batch normalization counts its batches, which only its momentum=None makes use of."""
 
+_MOST_WRAPPERS = 8
+"""How many of them are passed over; each gives a dozen more names to look for."""
+
 
 class Rule(NamedTuple):
-    """A rename: which names, what of them, and in which layout; None leaves them out."""
+    """A rename: which names, what of them, and in which layout; None leaves them out.
 
-    pattern: re.Pattern[str]
+    A glob has no pattern but what stands between its stars.
+    """
+
+    pattern: re.Pattern[str] | tuple[str, ...]
     replacement: str | None
     layout: Callable[[Any], Any] | None
     given: Any
 
     def apply(self, name: str) -> str | None:
         """The new name; None if it is left out. Raises KeyError where the rule does not match."""
-        match = self.pattern.fullmatch(name) or self.pattern.fullmatch(slashed(name))
-        if match is None and isinstance(self.given, str):
-            match = self.pattern.fullmatch("/" + slashed(name))
-        if match is None:
+        plain = slashed(name)
+        if isinstance(self.pattern, re.Pattern):
+            match = self.pattern.fullmatch(name) or self.pattern.fullmatch(plain)
+            if match is None:
+                raise KeyError(name)
+            return self.replacement and match.expand(self.replacement).strip("/")
+        tried = (starred(self.pattern, text) for text in (name, plain, f"/{plain}"))
+        stars = next((found for found in tried if found is not None), None)
+        if stars is None:
             raise KeyError(name)
         if self.replacement is None:
             return None
-        if not isinstance(self.given, str):
-            return match.expand(self.replacement).strip("/")
         first, *parts = self.replacement.split("*")
-        filled = (a + b for a, b in zip(match.groups(), parts, strict=False))
+        filled = (a + b for a, b in zip(stars, parts, strict=False))
         return "".join([first, *filled]).strip("/")
 
 
@@ -78,10 +88,52 @@ def as_rules(given: Iterable[Any]) -> list[Rule]:
                     f"load_pretrained: {what!r} must have as many stars as {which!r}, or none; to"
                     " say which is which give a regular expression, re.compile(…)"
                 )
-            # Lazy, so that the first star takes the least.
-            pattern = re.compile("(.*?)".join(map(re.escape, slashed(which).split("*"))))
+            pattern = tuple(slashed(which).split("*"))
         rules.append(Rule(pattern, what, layout, which))  # pyright: ignore[reportArgumentType]
     return rules
+
+
+def starred(pieces: tuple[str, ...], text: str) -> list[str] | None:
+    """What the stars of a glob stand for, the first for the least; None if it does not match.
+
+    Each piece is looked for once, from the end of the one before it: where a glob matches at all,
+    it matches with every piece as early as it can be, and a regular expression would try the others
+    too.
+
+    Args:
+        pieces: what stands between the stars.
+        text: a name.
+
+    >>> starred(("net/", "/", ""), "net/body/0/weight")
+    ['body', '0/weight']
+    """
+    first, *rest = pieces
+    if not text.startswith(first) or not text[len(first) :].endswith(pieces[-1] if rest else ""):
+        return None
+    if not rest:
+        return [] if text == first else None
+    begin, end, stars = len(first), len(text) - len(pieces[-1]), []
+    for piece in rest[:-1]:
+        at = text.find(piece, begin, end)
+        if at < 0:
+            return None
+        stars.append(text[begin:at])
+        begin = at + len(piece)
+    return [*stars, text[begin:end]]
+
+
+def closest(pattern: Pattern, names: Collection[str]) -> str:
+    """The names most like a pattern, for the end of a message; nothing if there are none.
+
+    Likeness is costly. So of many names one of each kind is compared, names of a kind differing in
+    their numbers alone, and long names are not.
+    """
+    kinds: dict[str, str] = {}
+    for name in names:
+        if len(name) <= 100 and name.count("/") < 12 and len(kinds) < 100:
+            kinds.setdefault(re.sub(r"\d+", "0", name) if len(names) > 100 else name, name)
+    near = ", ".join(repr(short(name)) for name in nearest(pattern, kinds.values()))
+    return f"; the nearest are {near}" if near else ""
 
 
 class Assignment:
@@ -103,21 +155,21 @@ class Assignment:
     """
 
     def __init__(
-        self, names: Iterable[str], paths: Iterable[str], rules: list[Rule], kept: Collection[str]
+        self, names: Collection[str], paths: Iterable[str], rules: list[Rule], kept: Collection[str]
     ) -> None:
         self.sources: dict[str, tuple[str, Callable[[Any], Any] | None]] = {}
         self.unused: list[str] = []
         self.left_out: list[str] = []
-        known, used = _known(paths), []
+        known, used = _known(paths), set()
         for name in names:
             wanted, rule = _renamed(name, rules)
-            used.append(rule)
+            used.add(id(rule))
             guess = None if wanted is None else guessed(wanted, known)
             path = None if guess is None else known[guess]
             if path in self.sources:
                 raise ValueError(
-                    f"load_pretrained: {self.sources[path][0]!r} and {name!r} of the file both"
-                    f" stand for {path!r}; leave one out by a rule, (name, None)"
+                    f"load_pretrained: {short(self.sources[path][0])!r} and {short(name)!r} of the"
+                    f" file both stand for {path!r}; leave one out by a rule, (name, None)"
                 )
             if wanted is None or path in kept or (path is None and name.endswith(_COUNTERS)):
                 self.left_out.append(name)
@@ -126,12 +178,11 @@ class Assignment:
             else:
                 self.sources[path] = name, rule.layout if rule else None
         for rule in rules:
-            if not any(rule is one for one in used):
+            if id(rule) not in used:
                 shown = rule.given if isinstance(rule.given, str) else rule.given.pattern
-                near = ", ".join(map(repr, nearest(slashed(shown), list(names))))
                 raise ValueError(
                     f"load_pretrained: the rule {shown!r} is the first to match no name of the"
-                    f" file; the nearest are {near}"
+                    f" file{closest(slashed(shown), names)}"
                 )
 
 
@@ -161,17 +212,20 @@ def guessed(name: str, paths: Container[str]) -> str | None:
     It is the name itself with slashes for dots, or one that differs in this: ``weight`` is
     ``kernel``, ``scale`` or ``embedding``, ``running_mean`` is ``mean``, ``running_var`` is
     ``var``; ``0`` is ``layers/0`` (a Sequential) and ``layers/0`` is ``layers_0`` (Linen); a
-    wrapper's prefix or the ``value`` of Flax NNX is left out.
+    wrapper's prefix (of up to 8 wrappers) or the ``value`` of Flax NNX is left out.
     """
     return next((path for path in _candidates(slashed(name)) if path in paths), None)
 
 
 def _candidates(name: str) -> Iterator[str]:
     bodies = [name]
-    while wrapper := next((w for w in WRAPPERS if bodies[-1].startswith(w)), None):
+    for _ in range(_MOST_WRAPPERS):
+        wrapper = next((w for w in WRAPPERS if bodies[-1].startswith(w)), None)
+        if wrapper is None:
+            break
         bodies.append(bodies[-1].removeprefix(wrapper))
     for body in bodies:
-        for plain in (body, body.removesuffix("/value")):
+        for plain in dict.fromkeys((body, body.removesuffix("/value"))):
             above, _, last = plain.rpartition("/")
             numbered = (
                 above,

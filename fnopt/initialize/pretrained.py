@@ -11,10 +11,11 @@ import numpy as np
 
 from fnopt.initialize.fitting import Fit, is_weight, like
 from fnopt.initialize.flattening import warn_of_flattening
-from fnopt.initialize.names import Assignment, array_leaves, as_rules, random_keys
+from fnopt.initialize.limits import some
+from fnopt.initialize.names import Assignment, array_leaves, as_rules, closest, random_keys
 from fnopt.initialize.report import PretrainedReport
 from fnopt.initialize.weights_file import read_weights
-from fnopt.wrap.paths import Pattern, matches, nearest, show
+from fnopt.wrap.paths import Pattern, matches, show
 
 
 def load_pretrained(
@@ -29,10 +30,12 @@ def load_pretrained(
     """Parameters with the weights of a file in the place of their own, and a report.
 
     The file is told by its content: safetensors, a folder of orbax, or a state dict that torch
-    saved, which needs no torch and of which nothing is executed. ::
+    saved, which needs no torch and of which nothing is executed; or the weights of Hugging Face in
+    several files, given by their index or folder. ::
 
         model, report = load_pretrained(model, "net.safetensors")
         print(report)
+        model, report = load_pretrained(model, "net/model.safetensors.index.json")  # or "net"
 
     **Names.** A name of the file stands for the path that is equal to it with slashes for dots, or
     for the one that Flax would give it: ``layers.0.weight`` is ``layers/0/kernel`` (or ``scale`` or
@@ -56,11 +59,18 @@ def load_pretrained(
     Dtype, sharding and kind (jax's or NumPy's) of every leaf stay; wider numbers of the file are
     rounded. All is checked before anything is made, and ``params`` is never changed.
 
+    **Limits.** Time and memory before that are in proportion to the number and length of the names.
+    A file has at most 1,000,000 tensors, of at most 32 axes, with names of at most 1,000 characters
+    behind at most 8 wrappers (``module.`` and the like); its header, pickle or index has at most
+    100 MB.
+
     Args:
         params: a tree to fill: parameters, a tuple of parameters and model state (for batch
             statistics), the variables of Linen, ``nnx.state(model)``, a whole NNX or Equinox
             model; of arrays or, where the file has all, of shapes. Random keys are kept.
-        file: a path; or arrays by name.
+        file: a path; or arrays by name. Of a folder that is not orbax's the first of these is read:
+            ``model.safetensors``, ``model.safetensors.index.json``, ``pytorch_model.bin``,
+            ``pytorch_model.bin.index.json``. The files that an index names must lie in its folder.
         rules: see above.
         new: paths of leaves to keep as they are, as those of a new head: globs, or a function of
             path and leaf. What the file has for them is left out.
@@ -75,9 +85,11 @@ def load_pretrained(
     Raises:
         TypeError: a rule, or ``file``, is of no known kind; ``params`` is a train state.
         FileNotFoundError: there is no such file.
-        ImportError: the library that the file needs is not installed.
-        ValueError: the file is damaged, or would execute code; a rule or ``new`` matches nothing;
-            two names stand for one leaf; with ``strict``, leaves do not fit; names the paths.
+        ImportError: ``file`` is a folder of orbax, which is not installed.
+        ValueError: the file is damaged, beyond the limits, or would execute code; a file of an
+            index is missing, outside its folder, or lacks a tensor; a rule or ``new`` matches
+            nothing; two names stand for one leaf; with ``strict``, leaves do not fit; names the
+            paths.
 
     >>> import numpy as np
     >>> params = {"dense": {"kernel": np.zeros((2, 3), "f"), "bias": np.zeros(3, "f")}}
@@ -97,11 +109,11 @@ def load_pretrained(
         )
     checked = as_rules(rules)
     file_of, leaves_at = read_weights(file, entry), array_leaves(params)
-    kept = [path for path, leaf in leaves_at.items() if matches(new, path, leaf)]
+    # A dict for its order and its quick lookup.
+    kept = {path: leaf for path, leaf in leaves_at.items() if matches(new, path, leaf)}
     if new and not kept:
-        near = ", ".join(map(repr, nearest(new, leaves_at)))
         raise ValueError(
-            f"load_pretrained: new={show(new)!r} matches no leaf; the nearest are {near}"
+            f"load_pretrained: new={show(new)!r} matches no leaf{closest(new, leaves_at)}"
         )
     keys = random_keys(params)
     assigned = Assignment(file_of.tensors, [*leaves_at, *keys], checked, {*kept, *keys})
@@ -114,7 +126,8 @@ def load_pretrained(
             fits[path] = Fit(path, leaves_at[path], name, file_of.tensors[name], layout)
         except ValueError as error:
             mismatched[path] = str(error)
-    wanted = [path for path, leaf in leaves_at.items() if is_weight(leaf) and path not in kept]
+    wanted = [path for path, leaf in leaves_at.items() if path not in kept and is_weight(leaf)]
+    shown = {*wanted, *fits, *kept}
     report = PretrainedReport(
         loaded={path: fit.name for path, fit in fits.items()},
         missing=tuple(path for path in wanted if path not in assigned.sources),
@@ -123,10 +136,10 @@ def load_pretrained(
         new=tuple(kept),
         left_out=tuple(assigned.left_out),
         notes={path: fit.note for path, fit in fits.items()},
-        shapes={p: np.shape(leaf) for p, leaf in leaves_at.items() if p in {*wanted, *fits, *kept}},
+        shapes={path: np.shape(leaf) for path, leaf in leaves_at.items() if path in shown},
         metadata=file_of.metadata,
     )
-    _check(report, leaves_at, file, strict, list(file_of.tensors))
+    _check(report, leaves_at, file, strict, file_of.tensors)
     try:
         made = {path: like(fit.array(), leaves_at[path]) for path, fit in fits.items()}
     except ValueError as error:  # of a torch file check sums are compared now
@@ -134,13 +147,13 @@ def load_pretrained(
     return array_leaves(params, made), report
 
 
-def _check(report: PretrainedReport, at: Any, file: Any, strict: bool, names: list[str]) -> None:
+def _check(report: PretrainedReport, at: Any, file: Any, strict: bool, names: Any) -> None:
     """Refuses what must not go on."""
     shown = "the arrays given" if isinstance(file, Mapping) else file
     if not report.loaded:
         raise ValueError(
             f"load_pretrained: nothing of {shown} stands for a leaf. It has"
-            f" {', '.join(names[:4]) or 'nothing'}; the paths are {', '.join(list(at)[:4])}; say by"
+            f" {some(names, 4) or 'nothing'}; the paths are {some(at, 4)}; say by"
             f" rules=[(name, path), …] which is which\n{report.problems()}".rstrip()
         )
     if strict and not report.complete:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from fnopt.initialize.limits import short, some
+
 _MOST = 8
 
 
@@ -43,25 +45,28 @@ class PretrainedReport:
         """What is missing, mismatched and unused, a line each kind; empty if nothing is."""
         lines = []
         if self.missing:
-            lines.append(f"missing in the file: {_some(self.missing)}")
+            lines.append(f"missing in the file: {some(self.missing)}")
         for path, why in list(self.mismatched.items())[:_MOST]:
-            lines.append(f"mismatched: {path}: {why}")
+            lines.append(f"mismatched: {short(path)}: {why}")
+        if len(self.mismatched) > _MOST:
+            lines.append(f"mismatched: {len(self.mismatched) - _MOST} more")
         if self.unused:
-            lines.append(f"unused of the file: {_some(self.unused)}")
+            lines.append(f"unused of the file: {some(self.unused)}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
+        new = set(self.new)
         rows = [("path", "shape", "from", "")]
         for path, shape in self.shapes.items():
             if path in self.loaded:
-                source, note = self.loaded[path], self.notes.get(path, "")
+                source, note = short(self.loaded[path]), self.notes.get(path, "")
             elif path in self.mismatched:
                 source, note = "", f"mismatched: {self.mismatched[path]}"
             else:
-                source, note = "", "new" if path in self.new else "missing"
+                source, note = "", "new" if path in new else "missing"
             rows.append((path, str(tuple(shape)), source, note))
-        rows += [("", "", name, "unused") for name in self.unused]
-        rows += [("", "", name, "left out") for name in self.left_out]
+        rows += [("", "", short(name), "unused") for name in self.unused]
+        rows += [("", "", short(name), "left out") for name in self.left_out]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         counts = {
@@ -74,7 +79,3 @@ class PretrainedReport:
         }
         said = [f"{len(found)} {what}" for what, found in counts.items() if found]
         return "\n".join([*lines, ", ".join(said)])
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:_MOST]) + f" and {len(names) - _MOST} more" * (len(names) > _MOST)

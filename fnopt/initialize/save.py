@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fnopt.initialize.limits import check_names
 from fnopt.initialize.names import array_leaves
 
 
@@ -34,7 +35,8 @@ def save_pretrained(
     Raises:
         ImportError: safetensors is not installed.
         TypeError: a leaf is no array, or of a dtype that the format has not; names its path.
-        ValueError: two leaves would have one name, or there are none.
+        ValueError: two leaves would have one name, or there are none; a name is longer than
+            :func:`load_pretrained` reads.
         OSError: the file cannot be written.
 
     >>> import tempfile, jax.numpy as jnp
@@ -69,6 +71,10 @@ def save_pretrained(
         tensors[name] = array
     if not tensors:
         raise ValueError("save_pretrained: there are no weights in the tree")
+    try:
+        check_names(tensors, len(tensors))
+    except ValueError as error:
+        raise ValueError(f"save_pretrained: {error}") from error
     # In the same folder: a rename is atomic within one file system alone.
     number, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     os.close(number)

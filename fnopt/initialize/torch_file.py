@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Callable
+import zlib
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fnopt.core import did_you_mean
-from fnopt.initialize.torch_pickle import Storage, Tensor, described, dtype_of
+from fnopt.initialize.limits import check_size, short, some
+from fnopt.initialize.stored import Stored
+from fnopt.initialize.torch_pickle import described
+from fnopt.initialize.torch_values import Storage, Tensor, dtype_of
 
 USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
 """Under which names trainers put the state dict beside other things."""
-
-
-class Stored(NamedTuple):
-    """A tensor of a file: what it is, and a function that reads it."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    read: Callable[[], np.ndarray]
 
 
 def read_torch(path: Path, entry: str | None = None) -> dict[str, Stored]:
@@ -46,6 +42,7 @@ def read_torch(path: Path, entry: str | None = None) -> dict[str, Stored]:
                 " torch.save(torch.load(file, weights_only=True), new_file)"
             )
     archive = _Archive(path)
+    check_size("its pickle", archive.entry("data.pkl").file_size)
     found = described(archive.bytes("data.pkl"))
     tensors = _state_dict(found, entry)
     for name, tensor in tensors.items():
@@ -62,43 +59,61 @@ class _Archive:
         self.read: dict[str, bytes] = {}
         try:
             with zipfile.ZipFile(path) as archive:
-                self.entries = {entry.filename: entry for entry in archive.infolist()}
+                entries = archive.infolist()
         except Exception as error:  # zipfile raises many things on what is damaged
-            raise ValueError(f"it is cut off or damaged ({error})") from error
-        inside = [name for name in self.entries if name.split("/")[1:] == ["data.pkl"]]
+            raise ValueError(f"it is cut off or damaged ({short(error)})") from error
+        # Entries that lie over each other would make much of a small file.
+        if sum(entry.compress_size for entry in entries) > path.stat().st_size:
+            raise ValueError("it is damaged: its entries overlap")
+        inside = [
+            entry.filename for entry in entries if entry.filename.split("/")[1:] == ["data.pkl"]
+        ]
         if len(inside) != 1:
             raise ValueError("it is a zip archive, but none of torch's: there is no data.pkl in it")
-        self.prefix = inside[0].removesuffix("data.pkl")
-        if any(name.startswith(f"{self.prefix}code/") for name in self.entries):
+        prefix = inside[0].removesuffix("data.pkl")
+        self.entries = {
+            entry.filename.removeprefix(prefix): entry
+            for entry in entries
+            if entry.filename.startswith(prefix)
+        }
+        if any(name.startswith("code/") for name in self.entries):
             raise ValueError(
                 "it is a program of TorchScript; save its weights alone:"
                 " torch.save(torch.jit.load(file).state_dict(), new_file)"
             )
-        if f"{self.prefix}byteorder" in self.entries and self.bytes("byteorder") != b"little":
-            raise ValueError("its numbers are big-endian; save it anew on another machine")
+        if "byteorder" in self.entries and self.bytes("byteorder") != b"little":
+            raise ValueError("its numbers are big-endian; save it again on another machine")
 
     def entry(self, name: str) -> zipfile.ZipInfo:
-        entry = self.entries.get(self.prefix + name)
+        entry = self.entries.get(name)
         if entry is None:
-            raise ValueError(f"it is damaged: there is no entry {name!r} in it")
+            raise ValueError(f"it is damaged: there is no entry {short(name)!r} in it")
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise ValueError(f"its entry {name!r} is compressed, which torch never does")
+            raise ValueError(f"its entry {short(name)!r} is compressed, which torch never does")
         return entry
 
     def bytes(self, name: str) -> bytes:
+        # By itself: zipfile would read the list of all entries again for each of them.
         entry = self.entry(name)
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(entry)  # compares its check sum
-        except Exception as error:
-            raise ValueError(f"it is cut off or damaged ({error})") from error
+        with self.path.open("rb") as file:
+            file.seek(max(entry.header_offset, 0))
+            head = file.read(30)
+            if head[:4] != b"PK\3\4":
+                raise ValueError(f"it is cut off or damaged (no entry begins at {short(name)!r})")
+            lengths = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
+            file.seek(sum(lengths), 1)
+            raw = file.read(entry.file_size)
+        if len(raw) != entry.file_size or zlib.crc32(raw) != entry.CRC:
+            raise ValueError(f"it is cut off or damaged (Bad CRC-32 of its entry {short(name)!r})")
+        return raw
 
     def check(self, name: str, storage: Storage) -> None:
         size = storage.size * dtype_of(storage.dtype).itemsize
         held = self.entry(f"data/{storage.key}").file_size
         if held != size:
             raise ValueError(
-                f"it is damaged: the storage of {name!r} must have {size} bytes, and has {held}"
+                f"it is damaged: the storage of {short(name)!r} must have {size} bytes, and has"
+                f" {held}"
             )
 
     def tensor(self, tensor: Tensor) -> np.ndarray:
@@ -118,24 +133,28 @@ class _Archive:
 def _state_dict(found: Any, entry: str | None) -> dict[str, Tensor]:
     if not isinstance(found, dict):
         raise ValueError(f"it holds a {type(found).__name__}, and no dict of tensors by name")
-    inner = {str(key): value for key, value in found.items() if _tensors(value)}
+    # Each dict once, by how many names it may stand under.
+    of = {id(value): _tensors(value) for value in {id(x): x for x in found.values()}.values()}
+    inner = {str(key): of[id(value)] for key, value in found.items() if of[id(value)]}
     if entry is not None:
         if entry not in inner:
+            known = [short(name) for name in islice(inner, 8)]
             raise ValueError(
-                f"it has no dict of tensors {entry!r} (entry=); {did_you_mean(entry, inner)}"
+                f"it has no dict of tensors {short(entry)!r} (entry=);"
+                f" {did_you_mean(short(entry), known)}"
             )
-        return _tensors(inner[entry])
+        return inner[entry]
     usual = [name for name in USUAL if name in inner]
     if len(usual) == 1:
-        return _tensors(inner[usual[0]])
-    if not usual and _tensors(found):
-        return _tensors(found)
+        return inner[usual[0]]
+    if not usual and (tensors := _tensors(found)):
+        return tensors
     if not usual and len(inner) == 1:
-        return _tensors(*inner.values())
+        return next(iter(inner.values()))
     if not inner:
         raise ValueError("there is no tensor in it")
     raise ValueError(
-        f"it holds several dicts of tensors: {', '.join(map(repr, inner))}; say which by entry="
+        f"it holds several dicts of tensors: {some(inner, quoted=True)}; say which by entry="
     )
 
 

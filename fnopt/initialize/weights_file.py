@@ -1,47 +1,30 @@
-"""Files of weights: of safetensors, of orbax, of torch. What they are is told by their content."""
+"""Files and folders of weights: what they are is found in their content, not in their names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from fnopt.initialize.torch_file import Stored, read_torch
-from fnopt.initialize.torch_pickle import dtype_of
+from fnopt.initialize.limits import check_names, short, some
+from fnopt.initialize.safetensors_file import is_safetensors, read_safetensors
+from fnopt.initialize.shards import USUAL_FILES, file_of_folder, read_index
+from fnopt.initialize.stored import Stored, Weights
+from fnopt.initialize.torch_file import read_torch
 from fnopt.wrap.paths import path_name
-
-_SAFETENSORS = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32",
-    "I32": "int32", "U64": "uint64", "I64": "int64", "F16": "float16", "BF16": "bfloat16",
-    "F32": "float32", "F64": "float64", "C64": "complex64", "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-}  # fmt: skip
-
-
-class Weights(NamedTuple):
-    """What a file holds.
-
-    Attributes:
-        tensors: by name.
-        ordered: whether they come in the order in which the model has its layers.
-        metadata: what is told with them.
-    """
-
-    tensors: dict[str, Stored]
-    ordered: bool
-    metadata: dict[str, str]
 
 
 def read_weights(file: Any, entry: str | None = None) -> Weights:
-    """What a file holds, as far as it can be told without reading all numbers.
+    """What a file or a folder holds, as far as it is known without reading all numbers.
 
     Raises:
         TypeError: it is neither a path nor arrays by name.
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or none of the three; names the file.
+        ValueError: it is damaged, too large, or of no known kind; names the file.
     """
     if isinstance(file, Mapping):
         return Weights({name: _stored(np.asarray(x)) for name, x in file.items()}, True, {})
@@ -54,19 +37,35 @@ def read_weights(file: Any, entry: str | None = None) -> Weights:
     if not path.exists():
         raise FileNotFoundError(f"load_pretrained: there is no {path}")
     try:
-        if path.is_dir():
-            return _orbax(path)
-        with path.open("rb") as opened:
-            begins = opened.read(9)
-        if begins[:2] == b"PK" or begins[:1] == b"\x80":
-            return Weights(read_torch(path, entry), True, {})
-        if begins[8:] == b"{":
-            return _safetensors(path)
+        if path.is_dir() and not (path / "_METADATA").exists():
+            found = file_of_folder(path)
+            if found is None:
+                raise ValueError(_advice(path))
+            path = found
+        weights = _orbax(path) if path.is_dir() else _read(path, entry)
+        check_names(weights.tensors, len(weights.tensors))
     except ValueError as error:
         raise ValueError(f"load_pretrained: {path} is refused: {error}") from error
+    return weights
+
+
+def _read(path: Path, entry: str | None, alone: bool = True) -> Weights:
+    """The weights of a file, or if it is read alone those of an index."""
+    if not path.is_file():
+        raise ValueError("it is no regular file; copy what it gives to one")
+    with path.open("rb") as opened:
+        begins = opened.read(9)
+    if is_safetensors(begins, path.stat().st_size):
+        return read_safetensors(path)
+    if begins[:2] == b"PK" or begins[:1] == b"\x80":
+        return Weights(read_torch(path, entry), True, {})
+    if alone and begins.lstrip()[:1] == b"{":
+        return read_index(path, lambda file: _read(file, entry, alone=False))
+    if not begins:
+        raise ValueError("it is cut off: it is empty; get it again")
     raise ValueError(
-        f"load_pretrained: {path} is refused: it is none of the kinds that are read (safetensors,"
-        " a folder of orbax, a state dict of torch)"
+        "it is none of the kinds that are read (safetensors, a folder of orbax, a state dict of"
+        " torch, an index of Hugging Face)"
     )
 
 
@@ -74,24 +73,20 @@ def _stored(array: np.ndarray) -> Stored:
     return Stored(array.shape, array.dtype, lambda: array)
 
 
-def _safetensors(path: Path) -> Weights:
-    try:
-        import safetensors
-    except ImportError as error:
-        raise ImportError("safetensors files need pip install 'fnopt[weights]'") from error
-    try:
-        found = safetensors.deserialize(path.read_bytes())
-        with safetensors.safe_open(path, "np") as opened:
-            metadata = dict(opened.metadata() or {})
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"it is cut off or damaged ({error})") from error
-    tensors = {}
-    for name, told in sorted(found, key=lambda one: one[0]):  # they come in any order
-        if told["dtype"] not in _SAFETENSORS:
-            raise ValueError(f"{name!r} has the dtype {told['dtype']}, which NumPy has not")
-        dtype = dtype_of(_SAFETENSORS[told["dtype"]])
-        tensors[name] = _stored(np.frombuffer(told["data"], dtype).reshape(told["shape"]))
-    return Weights(tensors, False, metadata)
+def _advice(path: Path) -> str:
+    """What to say of a folder that has no weights of a known name."""
+    said = (
+        "it is no good folder of orbax: there is no _METADATA in it, nor has it one of the files"
+        f" of Hugging Face ({', '.join(USUAL_FILES)})"
+    )
+    # No deeper than a manager of checkpoints puts them: below may be a whole disk.
+    nested = chain(path.glob("*/_METADATA"), path.glob("*/*/_METADATA"))
+    inner = sorted(str(at.parent.relative_to(path)) for at in islice(nested, 1000))
+    if inner:
+        return f"{said}; give one of the folders in it: {some(inner, 4)}"
+    kinds = ("*.safetensors", "*.index.json", "*.pt", "*.pth", "*.bin")
+    files = sorted(at.name for at in islice(chain(*map(path.glob, kinds)), 1000))
+    return f"{said}; give one of the files in it: {some(files, 4)}" if files else said
 
 
 def _orbax(path: Path) -> Weights:
@@ -99,10 +94,6 @@ def _orbax(path: Path) -> Weights:
         import orbax.checkpoint as orbax
     except ImportError as error:
         raise ImportError("folders of orbax need pip install 'fnopt[train]'") from error
-    if not (path / "_METADATA").exists():
-        inner = sorted(str(at.parent.relative_to(path)) for at in path.glob("**/_METADATA"))
-        cure = f"; give one of the folders in it: {', '.join(inner[:4])}" if inner else ""
-        raise ValueError(f"it is no good folder of orbax: there is no _METADATA in it{cure}")
     try:
         with orbax.Checkpointer(orbax.PyTreeCheckpointHandler()) as checkpointer:
             told: Any = checkpointer.metadata(path.absolute())
@@ -114,6 +105,6 @@ def _orbax(path: Path) -> Weights:
                 args=orbax.args.PyTreeRestore(restore_args=args),  # pyright: ignore
             )
     except Exception as error:  # orbax raises what its storage raises
-        raise ValueError(f"it is no good folder of orbax ({error})") from error
+        raise ValueError(f"it is no good folder of orbax ({short(error, 300)})") from error
     leaves = jax.tree_util.tree_flatten_with_path(read)[0]
     return Weights({path_name(at): _stored(np.asarray(x)) for at, x in leaves}, False, {})
