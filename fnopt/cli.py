@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import logging
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 try:
     import tyro
@@ -35,10 +38,26 @@ def main() -> None:
     """Entry point of the ``fnopt`` command."""
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"train": train}, prog="fnopt", description="Functional optimization for JAX."
+            {"train": train},
+            prog="fnopt",
+            description="Functional optimization for JAX.",
+            args=_with_words(sys.argv[1:]),
         )
     except (ValueError, NonFiniteError, DataError, OSError, ImportError) as error:
         sys.exit(f"fnopt: {error}")
+
+
+def _with_words(arguments: list[str]) -> list[str]:
+    """The arguments with a word behind a ``--resume`` that has none."""
+    words: list[str] = []
+    for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument == "--no-resume":
+            words += ["--resume", "no"]
+        elif argument == "--resume" and after not in ("no", "yes", "override"):
+            words += ["--resume", "yes"]
+        else:
+            words.append(argument)
+    return words
 
 
 def train(
@@ -54,7 +73,7 @@ def train(
     precision: str = "float32",
     accumulate: int = 1,
     checkpoint_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH|None")] = None,
-    resume: bool = False,
+    resume: Literal["no", "yes", "override"] = "no",
     plot: bool = True,
     out: Path = Path("out"),
 ) -> None:
@@ -74,7 +93,8 @@ def train(
         precision: float32, bfloat16, bfloat16_params, bfloat16_stochastic or float16.
         accumulate: micro-batches that a batch is computed in.
         checkpoint_dir: where a checkpoint is left after each epoch.
-        resume: go on from the newest checkpoint there.
+        resume: go on from the newest checkpoint there, with its numbers (of a run with other
+            epochs, with the schedule given here); "override" takes all numbers given here.
         plot: whether to draw the picture.
         out: where DATASET.png and DATASET.jsonl are left.
     """
@@ -90,22 +110,22 @@ def train(
     task, figure = make_objective(dataset, x, y, seed)
     picture, log = out / f"{dataset}.png", out / f"{dataset}.jsonl"
     out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    print(tx)
     try:
-        result = fit(
-            task,
-            tx,
-            (x, y),
-            epochs=epochs,
-            batch_size=batch_size,
-            test_data=test,
-            key=seed,
-            early_stopping=None if early_stop is None else early_stopping(early_stop),
-            precision=None if precision == "float32" else precision,
-            accumulate=accumulate,
-            checkpoint_dir=checkpoint_dir,
-            resume=resume,
-        )
+        with _log_printed():
+            result = fit(
+                task,
+                tx,
+                (x, y),
+                epochs=epochs,
+                batch_size=batch_size,
+                test_data=test,
+                key=seed,
+                early_stopping=None if early_stop is None else early_stopping(early_stop),
+                precision=None if precision == "float32" else precision,
+                accumulate=accumulate,
+                checkpoint_dir=checkpoint_dir,
+                resume={"no": False, "yes": True, "override": "override"}[resume],
+            )
     except NonFiniteError as error:
         error.history.write(log)
         raise
@@ -124,6 +144,29 @@ def train(
     print(f"test {figure} {reached:.4f} after {len(result.history)} epochs{ended}")
     print(f"{result.steps_per_second:,.0f} steps per second")
     print(f"pictures and log: {picture}, {log}" if plot else f"log: {log}")
+
+
+class _Printed(logging.Handler):
+    """Prints what is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage())
+
+
+@contextlib.contextmanager
+def _log_printed() -> Iterator[None]:
+    """Prints what ``fit`` logs: what runs, and what a resumed run has taken from its checkpoint."""
+    logger, handler = logging.getLogger("fnopt"), _Printed()
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # else a library's handler of the root prints it again
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 DATASETS = {

@@ -181,6 +181,8 @@ def _numbers(
 ) -> TrainState:
     """The state with the numbers that win; logs which of the values' differ from the code's."""
 
+    code = "the code's" + " (the run has another length)" * (other_length and not override)
+
     def winner(there: Any, here: Any) -> Any:
         return here if override or (other_length and is_schedule(here)) else there
 
@@ -191,7 +193,7 @@ def _numbers(
         for (leaf, a), (_, b), (_, c) in rows:
             a, b, c = map(_comparable, (a, b, c))
             if not np.array_equal(a, b, equal_nan=True):
-                whose = "the checkpoint's" if np.array_equal(a, c, equal_nan=True) else "the code's"
+                whose = "the checkpoint's" if np.array_equal(a, c, equal_nan=True) else code
                 label = f"{name}.{leaf}" if leaf else name
                 logger.warning("%s: %s is %s there, %s here; %s is taken", path, label, a, b, whose)
         restored = restored.replace(**{name: taken})

@@ -197,11 +197,15 @@ def fit(
         checkpoints = _checkpoints(checkpoint_dir, keep, keep_best, mode, resume)
         if checkpoints is not None:
             open_until_the_end.callback(checkpoints.close)
+            checkpoints.prepare()
+            _check_folder(checkpoints, resume)
             length = epochs, feed.steps
             override = resume == "override"
             saved = resume and checkpoints.newest(current, override=override, length=length)
         if saved:
             current, record, figures = _resumed(saved, epochs, feed)
+        else:
+            logger.info("%r", current.tx if tx is None else tx)
         place, history = record.place, record.history
         steps = epochs * feed.steps if feed.steps else None
         warn_of_rate_0(current.tx, current.opt_state, steps and steps - place.gone, bool(saved))
@@ -317,14 +321,15 @@ def _checkpoints(
         if resume:
             raise ValueError("fit: resume needs checkpoint_dir=, where to go on from")
         return None
-    checkpoints = Checkpoints(folder, keep, keep_best, mode)
-    checkpoints.prepare()
+    return Checkpoints(folder, keep, keep_best, mode)
+
+
+def _check_folder(checkpoints: Checkpoints, resume: bool | str) -> None:
     if not resume and (there := list(checkpoints)):
         raise ValueError(
-            f"fit: there are {len(there)} checkpoints of a run in {folder}; go on from them by"
-            " resume=True, or give another checkpoint_dir"
+            f"fit: there are {len(there)} checkpoints of a run in {checkpoints.folder}; go on from"
+            " them by resume=True, or give another checkpoint_dir"
         )
-    return checkpoints
 
 
 def _resumed(saved: Saved, epochs: int, feed: Feed) -> tuple[TrainState, Record, dict[str, Any]]:
