@@ -23,13 +23,14 @@ import numpy as np
 from fnopt.train.checkpoint import Checkpoints, Saved
 from fnopt.train.diagnosis import diagnose
 from fnopt.train.errors import CheckpointError, DataError, NonFiniteError
-from fnopt.train.evaluate import evaluate_batches, observe, observed
+from fnopt.train.evaluate import means_over, observe, observed
 from fnopt.train.feeds import Feed, Made
 from fnopt.train.history import History
 from fnopt.train.objective import Objective
 from fnopt.train.pace import Pace
 from fnopt.train.progress import Progress
 from fnopt.train.state import TrainState
+from fnopt.train.waiting import Interrupted
 
 
 @dataclasses.dataclass
@@ -44,6 +45,7 @@ class Place:
         began: the number of the step at which that began.
         seconds: spent on it.
         steps: of an epoch; None where that is not known.
+        evaluated: steps gone through when there was an evaluation last.
     """
 
     base: int
@@ -53,6 +55,7 @@ class Place:
     began: int = 0
     seconds: float = 0.0
     steps: int | None = None
+    evaluated: int = 0
 
 
 @dataclasses.dataclass
@@ -66,7 +69,7 @@ class Run:
         place: where the run is.
         history: of the epochs completed.
         figures: of the steps of the epoch under way.
-        test: batches and weights of the evaluation.
+        test: data of the evaluation.
         epochs: where the run ends.
         monitor: the evaluation's figure that is watched.
         eval_every: steps between two evaluations; None for one an epoch.
@@ -106,7 +109,10 @@ class Run:
     def go(self) -> str:
         """Goes on to the end; says what ended it."""
         while self.place.epoch < self.epochs and not self.stopped:
-            ended = self._epoch()
+            try:
+                ended = self._epoch()
+            except Interrupted:  # while data for an evaluation were waited for
+                ended = "interrupted"
             if ended:
                 break
         else:
@@ -171,7 +177,7 @@ class Run:
                 self._fail(made.error)
             if over and not place.at:
                 self._fail(_no_batch(place))
-            if self.eval_every and place.gone % self.eval_every == 0:
+            if self._evaluation_due():
                 self._evaluate()
             record = self._recorded() if over or self.stopped else None
             every = self.checkpoint_every
@@ -188,6 +194,8 @@ class Run:
 
     def _steps(self) -> int:
         """How many to make now: up to the next place where something is due."""
+        if self._evaluation_due():  # it failed when the run got here first
+            return 0
         place, due = self.place, [self.pace.steps]
         if self.feed.most is not None:
             due.append(self.feed.most)
@@ -214,15 +222,21 @@ class Run:
         told = {"loss": last["loss"], **_first(self.tested), **last}
         self.bar.show(self.place.epoch + 1, self.place.gone, self.pace.speed, told)
 
+    def _evaluation_due(self) -> bool:
+        """Whether one of every so many steps is; not if there was one already at this place."""
+        gone = self.place.gone
+        return (
+            bool(self.eval_every) and gone % self.eval_every == 0 and gone != self.place.evaluated
+        )
+
     def _evaluate(self) -> None:
         """Evaluates; the state knows of the figure that is watched."""
-        figures = evaluate_batches(
-            self.objective,
-            self.state.params,
-            self.state.model_state,
-            *self.test,
-            self.precision,
-        )
+        given = self.state.params, self.state.model_state, self.test, self.precision
+        try:
+            figures = means_over(self.objective, *given)
+        except DataError as error:
+            self._fail(error)
+        self.place.evaluated = self.place.gone
         figure = figures[self.monitor]
         tell = observe if self.state.stopping is None else observed
         self.state = tell(self.state, figure)
