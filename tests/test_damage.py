@@ -223,7 +223,7 @@ def test_another_transform_of_optax_is_another_optimizer(tmp_path):
     first, then = optax.clip(1.0), optax.clip_by_global_norm(1.0)
     first, then = (fnopt.chain(clip, fnopt.sgd(0.1)) for clip in (first, then))
     for resume in (True, "override"):
-        with pytest.raises(ValueError, match=r"(?s)another model or optimizer.*clip_by_global_norm"):
+        with pytest.raises(ValueError, match=r"(?s)another model or optimizer.*clip_by_global"):
             gone_on(first, then, tmp_path / str(resume), resume=resume)
 
 

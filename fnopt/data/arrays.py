@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from fnopt.core.checks import positive_integer
+from fnopt.data.numbers import host, is_traced
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -20,7 +24,8 @@ class Arrays:
     starts again in its midst draws the same, and what a step's augmentation draws by that step.
 
     Args:
-        tree: arrays with examples along the first axis, such as ``(images, labels)``.
+        tree: arrays with examples along the first axis, such as ``(images, labels)``. They are not
+            copied here; a run copies them when it begins.
         shuffle: whether an epoch is a permutation; otherwise it goes through the examples as they
             lie, each time alike. The remainder that fills no batch is left out either way.
         augment: ``augment(key, batch) -> batch``, compiled with the step.
@@ -126,7 +131,7 @@ _ORDER, _AUGMENTATION = 2**32 - 1, 2**32 - 2
 def _checked_weights(weights: Any, examples: int, shuffle: bool) -> np.ndarray:
     if not shuffle:
         raise ValueError("Arrays: weights= are for random draws; leave out shuffle=False")
-    weights = np.asarray(weights, np.float32)
+    weights = np.array(weights, np.float32)
     if weights.shape != (examples,):
         raise ValueError(
             f"Arrays: weights must be one number for each of {examples} examples; they have shape"
@@ -165,10 +170,13 @@ def check_batch_size(batch_size: int | None, examples: int) -> int:
     """The number of examples in a batch; all of them for None.
 
     Raises:
+        TypeError: it is no integer.
         ValueError: it is below 1 or above the number of examples.
     """
     if batch_size is None:
         return examples
+    with contextlib.suppress(ValueError):  # of a number below 1, told with the range
+        batch_size = positive_integer("batch_size", batch_size)
     if not 1 <= batch_size <= examples:
         raise ValueError(
             f"batch_size must be from 1 to the {examples} examples there are, or None for all of"
@@ -206,18 +214,44 @@ def _drawn(key: jax.Array, weights: jax.Array, batch_size: int) -> jax.Array:
 
 
 def take(data: Any, indices: jax.Array) -> Any:
-    """The examples of these indices, which must be in range."""
-    return jax.tree.map(lambda x: jnp.asarray(x).at[indices].get(mode="promise_in_bounds"), data)
+    """The examples of these indices, which must be in range; copies, not views."""
+    return jax.tree.map(lambda x: _taken(x, indices), data)
 
 
-def padded_batches(data: Any, batch_size: int) -> tuple[Any, jax.Array]:
+def _taken(x: Any, indices: Any) -> jax.Array:
+    if isinstance(x, np.ndarray) and not is_traced(indices):
+        # By NumPy and at once: jax might read from the memory after it has been written into again.
+        return jnp.asarray(x[np.asarray(indices)])
+    return jnp.asarray(x).at[indices].get(mode="promise_in_bounds")
+
+
+def padded_batches(data: Any, batch_size: int | None) -> tuple[Any, jax.Array]:
     """All examples in batches, the last one filled up with copies of weight 0.
 
+    Args:
+        data: arrays with examples along the first axis.
+        batch_size: examples at a time, all of them if None; no more than there are.
+
     Returns:
-        The data, its first axis split in (batches, batch_size), and weights of that shape.
+        The data, its first axis split in (batches, batch_size), and weights of that shape. They
+        share no memory with the data.
+
+    Raises:
+        TypeError: there is something that is no array of numbers; names the path.
     """
+    data = host(data, "data")
     examples = size(data)
+    batch_size = min(batch_size or examples, examples)
     batches = -(-examples // batch_size)
-    indices = jnp.arange(batches * batch_size).reshape(batches, batch_size)
-    weights = (indices < examples).astype(jnp.float32)
-    return take(jax.tree.map(jnp.asarray, data), jnp.minimum(indices, examples - 1)), weights
+    indices = np.arange(batches * batch_size).reshape(batches, batch_size)
+    weights = jnp.asarray((indices < examples).astype(np.float32))
+    filled = np.minimum(indices, examples - 1)
+
+    def split(x: Any) -> Any:
+        if isinstance(x, jax.Array):
+            return x.at[jnp.asarray(filled)].get(mode="promise_in_bounds")
+        if examples % batch_size:
+            x = np.concatenate([x, np.repeat(x[-1:], indices.size - examples, axis=0)])
+        return x.reshape(*indices.shape, *x.shape[1:])
+
+    return jax.device_put(jax.tree.map(split, data)), weights

@@ -39,8 +39,10 @@ class Text:
 
     @functools.cached_property
     def tokens(self) -> np.ndarray:
-        """The text in tokens."""
-        return self.encode(self.text)
+        """The text in tokens, which cannot be written into: there is one array of them."""
+        tokens = self.encode(self.text)
+        tokens.setflags(write=False)
+        return tokens
 
     def encode(self, text: str) -> np.ndarray:
         """The tokens of another text, uint8 if they fit.
@@ -60,7 +62,7 @@ class Text:
         return "".join(self.vocabulary[token] for token in np.asarray(tokens).tolist())
 
     def windows(self, length: int) -> np.ndarray:
-        """The tokens in pieces of a length, one after the other, the remainder left out.
+        """A copy of the tokens in pieces of a length, in order, the remainder left out.
 
         Raises:
             ValueError: the text is shorter.
@@ -68,7 +70,7 @@ class Text:
         if not 1 <= length <= len(self.text):
             raise ValueError(f"windows: length must be in [1, {len(self.text)}], got {length}")
         count = len(self.text) // length
-        return self.tokens[: count * length].reshape(count, length)
+        return self.tokens[: count * length].reshape(count, length).copy()
 
 
 def austen(root: str | Path | None = None) -> Text:

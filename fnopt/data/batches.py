@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import queue
-import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
+from fnopt.core.checks import positive_integer
+from fnopt.data.ahead import Ahead
 from fnopt.data.arrays import Arrays
+from fnopt.data.numbers import own
 
 
 class Batches:
     """Batches of any Python iterable: a list, a generator function, a loader of grain or torch.
 
     While a batch is in use a thread takes the next ones from the loader, copies them and moves them
-    to the device. An epoch is one iteration; leaving it early ends the thread. torch's tensors
-    become NumPy arrays. All batches must have the structure, shapes and dtypes of the first, since
-    every other would be compiled for anew.
+    to the device. An epoch is one iteration; leaving it early ends the thread, at the latest when
+    the loader gives its next batch. torch's tensors become arrays. All batches must have the
+    structure, shapes and dtypes of the first, since every other would be compiled for anew.
 
     Args:
         iterable: what an epoch is taken from: iterated anew each time, or a function without
@@ -30,7 +30,8 @@ class Batches:
         drop_last: whether to leave out a last batch of fewer examples; otherwise it is refused.
 
     Raises:
-        TypeError: the iterable is none.
+        TypeError: the iterable is none, or prefetch is no integer; while iterating, a batch has
+            something that is no array of numbers.
         ValueError: prefetch is below 0; while iterating, a batch differs from the first, or an
             iterator that can be used but once is used a second time.
 
@@ -56,8 +57,7 @@ class Batches:
                 "Batches: give an iterable of batches or a function that returns one, got"
                 f" {type(iterable).__name__}"
             )
-        if prefetch < 0:
-            raise ValueError(f"Batches: prefetch must be at least 0, got {prefetch}")
+        prefetch = _prefetch(prefetch)
         self.iterable, self.prefetch, self.drop_last = iterable, prefetch, drop_last
         self._first: Any = None
         self._used_up = False
@@ -65,16 +65,19 @@ class Batches:
     def __iter__(self) -> Iterator[Any]:
         return self.epoch()
 
-    def epoch(self, start: int = 0) -> Iterator[Any]:
+    def epoch(self, start: int = 0, *, shorter: bool = False) -> Iterator[Any]:
         """The batches of an epoch, on the device, from number ``start`` on.
 
-        Those before are taken from the loader and passed over. The iterator is a generator: a loop
-        that may be left by an exception should close it, with :func:`contextlib.closing`.
+        Those before are taken from the loader and passed over. A loop that may be left by an
+        exception should close the iterator, with :func:`contextlib.closing`.
+
+        Args:
+            start: the number of the first batch, 0 for the whole epoch.
+            shorter: whether batches of fewer examples than the first come as they are, for an
+                evaluation; ``drop_last`` leaves out such a last one all the same.
         """
-        batches = self._checked(self._on_device(start), start)
-        if not self.prefetch:
-            return batches
-        return _ahead(batches, self.prefetch, start)
+        batches = self._checked(self._on_device(start), start, shorter and not self.drop_last)
+        return Ahead(batches, self.prefetch) if self.prefetch else batches
 
     def _begin(self) -> Iterator[Any]:
         # What can be both iterated and called is a loader, not a function that makes one.
@@ -97,7 +100,7 @@ class Batches:
                 try:
                     batch = next(iterator)
                     if number >= start:
-                        batch = jax.device_put(jax.tree.map(_own, batch))
+                        batch = own(batch)
                 except StopIteration:
                     return
                 except Exception as error:
@@ -110,13 +113,13 @@ class Batches:
             if hasattr(iterator, "close"):
                 iterator.close()  # pyright: ignore[reportAttributeAccessIssue]
 
-    def _checked(self, batches: Iterator[Any], start: int) -> Iterator[Any]:
+    def _checked(self, batches: Iterator[Any], start: int, shorter: bool) -> Iterator[Any]:
         with contextlib.closing(batches):  # pyright: ignore[reportArgumentType]
             for number, batch in enumerate(batches, start):
                 told = _told(batch)
                 if self._first is None:
                     self._first = told
-                if told == self._first:
+                if told == self._first or (shorter and _is_shorter(told, self._first)):
                     yield batch
                     continue
                 if self.drop_last and _is_shorter(told, self._first):
@@ -152,12 +155,13 @@ def as_data(data: Any) -> Arrays | Batches:
     return Arrays(data)
 
 
-def _own(leaf: Any) -> Any:
-    """A copy: a loader may fill the same memory again, while the device still reads from it."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(leaf, torch.Tensor):
-        leaf = leaf.detach().cpu().numpy()
-    return leaf if isinstance(leaf, jax.Array) else np.array(leaf)
+def _prefetch(given: Any) -> int:
+    """How many batches to have ready."""
+    if isinstance(given, (int, np.integer)) and not isinstance(given, bool) and given <= 0:
+        if given < 0:
+            raise ValueError(f"Batches: prefetch must be at least 0, got {given}")
+        return 0
+    return positive_integer("Batches: prefetch", given)
 
 
 def _told(batch: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -178,46 +182,3 @@ def _is_shorter(told: Any, first: Any) -> bool:
         mine[0] == its[0] and mine[1][:1] < its[1][:1] and mine[1][1:] == its[1][1:]
         for mine, its in pairs
     )
-
-
-def _ahead(batches: Iterator[Any], count: int, start: int) -> Iterator[Any]:
-    """The same batches, so many of them taken ahead by a thread that ends with the iteration."""
-    ready: queue.SimpleQueue = queue.SimpleQueue()
-    room = threading.Semaphore(count)
-    left = threading.Event()
-    # These belong to a thread; the new one has to be told.
-    config: Any = jax.config
-    device, wide = config.jax_default_device, config.jax_enable_x64
-
-    def work() -> None:
-        end: Any = _End()
-        try:
-            with jax.default_device(device), jax.enable_x64(wide):
-                with contextlib.closing(batches):  # pyright: ignore[reportArgumentType]
-                    while room.acquire() and not left.is_set():
-                        ready.put(next(batches))
-        except StopIteration:
-            pass
-        except BaseException as error:
-            end = _End(error)
-        ready.put(end)
-
-    thread = threading.Thread(target=work, name="fnopt.data.Batches", daemon=True)
-    thread.start()
-    try:
-        while not isinstance(batch := ready.get(), _End):
-            room.release()
-            yield batch
-        if batch.error is not None:
-            raise batch.error
-    finally:
-        left.set()
-        room.release()
-        thread.join()
-
-
-class _End:
-    """Put behind the last batch, with what the loader raised if it did."""
-
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from fnopt.data.arrays import check_batch_size, padded_batches, size
+from fnopt.train.evaluation_data import EvaluationArrays, EvaluationData, evaluation_data
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, forward
 from fnopt.train.programs import per_objective
@@ -25,22 +27,28 @@ def evaluate(
 ) -> dict[str, jax.Array]:
     """The means of loss and metrics over all examples, by their weights; changes nothing.
 
-    No example is dropped: the last batch is filled up with examples of weight 0, so that there is
-    one program for all batches.
+    No example is dropped: a last batch that is shorter is filled up with examples of weight 0, so
+    that there is one program for all batches.
 
     Args:
         objective: what is minimized.
         state: of the run; its parameters and model state are used.
-        data: a tree of arrays with examples along the first axis.
-        batch_size: examples at a time; all of them if None.
+        data: a tree of arrays with examples along the first axis; an ``fnopt.data.Arrays``; or
+            batches, as :func:`~fnopt.train.fit` takes them: a loader or another iterable, an
+            ``fnopt.data.Batches``, or a function that returns one.
+        batch_size: examples at a time; all of them if None. Of no meaning for batches.
         precision: that of the run, if it has one.
 
     Raises:
+        TypeError: there is something in the data that is no array of numbers, or the batch size is
+            no integer.
         ValueError: the loss gives one number for a whole batch where there are several.
+        DataError: batches raised, are none, or are not like the first.
     """
-    batches, weights = batches_of(data, batch_size)
-    given = state.params, state.model_state, batches, weights
-    return evaluate_batches(objective, *given, Precision.named(precision))
+    batches = evaluation_data(data, batch_size)
+    with contextlib.closing(batches):
+        given = state.params, state.model_state
+        return means_over(objective, *given, batches, Precision.named(precision))
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -72,12 +80,43 @@ def observe(state: TrainState, figure: Any) -> TrainState:
     )
 
 
-def batches_of(data: Any, batch_size: int | None) -> tuple[Any, jax.Array]:
-    """The batches and weights of an evaluation; no more examples at a time than there are."""
-    examples = size(data)
-    return padded_batches(
-        data, check_batch_size(batch_size and min(batch_size, examples), examples)
-    )
+def means_over(
+    objective: Objective,
+    params: Any,
+    model_state: Any,
+    data: EvaluationData,
+    precision: Precision | None = None,
+) -> dict[str, jax.Array]:
+    """The means over all parts of what is evaluated."""
+    given = objective, params, model_state
+    if isinstance(data, EvaluationArrays):
+        return evaluate_batches(*given, *data.part, precision)
+    means, shares = [], []
+    for batches, weights in data.parts():
+        means.append(evaluate_batches(*given, batches, weights, precision))
+        shares.append(_weight(objective, batches, weights))
+        if len(means) % _AT_ONCE == 0:
+            jax.block_until_ready(means[-1])
+    shares = np.asarray(shares, np.float64)
+
+    def mean(*parts: jax.Array) -> jax.Array:
+        figures = np.where(shares > 0, np.asarray(parts, np.float64), 0)  # else they have no mean
+        with np.errstate(invalid="ignore"):
+            return jnp.asarray(np.sum(figures * shares) / np.sum(shares), parts[0].dtype)
+
+    return jax.tree.map(mean, *means)
+
+
+_AT_ONCE = 16
+"""Batches of an iterable that are in use at a time, at most."""
+
+
+def _weight(objective: Objective, batches: Any, weights: jax.Array) -> jax.Array:
+    """The sum of the weights of the examples of a part, which is one batch."""
+    own = objective.example_weights(jax.tree.map(lambda x: x[0], batches))
+    if own is None:
+        return jnp.sum(weights)
+    return jnp.sum(jnp.where(weights[0] > 0, own.astype(weights.dtype), 0))
 
 
 @per_objective(static_argnums=(5,))

@@ -8,14 +8,17 @@ only now and then.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import operator
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnopt.core.checks import positive_integer
 from fnopt.data.arrays import check_batch_size, size, take
+from fnopt.data.numbers import own
 from fnopt.train.errors import DataError
 from fnopt.train.loop import (
     batch_of,
@@ -29,7 +32,9 @@ from fnopt.train.loop import (
     run_steps,
 )
 from fnopt.train.objective import Objective
+from fnopt.train.reading import END, Reader
 from fnopt.train.state import TrainState
+from fnopt.train.waiting import Interrupted
 
 
 @dataclasses.dataclass
@@ -65,16 +70,18 @@ class InMemory:
     """
 
     most = None
+    signals: list[Any] | None = None
 
     def __init__(
         self, objective: Objective, data: Any, batch_size: int | None, options: Any
     ) -> None:
         self.ordered = has_order(data)
         self.objective, self.options = objective, options
-        self.examples = size(data.tree if self.ordered else data)
+        # Copies, however long the run: the arrays stay the caller's, to write into.
+        self.data = own(data, "data")
+        self.examples = size(self.data.tree if self.ordered else self.data)
         self.batch_size = check_batch_size(batch_size, self.examples)
         self.steps: int | None = self.examples // self.batch_size
-        self.data = jax.tree.map(jnp.asarray, data)
 
     def example(self) -> Any:
         """A batch from which a model's shapes follow."""
@@ -101,7 +108,8 @@ class InMemory:
             self.order = epoch_order(state.key, began, self.examples, self.batch_size)
 
     def make(self, state: TrainState, at: int, stop: int) -> Made:
-        """The steps ``at`` to ``stop`` of the epoch."""
+        """The steps ``at`` to ``stop`` of the epoch; none at its end."""
+        stop = min(stop, self.steps or 0)
         state, log, reached = self._run(state, self.order, at, stop)
         figures = {name: np.asarray(x) for name, x in log.items()}
         reached = int(reached)
@@ -126,10 +134,11 @@ class InMemory:
 
 
 class Streamed:
-    """Steps over the batches of an iterable, which is gone through anew in each epoch.
+    """Steps over the batches of an iterable, which is gone through again in each epoch.
 
     One batch is asked for ahead, so that the end of an epoch is known when its last step is made.
-    To begin in the middle of an epoch, the batches before are taken from it and dropped.
+    To begin in the middle of an epoch, the batches before are taken from it and dropped. A signal
+    ends the waiting for a batch: no more steps are made then.
 
     Args:
         objective: what is minimized.
@@ -140,55 +149,70 @@ class Streamed:
     most = 16  # the batches since the last look are kept, to say in which one a NaN began
 
     def __init__(self, objective: Objective, data: Any, options: Any) -> None:
-        self.objective, self.data, self.options = objective, data, options
-        self.steps: int | None = len(data) if hasattr(data, "__len__") else None
-        self.shapes: Any = None
-        self.iterator: Iterator[Any] | None = None
+        self.objective, self.options = objective, options
+        self.steps: int | None = _length(data)
+        self.reader = Reader(data)
         self.ahead: Any = None  # the next batch, the end, or the error in its place
-        self.number = 0  # of that batch
+
+    @property
+    def signals(self) -> list[Any] | None:
+        """Those that came, of which one ends the waiting; None while they are not ours."""
+        return self.reader.signals
+
+    @signals.setter
+    def signals(self, signals: list[Any]) -> None:
+        self.reader.signals = signals
 
     def example(self) -> Any:
         """The first batch; it is kept for the first epoch."""
-        if self.iterator is None:
+        if self.ahead is None:
             self._open()
-        if self.ahead is _END:
+        if self.ahead is END:
             raise DataError("the data has no batch", 0)
         return self._next()
 
     def compile(self, state: TrainState) -> TrainState:
         """Compiles the step by not making it."""
         not_going_on = jnp.bool_(False)
-        return run_step(self.objective, state, not_going_on, self.example(), self.options)[0]
+        try:
+            batch = self.example()
+        except Interrupted:
+            return state
+        return run_step(self.objective, state, not_going_on, batch, self.options)[0]
 
     def begin(self, state: TrainState, began: int, at: int) -> None:
         """Begins an epoch at its step ``at``."""
-        if self.iterator is None or self.number:
-            self._open()
-        while self.number < at:
-            if self.ahead is _END:
-                told = f"the data ended at batch {self.number}; there were {at} of it before"
-                raise DataError(told, self.number)
-            self._next()
-            self._look_ahead()
+        try:
+            if self.ahead is None or self.reader.number:
+                self._open()
+            while (number := self.reader.number) < at:
+                if self.ahead is END:
+                    told = f"the data ended at batch {number}; there were {at} of it before"
+                    raise DataError(told, number)
+                self._next()
+                self._look_ahead()
+        except Interrupted:
+            return
 
     def make(self, state: TrainState, at: int, stop: int) -> Made:
         """The steps ``at`` to ``stop`` of the epoch, or as many as there are."""
         going_on, kept, logs, error = jnp.bool_(True), [], [], None
-        while self.number < stop and self.ahead is not _END:
-            try:
+        try:
+            while self.reader.number < stop and self.ahead is not END:
                 batch = self._next()
-            except DataError as raised:
-                error = raised
-                break
-            state, going_on, figures = run_step(
-                self.objective, state, going_on, batch, self.options
-            )
-            kept.append(batch)
-            logs.append(figures)
-            self._look_ahead()
+                state, going_on, figures = run_step(
+                    self.objective, state, going_on, batch, self.options
+                )
+                kept.append(batch)
+                logs.append(figures)
+                self._look_ahead()
+        except DataError as raised:
+            error = raised
+        except Interrupted:
+            pass
         names = logs[0] if logs else {}
         figures = {name: np.stack([np.asarray(log[name]) for log in logs]) for name in names}
-        made = Made(state, figures, over=self.ahead is _END, error=error)
+        made = Made(state, figures, over=self.ahead is END, error=error)
         if not bool(going_on):
             reached = int(np.argmin(np.isfinite(figures["update_norm"])))
             made.bad = {name: x[reached] for name, x in figures.items()}, kept[reached]
@@ -197,75 +221,52 @@ class Streamed:
 
     def close(self) -> None:
         """Ends the iteration, and with it whatever reads ahead."""
-        getattr(self.iterator, "close", lambda: None)()
+        self.reader.close()
 
     def _open(self) -> None:
-        self.close()
-        self.number = -1
+        self.ahead = None
         try:
-            # What can be both iterated and called is a loader, not a function that makes one.
-            again: Any = isinstance(self.data, Iterable)
-            self.iterator = iter(self.data if again else self.data())
-        except Exception as error:
-            self.iterator = iter(())
-            self.ahead, self.number = _data_error(error, 0), 0
+            self.reader.open()
+        except DataError as error:
+            self.reader.number, self.ahead = 0, error
         else:
             self._look_ahead()
 
     def _look_ahead(self) -> None:
-        self.number += 1
+        self.ahead = None
         try:
-            self.ahead = next(self.iterator, _END)  # pyright: ignore[reportArgumentType]
-        except Exception as error:
-            self.ahead = _data_error(error, self.number)
+            self.ahead = self.reader.read()
+        except DataError as error:
+            self.ahead = error
 
     def _next(self) -> Any:
         """The batch that was looked at; raises the error in its place."""
         if isinstance(self.ahead, DataError):
             raise self.ahead
-        self._check(self.ahead, self.number)
-        return jax.tree.map(jnp.asarray, self.ahead)
-
-    def _check(self, batch: Any, number: int) -> None:
-        shapes = _shapes(batch)
-        self.shapes = self.shapes or shapes
-        if shapes != self.shapes:
-            changed = ", ".join(
-                f"batch{path}: {before} before, {shapes.get(path, 'missing')} now"
-                for path, before in {**dict.fromkeys(shapes, "missing"), **self.shapes}.items()
-                if before != shapes.get(path)
-            )
-            raise DataError(
-                f"batch {number} has another shape than those before: {changed}. Drop or fill up"
-                " what is left over (drop_last=True, drop_remainder=True)",
-                number,
-            )
+        return self.ahead
 
 
-_END = object()
-
-
-def _data_error(error: Exception, number: int) -> DataError:
-    told = DataError(f"the data raised {error!r} at batch {number}", number)
-    told.__cause__ = error
-    return told
-
-
-def _shapes(batch: Any) -> dict[str, str]:
-    leaves = jax.tree_util.tree_flatten_with_path(batch)[0]
-    return {jax.tree_util.keystr(path): f"{np.shape(x)} {jnp.result_type(x)}" for path, x in leaves}
+def _length(data: Any) -> int | None:
+    """The number of batches; None where it is not known."""
+    try:
+        return operator.index(len(data))
+    except Exception:  # a loader of a stream may have a length that raises
+        return None
 
 
 def feed_of(
     objective: Objective, data: Any, batch_size: int | None, options: Any
 ) -> InMemory | Streamed:
     """The feed that data needs: arrays in memory are a tree of arrays, all else is iterated."""
-    if has_order(data) or not _is_stream(data):
+    if has_order(data) or not is_stream(data):
         return InMemory(objective, data, batch_size, options)
+    if batch_size is not None:
+        positive_integer("batch_size", batch_size)
     return Streamed(objective, data, options)
 
 
-def _is_stream(data: Any) -> bool:
+def is_stream(data: Any) -> bool:
+    """Whether data come in batches: what is no array, nor a tree of them, and can be iterated."""
     opaque = jax.tree_util.all_leaves([data]) and not hasattr(data, "shape")
     return opaque and (callable(data) or isinstance(data, Iterable))
 

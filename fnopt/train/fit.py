@@ -24,7 +24,8 @@ from fnopt.train.checkpoint_file import Saved
 from fnopt.train.errors import CheckpointError as CheckpointError
 from fnopt.train.errors import DataError as DataError
 from fnopt.train.errors import NonFiniteError as NonFiniteError
-from fnopt.train.evaluate import batches_of, evaluate_batches
+from fnopt.train.evaluate import evaluate_batches
+from fnopt.train.evaluation_data import evaluation_data
 from fnopt.train.feeds import Feed, feed_of
 from fnopt.train.history import History, Log
 from fnopt.train.interrupts import interrupts
@@ -107,19 +108,24 @@ def fit(
     some of them a call; a call ends early at a step whose loss or gradient is not finite. Data that
     are no arrays in memory are iterated, a call a batch.
 
-    Ctrl-C and SIGTERM end the run after the steps under way; a second one ends the process.
+    Ctrl-C and SIGTERM end the run after the steps under way, or at once where it waits for data; a
+    second one ends the process.
 
     Args:
         objective: what is minimized, from :func:`objective`.
         tx: the optimizer; None with ``state``, which has its own.
         data: a tree of arrays with examples along the first axis, such as ``(images, labels)``; an
-            ``fnopt.data.Arrays``; or batches: an iterable, or a function that gives one, gone
-            through anew in each epoch. Batches must all have one shape.
+            ``fnopt.data.Arrays``; or batches: a loader such as torch's ``DataLoader`` or any other
+            iterable, an ``fnopt.data.Batches``, or a function that returns one, gone through again
+            in each epoch. Batches must all have one shape. Arrays are NumPy's, jax's, torch's or
+            whatever has ``__array__`` or ``__dlpack__``; they are copied, and stay the caller's.
         epochs: how often to go through the data; with ``state``, how often more; with ``resume``,
             those before among them.
         batch_size: examples a step: 1 is stochastic, None full-batch gradient descent. Of no
             meaning for data that come in batches.
-        test_data: evaluated after each epoch, recorded with the prefix ``test_``.
+        test_data: evaluated after each epoch, recorded with the prefix ``test_``: data of the same
+            kinds, but no iterator that can be gone through once. The last of its batches may be
+            shorter; every example counts.
         key: a PRNG key, or an integer to make one. Ignored with ``state``, which has its own.
         state: to go on from; the buffers stay the caller's. Another optimizer of the same kind goes
             in by ``state.replace(tx=…)``.
@@ -127,7 +133,7 @@ def fit(
             stopping decides by it, and the best checkpoint is the best in it.
         monitor_mode: whether the best checkpoint has the smallest or the largest figure; None
             asks early stopping, else ``"min"``.
-        eval_batch_size: examples at a time in evaluation.
+        eval_batch_size: examples at a time in evaluation, of arrays in memory.
         eval_every: steps between two evaluations; None evaluates after each epoch.
         early_stopping: ends the run; it lies in the state with its own state.
         steps_per_call: steps between two looks at the run; None finds a number that takes about a
@@ -159,7 +165,9 @@ def fit(
             model or optimizer, or there are checkpoints and ``resume`` is false.
         NonFiniteError: loss or gradient are not finite; has the last good state and says where it
             began.
-        DataError: the data raised or a batch has another shape; has the state after the last step.
+        TypeError: arrays in memory are not of numbers, or a number is no integer.
+        DataError: the data or the test data raised, or a batch has another shape or is not of
+            numbers; has the state after the last step.
         CheckpointError: a checkpoint could not be written; has the state.
         OSError: a folder cannot be made or written to; before the work begins.
     """
@@ -185,11 +193,11 @@ def fit(
     feed = feed_of(objective, data, batch_size, options)
     given = {"stopping": early_stopping, "average": average, "precision": precision}
     current = _begin(objective, tx, feed, key, state, given)
-    test_data = getattr(test_data, "tree", test_data)
-    test = None if test_data is None else batches_of(test_data, eval_batch_size)
+    test = None if test_data is None else evaluation_data(test_data, eval_batch_size, "fit")
     if test is not None:
         tested = functools.partial(evaluate_batches, objective)
-        check_monitor(monitor, jax.eval_shape(tested, current.params, current.model_state, *test))
+        given = current.params, current.model_state, *test.example()
+        check_monitor(monitor, jax.eval_shape(tested, *given))
     record = Record(Place(int(current.step), steps=feed.steps), History(), {})
     figures, saved, run = {}, None, None
     with contextlib.ExitStack() as open_until_the_end:
@@ -213,7 +221,11 @@ def fit(
         if tensorboard is not None:
             writers.append(TensorBoard(tensorboard, place.base + place.gone))
             open_until_the_end.callback(writers[-1].close)
-        open_until_the_end.callback(feed.close)
+        signals = open_until_the_end.enter_context(interrupts())
+        for source in (feed, test):
+            if source is not None:
+                source.signals = signals
+                open_until_the_end.callback(source.close)
         # No steps yet: compiles the loop before anything is timed.
         current = feed.compile(current)
         run = Run(
@@ -234,7 +246,7 @@ def fit(
             on_step,
             Pace(steps_per_call, feed.most),
             open_until_the_end.enter_context(Progress(progress, steps, epochs, place.gone)),
-            open_until_the_end.enter_context(interrupts()),
+            signals,
             tested=record.tested,
         )
         ended = run.go()

@@ -42,14 +42,10 @@ def warn_of_rate_0(tx: Any, opt_state: Any, steps: int | None, resumed: bool) ->
         moving = np.flatnonzero(rates)
         idle = steps - (int(ahead[moving[-1]]) + 1 if len(moving) else 0)
         if idle > max(1, steps // 100):
-            cure = (
-                "; the schedule is the checkpoint's: resume='override' takes the code's"
-                if resumed
-                else "; make it for all steps of the run"
-            )
+            again = ", and resume with resume='override'" if resumed else ""
             warnings.warn(
-                f"fit: the learning rate of {type(part).__name__} is 0 for the last {idle} of"
-                f" {steps} steps: its schedule, {schedule!r}, ends before the run does{cure}",
+                f"fit: the learning rate is 0 for the last {idle} of {steps} steps: its schedule,"
+                f" {schedule!r}, ends before the run does; make it for all steps of the run{again}",
                 stacklevel=4,
             )
 

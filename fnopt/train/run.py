@@ -26,7 +26,7 @@ from fnopt.train.checkpoint import Checkpoints
 from fnopt.train.checkpoint_file import Saved
 from fnopt.train.diagnosis import diagnose
 from fnopt.train.errors import CheckpointError, DataError, NonFiniteError
-from fnopt.train.evaluate import evaluate_batches, observe, observed
+from fnopt.train.evaluate import means_over, observe, observed
 from fnopt.train.feeds import Feed, Made
 from fnopt.train.figures import LAST, first_of, joined, means_of, shown_of
 from fnopt.train.history import History
@@ -35,6 +35,7 @@ from fnopt.train.pace import Pace
 from fnopt.train.progress import Progress
 from fnopt.train.record import Place, Record
 from fnopt.train.state import TrainState
+from fnopt.train.waiting import Interrupted
 
 
 @dataclasses.dataclass
@@ -48,7 +49,7 @@ class Run:
         place: where the run is.
         history: of the epochs completed.
         figures: of the steps of the epoch under way.
-        test: batches and weights of the evaluation.
+        test: data of the evaluation.
         epochs: where the run ends.
         monitor: the evaluation's figure that is watched.
         eval_every: steps between two evaluations; None for one an epoch.
@@ -141,12 +142,15 @@ class Run:
             )
 
     def _go(self) -> str:
-        if self.place.over or not self.place.evaluated:  # what an error has left undone
-            self._write(self._settle())
-        while self.place.epoch < self.epochs and not self.stopped:
-            ended = self._epoch()
-            if ended:
-                return ended
+        try:
+            if self.place.over or not self.place.evaluated:  # what an error has left undone
+                self._write(self._settle())
+            while self.place.epoch < self.epochs and not self.stopped:
+                ended = self._epoch()
+                if ended:
+                    return ended
+        except Interrupted:  # while data for an evaluation were waited for
+            return "interrupted"
         return "early stopping" if self.stopped else "epochs"
 
     def _epoch(self) -> str:
@@ -258,13 +262,8 @@ class Run:
 
     def _evaluate(self) -> None:
         """Evaluates; the state gets the figure that is watched."""
-        figures = evaluate_batches(
-            self.objective,
-            self.state.params,
-            self.state.model_state,
-            *self.test,
-            self.precision,
-        )
+        given = self.state.params, self.state.model_state, self.test, self.precision
+        figures = means_over(self.objective, *given)
         figure = figures[self.monitor]
         observe_figure = observe if self.state.stopping is None else observed
         self.state = observe_figure(self.state, figure)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from fnopt.core import global_norm, hyperparameters
@@ -135,7 +137,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """The compiled step ``train_step(state, batch) -> (state, metrics)``.
 
-    It takes over the buffers of the state it is given; go on with the one it returns. Metrics are
+    It takes over the buffers of the state it is given; go on with the one it returns. NumPy's
+    arrays of the batch are copied, and may be filled again at once. Metrics are
     the loss before the update, the learning rate applied (if the optimizer tells it), the norm of
     the gradient before any clipping (of frozen parameters none is computed), the norm of the
     update, and the means of the objective's own metrics. With loss scaling there are also the
@@ -152,10 +155,17 @@ def make_train_step(
     """
     chosen = StepOptions(**options)
 
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+    @functools.partial(jax.jit, donate_argnums=0)
+    def compiled(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         return train_step(objective, state, batch, chosen)
 
-    return jax.jit(step, donate_argnums=0)
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+        # Copies: a loader may fill the same memory again, while the step still reads from it.
+        owned = jax.tree.map(lambda x: np.array(x) if isinstance(x, np.ndarray) else x, batch)
+        return compiled(state, owned)
+
+    vars(step).update({name: getattr(compiled, name) for name in ("lower", "_cache_size")})
+    return step
 
 
 def loss_scale_of(state: TrainState, options: StepOptions) -> Any:

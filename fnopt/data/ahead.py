@@ -1,0 +1,94 @@
+"""Items of an iterator, some of them taken ahead by a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+_PATIENCE = 1.0
+"""Seconds that closing waits for the thread, which may be inside of a loader that waits itself."""
+
+
+class Ahead:
+    """The same items, so many of them taken ahead by a thread that ends with the iteration.
+
+    The thread closes the iterator. Where it waits inside of that, for a disk or a network, it is
+    left behind, and ends when the wait does; it does not keep the process from ending.
+
+    Args:
+        items: a generator.
+        count: how many to have ready.
+    """
+
+    def __init__(self, items: Iterator[Any], count: int) -> None:
+        self._items: Iterator[Any] | None = items
+        self._thread: threading.Thread | None = None
+        self._ready: queue.SimpleQueue = queue.SimpleQueue()
+        self._room = threading.Semaphore(count)
+        self._left = threading.Event()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if self._items is not None:
+            self._begin()
+        if self._left.is_set():
+            raise StopIteration
+        item = self._ready.get()
+        if not isinstance(item, _End):
+            self._room.release()
+            return item
+        self.close()
+        if item.error is not None:
+            raise item.error
+        raise StopIteration
+
+    def close(self) -> None:
+        """Ends the iteration and, unless it waits for an item, the thread."""
+        self._items = None
+        self._left.set()
+        self._room.release()
+        # Garbage may be collected by any thread, the one to be waited for among them.
+        if self._thread not in (None, threading.current_thread()):
+            self._thread.join(_PATIENCE)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        # These belong to a thread; the new one has to be told. It must not know this object, which
+        # could never be forgotten then.
+        config: Any = jax.config
+        settings = config.jax_default_device, config.jax_enable_x64
+        given = self._items, self._ready, self._room, self._left, *settings
+        self._items = None
+        self._thread = threading.Thread(
+            target=_work, args=given, name="fnopt.data.Batches", daemon=True
+        )
+        self._thread.start()
+
+
+def _work(items: Any, ready: Any, room: Any, left: Any, device: Any, wide: Any) -> None:
+    end = _End()
+    try:
+        with jax.default_device(device), jax.enable_x64(wide), contextlib.closing(items):
+            while room.acquire() and not left.is_set():
+                ready.put(next(items))
+    except StopIteration:
+        pass
+    except BaseException as error:
+        end = _End(error)
+    ready.put(end)
+
+
+class _End:
+    """Put behind the last item, with what the iterator raised if it did."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
