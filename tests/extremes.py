@@ -52,8 +52,8 @@ def steps(case: Case, settings: Iterable[tuple[Any, float]]) -> list[Step]:
 
 def floats(tree: Any) -> list[np.ndarray]:
     """The floating-point leaves."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return [np.asarray(leaf) for leaf in leaves]
+    leaves = map(np.asarray, jax.tree.leaves(tree))
+    return [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
 
 
 def is_finite(tree: Any) -> bool:

@@ -17,7 +17,10 @@ import fnopt
 
 _SIZES = (1e-30, 1e-25, 2e19, 1e25, 1e30)
 _PRODUCT = "its rate grows by the product of two gradients, at no bound"
+_FAR = "one step carries it so far that the square of the distance is too large"
 OVERFLOWS = {
+    **dict.fromkeys(("dadapt_sgd-near", "dadapt_sgd-scheduled", "dog-learning_rate"), _FAR),
+    "Adafactor": "its arithmetic is torch's",
     "hypergradient_sgd": _PRODUCT,
     "scale_by_param_block_norm": "it is the gradient times the parameters, which grow with it",
     "scale_by_param_block_rms": "it is the gradient times the parameters, which grow with it",

@@ -46,12 +46,13 @@ class scale_by_rss(Rule):
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         total = slots.sum_of_squares + abs_sq(grad)
         # Both branches are differentiated, so the root that is not taken must be finite too.
-        safe = jnp.where(total == 0, jnp.ones_like(total), total)
+        safe = jnp.where(total > 0, total, jnp.ones_like(total))
         if self.eps_in_sqrt:
             divided = grad * jax.lax.rsqrt(safe + self.eps)
         else:
             divided = grad / (jnp.sqrt(safe) + self.eps)
-        direction = jnp.where(total == 0, jnp.zeros_like(grad), divided)
+        # 0 times the gradient, so that one that is no number is seen.
+        direction = jnp.where(total > 0, divided, 0 * grad)
         return direction, {"sum_of_squares": total}
 
 
