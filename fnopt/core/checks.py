@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import operator
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -15,15 +14,21 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A range of numbers, written as in mathematics: ``Interval("[0, 1)")``."""
+    """A range of numbers, written as in mathematics: ``"[0, 1)"``, ``"(0, inf]"``."""
 
     text: str
 
     def __contains__(self, value: float) -> bool:
-        low, high = (float(end) for end in self.text[1:-1].split(","))
+        low, high = self.ends
         above = value >= low if self.text[0] == "[" else value > low
         below = value <= high if self.text[-1] == "]" else value < high
-        return math.isfinite(value) and above and below
+        return above and below  # NaN is neither
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lower and the upper end."""
+        low, high = map(float, self.text[1:-1].split(","))
+        return low, high
 
     def __str__(self) -> str:
         return self.text

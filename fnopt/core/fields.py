@@ -31,14 +31,15 @@ class Field:
 
     Attributes:
         interval: the range of a concrete number; traced and batched ones pass.
-        advice: the cure that the refusal of a number names.
+        below, above: the cure that the refusal of a number below or above the range names.
         convert: makes of an argument what is kept, in place of the checks for numbers.
         static: part of the structure (a flag, a dtype, a callable), not a leaf.
         choices: the values allowed; none means any.
     """
 
     interval: Interval | None = None
-    advice: str = ""
+    below: str = ""
+    above: str = ""
     convert: Callable[[Any], Any] | None = None
     static: bool = False
     choices: tuple[Any, ...] = ()
@@ -71,7 +72,10 @@ class Field:
                 f"{argument} must be {self.wanted}, got {given!r} ({type(given).__name__})"
             )
         if isinstance(kept, float) and self.interval is not None and kept not in self.interval:
-            advice = f" ({self.advice})" if self.advice else ""
+            low, high = self.interval.ends
+            # NaN is on neither side.
+            advice = self.below if kept <= low else self.above if kept >= high else ""
+            advice = f" ({advice})" if advice else ""
             usual = f"; the default is {default!r}" if isinstance(default, (int, float)) else ""
             raise ValueError(
                 f"{argument} must lie in {self.interval}, got {given!r}{advice}{usual}"

@@ -19,6 +19,7 @@ from fnopt.core import (
     abs_sq,
     add_decayed_weights,
     bias_correction,
+    divide,
     moment,
     real_zeros,
     root,
@@ -62,9 +63,11 @@ class scale_by_acprop(Rule):
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         first, nu_correction = t
         mu = moment(grad, slots.mu, self.b1)
-        nu = moment(abs_sq(grad - mu), slots.nu, self.b2) + self.eps_root
+        # g - m by the old mean: an infinite gradient gives an infinite square, not NaN.
+        square = abs_sq(self.b1 * (grad - slots.mu))
+        nu = moment(square, slots.nu, self.b2) + self.eps_root
         size = root(slots.nu / nu_correction) + self.eps
-        return grad / jnp.where(first, 1.0, size), {"mu": mu, "nu": nu}
+        return divide(grad, jnp.where(first, 1.0, size)), {"mu": mu, "nu": nu}
 
 
 class acprop(Composed):

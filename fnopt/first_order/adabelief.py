@@ -18,6 +18,7 @@ from fnopt.core import (
     Transform,
     abs_sq,
     bias_correction,
+    divide,
     moment,
     real_zeros,
     root,
@@ -64,9 +65,11 @@ class scale_by_belief(Rule):
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         mu_correction, nu_correction = t
         mu = moment(grad, slots.mu, self.b1)
-        nu = moment(abs_sq(grad - mu), slots.nu, self.b2) + self.eps_root
+        # g - m by the old mean: an infinite gradient gives an infinite square, not NaN.
+        square = abs_sq(self.b1 * (grad - slots.mu))
+        nu = moment(square, slots.nu, self.b2) + self.eps_root
         mean = corrected_mean(mu, grad, self.b1, mu_correction)
-        return mean / (root(nu / nu_correction) + self.eps), {"mu": mu, "nu": nu}
+        return divide(mean, root(nu / nu_correction) + self.eps), {"mu": mu, "nu": nu}
 
 
 class adabelief(Composed):

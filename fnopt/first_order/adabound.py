@@ -21,6 +21,7 @@ from fnopt.core import (
     abs_sq,
     add_l2,
     bias_correction,
+    divide,
     moment,
     real_zeros,
     root,
@@ -40,7 +41,8 @@ class scale_by_adabound(Rule):
             \eta^* - \frac{\eta^*}{\gamma t + 1},\; \eta^* + \frac{\eta^*}{\gamma t}\Bigr)\,m_t
 
     AMSBound has :math:`\max_{i \le t} v_i` for :math:`v_t`. The two corrections of the rate and the
-    absence of :math:`1/\sqrt t` are those of the authors' code.
+    absence of :math:`1/\sqrt t` are those of the authors' code. At :math:`\eta_t = 0` it stands
+    still, whatever the bounds are.
 
     Args:
         learning_rate: :math:`\eta \ge 0`; it acts before the clip, and so stands here.
@@ -70,7 +72,8 @@ class scale_by_adabound(Rule):
 
     def once(self, t: Any) -> Any:
         rate = self.learning_rate * root(bias_correction(self.b2, t)) / bias_correction(self.b1, t)
-        last = self.final_learning_rate
+        # At a rate of 0 the bounds would be a rate of their own.
+        last = jnp.where(self.learning_rate == 0, 0.0, self.final_learning_rate)
         return rate, last - last / (self.gamma * t + 1), last + last / (self.gamma * t)
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
@@ -80,7 +83,7 @@ class scale_by_adabound(Rule):
         new = {"mu": mu, "nu": nu}
         if self.amsbound:
             new["nu_max"] = square = jnp.maximum(slots.nu_max, nu)
-        return jnp.clip(rate / (root(square) + self.eps), low, high) * mu, new
+        return jnp.clip(divide(rate, root(square) + self.eps), low, high) * mu, new
 
 
 class adabound(Composed):

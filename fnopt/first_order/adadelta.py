@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from fnopt.core import (
@@ -18,8 +17,10 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_l2,
+    divide,
     moment,
     real_zeros,
+    root,
     scale_by_learning_rate,
 )
 
@@ -47,7 +48,7 @@ class scale_by_adadelta(Rule):
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         e_g = moment(abs_sq(grad), slots.e_g, self.rho)
-        direction = grad * (jnp.sqrt(slots.e_x + self.eps) / jnp.sqrt(e_g + self.eps))
+        direction = grad * divide(root(slots.e_x + self.eps), root(e_g + self.eps))
         e_x = moment(abs_sq(direction), slots.e_x, self.rho)
         return direction, {"e_g": e_g, "e_x": e_x}
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Annotated, Any
-
 from fnopt.core import (
     Composed,
     Decay,
@@ -21,18 +18,9 @@ from fnopt.core import (
     scale,
     scale_by_learning_rate,
 )
-from fnopt.core.checks import Interval
-from fnopt.core.schedule import Scheduled
+from fnopt.core.schedule import Bound
 from fnopt.first_order.block import clip_by_block_rms, scale_by_param_block_rms
 from fnopt.first_order.factored import scale_by_factored_rms
-
-
-@dataclasses.dataclass(frozen=True)
-class _OrNone(Scheduled):
-    """A number that may be left out though it has a default."""
-
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        return None if given is None else super().accept(argument, given, default)
 
 
 class adafactor(Composed):
@@ -57,10 +45,10 @@ class adafactor(Composed):
         decay_rate: :math:`c > 0` in the decay :math:`1 - t^{-c}`.
         decay_offset: subtracted from :math:`t` in it.
         multiply_by_parameter_scale: False for steps that are not relative to the weights.
-        clipping_threshold: :math:`d > 0`; None does not clip.
+        clipping_threshold: :math:`d > 0`; None or inf does not clip.
         momentum: of the average of steps, in [0, 1); None keeps none.
         dtype_momentum: of that average.
-        weight_decay_rate: at least 0; None does not decay.
+        weight_decay_rate: at least 0, not times :math:`\eta`; None does not decay.
         eps: added to squared gradients, above 0.
         factored: False keeps the whole second moment.
         weight_decay_mask: the leaves to decay; all if None.
@@ -75,7 +63,7 @@ class adafactor(Composed):
     decay_rate: Positive = 0.8
     decay_offset: NonNegative = 0.0
     multiply_by_parameter_scale: Static[bool] = True
-    clipping_threshold: Annotated[Any, _OrNone(Interval("(0, inf)"))] = 1.0
+    clipping_threshold: Bound = 1.0
     momentum: Decay = None
     dtype_momentum: DType = "float32"
     weight_decay_rate: Rate = None

@@ -51,7 +51,8 @@ class scale_by_rss(Rule):
             divided = grad * jax.lax.rsqrt(safe + self.eps)
         else:
             divided = grad / (jnp.sqrt(safe) + self.eps)
-        direction = jnp.where(total > 0, divided, jnp.zeros_like(grad))
+        # 0 times the gradient, so that one that is no number is seen.
+        direction = jnp.where(total > 0, divided, 0 * grad)
         return direction, {"sum_of_squares": total}
 
 

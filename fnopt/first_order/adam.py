@@ -19,12 +19,13 @@ from fnopt.core import (
     Transform,
     abs_sq,
     bias_correction,
+    divide,
     moment,
-    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_adam(Rule):
@@ -46,6 +47,7 @@ class scale_by_adam(Rule):
         eps_root: :math:`\bar\epsilon \ge 0`; above 0 where one differentiates through the update.
         mu_dtype: of :math:`m`.
         nesterov: as Dozat 2016.
+        nu_dtype: of the mean square; None for single precision at least.
     """
 
     b1: Decay = 0.9
@@ -55,11 +57,12 @@ class scale_by_adam(Rule):
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
+    nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param)}
+        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
 
     def once(self, t: Any) -> Any:
         return mean_correction(self.b1, t, self.nesterov), bias_correction(self.b2, t)
@@ -70,7 +73,7 @@ class scale_by_adam(Rule):
         nu = moment(abs_sq(grad), slots.nu, self.b2)
         mean = corrected_mean(mu, grad, self.b1, mu_correction)
         size = root(nu / nu_correction + self.eps_root)
-        return mean / (size + self.eps), {"mu": mu, "nu": nu}
+        return divide(mean, size + self.eps), {"mu": mu, "nu": nu}
 
 
 def mean_correction(b1: Any, t: Any, nesterov: bool) -> tuple[Any, Any]:
@@ -103,6 +106,7 @@ class adam(Composed):
         eps_root: :math:`\bar\epsilon \ge 0`, under the root.
         mu_dtype: of the mean.
         nesterov: Nesterov's momentum (NAdam).
+        nu_dtype: of the mean square; None for single precision at least.
 
     When:
         The first thing to try on almost anything: insensitive to the scale of gradients and not
@@ -129,11 +133,11 @@ class adam(Composed):
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
+        given = self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype
         return (
-            scale_by_adam(
-                self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype, nesterov=self.nesterov
-            ),
+            scale_by_adam(*given, nesterov=self.nesterov, nu_dtype=self.nu_dtype),
             scale_by_learning_rate(self.learning_rate),
         )

@@ -22,12 +22,13 @@ from fnopt.core import (
     abs_sq,
     add_decayed_weights,
     bias_correction,
+    divide,
     moment,
-    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_adam_mini(Rule):
@@ -43,6 +44,7 @@ class scale_by_adam_mini(Rule):
         mu_dtype: of :math:`m`.
         block_axis: the axis along which every index is a block :math:`b` of its own, in leaves
             that have two; None for a block a leaf.
+        nu_dtype: of the mean square; None for single precision at least.
     """
 
     b1: Decay = 0.9
@@ -51,11 +53,15 @@ class scale_by_adam_mini(Rule):
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY
     block_axis: Static[int | None] = None
+    nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": self._mean(real_zeros(param))}
+        return {
+            "mu": zeros(param, self.mu_dtype),
+            "nu": self._mean(mean_square(param, self.nu_dtype)),
+        }
 
     def once(self, t: Any) -> Any:
         return bias_correction(self.b1, t), bias_correction(self.b2, t)
@@ -65,7 +71,7 @@ class scale_by_adam_mini(Rule):
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(self._mean(abs_sq(grad)), slots.nu, self.b2)
         size = root(nu / nu_correction)
-        return mu / mu_correction / (size + self.eps), {"mu": mu, "nu": nu}
+        return divide(mu / mu_correction, size + self.eps), {"mu": mu, "nu": nu}
 
     def _mean(self, square: jax.Array) -> jax.Array:
         """One number for each block."""
@@ -83,7 +89,8 @@ class adam_mini(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,\bigl(\hat m_t / (\sqrt{\hat v_t} + \epsilon)
         + \lambda\,\theta_{t-1}\bigr)
 
-    with :math:`v_t` the average of a block's mean square, as in :class:`scale_by_adam_mini`.
+    with :math:`v_t` the average of a block's mean square, as in :class:`scale_by_adam_mini`. The
+    decay by default is that of :class:`adamw`; the authors' program has none.
 
     When:
         Transformers for which AdamW's second slot is too much memory. The paper's blocks are
@@ -100,6 +107,7 @@ class adam_mini(Composed):
         mask: the leaves to decay; all if None.
         block_axis: the axis along which every index is a block (0: rows), in leaves that have two;
             None for a block a leaf.
+        nu_dtype: of the mean square; None for single precision at least.
 
     References:
         Zhang et al., *Adam-mini: use fewer learning rates to gain more*, ICLR 2025,
@@ -115,11 +123,17 @@ class adam_mini(Composed):
     mask: Mask = None
     _: dataclasses.KW_ONLY
     block_axis: Static[int | None] = None
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         return (
             scale_by_adam_mini(
-                self.b1, self.b2, self.eps, self.mu_dtype, block_axis=self.block_axis
+                self.b1,
+                self.b2,
+                self.eps,
+                self.mu_dtype,
+                block_axis=self.block_axis,
+                nu_dtype=self.nu_dtype,
             ),
             add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),

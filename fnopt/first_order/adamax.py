@@ -16,6 +16,7 @@ from fnopt.core import (
     Rule,
     Transform,
     bias_correction,
+    divide,
     moment,
     real_zeros,
     scale_by_learning_rate,
@@ -53,7 +54,7 @@ class scale_by_adamax(Rule):
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         mu = moment(grad, slots.mu, self.b1)
         nu = jnp.maximum(self.b2 * slots.nu, jnp.abs(grad) + self.eps)
-        return mu / (t * nu), {"mu": mu, "nu": nu}
+        return divide(mu / t, nu), {"mu": mu, "nu": nu}
 
 
 class adamax(Composed):

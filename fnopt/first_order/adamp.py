@@ -53,7 +53,9 @@ class adamp(Composed):
     with :math:`\Pi_\theta(p) = p - (\hat\theta \cdot p)\,\hat\theta` and :math:`\rho_t = \rho` for
     what the gradient is at right angles to, :math:`\lvert\cos(\theta, g)\rvert <
     \delta / \sqrt{\dim\theta}`, else the identity and 1. It is tried for all channels, then for
-    the leaf; leaves with fewer than two axes are as in AdamW.
+    the leaf; leaves with fewer than two axes are as in AdamW. With Nesterov's momentum the authors'
+    program divides both of its terms by :math:`1 - \beta_1^t`, here the mean is divided by
+    :math:`1 - \beta_1^{t+1}`, as in :class:`nadam`.
 
     When:
         Networks with batch or layer normalization, whose weights AdamW would let grow and thus

@@ -37,6 +37,7 @@ class adamw(Composed):
         weight_decay: :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
         nesterov: Nesterov's momentum (NAdamW).
+        nu_dtype: of the mean square; None for single precision at least.
 
     When:
         The default for transformers and for most networks that are regularized by weight decay;
@@ -57,11 +58,18 @@ class adamw(Composed):
     mask: Mask = None
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         return (
             scale_by_adam(
-                self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype, nesterov=self.nesterov
+                self.b1,
+                self.b2,
+                self.eps,
+                self.eps_root,
+                self.mu_dtype,
+                nesterov=self.nesterov,
+                nu_dtype=self.nu_dtype,
             ),
             add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),

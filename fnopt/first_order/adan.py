@@ -18,6 +18,7 @@ from fnopt.core import (
     abs_sq,
     add_decayed_weights,
     bias_correction,
+    divide,
     moment,
     real_zeros,
     root,
@@ -79,8 +80,8 @@ class scale_by_adan(Rule):
         v = moment(difference, slots.v, self.b2)
         n = moment(abs_sq(grad + self.b2 * difference), slots.n, self.b3)
         size = root(n / n_correction + self.eps_root) + self.eps
-        direction = (m / m_correction + self.b2 * v / v_correction) / size
-        return direction, {"m": m, "v": v, "n": n, "g": grad}
+        direction = m / m_correction + self.b2 * v / v_correction
+        return divide(direction, size), {"m": m, "v": v, "n": n, "g": grad}
 
 
 class adan(Composed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -18,12 +19,13 @@ from fnopt.core import (
     abs_sq,
     add_decayed_weights,
     bias_correction,
+    divide,
     moment,
-    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.first_order.mean_square import mean_square
 
 
 class AdemamixState(NamedTuple):
@@ -55,6 +57,7 @@ class scale_by_ademamix(Rule):
         eps: :math:`\epsilon \ge 0`.
         eps_root: :math:`\bar\epsilon \ge 0`.
         mu_dtype: of both means. (optax keeps :math:`v` in it too.)
+        nu_dtype: of the mean square; None for single precision at least.
     """
 
     b1: Decay = 0.9
@@ -64,12 +67,14 @@ class scale_by_ademamix(Rule):
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
     mu_dtype: DType = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     State = AdemamixState
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         means = {name: zeros(param, self.mu_dtype) for name in ("m1", "m2")}
-        return {**means, "nu": real_zeros(param)}
+        return {**means, "nu": mean_square(param, self.nu_dtype)}
 
     def once(self, t: Any) -> Any:
         return bias_correction(self.b1, t), bias_correction(self.b2, t)
@@ -80,7 +85,7 @@ class scale_by_ademamix(Rule):
         m2 = moment(grad, slots.m2, self.b3)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
         size = root(nu / nu_correction + self.eps_root) + self.eps
-        direction = (m1 / mu_correction + self.alpha * m2) / size
+        direction = divide(m1 / mu_correction + self.alpha * m2, size)
         return direction, {"m1": m1, "m2": m2, "nu": nu}
 
 
@@ -103,6 +108,7 @@ class ademamix(Composed):
         mu_dtype: of both means.
         weight_decay: :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
+        nu_dtype: of the mean square; None for single precision at least.
 
     When:
         Long runs, of ten thousands of updates, at one distribution, with both schedules; for short
@@ -131,11 +137,13 @@ class ademamix(Composed):
     mu_dtype: DType = None
     weight_decay: Rate = 0.0
     mask: Mask = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         given = self.b1, self.b2, self.b3, self.alpha, self.eps, self.eps_root, self.mu_dtype
         return (
-            scale_by_ademamix(*given),
+            scale_by_ademamix(*given, nu_dtype=self.nu_dtype),
             add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),
         )

@@ -21,11 +21,12 @@ from fnopt.core import (
     abs_sq,
     divide,
     moment,
-    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.schedule import Cap
+from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_adopt(Rule):
@@ -47,6 +48,7 @@ class scale_by_adopt(Rule):
         use_clipping: False leaves the clip out.
         clip_value_fn: :math:`c_t`, a number or a schedule of :math:`t`; None is
             :math:`t^{1/4}`.
+        nu_dtype: of the mean square; None for single precision at least.
     """
 
     b1: Decay = 0.9
@@ -56,12 +58,13 @@ class scale_by_adopt(Rule):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
     use_clipping: Static[bool] = True
-    clip_value_fn: NonNegative = None
+    clip_value_fn: Cap = None
+    nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param)}
+        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
 
     def once(self, t: Any) -> Any:
         return t == 1, (t - 1) ** 0.25 if self.clip_value_fn is None else self.clip_value_fn
@@ -94,6 +97,7 @@ class adopt(Composed):
             nearly 0.
         clip_value_fn: the largest step before the rate, a number or a schedule of the updates made
             before; None is the paper's fourth root.
+        nu_dtype: of the mean square; None for single precision at least.
 
     When:
         In the place of :class:`adam` where that is unstable or ``b2`` would need tuning, or where
@@ -112,7 +116,8 @@ class adopt(Composed):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
     use_clipping: Static[bool] = True
-    clip_value_fn: NonNegative = None
+    clip_value_fn: Cap = None
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         return (
@@ -124,6 +129,7 @@ class adopt(Composed):
                 nesterov=self.nesterov,
                 use_clipping=self.use_clipping,
                 clip_value_fn=self.clip_value_fn,
+                nu_dtype=self.nu_dtype,
             ),
             scale_by_learning_rate(self.learning_rate),
         )

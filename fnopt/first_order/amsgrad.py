@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -19,12 +20,13 @@ from fnopt.core import (
     Transform,
     abs_sq,
     bias_correction,
+    divide,
     moment,
-    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_amsgrad(Rule):
@@ -45,6 +47,7 @@ class scale_by_amsgrad(Rule):
         bias_correction_mu: False for the paper's :math:`m_t` without its divisor.
         bias_correction_nu: False for the paper's :math:`v_t` without its divisor. (torch corrects
             the largest :math:`v` and not each.)
+        nu_dtype: of the mean square; None for single precision at least.
     """
 
     b1: Decay = 0.9
@@ -54,11 +57,13 @@ class scale_by_amsgrad(Rule):
     mu_dtype: DType = None
     bias_correction_mu: Static[bool] = True
     bias_correction_nu: Static[bool] = True
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     State = optax.ScaleByAmsgradState
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        nu = {name: real_zeros(param) for name in ("nu", "nu_max")}
+        nu = {name: mean_square(param, self.nu_dtype) for name in ("nu", "nu_max")}
         return {"mu": zeros(param, self.mu_dtype), **nu}
 
     def once(self, t: Any) -> Any:
@@ -72,7 +77,7 @@ class scale_by_amsgrad(Rule):
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
         nu_max = jnp.maximum(slots.nu_max, nu / nu_correction)
-        direction = mu / mu_correction / (root(nu_max + self.eps_root) + self.eps)
+        direction = divide(mu / mu_correction, root(nu_max + self.eps_root) + self.eps)
         return direction, {"mu": mu, "nu": nu, "nu_max": nu_max}
 
 
@@ -90,6 +95,7 @@ class amsgrad(Composed):
         mu_dtype: of the mean.
         bias_correction_mu: False for the paper's mean.
         bias_correction_nu: False for the paper's mean square.
+        nu_dtype: of the mean square; None for single precision at least.
 
     When:
         Rare and informative large gradients, for which Adam forgets too fast and need not
@@ -108,6 +114,8 @@ class amsgrad(Composed):
     mu_dtype: DType = None
     bias_correction_mu: Static[bool] = True
     bias_correction_nu: Static[bool] = True
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         return (
@@ -119,6 +127,7 @@ class amsgrad(Composed):
                 self.mu_dtype,
                 self.bias_correction_mu,
                 self.bias_correction_nu,
+                nu_dtype=self.nu_dtype,
             ),
             scale_by_learning_rate(self.learning_rate),
         )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import NonNegative, Rate, Rule, computing_dtype, zeros
+from fnopt.core.schedule import Cap
 
 
 class AsgdState(NamedTuple):
@@ -65,7 +66,7 @@ class asgd(Rule):
     learning_rate: Rate = 1e-2
     lambd: NonNegative = 1e-4
     alpha: NonNegative = 0.75
-    t0: NonNegative = 1e6
+    t0: Cap = 1e6
 
     State = AsgdState
     needs_params = True

@@ -7,7 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import NonNegative, Positive, Rule, mean_sq, norm, root
+from fnopt.core import NonNegative, Rule, mean_sq, norm, root
+from fnopt.core.schedule import Bound
+
+
+def excess(size: Any, bound: Any) -> Any:
+    """What something of this size is divided by to be of the bound at most; None or inf: 1."""
+    if bound is None:
+        return 1.0
+    # An infinite size over an infinite bound is no number.
+    return jnp.where(jnp.isinf(bound), 1.0, jnp.maximum(size / bound, 1.0))
 
 
 class scale_by_param_block_norm(Rule):
@@ -48,14 +57,14 @@ class clip_by_block_rms(Rule):
         not take a step too long.
 
     Args:
-        threshold: :math:`d > 0`.
+        threshold: :math:`d > 0`; None or inf does not clip.
 
     References:
         Shazeer & Stern, *Adafactor: adaptive learning rates with sublinear memory cost*, ICML
         2018, arXiv:1804.04235, Algorithm 4.
     """
 
-    threshold: Positive
+    threshold: Bound
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        return grad / jnp.maximum(root(mean_sq(grad)) / self.threshold, 1), {}
+        return grad / excess(root(mean_sq(grad)), self.threshold), {}

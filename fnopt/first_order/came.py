@@ -20,6 +20,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.schedule import Bound
 from fnopt.first_order.block import clip_by_block_rms
 from fnopt.first_order.factored import factored_zeros, inverse_root
 
@@ -53,7 +54,7 @@ class scale_by_came(Rule):
         b3: :math:`\beta_3 \in [0, 1)`, of squared deviations.
         eps1: :math:`\epsilon_1 > 0`.
         eps2: :math:`\epsilon_2 > 0`.
-        clipping_threshold: :math:`d > 0`.
+        clipping_threshold: :math:`d > 0`; None or inf does not clip.
     """
 
     b1: Decay = 0.9
@@ -61,21 +62,15 @@ class scale_by_came(Rule):
     b3: Decay = 0.9999
     eps1: Positive = 1e-30
     eps2: Positive = 1e-16
-    clipping_threshold: Positive = 1.0
+    clipping_threshold: Bound = 1.0
 
     State = CameState
 
     def slots(self, param: jax.Array) -> dict[str, Any]:
         row, col, whole = factored_zeros(param, _last_two(param))
         res_row, res_col, _ = factored_zeros(param, _last_two(param))
-        return {
-            "mu": zeros(param),
-            "v_row": row,
-            "v_col": col,
-            "v": whole,
-            "res_row": res_row,
-            "res_col": res_col,
-        }
+        slots = {"mu": zeros(param), "v_row": row, "v_col": col, "v": whole}
+        return {**slots, "res_row": res_row, "res_col": res_col}
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         axes = _last_two(grad)
@@ -123,7 +118,8 @@ class came(Composed):
         b3: :math:`\beta_3 \in [0, 1)`, of squared deviations.
         eps1: :math:`\epsilon_1 > 0`, added to squared gradients.
         eps2: :math:`\epsilon_2 > 0`, added to squared deviations.
-        clipping_threshold: :math:`d > 0`, of the root mean square of a leaf's step.
+        clipping_threshold: :math:`d > 0`, of the root mean square of a leaf's step; None or inf
+            does not clip.
         weight_decay: :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
@@ -138,7 +134,7 @@ class came(Composed):
     b3: Decay = 0.9999
     eps1: Positive = 1e-30
     eps2: Positive = 1e-16
-    clipping_threshold: Positive = 1.0
+    clipping_threshold: Bound = 1.0
     weight_decay: Rate = 0.0
     mask: Mask = None
 

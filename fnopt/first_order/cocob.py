@@ -63,9 +63,9 @@ class scale_by_cocob(Rule):
         reward = jnp.maximum(slots.reward - won, 0.0)
         sum_of_grads = slots.cumulative_gradients - grad
         wealth = scale + reward
-        bet = divide(
-            sum_of_grads * wealth,
-            scale * jnp.maximum(subgradients + scale, self.alpha * scale),
+        # Two quotients of like sizes, so that no product is too large or too small.
+        bet = divide(sum_of_grads, scale) * divide(
+            wealth, jnp.maximum(subgradients + scale, self.alpha * scale)
         )
         return start - param + bet, {
             "init_particles": start,

@@ -42,7 +42,8 @@ class dadapt_sgd(Joint):
         d_t &= \max(d_{t-1}, 2\,r_t / \lVert s_t \rVert)
 
     with :math:`z_0 = \theta_0`, and :math:`g + \omega\,\theta` for :math:`g` where weights decay.
-    :math:`g_1` is the first gradient that is not 0.
+    :math:`g_1` is the first gradient that is not 0. The authors' program has no momentum by
+    default, and leaves the decay out of :math:`\lVert g_1 \rVert`.
 
     Args:
         learning_rate: :math:`\eta \ge 0`, about 1: a schedule with 1 as its peak.

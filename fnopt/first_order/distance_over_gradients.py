@@ -14,6 +14,7 @@ from fnopt.core import (
     Scalar,
     abs_sq,
     computing_dtype,
+    divide,
     norm,
     root,
 )
@@ -79,7 +80,7 @@ class scale_by_distance_over_gradients(Rule):
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         farthest = jnp.maximum(slots.max_dist, norm(param - slots.init_params))
         total = slots.grad_sum_of_squares + jnp.sum(abs_sq(grad))
-        rate = self.global_scale * farthest / root(total + self.eps)
+        rate = divide(self.global_scale * farthest, root(total + self.eps))
         new = {
             "max_dist": farthest,
             "grad_sum_of_squares": total,

@@ -96,7 +96,9 @@ class scale_by_dog(Joint):
         total = shared["sum_sq_norm_grads"] + vdot(grads, grads)
         rate = divide(distance, root(total + self.eps))
         if "learning_rate" in self.init_step:
-            rate = jnp.where(shared["is_init_step"], self.init_step["learning_rate"], rate)
+            # Also while nothing has moved, as at a rate or with a gradient of 0.
+            first = shared["is_init_step"] | (distance == 0)
+            rate = jnp.where(first, self.init_step["learning_rate"], rate)
         new = {
             "is_init_step": jnp.asarray(False),
             "max_dist": distance,

@@ -88,6 +88,8 @@ def inverse_root(
         axes: the axis that the columns lack, and that which the rows lack.
     """
     row, col, whole = kept
+    # A square that is too large for its precision would leave no ratio of row and column.
+    square = jnp.minimum(square, jnp.finfo(square.dtype).max / 4)
     if axes is None:
         whole = moment(square, whole, decay)
         return jax.lax.rsqrt(whole), ((), (), whole)
@@ -101,4 +103,5 @@ def inverse_root(
 
 def _mean(x: jax.Array, axis: int, keepdims: bool = False) -> jax.Array:
     """The mean along an axis; 0 of nothing."""
-    return jnp.sum(x, axis, keepdims=keepdims) / max(x.shape[axis], 1)
+    # Divided first, so that the sum of large squares is no larger than they are.
+    return jnp.sum(x / max(x.shape[axis], 1), axis, keepdims=keepdims)

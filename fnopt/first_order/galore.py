@@ -24,7 +24,8 @@ class galore(Composed):
 
     .. math:: \Delta\theta_t = -\eta_t\,(u_t + \lambda\,\theta_{t-1})
 
-    with :math:`u_t` of :class:`scale_by_galore`; for vectors it is AdamW's.
+    with :math:`u_t` of :class:`scale_by_galore`; for vectors it is AdamW's. The authors' program
+    decays after the step, :math:`\theta_t = (1 - \eta_t\,\lambda)(\theta_{t-1} - \eta_t\,u_t)`.
 
     Args:
         learning_rate: :math:`\eta \ge 0`.

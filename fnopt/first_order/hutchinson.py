@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from optax.contrib import HutchinsonState
 
@@ -57,14 +58,16 @@ class hutchinson_estimator_diag_hessian(Transform):
             )
         loss = required(self, "value_fn", obj_fn if value_fn is None else value_fn)
         paths, grads, treedef = float_leaves("updates", updates)
-        like = leaves_like(treedef, "params", params, "updates")
+        like = [jnp.asarray(x) for x in leaves_like(treedef, "params", params, "updates")]
         for path, grad, param in zip(paths, grads, like, strict=True):
             same_shape(path, grad.shape, param.shape, "parameter")
         key, subkey = jax.random.split(state.key)
         # Drawn in single precision whatever the parameters are, as optax's, for the same draws.
         signs: Any = optax.tree.random_like(subkey, like, jax.random.rademacher, dtype="float32")
         signs = [cast(sign, param.dtype) for sign, param in zip(signs, like, strict=True)]
-        _, product = jax.jvp(jax.grad(loss), (params,), (treedef.unflatten(signs),))
+        _, product = jax.jvp(
+            jax.grad(loss), (treedef.unflatten(like),), (treedef.unflatten(signs),)
+        )
         products = leaves_like(treedef, "the gradient of value_fn", product, "updates")
         diagonal = [
             cast(x * sign, grad.dtype) for x, sign, grad in zip(products, signs, grads, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -19,12 +20,13 @@ from fnopt.core import (
     abs_sq,
     add_decayed_weights,
     bias_correction,
+    divide,
     moment,
-    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_laprop(Rule):
@@ -44,17 +46,20 @@ class scale_by_laprop(Rule):
         b2: :math:`\beta_2 \in [0, 1)`.
         eps: :math:`\epsilon \ge 0`.
         mu_dtype: of :math:`m`.
+        nu_dtype: of the mean square; None for single precision at least.
     """
 
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-15
     mu_dtype: DType = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param)}
+        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
 
     def once(self, t: Any) -> Any:
         return bias_correction(self.b1, t), bias_correction(self.b2, t)
@@ -62,7 +67,7 @@ class scale_by_laprop(Rule):
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         mu_correction, nu_correction = t
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        scaled = grad / (root(nu / nu_correction) + self.eps)
+        scaled = divide(grad, root(nu / nu_correction) + self.eps)
         mu = moment(scaled, slots.mu, self.b1)
         return mu / mu_correction, {"mu": mu, "nu": nu}
 
@@ -80,10 +85,14 @@ class laprop(Composed):
         mu_dtype: of the momentum.
         weight_decay: :math:`\lambda \ge 0`, decoupled.
         mask: the leaves to decay; all if None.
+        nu_dtype: of the mean square; None for single precision at least.
 
     When:
         In the place of :class:`adamw` where ``b2`` must be small beside ``b1``: noisy or
         changing objectives, as in reinforcement learning and GANs.
+
+    The authors' program averages the rate times the divided gradient, so that a schedule acts
+    through the momentum, and decays after the step, by :math:`\lambda` whatever the rate is.
 
     References:
         Ziyin, Wang & Ueda, *LaProp: separating momentum and adaptivity in Adam*, 2020,
@@ -97,10 +106,12 @@ class laprop(Composed):
     mu_dtype: DType = None
     weight_decay: Rate = 0.0
     mask: Mask = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         return (
-            scale_by_laprop(self.b1, self.b2, self.eps, self.mu_dtype),
+            scale_by_laprop(self.b1, self.b2, self.eps, self.mu_dtype, nu_dtype=self.nu_dtype),
             add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),
         )

@@ -15,7 +15,6 @@ from fnopt.core import (
     Rate,
     Rule,
     Transform,
-    abs_sq,
     add_l2,
     computing_dtype,
     divide,
@@ -55,11 +54,15 @@ class scale_by_madgrad(Rule):
         }
 
     def once(self, t: Any) -> Any:
-        return (self.learning_rate + self.eps) * jnp.sqrt(t)
+        # A rate of 0 stays 0.
+        eps = jnp.where(self.learning_rate == 0, 0.0, self.eps)
+        return (self.learning_rate + eps) * jnp.sqrt(t)
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        grad_sum_sq = slots.grad_sum_sq + t * abs_sq(grad)
-        s = slots.s + t * grad
+        step = t * grad
+        # Not t times a square that is too large for its precision: at a rate of 0 that is NaN.
+        grad_sum_sq = slots.grad_sum_sq + (step * grad.conj()).real
+        s = slots.s + step
         # With nothing summed up and no eps there is no direction.
         size = _cube_root(grad_sum_sq) + self.eps
         z = slots.x0 - divide(s, size)
@@ -77,7 +80,8 @@ class madgrad(Composed):
         z_t &= \theta_0 - s_t / (\sqrt[3]{\nu_t} + \epsilon), &
         \theta_t &= \mu\,\theta_{t-1} + (1 - \mu)\,z_t
 
-    :math:`\epsilon` in the rate is the authors' code's and optax's; the paper has none there.
+    :math:`\epsilon` in the rate is the authors' code's and optax's; the paper has none there, and
+    a rate of 0 has none here, so that it adds nothing to the sums.
 
     Args:
         learning_rate: :math:`\eta \ge 0`.

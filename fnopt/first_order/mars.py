@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
@@ -14,14 +14,15 @@ from fnopt.core import (
     Joint,
     Mask,
     NonNegative,
-    Positive,
     Rate,
     Transform,
     add_decayed_weights,
     global_norm,
     scale_by_learning_rate,
 )
+from fnopt.core.schedule import Bound
 from fnopt.first_order.adam import scale_by_adam
+from fnopt.first_order.block import excess
 from fnopt.first_order.optimistic_gradient_descent import scale_by_optimistic_gradient
 
 
@@ -39,7 +40,7 @@ class correct_by_mars(Joint):
 
     b1: Decay = 0.95
     gamma: NonNegative = 0.025
-    max_norm: Positive = 1.0
+    max_norm: Bound = 1.0
 
     State = scale_by_optimistic_gradient.State
     shared = scale_by_optimistic_gradient.shared
@@ -54,8 +55,10 @@ class correct_by_mars(Joint):
         optimism = self.gamma * self.b1 / (1 - self.b1)
         change = scale_by_optimistic_gradient(1.0, optimism)
         corrected, rows, shared = change.direct_all(grads, *given, **extra_args)
-        factor = self.max_norm / jnp.maximum(global_norm(corrected), self.max_norm)
-        return [factor * c for c in corrected], rows, shared
+        if self.max_norm is None:
+            return corrected, rows, shared
+        too_long = excess(global_norm(corrected), self.max_norm)
+        return [c / too_long for c in corrected], rows, shared
 
 
 class mars(Composed):
@@ -71,7 +74,9 @@ class mars(Composed):
 
     This is MARS-AdamW in its approximate form: :math:`g_{t-1}` is the last update's gradient, where
     the exact one takes the present batch's at the parameters before. The norm is that of all
-    parameters together, as in the paper; the authors' code clips every array by itself.
+    parameters together, as in the paper; the authors' code clips every array by itself, starts
+    with :math:`g_0 = 0` where here :math:`g_0 = g_1`, and runs AdamW with numbers of its own on
+    what is no matrix (here that is for groups of parameters to say).
 
     Args:
         learning_rate: :math:`\eta \ge 0`.
@@ -80,9 +85,10 @@ class mars(Composed):
         eps: :math:`\epsilon \ge 0`, beside the root.
         weight_decay: :math:`\lambda \ge 0`.
         gamma: :math:`\gamma \ge 0`, how much is corrected; 0 is AdamW on clipped gradients.
-        max_norm: above 0, of the clipped gradient; the paper's is 1.
+        max_norm: above 0, of the clipped gradient; the paper's is 1; None or inf for no clipping.
         mask: the leaves to decay; all if None.
         mu_dtype: of the mean.
+        nu_dtype: of the mean square; None for single precision at least.
 
     When:
         Pretraining of language models in place of AdamW, at somewhat higher rates.
@@ -98,14 +104,18 @@ class mars(Composed):
     eps: NonNegative = 1e-8
     weight_decay: Rate = 0.0
     gamma: NonNegative = 0.025
-    max_norm: Positive = 1.0
+    max_norm: Bound = 1.0
     mask: Mask = None
     mu_dtype: DType = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         return (
             correct_by_mars(self.b1, self.gamma, self.max_norm),
-            scale_by_adam(self.b1, self.b2, self.eps, mu_dtype=self.mu_dtype),
+            scale_by_adam(
+                self.b1, self.b2, self.eps, mu_dtype=self.mu_dtype, nu_dtype=self.nu_dtype
+            ),
             add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),
         )

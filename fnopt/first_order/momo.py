@@ -15,49 +15,14 @@ from fnopt.core import (
     Scalar,
     Static,
     computing_dtype,
-    divide,
     moment,
     real_number,
     required,
     vdot,
     zeros,
 )
-
-
-class Model:
-    r"""What MoMo and MoMo-Adam share: the loss as the largest of a bound and a plane.
-
-    The plane is through the averages of losses, gradients and their products with the parameters;
-    its gradient's squared length is measured by the preconditioner. ``share`` is 1, or what an
-    average that began at 0 is to be divided by.
-    """
-
-    def __init__(self, rule: Any, barf: Any, gamma: Any, product: Any, square: Any, share: Any):
-        self.rule, self.share, self.square = rule, share, square
-        self.height = barf + product - gamma
-        self.shrink = rule.learning_rate * rule.weight_decay
-        self.decay = 1 + self.shrink
-        self.cap = self.decay * (barf - gamma) + product
-
-    def step(self, bound: Any) -> tuple[Any, Any]:
-        """The step along the direction, and the next bound; given the last one."""
-        rule, share = self.rule, self.share
-        if not rule.adapt_lower_bound:
-            bound = rule.lower_bound
-        else:
-            scale = self.decay * share
-            reset = jnp.maximum(self.cap / (2 * scale), rule.lower_bound)
-            bound = jnp.where(self.cap < scale * bound, reset, bound)
-        gap = jnp.maximum(self.cap - self.decay * share * bound, 0.0)
-        step = jnp.minimum(rule.learning_rate / share, divide(gap, self.square))
-        if rule.adapt_lower_bound:
-            found = (self.height - 0.5 * step * self.square) / share
-            bound = jnp.maximum(found, rule.lower_bound)
-        return step, bound
-
-    def move(self, param: Any, step: Any) -> Any:
-        """The change of a parameter: the step, then the decay as its proximal map."""
-        return -(self.shrink * param + step) / self.decay
+from fnopt.core.schedule import Cap
+from fnopt.first_order.momo_model import Model, refuse_decay_without_cap
 
 
 class momo(Joint):
@@ -77,7 +42,7 @@ class momo(Joint):
     model :math:`\tau` is derived, and its authors' program do.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, rather large.
+        learning_rate: :math:`\eta \ge 0`, rather large; inf for no limit to the step.
         beta: :math:`\beta \in [0, 1)`.
         lower_bound: :math:`f_*`, the least value of the loss, or a bound below it.
         weight_decay: :math:`\lambda \ge 0`.
@@ -95,7 +60,7 @@ class momo(Joint):
         rates*, ICML 2024, arXiv:2305.07583, Algorithm 1, with its weight decay and lower bound.
     """
 
-    learning_rate: Rate = 1.0
+    learning_rate: Cap = 1.0
     beta: Decay = 0.9
     lower_bound: Scalar = 0.0
     weight_decay: Rate = 0.0
@@ -104,6 +69,10 @@ class momo(Joint):
     State = optax.contrib.MomoState
     shared = ("barf", "gamma", "lb")
     needs_params = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_decay_without_cap(self)
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {

@@ -26,7 +26,8 @@ from fnopt.core import (
     vdot,
     zeros,
 )
-from fnopt.first_order.momo import Model
+from fnopt.core.schedule import Cap
+from fnopt.first_order.momo_model import Model, refuse_decay_without_cap
 
 
 class momo_adam(Joint):
@@ -50,7 +51,7 @@ class momo_adam(Joint):
     model :math:`\tau` is derived, and its authors' program do.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, rather large.
+        learning_rate: :math:`\eta \ge 0`, rather large; inf for no limit to the step.
         b1: :math:`\beta_1 \in [0, 1)`.
         b2: :math:`\beta_2 \in [0, 1)`.
         eps: :math:`\epsilon \ge 0`.
@@ -70,7 +71,7 @@ class momo_adam(Joint):
         rates*, ICML 2024, arXiv:2305.07583, Algorithm 2, with its lower bound.
     """
 
-    learning_rate: Rate = 1e-2
+    learning_rate: Cap = 1e-2
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-8
@@ -81,6 +82,10 @@ class momo_adam(Joint):
     State = optax.contrib.MomoAdamState
     shared = ("barf", "gamma", "lb")
     needs_params = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_decay_without_cap(self)
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {

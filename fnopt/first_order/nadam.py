@@ -24,6 +24,7 @@ class nadam(adam):
         eps: :math:`\epsilon \ge 0`, beside the root.
         eps_root: :math:`\bar\epsilon \ge 0`, under the root.
         mu_dtype: of the mean.
+        nu_dtype: of the mean square; None for single precision at least.
         nesterov: False for plain Adam.
 
     When:

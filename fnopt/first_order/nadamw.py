@@ -22,6 +22,7 @@ class nadamw(adamw):
         eps: :math:`\epsilon \ge 0`, beside the root.
         eps_root: :math:`\bar\epsilon \ge 0`, under the root.
         mu_dtype: of the mean.
+        nu_dtype: of the mean square; None for single precision at least.
         weight_decay: :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
         nesterov: False for plain AdamW.

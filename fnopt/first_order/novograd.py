@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -17,12 +18,13 @@ from fnopt.core import (
     Rule,
     Transform,
     abs_sq,
+    divide,
     moment,
-    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_novograd(Rule):
@@ -43,6 +45,7 @@ class scale_by_novograd(Rule):
         eps_root: :math:`\bar\epsilon \ge 0`.
         weight_decay: :math:`\lambda \ge 0`; the decay has the momentum too.
         mu_dtype: of :math:`m`.
+        nu_dtype: of the mean square; None for single precision at least.
     """
 
     b1: Decay = 0.9
@@ -51,6 +54,8 @@ class scale_by_novograd(Rule):
     eps_root: NonNegative = 0.0
     weight_decay: Rate = 0.0
     mu_dtype: DType = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     State = optax.ScaleByNovogradState
     needs_params = True
@@ -58,7 +63,7 @@ class scale_by_novograd(Rule):
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "mu": zeros(param, self.mu_dtype),
-            "nu": real_zeros(jnp.zeros((), param.dtype)),
+            "nu": mean_square(jnp.zeros((), param.dtype), self.nu_dtype),
         }
 
     def once(self, t: Any) -> Any:
@@ -66,7 +71,7 @@ class scale_by_novograd(Rule):
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         nu = moment(jnp.sum(abs_sq(grad)), slots.nu, t)
-        scaled = grad / (root(nu + self.eps_root) + self.eps)
+        scaled = divide(grad, root(nu + self.eps_root) + self.eps)
         mu = self.b1 * slots.mu + scaled + self.weight_decay * param
         return mu, {"mu": mu, "nu": nu}
 

@@ -40,6 +40,7 @@ class optimistic_adam_v2(Composed):
         eps_root: :math:`\bar\epsilon \ge 0`, under the root.
         mu_dtype: of the mean.
         nesterov: Nesterov's momentum; False for the paper's method.
+        nu_dtype: of the mean square; None for single precision at least.
 
     When:
         Adversarial training (GANs) whose players go round in circles under Adam.
@@ -59,11 +60,18 @@ class optimistic_adam_v2(Composed):
     eps_root: NonNegative = 0.0
     mu_dtype: DType = None
     nesterov: Static[bool] = True
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         return (
             scale_by_adam(
-                self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype, nesterov=self.nesterov
+                self.b1,
+                self.b2,
+                self.eps,
+                self.eps_root,
+                self.mu_dtype,
+                nesterov=self.nesterov,
+                nu_dtype=self.nu_dtype,
             ),
             scale_by_optimistic_gradient(self.alpha, self.beta),
             scale_by_learning_rate(self.learning_rate),
@@ -85,6 +93,7 @@ class optimistic_adam(Composed):
         eps_root: :math:`\bar\epsilon \ge 0`, under the root.
         mu_dtype: of the mean.
         nesterov: Nesterov's momentum; False for the paper's method.
+        nu_dtype: of the mean square; None for single precision at least.
 
     Warns:
         DeprecationWarning: always.
@@ -106,6 +115,7 @@ class optimistic_adam(Composed):
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = True
+    nu_dtype: DType = None
 
     def __post_init__(self) -> None:
         warnings.warn(
@@ -126,4 +136,5 @@ class optimistic_adam(Composed):
             eps_root=self.eps_root,
             mu_dtype=self.mu_dtype,
             nesterov=self.nesterov,
+            nu_dtype=self.nu_dtype,
         ).parts()

@@ -20,6 +20,7 @@ from fnopt.core import (
     vdot,
 )
 from fnopt.core.fields import Field
+from fnopt.core.schedule import Cap
 
 Variant = Annotated[Any, Field(static=True, choices=("sps", "sps+"))]
 
@@ -34,7 +35,7 @@ class scale_by_polyak(Joint):
 
     Args:
         f_min: :math:`f_*`, the least value of the loss, or a bound below it.
-        max_learning_rate: :math:`\gamma_{\max} \ge 0`.
+        max_learning_rate: :math:`\gamma_{\max} \ge 0`; inf for none.
         eps: :math:`\epsilon \ge 0`.
         variant: ``"sps"``, or ``"sps+"`` for a gap that counts as 0 where it is below.
 
@@ -43,7 +44,7 @@ class scale_by_polyak(Joint):
     """
 
     f_min: Scalar = 0.0
-    max_learning_rate: Rate = 1.0
+    max_learning_rate: Cap = 1.0
     eps: NonNegative = 0.0
     variant: Variant = "sps"
 
@@ -75,7 +76,7 @@ class polyak_sgd(Composed):
     doubles the step; here it halves it, as both say.
 
     Args:
-        max_learning_rate: :math:`\gamma_{\max} \ge 0`.
+        max_learning_rate: :math:`\gamma_{\max} \ge 0`; inf for none.
         scaling: :math:`s \ge 0`.
         f_min: :math:`f_*`, the least value of the loss, or a bound below it.
         eps: :math:`\epsilon \ge 0`.
@@ -98,7 +99,7 @@ class polyak_sgd(Composed):
     Array([-0.5, -1. , -1.5], dtype=float32)
     """
 
-    max_learning_rate: Rate = 1.0
+    max_learning_rate: Cap = 1.0
     scaling: Rate = 1.0
     f_min: Scalar = 0.0
     eps: NonNegative = 0.0

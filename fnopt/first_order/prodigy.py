@@ -43,7 +43,8 @@ class prodigy(Joint):
         \Delta\theta_t &= -\lambda_t\,\bigl(
             m_t / (\sqrt{v_t} + d_{t-1}\,\epsilon) + \omega\,\theta_{t-1}\bigr)
 
-    The correction of the bias is optax's, always on. Beside :math:`\epsilon` optax has :math:`d_t`,
+    The correction of the bias is optax's, always on; in the authors' program it is an option, off
+    by default. Beside :math:`\epsilon` optax has :math:`d_t`,
     the paper :math:`d_{t-1}`. Where all gradients were 0, :math:`d` stays.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import root
+from fnopt.core import divide, root
 
 
 def projected(
@@ -41,8 +41,8 @@ def projected(
 
         length = root(dot(param, param))
         lengths = jnp.maximum(length * root(dot(grad, grad)), eps)
-        cosine = jnp.max(jnp.abs(dot(param, grad)) / lengths)
-        unit = param / (length + eps)
+        cosine = jnp.max(divide(jnp.abs(dot(param, grad)), lengths))
+        unit = divide(param, length + eps)
         tangent = direction - unit * dot(unit, direction)
         return cosine < delta / math.sqrt(math.prod(param.shape[i] for i in axes)), tangent
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from fnopt.core import (
@@ -21,12 +23,13 @@ from fnopt.core import (
     abs_sq,
     add_decayed_weights,
     bias_correction,
+    divide,
     moment,
-    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_qhadam(Rule):
@@ -46,6 +49,7 @@ class scale_by_qhadam(Rule):
         nu2: :math:`\nu_2 \in [0, 1]`.
         eps: :math:`\epsilon \ge 0`.
         mu_dtype: of :math:`m`.
+        nu_dtype: of the mean square; None for single precision at least.
     """
 
     b1: Decay = 0.995
@@ -54,23 +58,27 @@ class scale_by_qhadam(Rule):
     nu2: Fraction = 1.0
     eps: NonNegative = 1e-8
     mu_dtype: DType = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param)}
+        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
 
     def once(self, t: Any) -> Any:
         return bias_correction(self.b1, t), bias_correction(self.b2, t)
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         mu_correction, nu_correction = t
-        square = abs_sq(grad)
         mu = moment(grad, slots.mu, self.b1)
-        nu = moment(square, slots.nu, self.b2)
+        nu = moment(abs_sq(grad), slots.nu, self.b2)
         mean = (1 - self.nu1) * grad + self.nu1 * mu / mu_correction
-        size = root((1 - self.nu2) * square + self.nu2 * nu / nu_correction)
-        return mean / (size + self.eps), {"mu": mu, "nu": nu}
+        # Neither share may be 0 times a square too large for its precision, which is NaN.
+        now = ((1 - self.nu2) * grad * grad.conj()).real
+        finite = jnp.minimum(nu, jnp.finfo(nu.dtype).max)
+        size = root(now + self.nu2 * finite / nu_correction)
+        return divide(mean, size + self.eps), {"mu": mu, "nu": nu}
 
 
 class qhadam(Composed):
@@ -91,6 +99,7 @@ class qhadam(Composed):
         mu_dtype: of the mean.
         weight_decay: :math:`\lambda \ge 0`, decoupled.
         mask: the leaves to decay; all if None.
+        nu_dtype: of the mean square; None for single precision at least.
 
     When:
         In the place of :class:`adam` where a longer memory helps; ``nu2`` a little below 1 where
@@ -110,11 +119,13 @@ class qhadam(Composed):
     mu_dtype: DType = None
     weight_decay: Rate = 0.0
     mask: Mask = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         given = self.b1, self.b2, self.nu1, self.nu2, self.eps, self.mu_dtype
         return (
-            scale_by_qhadam(*given),
+            scale_by_qhadam(*given, nu_dtype=self.nu_dtype),
             add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),
         )

@@ -93,7 +93,7 @@ class scale_by_radam(Rule):
             size = (root(nu + self.eps_root) + self.eps) / root(nu_correction)
         else:
             size = root(nu / nu_correction + self.eps_root) + self.eps
-        return jnp.where(certain, rate * mean / size, mean), {"mu": mu, "nu": nu}
+        return jnp.where(certain, divide(rate * mean, size), mean), {"mu": mu, "nu": nu}
 
 
 class radam(Composed):

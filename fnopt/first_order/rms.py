@@ -15,6 +15,7 @@ from fnopt.core import (
     Static,
     abs_sq,
     bias_correction,
+    divide,
     moment,
     real_zeros,
     root,
@@ -108,9 +109,14 @@ class scale_by_stddev(scale_by_rms):
         mean, square = mu, nu
         if self.bias_correction:
             mean, square = mu / t, nu / t
-        variance = jnp.maximum(square - abs_sq(mean), 0)
+        # An infinite square less an infinite one is no number.
+        gap = jnp.where(square < jnp.inf, square - abs_sq(mean), square)
+        variance = jnp.maximum(gap, 0)
         return _divide(grad, variance, self.eps, self.eps_in_sqrt), {"mu": mu, "nu": nu}
 
 
 def _divide(grad: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool) -> jax.Array:
-    return grad * jax.lax.rsqrt(square + eps) if eps_in_sqrt else grad / (root(square) + eps)
+    if not eps_in_sqrt:
+        return divide(grad, root(square) + eps)
+    inside = square + eps
+    return jnp.where(inside == 0, 0, grad * jax.lax.rsqrt(jnp.where(inside == 0, 1, inside)))

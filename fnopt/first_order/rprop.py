@@ -12,7 +12,7 @@ import optax
 from fnopt.core import (
     Composed,
     Joint,
-    Positive,
+    NonNegative,
     Rate,
     Transform,
     real_zeros,
@@ -22,7 +22,7 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
-from fnopt.core.schedule import Scheduled
+from fnopt.core.schedule import Bound, Scheduled
 
 Variant = Annotated[Any, Field(static=True, choices=("rprop+", "rprop-", "irprop+", "irprop-"))]
 Shrinkage = Annotated[Any, Scheduled(Interval("(0, 1)"))]
@@ -59,8 +59,8 @@ class scale_by_rprop(Joint):
     learning_rate: Rate
     eta_minus: Shrinkage = 0.5
     eta_plus: Growth = 1.2
-    min_step_size: Positive = 1e-6
-    max_step_size: Positive = 50.0
+    min_step_size: NonNegative = 1e-6
+    max_step_size: Bound = 50.0
     _: dataclasses.KW_ONLY
     variant: Variant = "irprop-"
 
@@ -93,7 +93,9 @@ class scale_by_rprop(Joint):
             agreement = (sign * jnp.conj(slot.prev_updates)).real
             factor = jnp.where(agreement > 0, self.eta_plus, self.eta_minus)
             bounded = jnp.clip(factor * slot.step_sizes, self.min_step_size, self.max_step_size)
-            step = jnp.where(agreement == 0, slot.step_sizes, bounded)
+            # A size of 0 has not begun: a schedule may start there.
+            size = jnp.where(slot.step_sizes == 0, self.learning_rate, slot.step_sizes)
+            step = jnp.where(agreement == 0, size, bounded)
             direction = kept = step * sign
             if self.variant != "rprop-":
                 kept = jnp.where(agreement < 0, 0, direction)
@@ -118,11 +120,11 @@ class rprop(Composed):
         noise turns the signs, and the steps shrink.
 
     Args:
-        learning_rate: :math:`\Delta_0 \ge 0`; of a schedule only the first value.
+        learning_rate: :math:`\Delta_0 \ge 0`; of a schedule only the first value above 0.
         eta_minus: :math:`\eta^- \in (0, 1)`, where the sign has changed.
         eta_plus: :math:`\eta^+ > 1`, where it has not.
-        min_step_size: :math:`\Delta_{\min} > 0`.
-        max_step_size: :math:`\Delta_{\max} > 0`.
+        min_step_size: :math:`\Delta_{\min} \ge 0`.
+        max_step_size: :math:`\Delta_{\max} > 0`; None or inf for none.
         variant: ``"rprop+"``, ``"rprop-"``, ``"irprop+"`` (needs ``value``) or ``"irprop-"``.
 
     Raises:
@@ -137,8 +139,8 @@ class rprop(Composed):
     learning_rate: Rate
     eta_minus: Shrinkage = 0.5
     eta_plus: Growth = 1.2
-    min_step_size: Positive = 1e-6
-    max_step_size: Positive = 50.0
+    min_step_size: NonNegative = 1e-6
+    max_step_size: Bound = 50.0
     _: dataclasses.KW_ONLY
     variant: Variant = "irprop-"
 

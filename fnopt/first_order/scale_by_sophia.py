@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -18,23 +19,15 @@ from fnopt.core import (
     Scalar,
     Wrapper,
     moment,
-    real_zeros,
     zeros,
 )
 from fnopt.core.checks import Interval
-from fnopt.core.moments import cast
-from fnopt.core.schedule import Scheduled, to_dtype
+from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.schedule import Bound, Scheduled, to_dtype
 from fnopt.core.transform import at_count
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
+from fnopt.first_order.mean_square import mean_square
 
-
-class _OrNone(Scheduled):
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        return None if given is None else super().accept(argument, given, default)
-
-
-Threshold = Annotated[Any, _OrNone(Interval("(0, inf)"))]
-"""Above 0, or None."""
 Period = Annotated[Any, Scheduled(Interval("[1, inf)"))]
 """A number of updates, at least 1."""
 
@@ -50,17 +43,20 @@ class _clipped_newton(Rule):
     b1: Scalar
     eps: Scalar
     gamma: Scalar
-    clip_threshold: Threshold = None
+    clip_threshold: Bound = None
     mu_dtype: DType = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     State = _Moments
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param)}
+        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         mu = moment(grad, slots.mu, self.b1)
-        step = mu / jnp.maximum(self.gamma * slots.nu, self.eps)
+        # With neither curvature nor eps the clipping alone bounds a step.
+        step = jnp.where(mu == 0, mu, mu / jnp.maximum(self.gamma * slots.nu, self.eps))
         if self.clip_threshold is not None:
             step = jnp.clip(step, -self.clip_threshold, self.clip_threshold)
         return step, {"mu": mu, "nu": slots.nu}
@@ -86,21 +82,24 @@ class scale_by_sophia(Wrapper):
         eps: :math:`\epsilon \ge 0`.
         gamma: :math:`\gamma \ge 0`; larger, and fewer elements are clipped. The authors want a
             tenth to a half of them not to be.
-        clip_threshold: :math:`\rho > 0`; None does not clip.
+        clip_threshold: :math:`\rho > 0`; None or inf does not clip.
         update_interval: :math:`k \ge 1`, to the nearest integer.
         hessian_diagonal_fn: a transform that gives :math:`\hat h`. It is handed the extra
             arguments, of which Hutchinson's needs ``value_fn`` (or ``obj_fn``).
         mu_dtype: of :math:`m`.
+        nu_dtype: of the mean square; None for single precision at least.
     """
 
     b1: Decay = 0.965
     b2: Decay = 0.99
     eps: NonNegative = 1e-8
     gamma: NonNegative = 0.01
-    clip_threshold: Threshold = 1.0
+    clip_threshold: Bound = 1.0
     update_interval: Period = 10.0
     hessian_diagonal_fn: Inner = hutchinson_estimator_diag_hessian()
     mu_dtype: DType = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     State = SophiaState
     inner_state = "hessian_fn_state"
@@ -119,7 +118,9 @@ class scale_by_sophia(Wrapper):
         period = jnp.round(jnp.asarray(now.update_interval)).astype(state.count.dtype)
 
         def average(new: Any, old: Any) -> Any:
-            return moment(cast(new.real, old.dtype), old, to_dtype(now.b2, old.dtype))
+            wide = computing_dtype(old.dtype)
+            mean = moment(cast(new.real, wide), cast(old, wide), to_dtype(now.b2, wide))
+            return cast(mean, old.dtype)
 
         def estimate() -> Any:
             diagonal, inner = self.hessian_diagonal_fn.update(
@@ -139,4 +140,4 @@ class scale_by_sophia(Wrapper):
 
     def _direction(self, now: Any) -> _clipped_newton:
         numbers = now.b1, now.eps, now.gamma, now.clip_threshold
-        return _clipped_newton(*numbers, self.mu_dtype)
+        return _clipped_newton(*numbers, self.mu_dtype, nu_dtype=self.nu_dtype)

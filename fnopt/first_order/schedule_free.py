@@ -20,11 +20,14 @@ from fnopt.core import (
     real_number,
 )
 from fnopt.core.checks import Interval, float_leaves, leaves_like
+from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.schedule import Scheduled
 from fnopt.core.transform import at_count
 from fnopt.first_order.schedule_free_eval import above
 
+Warmup = Annotated[Any, Field(Interval("[0, inf)"))]
+"""A number of updates, 0 for none."""
 Share = Annotated[Any, Scheduled(Interval("(0, 1]"))]
 """A share in (0, 1], the average being recomputed by dividing by it."""
 

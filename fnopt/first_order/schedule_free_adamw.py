@@ -14,32 +14,32 @@ from fnopt.core import (
     Rate,
     Scalar,
     Schedule,
-    Steps,
     Transform,
     add_decayed_weights,
     as_schedule,
     chain,
+    divide,
     scale_by_learning_rate,
 )
 from fnopt.first_order.rmsprop import scale_by_rms
-from fnopt.first_order.schedule_free import Share, schedule_free
+from fnopt.first_order.schedule_free import Share, Warmup, schedule_free
 
 
 class _warmed_up(Schedule):
     """A rate that rises from 0 in a straight line before it is itself."""
 
     rate: Scalar
-    steps: Steps
+    steps: Warmup
 
     def at(self, count: jax.Array) -> Any:
-        return as_schedule(self.rate)(count) * jnp.minimum(count / self.steps, 1.0)
+        return as_schedule(self.rate)(count) * jnp.minimum(divide(count, self.steps, 1.0), 1.0)
 
 
 class _ScheduleFree(Transform):
     """What the ready optimizers share: they are a ``schedule_free``, with its state."""
 
     learning_rate: Rate
-    warmup_steps: Steps = None
+    warmup_steps: Warmup = None
 
     def parts_of(self, rate: Any) -> tuple[Transform, ...]:
         """The optimizer's parts, given its rate."""
@@ -77,9 +77,9 @@ class schedule_free_sgd(_ScheduleFree):
 
     Args:
         learning_rate: :math:`\eta \ge 0`.
-        warmup_steps: updates in which the rate rises from 0 to :math:`\eta`; none if None.
+        warmup_steps: updates in which the rate rises from 0 to :math:`\eta`; none if None or 0.
         b1: :math:`\beta_1 \in (0, 1]`.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty at :math:`y`; none if None.
+        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty at :math:`y`; none if None or 0.
         weight_lr_power: :math:`p \ge 0`, how much less updates with a small rate count.
         state_dtype: of :math:`z`; that of the parameter if None.
 
@@ -91,7 +91,7 @@ class schedule_free_sgd(_ScheduleFree):
     """
 
     learning_rate: Rate = 1.0
-    warmup_steps: Steps = None
+    warmup_steps: Warmup = None
     b1: Share = 0.9
     weight_decay: Rate = None
     weight_lr_power: NonNegative = 2.0
@@ -113,7 +113,7 @@ class schedule_free_adamw(_ScheduleFree):
 
     Args:
         learning_rate: :math:`\eta \ge 0`.
-        warmup_steps: updates in which the rate rises from 0 to :math:`\eta`; none if None.
+        warmup_steps: updates in which the rate rises from 0 to :math:`\eta`; none if None or 0.
         b1: :math:`\beta_1 \in (0, 1]`, in the place of the mean's.
         b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
         eps: :math:`\epsilon \ge 0`, beside the root.
@@ -133,7 +133,7 @@ class schedule_free_adamw(_ScheduleFree):
     """
 
     learning_rate: Rate = 0.0025
-    warmup_steps: Steps = None
+    warmup_steps: Warmup = None
     b1: Share = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-8

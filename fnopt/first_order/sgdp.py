@@ -52,7 +52,9 @@ class sgdp(Composed):
         + \frac{\rho_t\,\lambda}{1 - \mu}\,\theta_{t-1}\Bigr)
 
     with :math:`\Pi_\theta` and :math:`\rho_t` as in :class:`adamp`; divided by :math:`1 - \mu` the
-    decay is as strong as an L2 penalty that goes through the momentum.
+    decay is as strong as an L2 penalty that goes through the momentum. The authors' program has no
+    momentum by default, and without Nesterov's it projects the stored velocity too; here, as in
+    the paper, what is stored is not projected.
 
     When:
         Networks with batch normalization, in the place of SGD with momentum.

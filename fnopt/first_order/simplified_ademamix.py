@@ -17,6 +17,7 @@ from fnopt.core import (
     abs_sq,
     add_decayed_weights,
     bias_correction,
+    divide,
     moment,
     real_zeros,
     root,
@@ -67,7 +68,7 @@ class scale_by_simplified_ademamix(Rule):
         m = self.b1 * slots.m + grad
         n = moment(abs_sq(grad), slots.n, self.b2)
         size = root(n / t + self.eps_root) + self.eps
-        return (m + self.alpha * grad) / size, {"m": m, "n": n}
+        return divide(m + self.alpha * grad, size), {"m": m, "n": n}
 
 
 class simplified_ademamix(Composed):

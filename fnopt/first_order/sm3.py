@@ -57,8 +57,8 @@ class scale_by_sm3(Rule):
         bound = functools.reduce(jnp.minimum, _along_axes(jax.tree.leaves(slots.mu), grad.ndim))
         total = new * abs_sq(grad) + self.b2 * bound
         # Both branches are differentiated, so the root that is not taken must be finite too.
-        safe = jnp.where(total > 0, total, 1)
-        scaled = jnp.where(total > 0, grad * jax.lax.rsqrt(safe + self.eps), 0)
+        safe = jnp.where(total == 0, 1, total)
+        scaled = jnp.where(total == 0, 0, grad * jax.lax.rsqrt(safe + self.eps))
         nu = moment(scaled, slots.nu, self.b1)
         return nu, {"mu": _over_other_axes(jnp.max, total), "nu": nu}
 

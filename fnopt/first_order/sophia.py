@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from fnopt.core import (
     Composed,
     Decay,
@@ -14,8 +16,9 @@ from fnopt.core import (
     add_decayed_weights,
     scale_by_learning_rate,
 )
+from fnopt.core.schedule import Bound
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
-from fnopt.first_order.scale_by_sophia import Period, Threshold, scale_by_sophia
+from fnopt.first_order.scale_by_sophia import Period, scale_by_sophia
 
 
 class sophia(Composed):
@@ -39,10 +42,11 @@ class sophia(Composed):
         weight_decay: :math:`\lambda \ge 0`.
         weight_decay_mask: the leaves to decay; all if None.
         gamma: :math:`\gamma \ge 0`, of the curvature.
-        clip_threshold: :math:`\rho > 0`; None does not clip.
+        clip_threshold: :math:`\rho > 0`; None or inf does not clip.
         update_interval: updates from one estimate of the curvature to the next.
         hessian_diagonal_fn: a transform that gives the estimate.
         mu_dtype: of the mean gradient.
+        nu_dtype: of the mean square; None for single precision at least.
 
     References:
         Liu, Li, Hall, Liang & Ma, *Sophia: a scalable stochastic second-order optimizer for
@@ -57,10 +61,12 @@ class sophia(Composed):
     weight_decay: Rate = 1e-4
     weight_decay_mask: Mask = None
     gamma: NonNegative = 0.01
-    clip_threshold: Threshold = 1.0
+    clip_threshold: Bound = 1.0
     update_interval: Period = 10.0
     hessian_diagonal_fn: Inner = hutchinson_estimator_diag_hessian()
     mu_dtype: DType = None
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         return (
@@ -73,6 +79,7 @@ class sophia(Composed):
                 self.update_interval,
                 self.hessian_diagonal_fn,
                 self.mu_dtype,
+                nu_dtype=self.nu_dtype,
             ),
             add_decayed_weights(self.weight_decay, self.weight_decay_mask),
             scale_by_learning_rate(self.learning_rate),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -14,15 +15,16 @@ from fnopt.core import (
     DType,
     Mask,
     NonNegative,
-    Positive,
     Rate,
     Transform,
-    abs_sq,
     divide,
+    mean_sq,
     root,
     scale_by_learning_rate,
 )
+from fnopt.core.schedule import Bound
 from fnopt.first_order.adam import scale_by_adam
+from fnopt.first_order.block import excess
 from fnopt.first_order.decayed import decayed
 
 
@@ -30,17 +32,20 @@ class _clipped_adam(scale_by_adam):
     """Adam's direction and the decay, divided by how far the second moment lags behind."""
 
     weight_decay: Rate = 0.0
-    threshold: Positive = 1.0
+    threshold: Bound = 1.0
     mask: Mask = None
 
     needs_params = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         direction, new = super().direct(grad, slots, param, t)
-        square = jnp.maximum(new["nu"] / t[1], self.eps**2)
-        lag = root(jnp.sum(divide(abs_sq(grad), square)) / max(grad.size, 1))
         total = direction + self.weight_decay * param
-        return total / jnp.maximum(lag / self.threshold, 1), new
+        if self.threshold is None:
+            return total, new
+        # The square of the quotient: that of the gradient may be too large for its precision.
+        size = jnp.maximum(root(new["nu"] / t[1]), self.eps)
+        lag = root(mean_sq(divide(grad, size)))
+        return total / excess(lag, self.threshold), new
 
 
 class stable_adamw(Composed):
@@ -52,7 +57,8 @@ class stable_adamw(Composed):
         \Delta\theta_t &= -\eta'_t\,\bigl(\hat m_t / (\sqrt{\hat v_t} + \epsilon)
             + \lambda\,\theta_{t-1}\bigr)
 
-    with Adam's :math:`\hat m_t` and :math:`\hat v_t`.
+    with Adam's :math:`\hat m_t` and :math:`\hat v_t`. The defaults of the decay and of
+    :math:`\epsilon` are those of :class:`adamw`; optimi's, for torch, are 1e-2 and 1e-6.
 
     When:
         In the place of AdamW with clipped gradients, where the loss has spikes: large transformers,
@@ -66,7 +72,8 @@ class stable_adamw(Composed):
         mu_dtype: of the mean.
         weight_decay: :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        clipping_threshold: :math:`d > 0`, the paper's being 1.
+        clipping_threshold: :math:`d > 0`, the paper's being 1; None or inf does not clip.
+        nu_dtype: of the mean square; None for single precision at least.
 
     References:
         Wortsman et al., *Stable and low-precision training for large-scale vision-language
@@ -80,7 +87,9 @@ class stable_adamw(Composed):
     mu_dtype: DType = None
     weight_decay: Rate = 1e-4
     mask: Mask = None
-    clipping_threshold: Positive = 1.0
+    clipping_threshold: Bound = 1.0
+    _: dataclasses.KW_ONLY
+    nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
         rule = functools.partial(
@@ -89,6 +98,7 @@ class stable_adamw(Composed):
             self.b2,
             self.eps,
             mu_dtype=self.mu_dtype,
+            nu_dtype=self.nu_dtype,
             threshold=self.clipping_threshold,
         )
         return (

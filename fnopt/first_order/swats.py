@@ -32,6 +32,7 @@ class SwatsState(NamedTuple):
         nu: the mean of their squares; stands still after the switch.
         mean_rate: the average of the projected rates.
         sgd_rate: the rate after the switch; 0 before it.
+        max_lr: the largest learning rate so far.
     """
 
     count: jax.Array
@@ -39,6 +40,7 @@ class SwatsState(NamedTuple):
     nu: Any
     mean_rate: jax.Array
     sgd_rate: jax.Array
+    max_lr: jax.Array
 
 
 class swats(Joint):
@@ -61,8 +63,10 @@ class swats(Joint):
         \Delta\theta_t = -(1 - \beta_1)\,\Lambda\,v_t
 
     The products are of all parameters together. Other than in the paper, the rates are kept in
-    units of :math:`\eta_t`, so that a schedule goes on acting after the switch (at a constant rate
-    this changes nothing), and there is no switch to a negative :math:`\Lambda`.
+    units of :math:`\eta_t`, so that a schedule goes on acting after the switch, and are compared in
+    units of the largest :math:`\eta` so far, so that a schedule that comes near 0 brings about no
+    switch (at a constant rate neither changes anything); and there is no switch to a negative
+    :math:`\Lambda`.
 
     Args:
         learning_rate: :math:`\eta \ge 0`, Adam's.
@@ -85,11 +89,10 @@ class swats(Joint):
     eps: NonNegative = 1e-9
 
     State = SwatsState
-    shared = ("mean_rate", "sgd_rate")
+    shared = ("mean_rate", "sgd_rate", "max_lr")
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
-        number = jnp.zeros((), jnp.result_type(float))
-        return {"mean_rate": number, "sgd_rate": jnp.zeros_like(number)}
+        return {name: jnp.zeros((), jnp.result_type(float)) for name in self.shared}
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
@@ -105,12 +108,14 @@ class swats(Joint):
         mu = [moment(g, s.mu, self.b1) for g, s in zip(grads, slots, strict=True)]
         nu = [moment(abs_sq(g), s.nu, self.b2) for g, s in zip(grads, slots, strict=True)]
         factor = root(correction) / bias_correction(self.b1, t)
-        p = [factor * m / (root(v) + self.eps) for m, v in zip(mu, nu, strict=True)]
+        p = [divide(factor * m, root(v) + self.eps) for m, v in zip(mu, nu, strict=True)]
         along = vdot(p, grads)
         rate = divide(vdot(p, p), along)
         mean = jnp.where(along == 0, mean_rate, moment(rate, mean_rate, self.b2))
-        settled = self.learning_rate * jnp.abs(mean / correction - rate) < self.eps
-        now = settled & (t > 1) & (along != 0) & (mean > 0)
+        # By the largest rate so far: at one near 0 any two rates are less than eps apart.
+        max_lr = jnp.maximum(shared["max_lr"], self.learning_rate)
+        settled = max_lr * jnp.abs(mean / correction - rate) < self.eps
+        now = settled & (max_lr > 0) & (t > 1) & (along != 0) & (mean > 0)
 
         # The other one.
         velocity = [self.b1 * s.mu + g for g, s in zip(grads, slots, strict=True)]
@@ -127,5 +132,6 @@ class swats(Joint):
             {
                 "mean_rate": jnp.where(switched, mean_rate, mean),
                 "sgd_rate": jnp.where(~switched & now, mean / correction, sgd_rate),
+                "max_lr": max_lr,
             },
         )

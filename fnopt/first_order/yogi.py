@@ -17,6 +17,7 @@ from fnopt.core import (
     Transform,
     abs_sq,
     bias_correction,
+    divide,
     moment,
     real_zeros,
     root,
@@ -62,9 +63,12 @@ class scale_by_yogi(Rule):
         mu_correction, nu_correction = t
         square = abs_sq(grad)
         mu = moment(grad, slots.mu, self.b1)
-        nu = slots.nu - (1 - self.b2) * jnp.sign(slots.nu - square) * square
+        # Not by the sign of a difference, which two infinite squares do not have.
+        change = (1 - self.b2) * square
+        moved = jnp.where(square < slots.nu, slots.nu - change, slots.nu + change)
+        nu = jnp.where(square == slots.nu, slots.nu, moved)
         size = root(nu / nu_correction + self.eps_root) + self.eps
-        return mu / mu_correction / size, {"mu": mu, "nu": nu}
+        return divide(mu / mu_correction, size), {"mu": mu, "nu": nu}
 
 
 class yogi(Composed):

@@ -46,7 +46,10 @@ class mechanize(Wrapper):
     with :math:`n` entries of :math:`\beta`, 0.9, 0.99 and so on, an :math:`m, v, r, s` for each.
     The clipping is its authors' later addition, in optax too, and so is that :math:`r` may fall
     below 0: the paper, and its authors' program for torch, keep :math:`\max(r_t, 0)`. The
-    :math:`\epsilon` beside :math:`|h_t|` is optax's as well. The sum :math:`\Delta` of updates is
+    :math:`\epsilon` beside :math:`|h_t|` is optax's as well. That program also starts with
+    :math:`m_0 = 10^{-6}` and :math:`s = 0`, where here :math:`m_0 = 0` and every :math:`s` is
+    :math:`s_0`, and decays by the parameters that the inner step leads to, where here they are
+    those before it. The sum :math:`\Delta` of updates is
     recomputed from the parameters, and so is coarse while the scale is small.
 
     Args:
@@ -137,10 +140,12 @@ class mechanize(Wrapper):
         )
         scale = jnp.sum(state.s)
         gone = [divide(x0 - x, scale + rule.eps) for x, x0 in zip(places, starts, strict=True)]
-        share = divide(
-            rule.weight_decay * scale * global_norm(grads), global_norm(places) + rule.eps
-        )
+        # Neither may be so large that 0 times it, or its square, is no number.
+        largest = jnp.finfo(state.s.dtype).max
+        size = jnp.minimum(global_norm(grads), largest)
+        share = divide(rule.weight_decay * scale * size, global_norm(places) + rule.eps)
         h = vdot([g + share * x for g, x in zip(grads, places, strict=True)], gone)
+        h = jnp.clip(h, -(largest**0.5), largest**0.5)
         betas = jnp.array([1 - 0.1**i for i in range(1, self.num_betas + 1)], state.s.dtype)
         m = jnp.maximum(betas * state.m, jnp.abs(h) + rule.eps)
         v = betas**2 * state.v + h**2

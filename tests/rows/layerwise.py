@@ -63,7 +63,7 @@ _FACTORED = {
 _RPROP = {
     "eta_minus": Numbers(0.3, 0.7, refused=(0.0, 1.0, np.nan)),
     "eta_plus": Numbers(1.1, 1.5, refused=(1.0, np.nan)),
-    "min_step_size": Numbers(1e-7, 1e-5, refused=(0.0, np.nan)),
+    "min_step_size": Numbers(1e-7, 1e-5, refused=(-1e-7, np.inf, np.nan)),
     "max_step_size": Numbers(1.0, 9.0, refused=(0.0, np.nan)),
 }
 _PROJECTED = {"delta": _COEFFICIENT, "wd_ratio": _COEFFICIENT, "momentum": _SHARE}

@@ -28,7 +28,7 @@ _BOUND = Numbers(-0.5, 0.0)
 _NUMBERS = {
     "learning_rate": _RATE,
     # Larger steps from too low a bound are chaotic: rounding grows.
-    "max_learning_rate": Numbers(0.05, 0.2, refused=(-1e-3, np.nan, np.inf)),
+    "max_learning_rate": Numbers(0.05, 0.2, refused=(-1e-3, np.nan)),
     "scaling": _RATE,
     "f_min": _BOUND,
     "alpha": Numbers(10.0, 200.0, refused=(0.0, -1.0, np.nan)),
@@ -39,6 +39,7 @@ _NUMBERS = {
     "lower_bound": _BOUND,
     "init_estim_sq_dist": _POSITIVE,
 }
+_CAPPED = {**_NUMBERS, "learning_rate": Numbers(0.3, 1.0, refused=(-1e-3, np.nan))}
 _PROBLEMS = ("parabola", "rosenbrock", "matrix_bowl", "noisy_quadratic")
 # What has no learning rate is used as it is.
 _AS_IT_IS: Any = dict.fromkeys(_PROBLEMS)
@@ -111,7 +112,7 @@ _FALLING = fnopt.linear_schedule(0.3, 0.2, 9)
 _OF_SHARE = {
     "b1": Numbers(0.5, 1.0, refused=(0.0, -0.1, 1.1, np.nan)),
     "weight_lr_power": Numbers(0.0, 3.0, refused=(-1.0, np.nan)),
-    "warmup_steps": Numbers(2.0, 9.0, refused=(0.0, -1.0, np.nan)),
+    "warmup_steps": Numbers(2.0, 9.0, refused=(-1.0, np.nan, np.inf)),
 }
 _ADAPTED = {"parabola": 0.5, "rosenbrock": 0.1, "matrix_bowl": 0.2, "noisy_quadratic": 0.5}
 _SLOWLY = {"parabola": 0.5, "rosenbrock": 1e-3, "matrix_bowl": 0.2, "noisy_quadratic": 1.0}
@@ -274,7 +275,7 @@ CASES: list[Case] = [
     *(
         case
         for name, decay in (("momo", "beta"), ("momo_adam", "b1"))
-        for make in (partial(_row, name, needs=("value",)),)
+        for make in (partial(_row, name, needs=("value",), numbers=_CAPPED),)
         for case in (
             *make(
                 {
