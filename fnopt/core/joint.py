@@ -76,8 +76,9 @@ class Joint(Rule):
             directions, slots, new = rule.direct_all(
                 [cast(grad, dtype) for grad, dtype in zip(grads, wide, strict=True)],
                 [widened(row, dtype, real.dtype) for row, dtype in zip(rows, wide, strict=True)],
+                # No leaves are not no parameters: update of Rule has seen to those.
                 [cast(jnp.asarray(p), dtype) for p, dtype in zip(params, wide, strict=True)]
-                if _given(params)
+                if all(param is not None for param in params)
                 else None,
                 {name: _floating(x, real.dtype) for name, x in shared.items()},
                 t,
