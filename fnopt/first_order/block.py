@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import NonNegative, Positive, Rule, mean_sq, norm, root
+from fnopt.core import NonNegative, Positive, Rule, norm, rms
 
 
 class scale_by_param_block_norm(Rule):
@@ -37,7 +37,7 @@ class scale_by_param_block_rms(Rule):
     needs_params = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        return jnp.maximum(root(mean_sq(param)), self.min_scale) * grad, {}
+        return jnp.maximum(rms(param), self.min_scale) * grad, {}
 
 
 class clip_by_block_rms(Rule):
@@ -58,4 +58,4 @@ class clip_by_block_rms(Rule):
     threshold: Positive
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        return grad / jnp.maximum(root(mean_sq(grad)) / self.threshold, 1), {}
+        return grad / jnp.maximum(rms(grad) / self.threshold, 1), {}
