@@ -28,7 +28,6 @@ from fnopt.core.moments import bias_correction as bias_correction
 from fnopt.core.moments import computing_dtype as computing_dtype
 from fnopt.core.moments import divide as divide
 from fnopt.core.moments import global_norm as global_norm
-from fnopt.core.moments import mean_sq as mean_sq
 from fnopt.core.moments import moment as moment
 from fnopt.core.moments import norm as norm
 from fnopt.core.moments import real_number as real_number

@@ -212,11 +212,6 @@ def _scaled_norm_jvp(axis: Any, primals: Any, tangents: Any) -> Any:
     return (size, scale), (change, jnp.zeros_like(scale))
 
 
-def mean_sq(x: jax.Array) -> jax.Array:
-    """The mean squared magnitude of one array; 0 of an empty one."""
-    return jnp.sum(abs_sq(x)) / max(x.size, 1)
-
-
 def vdot(xs: Any, ys: Any) -> jax.Array:
     """The inner product of two trees as real vectors, in single precision at least."""
     xs, ys = jax.tree.leaves(xs), jax.tree.leaves(ys)

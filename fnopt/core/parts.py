@@ -76,7 +76,7 @@ class _scale_in_turn(Rule):
 def scale_to_length(
     grads: list[jax.Array], length: Any, eps: Any = 0.0, at_most: bool = False
 ) -> Rule:
-    r"""The rule that gives these updates, all together, a length: :math:`\alpha\,g/(|g| + \epsilon)`.
+    r"""The rule that gives these updates together a length: :math:`\alpha\,g/(|g| + \epsilon)`.
 
     Right also where the norm, or a number over it, cannot be represented.
 

@@ -37,7 +37,7 @@ def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, ja
     ([Array([6., 8.], dtype=float32)], Array(1, dtype=int32))
     """
     leaves, treedef = jax.tree.flatten(grads)
-    examples = number_of_examples(grads)
+    number_of_examples(grads)
     wide = computing_dtype(*(leaf.dtype for leaf in leaves))
     real = jnp.finfo(wide).dtype
     leaves = [cast(jnp.asarray(leaf), computing_dtype(leaf.dtype, real)) for leaf in leaves]
