@@ -28,11 +28,11 @@ from fnopt.core.moments import bias_correction as bias_correction
 from fnopt.core.moments import computing_dtype as computing_dtype
 from fnopt.core.moments import divide as divide
 from fnopt.core.moments import global_norm as global_norm
-from fnopt.core.moments import mean_sq as mean_sq
 from fnopt.core.moments import moment as moment
 from fnopt.core.moments import norm as norm
 from fnopt.core.moments import real_number as real_number
 from fnopt.core.moments import real_zeros as real_zeros
+from fnopt.core.moments import rms as rms
 from fnopt.core.moments import root as root
 from fnopt.core.moments import vdot as vdot
 from fnopt.core.moments import zeros as zeros
@@ -43,6 +43,7 @@ from fnopt.core.parts import identity as identity
 from fnopt.core.parts import scale as scale
 from fnopt.core.parts import scale_by_learning_rate as scale_by_learning_rate
 from fnopt.core.parts import scale_by_schedule as scale_by_schedule
+from fnopt.core.parts import scale_to_length as scale_to_length
 from fnopt.core.parts import set_to_zero as set_to_zero
 from fnopt.core.parts import trace as trace
 from fnopt.core.rule import Rule as Rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import jax
@@ -124,6 +124,57 @@ def same_shape(path: str, shape: tuple[int, ...], expected: tuple[int, ...], lik
     """Raises ValueError, naming the path, where a leaf does not have the shape it must have."""
     if shape != expected:
         raise ValueError(f"{path} has shape {shape}, but its {like} has shape {expected}")
+
+
+def same_kind(path: str, new: Any, old: Any, like: str) -> None:
+    """Raises TypeError, naming the path, where one real or floating dtype must be another's."""
+    new, old = jnp.result_type(new), jnp.result_type(old)
+    if jnp.issubdtype(new, jnp.complexfloating) and not jnp.issubdtype(old, jnp.complexfloating):
+        raise TypeError(
+            f"{path} is complex ({new}), but its {like} is real ({old}); take its .real"
+        )
+    if jnp.issubdtype(old, jnp.inexact) and not jnp.issubdtype(new, jnp.inexact):
+        raise TypeError(
+            f"{path} has dtype {new}, but its {like} is floating ({old}); convert it with .astype"
+        )
+
+
+def same_names(what: str, new: Any, names: Iterable[str]) -> None:
+    """Raises TypeError or ValueError where something is no dict with these names."""
+    if not isinstance(new, Mapping):
+        raise TypeError(f"{what} must be a dict of {list(names)}, got {new!r:.99}")
+    if set(new) != set(names):
+        raise ValueError(f"{what} has the names {sorted(new)}; it must have {sorted(names)}")
+
+
+def updates_of(transform: Any, new: Any, updates: Any, params: Any) -> Any:
+    """Updates that a transform made of others, if they are like these or like the parameters.
+
+    Raises:
+        ValueError: structure or shape is another; names the transform and the path.
+        TypeError: real updates have become complex, or floating ones integer.
+    """
+    what, structure = f"{transform!r:.60}: the update", jax.tree.structure(updates)
+    if jax.tree.structure(new) != structure:
+        if params is not None and jax.tree.structure(new) == jax.tree.structure(params):
+            return new  # pairs of parameters, as optax's lookahead has them
+        leaves_like(structure, what, new, "what it was given")
+        return new
+    like = [None] * structure.num_leaves
+    if params is not None:
+        like = leaves_like(structure, "params", params, "updates")
+    pairs = zip(jax.tree.leaves(new), jax.tree.leaves(updates), like, strict=True)
+    for i, (leaf, old, param) in enumerate(pairs):
+        shape, expected = jnp.shape(leaf), jnp.shape(old)
+        # What takes gradients of single examples makes one of them.
+        reduced = expected[1:] if param is None else jnp.shape(param)
+        if shape not in (expected, reduced):
+            name = jax.tree_util.keystr(jax.tree_util.tree_leaves_with_path(updates)[i][0])
+            same_shape(what + name, shape, expected, "update so far")
+        if jnp.result_type(leaf) != jnp.result_type(old):
+            name = jax.tree_util.keystr(jax.tree_util.tree_leaves_with_path(updates)[i][0])
+            same_kind(what + name, leaf, old, "update so far")
+    return new
 
 
 def refuse_state(transform: Any, state: Any) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core.checks import float_leaves
+from fnopt.core.checks import float_leaves, updates_of
 from fnopt.core.fields import Field, Static
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.transform import Transform, as_transform, foreign
@@ -84,7 +84,8 @@ def _run(
     for part, part_state in zip(parts, state, strict=True):
         # optax's parts keep moments in the dtype of what they are given.
         updates = cast_all(updates, dtypes if isinstance(part, foreign) else wide)
-        updates, part_state = part.update(updates, part_state, params, **extra_args)
+        new, part_state = part.update(updates, part_state, params, **extra_args)
+        updates = updates_of(part, new, updates, params)
         new_state.append(part_state)
     return cast_all(updates, dtypes), tuple(new_state)
 

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core.checks import same_shape
+from fnopt.core.checks import same_names, same_shape
 from fnopt.core.moments import cast, computing_dtype
-from fnopt.core.rule import Leaves, Rule, stored, widened
+from fnopt.core.rule import Leaves, Rule, settled, stored, widened
 from fnopt.core.transform import at_count
 
 
@@ -73,19 +73,36 @@ class Joint(Rule):
         with jax.numpy_dtype_promotion("standard"):
             rule = at_count(self, count, real.dtype)
             t = None if next_count is None else rule.once(cast(next_count, real.dtype))
-            directions, slots, new = rule.direct_all(
+            result = rule.direct_all(
                 [cast(grad, dtype) for grad, dtype in zip(grads, wide, strict=True)],
                 [widened(row, dtype, real.dtype) for row, dtype in zip(rows, wide, strict=True)],
+                # No leaves are not no parameters: update of Rule has seen to those.
                 [cast(jnp.asarray(p), dtype) for p, dtype in zip(params, wide, strict=True)]
-                if _given(params)
+                if all(param is not None for param in params)
                 else None,
                 {name: _floating(x, real.dtype) for name, x in shared.items()},
                 t,
                 **extra_args,
             )
+        kind = type(self).__name__
+        if not isinstance(result, tuple) or len(result) != 3:
+            raise TypeError(
+                f"{kind}: direct_all must return three things, the directions, the next slots and"
+                f" what is shared next, got {result!r:.99}"
+            )
+        directions, slots, new = result
+        for what, found in (("directions", directions), ("rows of slots", slots)):
+            if not isinstance(found, (list, tuple)) or len(found) != len(grads):
+                number = len(found) if isinstance(found, (list, tuple)) else repr(found)[:99]
+                raise ValueError(
+                    f"{kind}: direct_all must return a list of {what}, one for each of the"
+                    f" {len(grads)} leaves ({', '.join(paths[:3])}{', …' * (len(paths) > 3)}),"
+                    f" got {number}"
+                )
         for i, direction in enumerate(directions):
-            rows[i] = stored(paths[i], slots[i], rows[i])
-            grads[i] = cast(direction, grads[i].dtype)
+            rows[i] = stored(self, paths[i], slots[i], rows[i])
+            grads[i] = settled(self, paths[i], grads[i], direction)
+        same_names(f"{kind}: what is shared next", new, shared)
         return {name: _kept(name, new[name], old) for name, old in shared.items()}
 
 

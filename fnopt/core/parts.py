@@ -11,9 +11,9 @@ import optax
 
 from fnopt.core.fields import DType, Static
 from fnopt.core.mask import Mask
-from fnopt.core.moments import bias_correction, moment, zeros
+from fnopt.core.moments import bias_correction, divide, moment, relative_change, scaled_norm, zeros
 from fnopt.core.rule import Rule
-from fnopt.core.schedule import Decay, Fraction, Rate, Scalar
+from fnopt.core.schedule import Decay, Fraction, Rate, Scalar, to_dtype
 from fnopt.core.transform import Transform
 
 
@@ -56,6 +56,45 @@ class scale(Rule):
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return self.step_size * grad, {}
+
+
+class _scale_in_turn(Rule):
+    """Multiplies by numbers whose product need not be representable, one after the other."""
+
+    first: Scalar
+    second: Scalar
+    third: Scalar
+    change: Scalar
+
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+        # Beside wider leaves a number may be infinite in this dtype; what it is for is then 0.
+        largest = jnp.finfo(grad.dtype).max
+        second, third = (jnp.clip(x, -largest, largest) for x in (self.second, self.third))
+        return third * (second * (self.first * grad)) / self.change, {}
+
+
+def scale_to_length(
+    grads: list[jax.Array], length: Any, eps: Any = 0.0, at_most: bool = False
+) -> Rule:
+    r"""The rule that gives these updates together a length: :math:`\alpha\,g/(|g| + \epsilon)`.
+
+    Right also where the norm, or a number over it, cannot be represented.
+
+    Args:
+        grads: the updates.
+        length: :math:`\alpha`.
+        eps: :math:`\epsilon \ge 0`.
+        at_most: leave shorter ones as they are, bit for bit.
+    """
+    size, by = scaled_norm(grads)
+    length, eps = to_dtype(length, size.dtype), to_dtype(eps, size.dtype)
+    divisor = size + eps * by
+    change, divisor = relative_change(divisor), jax.lax.stop_gradient(divisor)
+    numbers = jnp.minimum(by, 1), divide(jnp.maximum(by, 1), divisor), length, change
+    if at_most:
+        above = ~(size <= length * by)  # so that NaN stays for all to see
+        numbers = (jnp.where(above, number, jnp.ones_like(size)) for number in numbers)
+    return _scale_in_turn(*numbers)
 
 
 class scale_by_schedule(Rule):

@@ -11,7 +11,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
+from fnopt.core.checks import (
+    float_leaves,
+    leaves_like,
+    refuse_state,
+    same_kind,
+    same_names,
+    same_shape,
+)
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import Transform, at_count
@@ -98,10 +105,11 @@ class Rule(Transform):
         _, leaves, treedef = float_leaves("params", params)
         Slots, rule = self._slots_type(), at_count(self, jnp.zeros((), jnp.int32))
         left_out = Slots(*(optax.MaskedNode() for _ in Slots._fields))
-        rows = [
-            Slots(**rule.slots(leaf)) if chosen else left_out
-            for leaf, chosen in zip(leaves, self._chosen(params, len(leaves)), strict=True)
-        ]
+        rows = [left_out] * len(leaves)
+        for i in filter(self._chosen(params, len(leaves)).__getitem__, range(len(leaves))):
+            slots = rule.slots(leaves[i])
+            same_names(f"{type(self).__name__}: what slots returns", slots, Slots._fields)
+            rows[i] = Slots(**slots)
         return self._pack(jnp.zeros((), jnp.int32), rule.begin(leaves), rows, treedef)
 
     def update(
@@ -222,15 +230,26 @@ def _direct(
     mixing = jnp.issubdtype(wide, jnp.complexfloating)
     with jax.numpy_dtype_promotion("standard") if mixing else contextlib.nullcontext():
         rule, t = prepared(real)
-        direction, new = rule.kept_in(
-            grad.dtype if param is None else jnp.result_type(param)
-        ).direct(
+        result = rule.kept_in(grad.dtype if param is None else jnp.result_type(param)).direct(
             cast(grad, wide),
             widened(slots, wide, real),
             None if param is None else cast(jnp.asarray(param), wide),
             t,
         )
-    return cast(direction, grad.dtype), stored(path, new, slots)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            f"{type(rule).__name__}: direct must return a pair, the direction and a dict of the"
+            f" next slots, got {result!r:.99} for {path}"
+        )
+    return settled(rule, path, grad, result[0]), stored(rule, path, result[1], slots)
+
+
+def settled(rule: Any, path: str, grad: jax.Array, direction: Any) -> jax.Array:
+    """A direction in the dtype of the gradient; refused by its path if it is not like it."""
+    what = f"{type(rule).__name__}: the direction of {path}"
+    same_shape(what, jnp.shape(direction), grad.shape, "gradient")
+    same_kind(what, direction, grad, "gradient")
+    return cast(jnp.asarray(direction), grad.dtype)
 
 
 def widened(slots: Any, wide: Any, real: Any) -> Any:
@@ -246,22 +265,32 @@ def widened(slots: Any, wide: Any, real: Any) -> Any:
     return type(slots)(*map(widen, slots))
 
 
-def stored(path: str, new: dict[str, Any], slots: Any) -> Any:
+def stored(rule: Any, path: str, row: Any, slots: Any) -> Any:
     """A row of new slots in the dtypes of the old."""
+    of_rule = type(rule).__name__
 
     def store(name: str, new: Any, slot: Any) -> Any:
         if not isinstance(slot, jax.Array):
             # nnx.Optimizer gives containers back as its own kinds; what is in them counts.
             parts, structure = jax.tree.flatten(slot)
-            pairs = zip(jax.tree.leaves(new), parts, strict=True)
-            return structure.unflatten([store(name, *pair) for pair in pairs])
+            news = jax.tree.leaves(new)
+            if len(news) != len(parts):
+                raise ValueError(
+                    f"{of_rule}: the next state.{name} of {path} has {len(news)} arrays, but the"
+                    f" one before has {len(parts)}; a slot keeps its structure"
+                )
+            return structure.unflatten([store(name, *pair) for pair in zip(news, parts)])  # noqa: B905
         # Without params nothing else sees that a gradient has broadcast its slots.
-        same_shape(path, new.shape, slot.shape, f"state.{name}")
+        what = f"{of_rule}: {path}, by its next state.{name},"
+        same_shape(what, jnp.shape(new), slot.shape, f"state.{name}")
         if jnp.iscomplexobj(new) and not jnp.iscomplexobj(slot):
             raise TypeError(
-                f"{path} is complex, but its state.{name} is {slot.dtype}, which would lose the"
-                " imaginary part; choose a complex dtype for it, or None"
+                f"{of_rule}: {path} is complex, but its state.{name} is {slot.dtype}, which would"
+                " lose the imaginary part; choose a complex dtype for it, or None"
             )
-        return cast(new, slot.dtype)
+        if not jnp.issubdtype(slot.dtype, jnp.inexact):
+            same_kind(f"{of_rule}: state.{name} of {path}", slot, new, "next value")
+        return cast(jnp.asarray(new), slot.dtype)
 
-    return type(slots)(*(store(name, new[name], x) for name, x in slots._asdict().items()))
+    same_names(f"{of_rule}: the next slots of {path}", row, slots._fields)
+    return type(slots)(*(store(name, row[name], x) for name, x in slots._asdict().items()))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax
 import optax
 
+from fnopt.core.checks import updates_of
 from fnopt.core.fields import Static
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
 from fnopt.core.value import Value
@@ -107,7 +108,8 @@ class foreign(Transform):
         self, updates: Any, state: Any, params: Any = None, **extra_args: Any
     ) -> tuple[Any, Any]:
         inner = optax.with_extra_args_support(self.transformation)
-        return inner.update(updates, state, params, **extra_args)
+        new, state = inner.update(updates, state, params, **extra_args)
+        return updates_of(self, new, updates, params), state
 
     def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
         # What optax.inject_hyperparams shows of itself.

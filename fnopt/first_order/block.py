@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import NonNegative, Rule, mean_sq, norm, root
+from fnopt.core import NonNegative, Rule, norm, rms
 from fnopt.core.schedule import Bound
 
 
@@ -46,7 +46,7 @@ class scale_by_param_block_rms(Rule):
     needs_params = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        return jnp.maximum(root(mean_sq(param)), self.min_scale) * grad, {}
+        return jnp.maximum(rms(param), self.min_scale) * grad, {}
 
 
 class clip_by_block_rms(Rule):
@@ -67,4 +67,4 @@ class clip_by_block_rms(Rule):
     threshold: Bound
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        return grad / excess(root(mean_sq(grad)), self.threshold), {}
+        return grad / excess(rms(grad), self.threshold), {}

@@ -23,7 +23,7 @@ from fnopt.core import (
 )
 from fnopt.core.fields import Field
 from fnopt.core.mask import as_flags
-from fnopt.first_order.trust_ratio import ratio, scale_by_trust_ratio
+from fnopt.first_order.trust_ratio import scale_by_trust_ratio, trusted
 
 
 def _chosen(mask: Any) -> Any:
@@ -47,8 +47,8 @@ class _decay_and_trust(Rule):
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         weights = norm(param)
         step = norm(grad) + self.weight_decay * weights
-        local = ratio(weights, step, self.trust_coefficient, self.eps)
-        return local * (grad + self.weight_decay * param), {}
+        decayed = grad + self.weight_decay * param
+        return trusted(decayed, weights, step, self.trust_coefficient, self.eps), {}
 
 
 class lars(Composed):

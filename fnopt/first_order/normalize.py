@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import jax
 
-from fnopt.core import NonNegative, Rule, Scalar, divide, global_norm, scale
-from fnopt.core.schedule import to_dtype
+from fnopt.core import NonNegative, Rule, Scalar, scale_to_length
 
 
 class normalize(Rule):
@@ -23,7 +22,7 @@ class normalize(Rule):
     """
 
     def given_all(self, grads: list[jax.Array]) -> Rule:
-        return scale(divide(1.0, global_norm(grads)))
+        return scale_to_length(grads, 1.0)
 
 
 class normalize_by_update_norm(Rule):
@@ -41,6 +40,4 @@ class normalize_by_update_norm(Rule):
     eps: NonNegative = 1e-6
 
     def given_all(self, grads: list[jax.Array]) -> Rule:
-        norm = global_norm(grads)
-        factor = to_dtype(self.scale_factor, norm.dtype)
-        return scale(divide(factor, norm + to_dtype(self.eps, norm.dtype)))
+        return scale_to_length(grads, self.scale_factor, self.eps)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Mask, NonNegative, Rule, norm
+from fnopt.core.moments import over_norm
 
 
 class scale_by_trust_ratio(Rule):
@@ -37,10 +38,14 @@ class scale_by_trust_ratio(Rule):
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         weights, step = (jnp.maximum(norm(x), self.min_norm) for x in (param, grad))
-        return ratio(weights, step, self.trust_coefficient, self.eps) * grad, {}
+        return trusted(grad, weights, step, self.trust_coefficient, self.eps), {}
 
 
-def ratio(weights: jax.Array, step: jax.Array, coefficient: Any, eps: Any) -> jax.Array:
-    """The trust ratio of two norms; 1 where one is 0, lest weights of 0 stay so for ever."""
+def trusted(
+    grad: jax.Array, weights: jax.Array, step: jax.Array, coefficient: Any, eps: Any
+) -> jax.Array:
+    """A direction times the trust ratio of two norms; as it is where one is 0, lest weights of 0
+    stay so for ever."""
     known = (weights > 0) & (step > 0)
-    return jnp.where(known, coefficient * weights / (jnp.where(known, step, 1) + eps), 1)
+    # The ratio alone need not be representable.
+    return jnp.where(known, coefficient * weights * over_norm(grad, step + eps), grad)

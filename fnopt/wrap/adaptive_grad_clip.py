@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import NonNegative, Positive, Rule, Static, abs_sq, root
+from fnopt.core import NonNegative, Positive, Rule, Static, norm
+from fnopt.core.moments import over_norm
 
 Axes = int | tuple[int, ...] | None
 
@@ -26,7 +27,7 @@ def unitwise_norm(x: jax.Array, axis: Axes = None) -> jax.Array:
     x = jnp.asarray(x)
     if axis is None:
         axis = _within_unit(x.shape)
-    return jnp.broadcast_to(root(jnp.sum(abs_sq(x), axis=axis, keepdims=True)), x.shape)
+    return jnp.broadcast_to(norm(x, axis, keepdims=True), x.shape)
 
 
 def _within_unit(shape: tuple[int, ...]) -> Axes:
@@ -56,7 +57,7 @@ def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: Any = 1e-6) ->
     shapes = jnp.shape(g_norm), jnp.shape(max_norm), jnp.shape(grad)
     if len(set(shapes)) > 1:
         raise ValueError(f"unitwise_clip: norms, bounds and gradient differ in shape: {shapes}")
-    clipped = grad * (max_norm / jnp.maximum(g_norm, div_eps))
+    clipped = max_norm * over_norm(grad, jnp.maximum(g_norm, div_eps))
     return jnp.where(g_norm < max_norm, grad, clipped)
 
 
@@ -93,4 +94,5 @@ class adaptive_grad_clip(Rule):
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         bound = self.clipping * jnp.maximum(unitwise_norm(param, self.axis), self.eps)
-        return unitwise_clip(unitwise_norm(grad, self.axis), bound, grad), {}
+        tiny = jnp.finfo(grad.dtype).tiny
+        return unitwise_clip(unitwise_norm(grad, self.axis), bound, grad, tiny), {}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Inner, Wrapper, computing_dtype
+from fnopt.core import Inner, Wrapper, computing_dtype, divide
 from fnopt.core.checks import Interval, float_leaves, leaves_like
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
@@ -72,7 +72,19 @@ class cautious(Wrapper):
     def _mask(self, step: jax.Array, grad: jax.Array) -> jax.Array:
         wide = computing_dtype(step.dtype)
         real = jnp.finfo(wide).dtype
-        down = cast((step * jnp.conj(grad)).real < 0, real)
+        down = cast(_signs(step, grad) < 0, real)
         share = jnp.sum(down) / max(down.size, 1)
         factor = down / jnp.maximum(share, cast(jnp.asarray(self.eps), real))
         return cast(cast(step, wide) * cast(factor, wide), step.dtype)
+
+
+def _signs(step: jax.Array, grad: jax.Array) -> jax.Array:
+    """A number with the sign of the real part of step times conjugate gradient, of any size."""
+
+    def unit(x: jax.Array) -> jax.Array:
+        if not jnp.iscomplexobj(x):
+            return jnp.sign(x)
+        largest = jnp.maximum(jnp.abs(x.real), jnp.abs(x.imag))
+        return jax.lax.complex(divide(x.real, largest), divide(x.imag, largest))
+
+    return (unit(step) * jnp.conj(unit(grad))).real

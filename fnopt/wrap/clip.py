@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import NonNegative, Positive, Rule, global_norm, scale
-from fnopt.core.schedule import to_dtype
+from fnopt.core import NonNegative, Positive, Rule, scale_to_length
 
 
 class clip(Rule):
@@ -40,6 +39,4 @@ class clip_by_global_norm(Rule):
     max_norm: Positive
 
     def given_all(self, grads: list[jax.Array]) -> Rule:
-        norm = global_norm(grads)
-        limit = to_dtype(self.max_norm, norm.dtype)
-        return scale(limit / jnp.maximum(norm, limit))
+        return scale_to_length(grads, self.max_norm, at_most=True)

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import abs_sq, computing_dtype, divide, root
-from fnopt.core.moments import cast
+from fnopt.core import computing_dtype, divide
+from fnopt.core.moments import cast, norm_by_row
 
 
 def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, jax.Array]:
@@ -37,21 +37,26 @@ def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, ja
     ([Array([6., 8.], dtype=float32)], Array(1, dtype=int32))
     """
     leaves, treedef = jax.tree.flatten(grads)
-    examples = number_of_examples(grads)
+    number_of_examples(grads)
     wide = computing_dtype(*(leaf.dtype for leaf in leaves))
     real = jnp.finfo(wide).dtype
     leaves = [cast(jnp.asarray(leaf), computing_dtype(leaf.dtype, real)) for leaf in leaves]
-    flat = [cast(abs_sq(leaf), real).reshape(examples, -1).sum(axis=1) for leaf in leaves]
-    norms = root(sum(flat, start=jnp.zeros(examples, real)))
+    norms = norm_by_row(leaves) if leaves else jnp.zeros(0, real)
     bound = jnp.asarray(l2_norm_clip).astype(real)
-    share = jnp.minimum(divide(bound, norms, otherwise=1.0), 1.0)
-    total = [jnp.tensordot(cast(share, leaf.dtype), leaf, axes=1) for leaf in leaves]
+    # The share of a very large gradient need not be representable; a large multiple of it is.
+    exponent = int(jnp.finfo(real).maxexp)
+    lift = jnp.where(bound < 2.0 ** (exponent // 16), 2.0 ** (exponent // 2), 1.0).astype(real)
+    share = jnp.minimum(divide(bound * lift, norms, otherwise=lift), lift)
+    total = [
+        jnp.tensordot(cast(share, leaf.dtype), leaf, axes=1) / cast(lift, leaf.dtype)
+        for leaf in leaves
+    ]
     dtypes = [jnp.result_type(leaf) for leaf in jax.tree.leaves(grads)]
     total = [
         cast(leaf, dtype) if jnp.issubdtype(dtype, jnp.inexact) else leaf
         for leaf, dtype in zip(total, dtypes, strict=True)
     ]
-    return treedef.unflatten(total), jnp.sum(share < 1.0, dtype=jnp.int32)
+    return treedef.unflatten(total), jnp.sum(norms > bound, dtype=jnp.int32)
 
 
 def per_example_layer_norm_clip(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.compat.torch.base import Several, Switch, TorchOptimizer, refuse_complex
-from fnopt.core import Rate, Rule, Static, Transform, abs_sq, mean_sq, moment
+from fnopt.core import Rate, Rule, Static, Transform, abs_sq, moment, rms
 from fnopt.core.checks import Interval
 from fnopt.core.schedule import Scheduled
 from fnopt.core.value import make
@@ -19,6 +19,11 @@ _FROM_0 = Scheduled(Interval("[0, inf)"))
 Eps = Annotated[Any, Several(of=(_FROM_0, _FROM_0))]
 FromOne = Annotated[Any, Scheduled(Interval("[1, inf)"))]
 UpToZero = Annotated[Any, Scheduled(Interval("(-inf, 0]"))]
+
+
+def _mean_sq(x: jax.Array, axis: int) -> jax.Array:
+    # 0 where there is nothing to take the mean of.
+    return jnp.sum(abs_sq(x), axis) / max(x.shape[axis], 1)
 
 
 class AdafactorState(NamedTuple):
@@ -61,19 +66,19 @@ class step_of_adafactor(Rule):
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         eps1, eps2 = self.eps
-        size = jnp.maximum(eps2, jnp.sqrt(mean_sq(param)))
+        size = jnp.maximum(eps2, rms(param))
         rate = size * jnp.minimum(self.lr, 1 / jnp.sqrt(t))
         kept = 1 - t**self.beta2_decay
         row, col, square = slots
         if isinstance(square, jax.Array):
             square = estimate = moment(abs_sq(grad), square, kept)
         else:
-            row = moment(jnp.mean(abs_sq(grad), -1), row, kept)
-            col = moment(jnp.mean(abs_sq(grad), -2), col, kept)
+            row = moment(_mean_sq(grad, -1), row, kept)
+            col = moment(_mean_sq(grad, -2), col, kept)
             total = jnp.maximum(jnp.mean(row, -1, keepdims=True), eps1)[..., None]
             estimate = row[..., None] * col[..., None, :] / total
         update = grad * jax.lax.rsqrt(jnp.maximum(estimate, eps1 * eps1))
-        clipped = jnp.maximum(1.0, jnp.sqrt(mean_sq(update)) / self.d)
+        clipped = jnp.maximum(1.0, rms(update) / self.d)
         step = -rate / clipped * update - self.lr * self.weight_decay * param
         return step, {"row_var": row, "col_var": col, "variance": square}
 
