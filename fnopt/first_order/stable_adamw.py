@@ -18,7 +18,7 @@ from fnopt.core import (
     Rate,
     Transform,
     divide,
-    mean_sq,
+    rms,
     root,
     scale_by_learning_rate,
 )
@@ -44,7 +44,7 @@ class _clipped_adam(scale_by_adam):
             return total, new
         # The square of the quotient: that of the gradient may be too large for its precision.
         size = jnp.maximum(root(new["nu"] / t[1]), self.eps)
-        lag = root(mean_sq(divide(grad, size)))
+        lag = rms(divide(grad, size))
         return total / excess(lag, self.threshold), new
 
 

@@ -131,8 +131,8 @@ def fit(
             in by ``state.replace(tx=…)``.
         monitor: the evaluation's figure that is watched: ``tx`` is told it as ``metric``, early
             stopping decides by it, and the best checkpoint is the best in it.
-        monitor_mode: whether the best checkpoint has the smallest or the largest figure; None
-            asks early stopping, else ``"min"``.
+        monitor_mode: whether the smallest (``"min"``) or the largest figure (``"max"``) is the
+            best; None asks the metric, see :func:`fnopt.train.maximized`.
         eval_batch_size: examples at a time in evaluation, of arrays in memory.
         eval_every: steps between two evaluations; None evaluates after each epoch.
         early_stopping: ends the run; it lies in the state with its own state.
@@ -150,14 +150,16 @@ def fit(
         keep_best: how many of those of the best evaluations are kept beside them.
         resume: go on from the newest good checkpoint there; begin where there is none. The
             checkpoint's numbers win over those of ``tx`` and ``early_stopping``, and what differs
-            is logged; ``"override"`` takes the code's.
+            is logged; ``"override"`` takes the code's. A run of other epochs, or of epochs of other
+            steps, takes the schedules of ``tx``, which were made for its length.
         log: a file to which each record is written at once, as a line of JSON.
         tensorboard: a folder for TensorBoard, told the same.
         progress: whether to show a bar; None shows one on a terminal.
         on_epoch: called with the state and the record after each epoch; returning True stops. The
             state is good for the time of the call: the next step takes over its buffers.
         on_step: called after each call of the loop with the number of steps made and the figures of
-            those of the call, arrays by name.
+            those of the call, arrays by name. Whatever either raises is raised with the run's
+            ``state`` and ``history`` as its attributes.
 
     Raises:
         ValueError: there are no epochs, the batch size is above the number of examples, the arrays

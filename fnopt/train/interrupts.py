@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,9 +17,13 @@ def interrupts() -> Iterator[list[signal.Signals]]:
     In a thread that is not the main one, where signals do not come, there are none.
     """
     came: list[signal.Signals] = []
+    process = os.getpid()
 
     def note(number: int, frame: Any) -> None:
-        if not came:
+        if os.getpid() != process:  # one that a loader has forked: it ends as without us
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not came:
             came.append(signal.Signals(number))
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
