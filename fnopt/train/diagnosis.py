@@ -43,10 +43,20 @@ def diagnose(
         grad_norm: that the step has reported.
     """
     options = options or StepOptions()
-    after = ("the update",) if jnp.isfinite(grad_norm) else ("the norm of the gradient",)
+    try:
+        where = _in_parts(objective, state, batch, options)
+    except Exception as error:  # what is said of an error must not hide it
+        return (f"a place that could not be found ({error!r})",)
+    return where or (("the update" if jnp.isfinite(grad_norm) else "the norm of the gradient"),)
+
+
+def _in_parts(
+    objective: Objective, state: TrainState, batch: Any, options: StepOptions
+) -> tuple[str, ...]:
+    """The first place in a whole batch or in its micro-batches, if any."""
     key = keys_of(state).forward
     if options.accumulate == 1:
-        return _in_batch(objective, state, batch, key, options)[0] or after
+        return _in_batch(objective, state, batch, key, options)[0]
     model_state, parts = state.model_state, split(batch, options.accumulate)
     for i in range(options.accumulate):
         part = jax.tree.map(lambda x, i=i: x[i], parts)
@@ -55,7 +65,7 @@ def diagnose(
         where, model_state = _in_batch(objective, before, part, key_of(key, i), options)
         if where:
             return (*where, f"micro-batch {i + 1} of {options.accumulate}")
-    return after
+    return ()
 
 
 def _in_batch(

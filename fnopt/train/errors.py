@@ -91,3 +91,9 @@ class CheckpointError(OSError):
 
     def __str__(self) -> str:
         return str(self.args[-1])
+
+
+def no_batch(epochs: int) -> DataError:
+    """The error of an epoch without a batch, after so many epochs."""
+    again = "; an iterator can be gone through once, give a function that makes one"
+    return DataError(f"the data gave no batch{again if epochs else ''}", 0)

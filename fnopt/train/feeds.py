@@ -272,3 +272,10 @@ def is_stream(data: Any) -> bool:
 
 
 Feed = InMemory | Streamed
+
+
+def data_of(feed: Feed) -> dict[str, int] | None:
+    """Number of examples and batch size of data in memory, None of a stream."""
+    if isinstance(feed, Streamed):
+        return None
+    return {"examples": feed.examples, "batch_size": feed.batch_size}

@@ -18,15 +18,20 @@ from typing import Any, Literal
 import jax
 import optax
 
-from fnopt.core.checks import integer, positive_integer
-from fnopt.train.checkpoint import Checkpoints
-from fnopt.train.checkpoint_file import Saved
+from fnopt.train.begin import (
+    begin_state,
+    check_folder,
+    check_numbers,
+    checkpoints_of,
+    options_of,
+    resumed,
+)
 from fnopt.train.errors import CheckpointError as CheckpointError
 from fnopt.train.errors import DataError as DataError
 from fnopt.train.errors import NonFiniteError as NonFiniteError
 from fnopt.train.evaluate import evaluate_batches
 from fnopt.train.evaluation_data import evaluation_data
-from fnopt.train.feeds import Feed, feed_of
+from fnopt.train.feeds import feed_of
 from fnopt.train.history import History, Log
 from fnopt.train.interrupts import interrupts
 from fnopt.train.lengths import warn_of_rate_0
@@ -34,8 +39,8 @@ from fnopt.train.objective import Objective
 from fnopt.train.pace import Pace
 from fnopt.train.progress import Progress
 from fnopt.train.record import Place, Record
-from fnopt.train.run import Run, data_of
-from fnopt.train.state import TrainState, copy
+from fnopt.train.run import Run
+from fnopt.train.state import TrainState
 from fnopt.train.stopping import best_of
 from fnopt.train.stopping import early_stopping as EarlyStopping
 from fnopt.train.tensorboard import TensorBoard
@@ -173,8 +178,8 @@ def fit(
         CheckpointError: a checkpoint could not be written; has the state.
         OSError: a folder cannot be made or written to; before the work begins.
     """
-    _check_numbers(epochs, steps_per_call, eval_every, checkpoint_every, keep, keep_best)
-    options = _options(
+    check_numbers(epochs, steps_per_call, eval_every, checkpoint_every, keep, keep_best)
+    options = options_of(
         accumulate=accumulate,
         accumulator_dtype=accumulator_dtype,
         precision=precision,
@@ -194,7 +199,7 @@ def fit(
         early_stopping = early_stopping.replace(mode=mode)
     feed = feed_of(objective, data, batch_size, options)
     given = {"stopping": early_stopping, "average": average, "precision": precision}
-    current = _begin(objective, tx, feed, key, state, given)
+    current = begin_state(objective, tx, feed, key, state, given)
     test = None if test_data is None else evaluation_data(test_data, eval_batch_size, "fit")
     if test is not None:
         tested = functools.partial(evaluate_batches, objective)
@@ -204,16 +209,16 @@ def fit(
     figures, saved, run = {}, None, None
     with contextlib.ExitStack() as open_until_the_end:
         open_until_the_end.enter_context(_with_state(lambda: run))
-        checkpoints = _checkpoints(checkpoint_dir, keep, keep_best, mode, resume)
+        checkpoints = checkpoints_of(checkpoint_dir, keep, keep_best, mode, resume)
         if checkpoints is not None:
             open_until_the_end.callback(checkpoints.close)
             checkpoints.prepare()
-            _check_folder(checkpoints, resume)
+            check_folder(checkpoints, resume)
             length = epochs, feed.steps
             override = resume == "override"
             saved = resume and checkpoints.newest(current, override=override, length=length)
         if saved:
-            current, record, figures = _resumed(saved, epochs, feed)
+            current, record, figures = resumed(saved, epochs, feed)
         else:
             logger.info("%r", current.tx if tx is None else tx)
         place, history = record.place, record.history
@@ -273,141 +278,3 @@ def _with_state(run: Callable[[], Run | None]) -> Iterator[None]:
         if (current := run()) is not None and getattr(error, "state", None) is None:
             current.keep(error)
         raise
-
-
-def _options(**given: Any) -> Any:
-    """The options of the step; None where they are what a step does anyway."""
-    usual = {"accumulate": 1, "accumulator_dtype": None, "precision": None, "clip_norm": None}
-    if given == usual:
-        return None
-    from fnopt.train.step import StepOptions  # pyright: ignore[reportAttributeAccessIssue]
-
-    return StepOptions(**given)
-
-
-def _begin(
-    objective: Objective,
-    tx: Any,
-    feed: Feed,
-    key: Any,
-    state: TrainState | None,
-    given: dict[str, Any],
-) -> TrainState:
-    """The state with which the run begins, its buffers its own."""
-    given = {name: value for name, value in given.items() if value is not None}
-    if tx is not None and state is None:
-        return TrainState.create(objective, tx, key, feed.example(), **given)
-    if state is None or tx is not None:
-        raise TypeError(
-            "fit: give either an optimizer or a state to go on from; to go on with other numbers,"
-            " state.replace(tx=…)"
-        )
-    stopping = given.pop("stopping", None)
-    given.pop("precision", None)  # the step's alone: the state was made with one already
-    if given:
-        raise TypeError(f"fit: the state has its own {', '.join(given)}; make it with another")
-    if stopping is not None and state.stopping is not None:
-        raise TypeError(
-            "fit: the state has its own early stopping; to go on with other numbers,"
-            " state.replace(stopping=…)"
-        )
-    own: TrainState = jax.tree.map(copy, state)  # the loop takes over its buffers
-    if stopping is None:
-        if own.stopping is not None and bool(own.stopping_state.stop):
-            logger.warning(
-                "fit: early stopping had ended the run of this state; it counts again from here,"
-                " with the best so far"
-            )
-            own = own.replace(stopping_state=own.stopping.begin_again(own.stopping_state))
-        return own
-    return own.replace(
-        stopping=jax.tree.map(copy, stopping),
-        stopping_state=stopping.init((own.params, own.model_state)),
-    )
-
-
-def _checkpoints(
-    folder: Any, keep: int, keep_best: int, mode: str, resume: bool | str
-) -> Checkpoints | None:
-    if resume not in (False, True, "override"):
-        raise ValueError(f"fit: resume must be True, False or 'override', got {resume!r}")
-    if folder is None:
-        if resume:
-            raise ValueError("fit: resume needs checkpoint_dir=, where to go on from")
-        return None
-    return Checkpoints(folder, keep, keep_best, mode)
-
-
-def _check_folder(checkpoints: Checkpoints, resume: bool | str) -> None:
-    if not resume and (there := list(checkpoints)):
-        raise ValueError(
-            f"fit: there are {len(there)} checkpoints of a run in {checkpoints.folder}; go on from"
-            " them by resume=True, or give another checkpoint_dir"
-        )
-
-
-def _resumed(saved: Saved, epochs: int, feed: Feed) -> tuple[TrainState, Record, dict[str, Any]]:
-    """State, record and figures with which a run goes on from a checkpoint.
-
-    Raises:
-        ValueError: it goes on in the middle of an epoch of other data.
-    """
-    state, record = saved.state, saved.record
-    _check_place(record, feed)
-    record.place.steps = feed.steps
-    if state.stopping is not None and bool(state.stopping_state.stop):
-        logger.warning(
-            "fit: early stopping has ended this run, at step %d; it goes on with more patience and"
-            " resume='override'",
-            int(state.step),
-        )
-    logger.info(
-        "resumed at step %d, epoch %d of %d: %r", state.step, record.place.epoch, epochs, state.tx
-    )
-    return state, record, saved.figures
-
-
-# What is refused before the work
-
-
-def _check_numbers(
-    epochs: int, steps_per_call: Any, eval_every: Any, checkpoint_every: Any, keep: int, best: int
-) -> None:
-    every = None if checkpoint_every == "epoch" else checkpoint_every
-    if isinstance(every, str):
-        raise ValueError(
-            f"fit: checkpoint_every must be a number of steps, 'epoch' or None, got {every!r}"
-        )
-    several = {
-        "epochs": epochs,
-        "steps_per_call": steps_per_call,
-        "eval_every": eval_every,
-        "checkpoint_every": every,
-        "keep": keep,
-    }
-    for name, number in several.items():
-        if number is not None or name in ("epochs", "keep"):
-            positive_integer(f"fit: {name}", number)
-    integer("fit: keep_best", best, least=0)
-
-
-def _check_place(record: Record, feed: Feed) -> None:
-    """Refuses to go on in the middle of an epoch that is another one here."""
-    place, here = record.place, data_of(feed)
-    if not place.at:
-        return
-    if place.steps and feed.steps and place.steps != feed.steps:
-        raise ValueError(
-            f"fit: the checkpoint is of step {place.at} of an epoch of {place.steps}, and here an"
-            f" epoch has {feed.steps}; resume with the same data and batch_size"
-        )
-    if record.data and here and record.data != here:
-        raise ValueError(
-            f"fit: the checkpoint is of step {place.at} of an epoch over"
-            f" {_words(record.data)}, and here it is {_words(here)}; resume with the same data and"
-            " batch_size"
-        )
-
-
-def _words(data: dict[str, int]) -> str:
-    return f"{data['examples']} examples with batch_size={data['batch_size']}"

@@ -25,9 +25,9 @@ import numpy as np
 from fnopt.train.checkpoint import Checkpoints
 from fnopt.train.checkpoint_file import Saved
 from fnopt.train.diagnosis import diagnose
-from fnopt.train.errors import CheckpointError, DataError, NonFiniteError
+from fnopt.train.errors import CheckpointError, DataError, NonFiniteError, no_batch
 from fnopt.train.evaluate import means_over, observe, observed
-from fnopt.train.feeds import Feed, Made
+from fnopt.train.feeds import Feed, Made, data_of
 from fnopt.train.figures import LAST, first_of, joined, means_of, shown_of
 from fnopt.train.history import History
 from fnopt.train.objective import Objective
@@ -99,11 +99,6 @@ class Run:
             raise
 
     @property
-    def precision(self) -> Any:
-        """That of the steps."""
-        return self.feed.options.precision if self.feed.options else None
-
-    @property
     def stopped(self) -> bool:
         """Whether early stopping has ended the run."""
         stopping_state = self.state.stopping_state
@@ -166,16 +161,16 @@ class Run:
             steps = self._steps()
             with self.pace.call(steps):
                 made = self.feed.make(self.state, place.at, place.at + steps)
-            self._take_in(made)
+            taken = self._take_in(made)
             place.seconds = time.perf_counter() - before
             if place.over and not place.at:
-                raise _no_batch(place)
+                raise no_batch(place.epoch)
             records = self._settle()
             record = records[-1] if not place.at and records else None
             over = record is not None
             self._write(records)
             self._save_if_due(over)
-            if made.figures and self.on_step is not None:
+            if taken and self.on_step is not None:
                 self.on_step(place.base + place.gone, made.figures)
             if record is not None and self.on_epoch is not None:
                 if self.on_epoch(self.state, record):
@@ -188,13 +183,9 @@ class Run:
         """Raises what has ended the steps before their number was reached, if anything."""
         if made.bad is not None:
             figures, batch = made.bad
-            raise NonFiniteError(
-                int(self.state.step),
-                figures,
-                self.state,
-                self.history,
-                self._where(batch, figures["grad_norm"]),
-            )
+            given = self.objective, self.state, batch, self.feed.options
+            where = diagnose(*given, figures["grad_norm"])
+            raise NonFiniteError(int(self.state.step), figures, self.state, self.history, where)
         if made.error is not None:
             raise made.error
 
@@ -224,7 +215,8 @@ class Run:
                 due.append(every - place.gone % every)
         return max(1, min(due))
 
-    def _take_in(self, made: Made) -> None:
+    def _take_in(self, made: Made) -> int:
+        """Goes on by the steps that were made; their number."""
         steps = len(made.figures.get("loss", ()))
         self.state = made.state
         self.place.at += steps
@@ -233,7 +225,7 @@ class Run:
         if not steps:
             # The end of an epoch may come to light after its last step.
             self.place.evaluated &= self.eval_every is not None or not self.place.over
-            return
+            return 0
         self.place.evaluated = False
         self.figure = math.nan
         self.figures.append(made.figures)
@@ -241,6 +233,7 @@ class Run:
         last = {k: made.figures[k][-1] for k in ("loss", "learning_rate") if k in made.figures}
         shown = {"loss": last["loss"], **first_of(self.tested), **last}
         self.bar.show(self.place.epoch + 1, self.place.gone, self.pace.speed, shown)
+        return steps
 
     def _settle(self) -> list[dict[str, Any]]:
         """Does what is due at this place; the records that come of it."""
@@ -262,7 +255,8 @@ class Run:
 
     def _evaluate(self) -> None:
         """Evaluates; the state gets the figure that is watched."""
-        given = self.state.params, self.state.model_state, self.test, self.precision
+        precision = self.feed.options.precision if self.feed.options else None
+        given = self.state.params, self.state.model_state, self.test, precision
         figures = means_over(self.objective, *given)
         figure = figures[self.monitor]
         observe_figure = observe if self.state.stopping is None else observed
@@ -306,29 +300,6 @@ class Run:
             step = int(self.state.step)
             raise NonFiniteError(step, bad, self.state, self.history, where)
 
-    def _where(self, batch: Any, grad_norm: Any) -> tuple[str, ...]:
-        """Where a step that was not finite began to be so."""
-        try:
-            return diagnose(self.objective, self.state, batch, self.feed.options, grad_norm)
-        except Exception as error:  # what is said of an error must not hide it
-            return (f"a place that could not be found ({error!r})",)
-
 
 _HOPELESS = 100
 """Steps skipped one after the other, far more than the loss scale can be halved."""
-
-
-def data_of(feed: Feed) -> dict[str, int] | None:
-    """Number of examples and batch size of data in memory, None of a stream."""
-    if feed.most is not None:
-        return None
-    return {"examples": int(feed.examples), "batch_size": int(feed.batch_size)}  # pyright: ignore
-
-
-def _no_batch(place: Place) -> DataError:
-    again = (
-        "; an iterator can be gone through once, give a function that makes one"
-        if place.epoch
-        else ""
-    )
-    return DataError(f"the data gave no batch{again}", 0)
