@@ -218,7 +218,7 @@ def test_a_loader_that_raises_loses_nothing(steps_per_call, tmp_path):
     ("data", "says", "steps"),
     [
         (
-            Loader([*batches(2), (np.zeros((4, FEATURES), np.float32), np.zeros(4, np.int32))]),
+            Loader([*batches(2), (np.zeros((4, FEATURES), np.float32), np.zeros(4, np.int32))] * 2),
             r"batch 2 has another shape.*batch\[0\]: \(10, 8\) float32 before, \(4, 8\) float32 now"
             r".*drop_last=True",
             2,

@@ -455,6 +455,31 @@ def test_sizes_are_positive():
     fit(linear(), TX, blobs(), epochs=1, batch_size=np.int64(10), eval_batch_size=jnp.int32(3))
 
 
+def cut(examples: int) -> Any:
+    """Batches of 10, the last of what is left, as loaders give them by default."""
+
+    def batches() -> Any:
+        for i in range(0, examples, 10):
+            yield tuple(x[i : min(i + 10, examples)] for x in blobs(50))
+
+    return batches
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 4, None])
+def test_a_last_batch_of_fewer_examples_is_left_out(steps_per_call, tmp_path, caplog):
+    def train(examples: int, **options: Any) -> Any:
+        options = {"epochs": 2, "steps_per_call": steps_per_call, **options}
+        return fit(linear(), fnopt.sgd(0.1), cut(examples), **options)
+
+    whole = train(47, test_data=cut(47))
+    assert whole.history["step"].tolist() == [4, 8]
+    assert same(whole.state.params, train(40).state.params)
+    assert caplog.text.count("fewer examples than the others and is left out") == 1
+    train(47, epochs=1, checkpoint_dir=tmp_path)
+    rest = train(47, resume=True, checkpoint_dir=tmp_path)
+    assert same(rest.state.params, whole.state.params)
+
+
 # torch, where it is installed
 
 

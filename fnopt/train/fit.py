@@ -122,8 +122,9 @@ def fit(
         data: a tree of arrays with examples along the first axis, such as ``(images, labels)``; an
             ``fnopt.data.Arrays``; or batches: a loader such as torch's ``DataLoader`` or any other
             iterable, an ``fnopt.data.Batches``, or a function that returns one, gone through again
-            in each epoch. Batches must all have one shape. Arrays are NumPy's, jax's, torch's or
-            whatever has ``__array__`` or ``__dlpack__``; they are copied, and stay the caller's.
+            in each epoch. Batches must all have one shape; a last one of fewer examples is left
+            out. Arrays are NumPy's, jax's, torch's or whatever has ``__array__`` or
+            ``__dlpack__``; they are copied, and stay the caller's.
         epochs: how often to go through the data; with ``state``, how often more; with ``resume``,
             those before among them.
         batch_size: examples a step: 1 is stochastic, None full-batch gradient descent. Of no

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,9 @@ from fnopt.data.numbers import NotNumbersError, host, own
 from fnopt.train.errors import DataError
 from fnopt.train.waiting import Interrupted, interruptible
 
+logger = logging.getLogger("fnopt")
+
+Shapes = dict[str, tuple[Any, ...]]
 END: Any = object()
 """What is read behind the last batch."""
 
@@ -27,7 +31,8 @@ class Reader:
     Args:
         data: an iterable of batches, or a function that returns one.
         name: of the data, for messages.
-        shorter: whether batches may have fewer examples than the first, or more.
+        shorter: whether batches may have fewer examples than the first, or more; otherwise a last
+            batch of fewer is left out.
 
     Attributes:
         number: of the batch read last, 0 for the first.
@@ -40,7 +45,8 @@ class Reader:
         self.number = -1
         self.signals: list[Any] | None = None
         self._iterator: Iterator[Any] | None = None
-        self._first: dict[str, tuple[Any, ...]] = {}
+        self._first: Shapes = {}
+        self._told_of_remainder = False
 
     def open(self) -> None:
         """Begins with the first batch.
@@ -61,19 +67,17 @@ class Reader:
                 the first.
             Interrupted: a signal came.
         """
-        assert self._iterator is not None
         self.number += 1
-        batch = self._waiting(lambda: next(self._iterator, END), self.number)  # pyright: ignore
+        batch = self._take(self.number)
         if batch is END:
-            # What is interrupted may end as if it were complete.
-            if self.signals:
-                raise Interrupted
             return END
         try:
             if not isinstance(self.data, Batches):  # they are copied already
                 batch = (host if self.shorter else own)(batch)
         except NotNumbersError as error:
             raise self._refused(error, self.number) from error
+        if self._is_remainder(batch):
+            return END
         self._compare(batch)
         return batch
 
@@ -87,6 +91,13 @@ class Reader:
             return self.data.epoch(shorter=self.shorter)
         # What can be both iterated and called is a loader, not a function that makes one.
         return iter(self.data if isinstance(self.data, Iterable) else self.data())
+
+    def _take(self, number: int) -> Any:
+        iterator: Any = self._iterator
+        batch = self._waiting(lambda: next(iterator, END), number)
+        if batch is END and self.signals:
+            raise Interrupted  # what is interrupted may end as if it were complete
+        return batch
 
     def _waiting(self, call: Callable[[], Any], number: int) -> Any:
         try:
@@ -103,18 +114,34 @@ class Reader:
     def _refused(self, error: NotNumbersError, number: int) -> DataError:
         return DataError(f"batch {number}{self._of} is refused: {error}", number)
 
+    def _is_remainder(self, batch: Any) -> bool:
+        """Whether this is the last batch and has fewer examples than the first: it is left out."""
+        if self.shorter or isinstance(self.data, Batches):
+            return False
+        first, now = self._first, _shapes(batch)
+        changed = [path for path in first if first[path] != now.get(path)]
+        fewer = (
+            bool(changed)
+            and _differ_in_size(first, now, changed)
+            and all(now[path][0][0] < first[path][0][0] for path in changed)
+        )
+        if not fewer or self._take(self.number + 1) is not END:
+            return False
+        if not self._told_of_remainder:
+            logger.warning(
+                "fit: the last batch of %s has fewer examples than the others and is left out, as"
+                " the remainder of arrays in memory is",
+                self.name,
+            )
+        self._told_of_remainder = True
+        return True
+
     def _compare(self, batch: Any) -> None:
         """Refuses a batch unlike the first."""
         now = _shapes(batch)
         first = self._first = self._first or now
         changed = [path for path in {**first, **now} if first.get(path) != now.get(path)]
-        sizes = all(
-            len(mine := first.get(path, ())) == len(its := now.get(path, ())) == 2
-            and mine[0][1:] == its[0][1:]
-            and len(mine[0]) == len(its[0]) > 0
-            and mine[1] == its[1]
-            for path in changed
-        )
+        sizes = _differ_in_size(first, now, changed)
         if not changed or (self.shorter and sizes):
             return
         told = ", ".join(
@@ -130,7 +157,18 @@ class Reader:
         )
 
 
-def _shapes(batch: Any) -> dict[str, tuple[Any, ...]]:
+def _differ_in_size(first: Shapes, now: Shapes, changed: list[str]) -> bool:
+    """Whether two batches differ at these paths in nothing but their number of examples."""
+    return all(
+        len(mine := first.get(path, ())) == len(its := now.get(path, ())) == 2
+        and mine[0][1:] == its[0][1:]
+        and len(mine[0]) == len(its[0]) > 0
+        and mine[1] == its[1]
+        for path in changed
+    )
+
+
+def _shapes(batch: Any) -> Shapes:
     """The shape and dtype at each path; an empty tuple for None."""
     found = jax.tree_util.tree_flatten_with_path(batch, is_leaf=lambda x: x is None)[0]
     return {
