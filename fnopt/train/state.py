@@ -132,10 +132,8 @@ class TrainState:
         if isinstance(changes.get("tx"), optax.GradientTransformation):
             changes["tx"] = as_transform(changes["tx"])  # one of optax's, too
         for name, change in changes.items():
-            numbers = object if name in VALUES else (bool, int, float, complex)
-            changes[name] = jax.tree.map(
-                lambda x, of=numbers: copy(x) if isinstance(x, of) else x, change
-            )
+            if name in VALUES or isinstance(change, (bool, int, float, complex)):
+                changes[name] = jax.tree.map(copy, change)
         return dataclasses.replace(self, **changes)
 
 
