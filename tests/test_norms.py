@@ -50,6 +50,8 @@ def test_a_norm_of_any_size_is_right(dtype, size):
         rtol = 1e-13 if x.dtype.itemsize >= 8 and dtype != "complex64" else 1e-6
         for got in (norm(x), jax.jit(norm)(x), global_norm({"a": x[:1], "b": [x[1:], None]})):
             np.testing.assert_allclose(float(got), by_numpy(x), rtol)
+        large = jnp.concatenate([x.reshape(-1), jnp.zeros(2**14 + 1, x.dtype)])  # has a branch
+        np.testing.assert_allclose(float(norm(large)), by_numpy(x), rtol)
         np.testing.assert_allclose(float(rms(x)), by_numpy(x) / np.sqrt(x.size), rtol)
         for got, row in zip(norm(x, 1), x, strict=True):
             np.testing.assert_allclose(float(got), by_numpy(row), rtol)

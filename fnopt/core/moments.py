@@ -159,14 +159,16 @@ def _scaled(parts: tuple[jax.Array, ...], axis: Any) -> tuple[jax.Array, jax.Arr
         return _squares([x * y for x, y in zip(parts, numbers, strict=True)], axis)
 
     def when_needed() -> jax.Array:
+        if sum(x.size for x in parts) <= 2**14:
+            return squares_of_scaled(scale)
         return jax.lax.cond(jnp.all(known), lambda: plain, lambda: squares_of_scaled(scale))
 
     def always() -> jax.Array:
         scaled = jnp.where(small, squares_of_scaled(up), squares_of_scaled(down))
         return jnp.where(known, plain, scaled)
 
-    # On a CPU a second pass costs time and a branch none; on an accelerator a branch waits for the
-    # host, and three sums over one array are one pass.
+    # On a CPU a second pass over a large array costs time and a branch none, but to compile; on an
+    # accelerator a branch waits for the host, and three sums over one array are one pass.
     squares = jax.lax.platform_dependent(cpu=when_needed, default=always)
     return jnp.sqrt(squares), scale
 
@@ -241,6 +243,7 @@ def _relative_change_jvp(primals: Any, tangents: Any) -> Any:
     return relative_change(x), divide(dx, x)
 
 
+@jax.jit
 def over_norm(x: jax.Array, size: jax.Array) -> jax.Array:
     """An array over its norm, or what is larger; 0 over 0 is 0.
 
