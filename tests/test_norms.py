@@ -125,6 +125,25 @@ def test_a_norm_that_is_no_number_is_seen(x, wanted):
         np.testing.assert_equal(float(got), wanted)
 
 
+@pytest.mark.parametrize("size", [*SIZES, 0.0])
+@pytest.mark.parametrize("shape", [(), (5,), (2**14 + 1,)])
+@pytest.mark.parametrize("in_branch", [False, True])
+def test_a_norm_of_a_constant_is_right(size, shape, in_branch):
+    """What XLA knows while it compiles it computes otherwise."""
+    x = size * jnp.ones(shape) / np.sqrt(max(np.prod(shape), 1))
+    unit_of = fnopt.normalize()
+
+    def of_constant(wanted):
+        def act():
+            return global_norm([x, x - x]), unit_of.update(x, unit_of.init(x))[0]
+
+        return jax.lax.cond(wanted, act, lambda: (jnp.ones(()), x)) if in_branch else act()
+
+    length, direction = jax.jit(of_constant)(True)
+    np.testing.assert_allclose(length, size, 1e-5)
+    np.testing.assert_allclose(norm(direction), float(size > 0), 1e-5)
+
+
 def test_nothing_has_a_norm_of_0():
     for nothing in ({}, [], None, {"a": None}, {"a": jnp.zeros((0, 3))}):
         assert global_norm(nothing) == 0.0 and global_norm(nothing).dtype == jnp.float32
