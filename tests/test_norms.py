@@ -50,6 +50,8 @@ def test_a_norm_of_any_size_is_right(dtype, size):
         rtol = 1e-13 if x.dtype.itemsize >= 8 and dtype != "complex64" else 1e-6
         for got in (norm(x), jax.jit(norm)(x), global_norm({"a": x[:1], "b": [x[1:], None]})):
             np.testing.assert_allclose(float(got), by_numpy(x), rtol)
+        large = jnp.concatenate([x.reshape(-1), jnp.zeros(2**14 + 1, x.dtype)])  # has a branch
+        np.testing.assert_allclose(float(norm(large)), by_numpy(x), rtol)
         np.testing.assert_allclose(float(rms(x)), by_numpy(x) / np.sqrt(x.size), rtol)
         for got, row in zip(norm(x, 1), x, strict=True):
             np.testing.assert_allclose(float(got), by_numpy(row), rtol)
@@ -121,6 +123,25 @@ def test_a_norm_that_is_no_number_is_seen(x, wanted):
     x = jnp.array(x, jnp.float32)
     for got in (norm(x), global_norm([x, jnp.ones(2)]) if wanted else norm(x)):
         np.testing.assert_equal(float(got), wanted)
+
+
+@pytest.mark.parametrize("size", [*SIZES, 0.0])
+@pytest.mark.parametrize("shape", [(), (5,), (2**14 + 1,)])
+@pytest.mark.parametrize("in_branch", [False, True])
+def test_a_norm_of_a_constant_is_right(size, shape, in_branch):
+    """What XLA knows while it compiles it computes otherwise."""
+    x = size * jnp.ones(shape) / np.sqrt(max(np.prod(shape), 1))
+    unit_of = fnopt.normalize()
+
+    def of_constant(wanted):
+        def act():
+            return global_norm([x, x - x]), unit_of.update(x, unit_of.init(x))[0]
+
+        return jax.lax.cond(wanted, act, lambda: (jnp.ones(()), x)) if in_branch else act()
+
+    length, direction = jax.jit(of_constant)(True)
+    np.testing.assert_allclose(length, size, 1e-5)
+    np.testing.assert_allclose(norm(direction), float(size > 0), 1e-5)
 
 
 def test_nothing_has_a_norm_of_0():

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def computing_dtype(*dtypes: Any) -> Any:
@@ -145,28 +146,31 @@ def _scaled(parts: tuple[jax.Array, ...], axis: Any) -> tuple[jax.Array, jax.Arr
     subnormal in it could show; elsewhere the squares are those of scaled numbers.
     """
     info = jnp.finfo(parts[0].dtype)
-    one = jnp.ones((), info.dtype)
-    up, down = (one * 2.0 ** int(info.maxexp * share) for share in (3 / 4, -5 / 8))
+    exponents = (0, int(info.maxexp * 3 / 4), -int(info.maxexp * 5 / 8))
+    one, up, down = (np.asarray(2.0**exponent, info.dtype) for exponent in exponents)
     low, high = 2.0 ** (info.minexp + info.nmant + 33), 2.0 ** (info.maxexp - 28)
     plain = _squares(parts, axis)
     known = (plain >= low) & (plain <= high)
     small = plain < 1
     scale = jnp.where(known, one, jnp.where(small, up, down))
 
-    def squares_of_scaled(by: jax.Array) -> jax.Array:
-        # A number of its own for each: XLA would write out, as large as an array, what two share.
-        numbers = jax.lax.optimization_barrier((by,) * len(parts))
-        return _squares([x * y for x, y in zip(parts, numbers, strict=True)], axis)
+    def squares_of_scaled() -> jax.Array:
+        # Behind the barrier XLA cannot know that one number is for all arrays, which it would write
+        # out as large as they are; nor that an array is constant, for it makes x² c² of (x c)².
+        given = jax.lax.optimization_barrier((parts, (scale,) * len(parts)))
+        return _squares([x * by for x, by in zip(*given, strict=True)], axis)
 
     def when_needed() -> jax.Array:
-        return jax.lax.cond(jnp.all(known), lambda: plain, lambda: squares_of_scaled(scale))
+        if sum(x.size for x in parts) <= 2**14:
+            return squares_of_scaled()
+        return jax.lax.cond(jnp.all(known), lambda: plain, squares_of_scaled)
 
     def always() -> jax.Array:
-        scaled = jnp.where(small, squares_of_scaled(up), squares_of_scaled(down))
-        return jnp.where(known, plain, scaled)
+        of_large, of_small = (_squares([x * by for x in parts], axis) for by in (down, up))
+        return jnp.where(known, plain, jnp.where(small, of_small, of_large))
 
-    # On a CPU a second pass costs time and a branch none; on an accelerator a branch waits for the
-    # host, and three sums over one array are one pass.
+    # On a CPU a second pass over a large array costs time and a branch none, but to compile; on an
+    # accelerator a branch waits for the host, and three sums over one array are one pass.
     squares = jax.lax.platform_dependent(cpu=when_needed, default=always)
     return jnp.sqrt(squares), scale
 
@@ -241,6 +245,7 @@ def _relative_change_jvp(primals: Any, tangents: Any) -> Any:
     return relative_change(x), divide(dx, x)
 
 
+@jax.jit
 def over_norm(x: jax.Array, size: jax.Array) -> jax.Array:
     """An array over its norm, or what is larger; 0 over 0 is 0.
 
