@@ -14,7 +14,7 @@ from fnopt.data.arrays import padded_batches, size
 from fnopt.data.batches import Batches
 from fnopt.train.errors import DataError
 from fnopt.train.feeds import is_stream
-from fnopt.train.reading import END, Reader
+from fnopt.train.reading import END, Reader, Reading
 
 Part = tuple[Any, jax.Array]
 """Batches, one after the other along the first axis, and the weight of each of their examples."""
@@ -45,7 +45,7 @@ class EvaluationArrays:
         """Nothing is open."""
 
 
-class EvaluationStream:
+class EvaluationStream(Reading):
     """Batches of an iterable, gone through again in each evaluation; a part each.
 
     A batch of fewer examples than the first, as the last one may be, is filled up with examples of
@@ -60,15 +60,6 @@ class EvaluationStream:
         self.reader = Reader(data, name, shorter=True)
         self.first: Any = None  # the batch that the example was made of, kept for the first pass
         self.batch_size = 0
-
-    @property
-    def signals(self) -> list[Any] | None:
-        """Those that came, of which one ends the waiting; None while they are not ours."""
-        return self.reader.signals
-
-    @signals.setter
-    def signals(self, signals: list[Any]) -> None:
-        self.reader.signals = signals
 
     def example(self) -> Part:
         """A part from which shapes follow."""
@@ -85,10 +76,6 @@ class EvaluationStream:
         while batch is not END:
             yield from self._split(batch)
             batch = self._read()
-        self.reader.close()
-
-    def close(self) -> None:
-        """Ends the iteration, and with it whatever reads ahead."""
         self.reader.close()
 
     def _read(self) -> Any:

@@ -32,7 +32,7 @@ from fnopt.train.loop import (
     run_steps,
 )
 from fnopt.train.objective import Objective
-from fnopt.train.reading import END, Reader
+from fnopt.train.reading import END, Reader, Reading
 from fnopt.train.state import TrainState
 from fnopt.train.waiting import Interrupted
 
@@ -133,7 +133,7 @@ class InMemory:
         return state, *run[:2]
 
 
-class Streamed:
+class Streamed(Reading):
     """Steps over the batches of an iterable, which is gone through again in each epoch.
 
     One batch is asked for ahead, so that the end of an epoch is known when its last step is made.
@@ -153,15 +153,6 @@ class Streamed:
         self.steps: int | None = _length(data)
         self.reader = Reader(data)
         self.ahead: Any = None  # the next batch, the end, or the error in its place
-
-    @property
-    def signals(self) -> list[Any] | None:
-        """Those that came, of which one ends the waiting; None while they are not ours."""
-        return self.reader.signals
-
-    @signals.setter
-    def signals(self, signals: list[Any]) -> None:
-        self.reader.signals = signals
 
     def example(self) -> Any:
         """The first batch; it is kept for the first epoch."""
@@ -218,10 +209,6 @@ class Streamed:
             made.bad = {name: x[reached] for name, x in figures.items()}, kept[reached]
             made.figures = {name: x[:reached] for name, x in figures.items()}
         return made
-
-    def close(self) -> None:
-        """Ends the iteration, and with it whatever reads ahead."""
-        self.reader.close()
 
     def _open(self) -> None:
         self.ahead = None

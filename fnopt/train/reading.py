@@ -157,6 +157,25 @@ class Reader:
         )
 
 
+class Reading:
+    """What goes through the batches of a reader, until a signal comes."""
+
+    reader: Reader
+
+    @property
+    def signals(self) -> list[Any] | None:
+        """Those that came, of which one ends the waiting; None while they are not ours."""
+        return self.reader.signals
+
+    @signals.setter
+    def signals(self, signals: list[Any]) -> None:
+        self.reader.signals = signals
+
+    def close(self) -> None:
+        """Ends the iteration, and with it whatever reads ahead."""
+        self.reader.close()
+
+
 def _differ_in_size(first: Shapes, now: Shapes, changed: list[str]) -> bool:
     """Whether two batches differ at these paths in nothing but their number of examples."""
     return all(
