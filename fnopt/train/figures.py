@@ -24,9 +24,12 @@ def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def first_of(tested: dict[str, float]) -> dict[str, float]:
-    """The evaluation's figures, but for its loss: the most telling."""
-    return {name: x for name, x in tested.items() if name != "test_loss"}
+def shown_of_steps(figures: dict[str, np.ndarray], tested: dict[str, float]) -> dict[str, float]:
+    """The last of some steps' figures worth a place beside the bar, the most telling first."""
+    last = {name: figures[name][-1] for name in ("loss", "learning_rate") if name in figures}
+    # Of the evaluation all but its loss.
+    measured = {name: x for name, x in tested.items() if name != "test_loss"}
+    return {"loss": last["loss"], **measured, **last}
 
 
 def shown_of(record: dict[str, Any]) -> dict[str, float]:

@@ -28,7 +28,7 @@ from fnopt.train.diagnosis import diagnose
 from fnopt.train.errors import CheckpointError, DataError, NonFiniteError, no_batch
 from fnopt.train.evaluate import means_over, observe, observed
 from fnopt.train.feeds import Feed, Made, data_of
-from fnopt.train.figures import LAST, first_of, joined, means_of, shown_of
+from fnopt.train.figures import LAST, joined, means_of, shown_of, shown_of_steps
 from fnopt.train.history import History
 from fnopt.train.objective import Objective
 from fnopt.train.pace import Pace
@@ -172,9 +172,8 @@ class Run:
             self._save_if_due(over)
             if taken and self.on_step is not None:
                 self.on_step(place.base + place.gone, made.figures)
-            if record is not None and self.on_epoch is not None:
-                if self.on_epoch(self.state, record):
-                    return "on_epoch"
+            if record and self.on_epoch is not None and self.on_epoch(self.state, record):
+                return "on_epoch"
             if not self.stopped:
                 self._raise_if_ended(made)
         return ""
@@ -183,8 +182,9 @@ class Run:
         """Raises what has ended the steps before their number was reached, if anything."""
         if made.bad is not None:
             figures, batch = made.bad
-            given = self.objective, self.state, batch, self.feed.options
-            where = diagnose(*given, figures["grad_norm"])
+            where = diagnose(
+                self.objective, self.state, batch, self.feed.options, figures["grad_norm"]
+            )
             raise NonFiniteError(int(self.state.step), figures, self.state, self.history, where)
         if made.error is not None:
             raise made.error
@@ -230,8 +230,7 @@ class Run:
         self.figure = math.nan
         self.figures.append(made.figures)
         self._check_scaling(made.figures)
-        last = {k: made.figures[k][-1] for k in ("loss", "learning_rate") if k in made.figures}
-        shown = {"loss": last["loss"], **first_of(self.tested), **last}
+        shown = shown_of_steps(made.figures, self.tested)
         self.bar.show(self.place.epoch + 1, self.place.gone, self.pace.speed, shown)
         return steps
 
