@@ -10,12 +10,13 @@ LAST = ("learning_rate", "skipped", "loss_scale")
 """Figures of which an epoch's record has the last, not the mean."""
 
 
-def means_of(figures: dict[str, np.ndarray]) -> dict[str, float]:
-    """The mean of each figure over the steps that were taken."""
+def summary(figures: dict[str, np.ndarray]) -> dict[str, float]:
+    """Of each figure the mean over the steps that were taken, or the last."""
+    last = {name: float(figures[name][-1]) for name in LAST if name in figures}
     if "skipped" in figures:  # the others' are infinite, or no numbers
         taken = np.isfinite(figures["update_norm"])
         figures = {name: x[taken] if taken.any() else x for name, x in figures.items()}
-    return {name: float(np.mean(x, dtype=np.float64)) for name, x in figures.items()}
+    return {name: float(np.mean(x, dtype=np.float64)) for name, x in figures.items()} | last
 
 
 def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

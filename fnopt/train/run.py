@@ -28,7 +28,7 @@ from fnopt.train.diagnosis import diagnose
 from fnopt.train.errors import CheckpointError, DataError, NonFiniteError, no_batch
 from fnopt.train.evaluate import means_over, observe, observed
 from fnopt.train.feeds import Feed, Made, data_of
-from fnopt.train.figures import LAST, joined, means_of, shown_of, shown_of_steps
+from fnopt.train.figures import joined, shown_of, shown_of_steps, summary
 from fnopt.train.history import History
 from fnopt.train.objective import Objective
 from fnopt.train.pace import Pace
@@ -266,14 +266,11 @@ class Run:
     def _recorded(self) -> dict[str, Any]:
         """Closes the epoch: its record."""
         place = self.place
-        figures = joined(self.figures)
-        last = {name: float(figures[name][-1]) for name in LAST if name in figures}
-        means = means_of(figures) | last
         record = {
             "epoch": self._number(),
             "step": int(self.state.step),
             "seconds": place.seconds,
-            **means,
+            **summary(joined(self.figures)),
             **self.tested,
         }
         self.history.records.append(record)
