@@ -154,8 +154,8 @@ class Run:
         if place.at == 0:
             place.began = int(self.state.step)
         self.feed.begin(self.state, place.began, place.at)
-        before, over = time.perf_counter() - place.seconds, False
-        while not over:
+        before, record = time.perf_counter() - place.seconds, None
+        while record is None:
             if self.signals:
                 return "interrupted"
             steps = self._steps()
@@ -167,9 +167,8 @@ class Run:
                 raise no_batch(place.epoch)
             records = self._settle()
             record = records[-1] if not place.at and records else None
-            over = record is not None
             self._write(records)
-            self._save_if_due(over)
+            self._save_if_due(record is not None)
             if taken and self.on_step is not None:
                 self.on_step(place.base + place.gone, made.figures)
             if record and self.on_epoch is not None and self.on_epoch(self.state, record):
