@@ -402,3 +402,14 @@ def test_a_batch_that_cannot_be_split_is_refused():
     x, y = blobs(48)
     with pytest.raises(ValueError, match="the same number of examples"):
         step(state, (x, y[1:]))
+
+
+@pytest.mark.parametrize("size", [1e-25, 1.0, 1e20, 1e37])
+def test_a_finite_gradient_of_any_size_is_clipped(size):
+    """Its square may be beyond single precision."""
+    task = objective(lambda params, batch: size * params * batch, params=jnp.ones(()))
+    state = TrainState.create(task, fnopt.sgd(1.0), 0)
+    state, metrics = make_train_step(task, clip_norm=min(1.0, size / 2))(state, jnp.ones(4))
+    np.testing.assert_allclose(metrics["grad_norm"], size, rtol=1e-6)
+    np.testing.assert_allclose(metrics["update_norm"], min(1.0, size / 2), rtol=1e-6)
+    assert int(state.step) == 1 and int(state.skipped) == 0
