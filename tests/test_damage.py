@@ -152,7 +152,6 @@ def test_what_cannot_be_is_passed_over(change, old, good, tmp_path):
         ("about.json", b""),
         ("figures.npz", b"\x80\x04K\x01."),
         ("figures.npz", b""),
-        ("state/array_metadatas/process_0", b"{"),
         ("state/_METADATA", b"null"),
     ],
 )

@@ -48,31 +48,14 @@ def measures(
         scaled = loss if loss_scale is None else loss * jnp.asarray(loss_scale, loss.dtype)
         return scaled, (loss, figures, model_state)
 
-    still = None if frozen is None else jax.tree.leaves(frozen)
-
-    def trained(params: Any) -> list[Any]:
-        """The leaves whose gradient is wanted."""
-        leaves = jax.tree.leaves(params)
-        flags = still or [False] * len(leaves)
-        return [leaf for leaf, flag in zip(leaves, flags, strict=True) if not flag]
-
-    def filled(leaves: list[Any], params: Any, other: Callable[[Any], Any]) -> Any:
-        """A tree like the parameters, of those leaves and something else for the others."""
-        all_leaves, treedef = jax.tree.flatten(params)
-        flags, given = still or [False] * len(all_leaves), iter(leaves)
-        return treedef.unflatten(
-            other(leaf) if flag else next(given)
-            for leaf, flag in zip(all_leaves, flags, strict=True)
-        )
-
     def value_and_grad(params: Any, *args: Any) -> tuple[Any, list[Any]]:
         def of_trained(leaves: list[Any]) -> Any:
-            return loss_and_rest(filled(leaves, params, lambda leaf: leaf), *args)
+            return loss_and_rest(filled(leaves, params, frozen, lambda leaf: leaf), *args)
 
-        return jax.value_and_grad(of_trained, has_aux=True)(trained(params))
+        return jax.value_and_grad(of_trained, has_aux=True)(trained(params, frozen))
 
     def finished(leaves: list[Any], params: Any) -> Any:
-        grads = filled(leaves, params, jnp.zeros_like)
+        grads = filled(leaves, params, frozen, jnp.zeros_like)
         if options.precision is not None:
             grads = widened(grads)
         if loss_scale is not None:
@@ -111,7 +94,36 @@ def measures(
             of_part, model_state, batches, shares, key, options.accumulator
         )
         if options.precision is None:
-            grads = [g.astype(p.dtype) for g, p in zip(grads, trained(params), strict=True)]
+            grads = [g.astype(p.dtype) for g, p in zip(grads, trained(params, frozen), strict=True)]
         return (loss, figures, after), finished(grads, params)
 
     return value_in_parts, measured_in_parts
+
+
+def trained(tree: Any, frozen: Any) -> list[Any]:
+    """The leaves of a tree like the parameters without those that are frozen.
+
+    Args:
+        tree: the parameters, gradients or updates.
+        frozen: a flag for each, or None where none is.
+    """
+    leaves = jax.tree.leaves(tree)
+    flags = [False] * len(leaves) if frozen is None else jax.tree.leaves(frozen)
+    return [leaf for leaf, still in zip(leaves, flags, strict=True) if not still]
+
+
+def filled(leaves: list[Any], tree: Any, frozen: Any, other: Callable[[Any], Any]) -> Any:
+    """A tree like another, of these leaves and, where it is frozen, of something else.
+
+    Args:
+        leaves: those that :func:`trained` gives, or what has become of them.
+        tree: the other.
+        frozen: a flag for each of its leaves, or None where none is frozen.
+        other: makes of a leaf of the other tree what stands for it.
+    """
+    all_leaves, treedef = jax.tree.flatten(tree)
+    flags = [False] * len(all_leaves) if frozen is None else jax.tree.leaves(frozen)
+    given = iter(leaves)
+    return treedef.unflatten(
+        other(leaf) if still else next(given) for leaf, still in zip(all_leaves, flags, strict=True)
+    )

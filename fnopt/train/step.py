@@ -14,7 +14,7 @@ import optax
 from fnopt.core import global_norm, hyperparameters
 from fnopt.core.transform import as_transform
 from fnopt.train.keys import keys_of
-from fnopt.train.measure import measures
+from fnopt.train.measure import filled, measures, trained
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
 from fnopt.train.precision import check_kept, kept, widened
@@ -60,7 +60,7 @@ def train_step(
         return measured(params)[1]
 
     (loss, figures, model_state), grads = measured(state.params)
-    grad_norm = global_norm(grads)
+    grad_norm = global_norm(trained(grads, frozen))  # the others' are 0
     extra_args = {
         "value": loss,
         "grad": grads,
@@ -83,10 +83,12 @@ def train_step(
     def take(params: Any, opt_state: Any, average_state: Any) -> Any:
         given = grads
         if options.clip_norm is not None:
-            given, _ = clip_by_global_norm(options.clip_norm).update(grads, optax.EmptyState())
+            clip = clip_by_global_norm(options.clip_norm)
+            clipped, _ = clip.update(trained(grads, frozen), optax.EmptyState())
+            given = filled(clipped, grads, frozen, lambda zeros: zeros)
         wide = params if precision is None else widened(params)
         updates, opt_state = state.tx.update(given, opt_state, wide, **extra_args)
-        norm = global_norm(updates)
+        norm = global_norm(trained(updates, frozen))
         good = jnp.isfinite(norm) if options.skip_nonfinite else jnp.isfinite(norm) | always
         updates = jax.tree.map(lambda u: jnp.where(good, u, jnp.zeros_like(u)), updates)
         params = optax.apply_updates(wide, updates)
