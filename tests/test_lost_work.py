@@ -43,9 +43,17 @@ class Raises:
             raise self.error
 
 
-@EVALUATIONS
 @pytest.mark.parametrize("name", ["on_epoch", "on_step"])
-@pytest.mark.parametrize("error", [Stop(), SystemExit(3), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (Stop(), {}),
+        (Stop(), {"eval_every": 5}),
+        (Stop(), {"eval_every": 2}),
+        (SystemExit(3), {}),
+        (KeyboardInterrupt(), {"eval_every": 5}),
+    ],
+)
 def test_a_callback_that_raises_loses_nothing(name, error, options, tmp_path):
     whole = run(**options)
     at = 2 if name == "on_epoch" else 10
@@ -221,7 +229,7 @@ def test_fits_with_new_objectives_leave_nothing_behind():
         "    stream = lambda: iter([blobs(10)])\n"
         "    fit(task, None, stream, epochs=1, state=result.last, test_data=blobs(20))\n"
         "once(); counts = []\n"
-        "for _ in range(6): once(); gc.collect(); counts.append(len(jax.live_arrays()))\n"
+        "for _ in range(3): once(); gc.collect(); counts.append(len(jax.live_arrays()))\n"
         "print(counts)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -118,9 +118,11 @@ def collected() -> Iterator[Any]:
             if optimizer_of(case) in LATER or type(case).__name__ == "LBFGSTest":
                 continue
             name = name_of(case)
-            # In make test one of each; methods differ by an index behind their name.
+            # In make test one of each; methods differ by an index behind their name. That every
+            # optimizer converges is a law of the zoo too.
             kind = re.sub(r"\d+(?=$|-)", "", name)
-            marks: list[Any] = [pytest.mark.slow] if kind in seen else []
+            converges = re.fullmatch(r".*\.test_optimiz(ation|ers)", kind.split("-")[0])
+            marks: list[Any] = [pytest.mark.slow] if kind in seen or converges else []
             seen.add(kind)
             reasons = [why for pattern, why in EXCEPTIONS.items() if re.search(pattern, name)]
             marks += [pytest.mark.xfail(reason=why, strict=True) for why in reasons]

@@ -120,7 +120,10 @@ def checked(tmp_path: Any, step: int, eval_every: int | None = None) -> None:
 
 
 @pytest.mark.parametrize("read", READ)
-@pytest.mark.parametrize(("epoch", "at"), [(0, 1), (1, 0), (1, 3), (1, 5), (2, 5)])
+@pytest.mark.parametrize(
+    ("epoch", "at"),
+    [(1, 0), (1, 5), *(pytest.param(*x, marks=pytest.mark.slow) for x in ((0, 1), (1, 3), (2, 5)))],
+)
 def test_a_signal_ends_the_waiting_for_a_batch(read, epoch, at, tmp_path):
     for eval_every in (None, 5):
         folder = tmp_path / str(eval_every)
@@ -132,7 +135,7 @@ def test_a_signal_ends_the_waiting_for_a_batch(read, epoch, at, tmp_path):
 
 
 @pytest.mark.parametrize("read", READ)
-@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("at", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_waiting_for_the_place_to_go_on_from(read, at, tmp_path):
     interrupted(Waiting(1, 4), checkpoint_dir=tmp_path)
     loader = Waiting(1, at)
