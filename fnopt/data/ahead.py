@@ -14,6 +14,10 @@ _PATIENCE = 1.0
 """Seconds that closing waits for the thread, which may be inside of a loader that waits itself."""
 
 
+_LOOK = 0.5
+"""Seconds between two looks at whether a signal has come, while an item is waited for."""
+
+
 class Ahead:
     """The same items, so many of them taken ahead by a thread that ends with the iteration.
 
@@ -40,7 +44,7 @@ class Ahead:
             self._begin()
         if self._left.is_set():
             raise StopIteration
-        item = self._ready.get()
+        item = self._wait()
         if not isinstance(item, _End):
             self._room.release()
             return item
@@ -48,6 +52,12 @@ class Ahead:
         if item.error is not None:
             raise item.error
         raise StopIteration
+
+    def _wait(self) -> Any:
+        # Not without end: a signal that comes just before the wait begins would not end it.
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._ready.get(timeout=_LOOK)
 
     def close(self) -> None:
         """Ends the iteration and, unless it waits for an item, the thread."""
