@@ -229,6 +229,12 @@ def vdot(xs: Any, ys: Any) -> jax.Array:
 
 def divide(x: Any, y: Any, otherwise: Any = 0.0) -> jax.Array:
     """The quotient, and another number where the divisor is 0; with a slope at 0 too."""
+    return _divide(x, y, otherwise)
+
+
+# Jitted, so that leaves of one shape are traced once.
+@jax.jit
+def _divide(x: Any, y: Any, otherwise: Any) -> jax.Array:
     at_zero = y == 0
     return jnp.where(at_zero, otherwise, _quotient(x, jnp.where(at_zero, jnp.ones_like(y), y)))
 
