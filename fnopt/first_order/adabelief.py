@@ -69,7 +69,7 @@ class scale_by_belief(Rule):
         square = abs_sq(self.b1 * (grad - slots.mu))
         nu = moment(square, slots.nu, self.b2) + self.eps_root
         mean = corrected_mean(mu, grad, self.b1, mu_correction)
-        return divide(mean, root(nu / nu_correction) + self.eps), {"mu": mu, "nu": nu}
+        return divide(mean, root(nu / nu_correction), eps=self.eps), {"mu": mu, "nu": nu}
 
 
 class adabelief(Composed):

@@ -73,7 +73,7 @@ class scale_by_adam(Rule):
         nu = moment(abs_sq(grad), slots.nu, self.b2)
         mean = corrected_mean(mu, grad, self.b1, mu_correction)
         size = root(nu / nu_correction + self.eps_root)
-        return divide(mean, size + self.eps), {"mu": mu, "nu": nu}
+        return divide(mean, size, eps=self.eps), {"mu": mu, "nu": nu}
 
 
 def mean_correction(b1: Any, t: Any, nesterov: bool) -> tuple[Any, Any]:

@@ -71,7 +71,7 @@ class scale_by_adam_mini(Rule):
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(self._mean(abs_sq(grad)), slots.nu, self.b2)
         size = root(nu / nu_correction)
-        return divide(mu / mu_correction, size + self.eps), {"mu": mu, "nu": nu}
+        return divide(mu / mu_correction, size, eps=self.eps), {"mu": mu, "nu": nu}
 
     def _mean(self, square: jax.Array) -> jax.Array:
         """One number for each block."""

@@ -79,9 +79,9 @@ class scale_by_adan(Rule):
         m = moment(grad, slots.m, self.b1)
         v = moment(difference, slots.v, self.b2)
         n = moment(abs_sq(grad + self.b2 * difference), slots.n, self.b3)
-        size = root(n / n_correction + self.eps_root) + self.eps
+        size = root(n / n_correction + self.eps_root)
         direction = m / m_correction + self.b2 * v / v_correction
-        return divide(direction, size), {"m": m, "v": v, "n": n, "g": grad}
+        return divide(direction, size, eps=self.eps), {"m": m, "v": v, "n": n, "g": grad}
 
 
 class adan(Composed):

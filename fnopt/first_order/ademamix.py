@@ -84,8 +84,8 @@ class scale_by_ademamix(Rule):
         m1 = moment(grad, slots.m1, self.b1)
         m2 = moment(grad, slots.m2, self.b3)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        size = root(nu / nu_correction + self.eps_root) + self.eps
-        direction = divide(m1 / mu_correction + self.alpha * m2, size)
+        size = root(nu / nu_correction + self.eps_root)
+        direction = divide(m1 / mu_correction + self.alpha * m2, size, eps=self.eps)
         return direction, {"m1": m1, "m2": m2, "nu": nu}
 
 

@@ -77,7 +77,7 @@ class scale_by_amsgrad(Rule):
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
         nu_max = jnp.maximum(slots.nu_max, nu / nu_correction)
-        direction = divide(mu / mu_correction, root(nu_max + self.eps_root) + self.eps)
+        direction = divide(mu / mu_correction, root(nu_max + self.eps_root), eps=self.eps)
         return direction, {"mu": mu, "nu": nu, "nu_max": nu_max}
 
 

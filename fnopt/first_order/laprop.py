@@ -67,7 +67,7 @@ class scale_by_laprop(Rule):
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         mu_correction, nu_correction = t
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        scaled = divide(grad, root(nu / nu_correction) + self.eps)
+        scaled = divide(grad, root(nu / nu_correction), eps=self.eps)
         mu = moment(scaled, slots.mu, self.b1)
         return mu / mu_correction, {"mu": mu, "nu": nu}
 

@@ -78,7 +78,7 @@ class scale_by_qhadam(Rule):
         now = ((1 - self.nu2) * grad * grad.conj()).real
         finite = jnp.minimum(nu, jnp.finfo(nu.dtype).max)
         size = root(now + self.nu2 * finite / nu_correction)
-        return divide(mean, size + self.eps), {"mu": mu, "nu": nu}
+        return divide(mean, size, eps=self.eps), {"mu": mu, "nu": nu}
 
 
 class qhadam(Composed):
