@@ -234,8 +234,8 @@ def divide(x: Any, y: Any, otherwise: Any = 0.0, *, eps: Any = None) -> jax.Arra
         x: the dividend.
         y: the divisor; at least 0 if there is an ``eps``.
         otherwise: where the divisor is 0.
-        eps: added to the divisor. Where it is known to be above 0 there is nothing to guard, which
-            saves a tenth of tracing and compiling AdamW.
+        eps: added to the divisor. Where it is known to be above 0 there is nothing to guard, and
+            less to compile.
     """
     if eps is None:
         return _divide(x, y, otherwise)

@@ -46,7 +46,7 @@ class Reader:
         self.signals: list[Any] | None = None
         self._iterator: Iterator[Any] | None = None
         self._first: Shapes = {}
-        self._told_of_remainder = False
+        self._warned = False
 
     def open(self) -> None:
         """Begins with the first batch.
@@ -127,13 +127,13 @@ class Reader:
         )
         if not fewer or self._take(self.number + 1) is not END:
             return False
-        if not self._told_of_remainder:
+        if not self._warned:
             logger.warning(
                 "fit: the last batch of %s has fewer examples than the others and is left out, as"
                 " the remainder of arrays in memory is",
                 self.name,
             )
-        self._told_of_remainder = True
+        self._warned = True
         return True
 
     def _compare(self, batch: Any) -> None:
