@@ -1,0 +1,32 @@
+"""Names for what is passed around: each says what a tree holds.
+
+They are aliases of ``Any``, since a tree of arrays is any container, registered or not, and optax
+accepts them all; the names are for readers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import jax
+
+PyTree: TypeAlias = Any
+"""Any tree that ``jax.tree`` can go through."""
+Params: TypeAlias = Any
+"""A tree of floating-point arrays: what is optimized."""
+Updates: TypeAlias = Any
+"""A tree like the parameters: gradients, or what transforms have made of them."""
+OptState: TypeAlias = Any
+"""What ``init`` of a transform returns: a named tuple or another container of arrays."""
+Slots: TypeAlias = Any
+"""A named tuple of the arrays that a rule keeps for one parameter."""
+ModelState: TypeAlias = Any
+"""A tree of what the forward pass changes beside the parameters: batch statistics."""
+Batch: TypeAlias = Any
+"""A tree of arrays with examples along their first axis."""
+Outputs: TypeAlias = Any
+"""What a model returns for a batch."""
+Metrics: TypeAlias = dict[str, jax.Array]
+"""Numbers that a step or an evaluation reports, by name."""
+Numeric: TypeAlias = Any
+"""A Python number, an array or a traced value."""
