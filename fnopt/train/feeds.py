@@ -187,15 +187,16 @@ class Streamed(Reading):
 
     def make(self, state: TrainState, at: int, stop: int) -> Made:
         """The steps ``at`` to ``stop`` of the epoch, or as many as there are."""
-        going_on, kept, logs, error = jnp.bool_(True), [], [], None
+        going_on, kept, logs, flags, error = jnp.bool_(True), [], [], [], None
         try:
             while self.reader.number < stop and self.ahead is not END:
                 batch = self._next()
-                state, going_on, figures = run_step(
+                state, going_on, figures, taken = run_step(
                     self.objective, state, going_on, batch, self.options
                 )
                 kept.append(batch)
                 logs.append(figures)
+                flags.append(taken)
                 self._look_ahead()
         except DataError as raised:
             error = raised
@@ -205,7 +206,7 @@ class Streamed(Reading):
         figures = {name: np.stack([np.asarray(log[name]) for log in logs]) for name in names}
         made = Made(state, figures, over=self.ahead is END, error=error)
         if not bool(going_on):
-            reached = int(np.argmin(np.isfinite(figures["update_norm"])))
+            reached = int(np.argmin(np.stack([np.asarray(flag) for flag in flags])))
             made.bad = {name: x[reached] for name, x in figures.items()}, kept[reached]
             made.figures = {name: x[:reached] for name, x in figures.items()}
         return made

@@ -19,7 +19,7 @@ from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
 from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
-from fnopt.train.step import train_step
+from fnopt.train.step import attempt_step
 
 Figures = dict[str, jax.Array]
 
@@ -43,7 +43,7 @@ def run_steps(
         the step at which the loop ended.
     """
 
-    def step(state: TrainState, at: Any) -> tuple[TrainState, Figures]:
+    def step(state: TrainState, at: Any) -> tuple[TrainState, Figures, jax.Array]:
         return one_step(objective, state, batch_of(state, data, order[at]), options)
 
     def going_on(carry: Any) -> jax.Array:
@@ -52,8 +52,8 @@ def run_steps(
 
     def body(carry: Any) -> Any:
         before, log, at, _ = carry
-        state, figures = step(before, at)
-        finite = going(state, figures)
+        state, figures, taken = step(before, at)
+        finite = going(state, taken)
         state = uncounted(before, state, finite)
         log = {name: x.at[at].set(figures[name]) for name, x in log.items()}
         return state, log, at + finite.astype(at.dtype), finite
@@ -84,8 +84,8 @@ def run_one(
     log, reached, going_on = run
     batch = batch_of(state, data, order[at])
     before = state
-    state, figures = one_step(objective, before, batch, options, going_on)
-    finite = going(state, figures)
+    state, figures, taken = one_step(objective, before, batch, options, going_on)
+    finite = going(state, taken)
     state = uncounted(before, state, finite)
     log = {name: x.at[at].set(jnp.where(going_on, figures[name], x[at])) for name, x in log.items()}
     going_on = going_on & finite
@@ -107,19 +107,18 @@ def begin_run(shapes: Any, steps: int, at: int) -> tuple[Figures, jax.Array, jax
 @per_objective(static_argnums=(4,), donate_argnums=(1, 2))
 def run_step(
     objective: Objective, state: TrainState, going_on: jax.Array, batch: Any, options: Any = None
-) -> tuple[TrainState, jax.Array, Figures]:
+) -> tuple[TrainState, jax.Array, Figures, jax.Array]:
     """A step over a batch that has come in, not taken after one that was not finite.
 
     So that nobody need look at every step's figures before the next one is begun.
 
     Returns:
-        The state, whether to go on, and the figures: their ``update_norm`` is infinite where the
-        step was not tried.
+        The state, whether to go on, the figures, and whether the step was taken.
     """
     before = state
-    state, figures = one_step(objective, before, batch, options, going_on)
-    finite = going(state, figures)
-    return uncounted(before, state, finite), going_on & finite, figures
+    state, figures, taken = one_step(objective, before, batch, options, going_on)
+    finite = going(state, taken)
+    return uncounted(before, state, finite), going_on & finite, figures, taken
 
 
 def loops_well(objective: Objective, state: TrainState, batch: Any, options: Any) -> bool:
@@ -137,17 +136,17 @@ _LOOP_WELL: Any = weakref.WeakKeyDictionary()
 
 
 def one_step(
-    objective: Objective, state: TrainState, batch: Any, options: Any, tried: Any = True
-) -> tuple[TrainState, Figures]:
-    """The step of a run, with its options if it has any."""
-    return train_step(objective, state, batch, options or StepOptions(), tried)
+    objective: Objective, state: TrainState, batch: Any, options: Any, attempt: Any = True
+) -> tuple[TrainState, Figures, jax.Array]:
+    """The step of a run, with its options if it has any, and whether it was taken."""
+    return attempt_step(objective, state, batch, options or StepOptions(), attempt)
 
 
-def going(state: TrainState, figures: Figures) -> jax.Array:
+def going(state: TrainState, taken: jax.Array) -> jax.Array:
     """Whether a run goes on after a step: it was finite, or there is loss scaling to mend it."""
     if state.scaling is not None:
         return jnp.bool_(True)
-    return jnp.isfinite(figures["update_norm"])
+    return taken
 
 
 def uncounted(before: Any, state: Any, finite: jax.Array) -> Any:

@@ -24,7 +24,7 @@ import numpy as np
 
 from fnopt.train.checkpoint import Checkpoints
 from fnopt.train.checkpoint_file import Saved
-from fnopt.train.diagnosis import diagnose
+from fnopt.train.diagnosis import locate_nonfinite
 from fnopt.train.errors import CheckpointError, DataError, NonFiniteError, no_batch
 from fnopt.train.evaluate import means_over, observe, observed
 from fnopt.train.feeds import Feed, Made, data_of
@@ -181,7 +181,7 @@ class Run:
         """Raises what has ended the steps before their number was reached, if anything."""
         if made.bad is not None:
             figures, batch = made.bad
-            where = diagnose(
+            where = locate_nonfinite(
                 self.objective, self.state, batch, self.feed.options, figures["grad_norm"]
             )
             raise NonFiniteError(int(self.state.step), figures, self.state, self.history, where)
