@@ -14,6 +14,7 @@ from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
+from fnopt.core.types import Params
 from fnopt.core.value import Value
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
@@ -24,15 +25,15 @@ _Every = Annotated[Any, Field(Interval("[1, inf)"))]
 
 
 class AverageState(NamedTuple):
-    """What an average remembers.
+    """The state of an average.
 
     Attributes:
-        average: in single precision at least, like the parameters.
-        weight: the sum of the weights of what is in it.
-        count: how many parameters have been taken in.
+        average: the average, a tree like the parameters, in single precision at least.
+        weight: the sum of the weights of the parameters in it.
+        count: how many parameters are in it.
     """
 
-    average: Any
+    average: Params
     weight: jax.Array
     count: jax.Array
 
@@ -47,11 +48,11 @@ class ema_of_params(Value):
     :math:`\theta` up to the update ``start``.
 
     Args:
-        decay: :math:`\beta \in [0, 1)`; a schedule counts what has been taken in.
-        debias: correct for the start at 0.
-        every: takes in the parameters after every so many updates, the first after ``start``
-            (and, for a start at 0, after the ``every``-th).
-        start: the number of the update from which on they are taken in.
+        decay: :math:`\beta \in [0, 1)`; a schedule of how many parameters are in it.
+        debias: whether to correct for the start at 0.
+        every: number of updates, at least 1, between two parameters that enter the average; the
+            first enter after ``start`` (and, for a start at 0, after the ``every``-th).
+        start: number of the update, at least 0, from which on parameters enter.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -76,11 +77,11 @@ class ema_of_params(Value):
     every: _Every = 1.0
     start: _Start = 0.0
 
-    def init(self, params: Any) -> AverageState:
+    def init(self, params: Params) -> AverageState:
         """The state before the first update."""
         return _begin(params, empty=self.debias)
 
-    def update(self, state: AverageState, params: Any, step: Any) -> AverageState:
+    def update(self, state: AverageState, params: Params, step: Any) -> AverageState:
         """The state with the parameters after update number ``step``, 1 for the first."""
         decay = at_count(self, state.count).decay
         weight = moment(jnp.ones_like(state.weight), state.weight, _like(decay, state.weight))
@@ -94,7 +95,7 @@ class ema_of_params(Value):
         early = jnp.asarray(step) <= _integer(self.start)
         return optax.tree.where(early, _begin(params, empty=False), taken)
 
-    def params(self, state: AverageState, params: Any) -> Any:
+    def params(self, state: AverageState, params: Params) -> Params:
         """The average, in the dtypes of the parameters; these themselves before the first."""
         if not self.debias:
             return _as(state.average, params)
@@ -108,9 +109,9 @@ class swa(Value):
     .. math:: n \leftarrow n + 1, \qquad a \leftarrow a + (\theta - a) / n
 
     Args:
-        start: the number of the update after which the first parameters are taken in, at least 0.
-        every: the updates between two, usually those of an epoch or of a cycle of the rate; at
-            least 1.
+        start: number of the update, at least 0, after which the first parameters enter the mean.
+        every: number of updates, at least 1, between two that enter, usually those of an epoch or
+            of a cycle of the rate.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -131,11 +132,11 @@ class swa(Value):
     start: _Start
     every: _Every
 
-    def init(self, params: Any) -> AverageState:
+    def init(self, params: Params) -> AverageState:
         """The state before the first update."""
         return _begin(params, empty=True)
 
-    def update(self, state: AverageState, params: Any, step: Any) -> AverageState:
+    def update(self, state: AverageState, params: Params, step: Any) -> AverageState:
         """The state with the parameters after update number ``step``, 1 for the first."""
         weight = state.weight + 1
         average = jax.tree.map(
@@ -144,7 +145,7 @@ class swa(Value):
         more = AverageState(average, weight, state.count + 1)
         return optax.tree.where(_due(step, self.start, self.every), more, state)
 
-    def params(self, state: AverageState, params: Any) -> Any:
+    def params(self, state: AverageState, params: Params) -> Params:
         """The average, in the dtypes of the parameters; these themselves before the first."""
         return optax.tree.where(state.count > 0, _as(state.average, params), params)
 
@@ -160,15 +161,15 @@ def averaged(
     """A state with the averaged parameters, to evaluate or to use; the run goes on without it.
 
     The averaged network has never been run, so the batch statistics in the state are not its own:
-    batch normalization needs them computed anew, by going through data. Then every statistic is
+    batch normalization needs them computed again, by going through data. Then every statistic is
     the mean of its values in the batches, by their sizes, without dropout.
 
     Args:
         objective: what is minimized.
-        state: with an average; it shares arrays with what is returned.
+        state: a state with an average; it shares arrays with the state that is returned.
         data: a tree of arrays with examples along the first axis; None leaves the statistics.
-        batch_size: examples at a time.
-        precision: that of the steps.
+        batch_size: examples at a time, at least 1.
+        precision: the precision of the steps, as :class:`StepOptions` takes it.
 
     Raises:
         ValueError: the state has no average.
@@ -185,7 +186,7 @@ def averaged(
     return state.moved_to(params, model_state)
 
 
-def _begin(params: Any, *, empty: bool) -> AverageState:
+def _begin(params: Params, *, empty: bool) -> AverageState:
     def first(p: jax.Array) -> jax.Array:
         wide = computing_dtype(p.dtype)
         return zeros(p, wide) if empty else p.astype(wide)
@@ -207,5 +208,5 @@ def _like(number: Any, x: jax.Array) -> jax.Array:
     return jnp.asarray(number, jnp.finfo(x.dtype).dtype)
 
 
-def _as(average: Any, params: Any) -> Any:
+def _as(average: Params, params: Params) -> Params:
     return jax.tree.map(lambda a, p: a.astype(p.dtype), average, params)

@@ -10,11 +10,11 @@ import jax
 def slow_in_loops(program: Any) -> bool:
     """Whether a traced program is slower inside of a loop than alone.
 
-    On the CPU one with a convolution is: XLA brings it into the form of its fast kernels only where
-    it stands in no loop and no branch, and is 5 times as slow or more elsewhere (jax 0.10 to 0.12).
+    On a CPU a program with a convolution is. XLA uses its fast kernels only where a convolution
+    stands in no loop and no branch; elsewhere it is 5 times as slow or more (jax 0.10 to 0.12).
 
     Args:
-        program: from ``jax.make_jaxpr``.
+        program: a jaxpr, as ``jax.make_jaxpr`` returns it.
     """
     return jax.default_backend() == "cpu" and _convolves(program)
 

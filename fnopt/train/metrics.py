@@ -90,10 +90,10 @@ def called(name: str, function: Callable[..., Any], outputs: Any, targets: Any) 
     """What a loss or metric returns of outputs and targets, where no pairs of examples are in it.
 
     Where outputs of shape (n, 1) meet targets of shape (n,), or the other way round, NumPy's rules
-    give n × n figures, or sums over such.
+    give n × n numbers, or sums over such.
 
     Args:
-        name: of the figure, for the message.
+        name: the name of the metric, for the message.
         function: the loss or the metric.
         outputs: of the model; checked if they are one array.
         targets: of the batch, likewise.
@@ -106,8 +106,8 @@ def called(name: str, function: Callable[..., Any], outputs: Any, targets: Any) 
         _check_optax(name, function, outputs.shape, targets.shape)
     result = function(outputs, targets)
     if arrays:
-        figure = result[0] if isinstance(result, tuple) else result
-        _check_figure(name, np.shape(figure), outputs.shape, targets.shape)
+        value = result[0] if isinstance(result, tuple) else result
+        _check_metric(name, np.shape(value), outputs.shape, targets.shape)
     return result
 
 
@@ -126,7 +126,7 @@ def _check_optax(name: str, function: Any, outputs: Shape, targets: Shape) -> No
         _refuse_pair(f"{name}, {kind},", outputs, targets)
 
 
-def _check_figure(name: str, shape: Shape, outputs: Shape, targets: Shape) -> None:
+def _check_metric(name: str, shape: Shape, outputs: Shape, targets: Shape) -> None:
     if len(shape) < 2:
         return
     if len(outputs) != len(targets) and shape == _broadcast(outputs, targets):
@@ -140,9 +140,9 @@ def _check_figure(name: str, shape: Shape, outputs: Shape, targets: Shape) -> No
 
 
 def _refuse_pair(name: str, outputs: Shape, targets: Shape, shape: Shape | None = None) -> None:
-    found = "" if shape is None else f" has shape {shape}: it"
+    has = "" if shape is None else f" has shape {shape}: it"
     raise ValueError(
-        f"objective: the {name} of outputs of shape {outputs} and targets of shape {targets}{found}"
+        f"objective: the {name} of outputs of shape {outputs} and targets of shape {targets}{has}"
         " would compare every example with every other; give both one shape, by outputs[..., 0],"
         " targets[..., 0] or targets[..., None]"
     )

@@ -1,4 +1,4 @@
-"""Networks to begin with: of dense layers, and of convolutions before them."""
+"""Two small networks: an MLP and a convolutional one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from flax import nnx
 
 
 class MLP(nnx.Module):
-    """Dense layers, each normalized over the batch, rectified and thinned out; then a dense layer.
+    """Dense layers, each with batch normalization, ReLU and dropout; then a dense layer.
 
     Args:
-        inputs: features of an example; what it has more axes than one is flattened.
-        hidden: widths of the layers.
-        outputs: width of the last layer.
+        inputs: number of features of an example; several axes are flattened.
+        hidden: numbers of units of the hidden layers.
+        outputs: number of outputs.
         dropout: share of units dropped in training, in [0, 1).
         rngs: random streams ``params`` and ``dropout``, or one for both.
     """
@@ -43,13 +43,13 @@ class MLP(nnx.Module):
 
 
 class ConvNet(nnx.Module):
-    """Convolutions of 3 by 3, each normalized, rectified and halved in size; two dense layers.
+    """Convolutions of 3 by 3 with batch normalization, ReLU and max-pooling; two dense layers.
 
     Args:
         image: height, width and channels of an example.
-        channels: of the convolutions.
-        hidden: width of the dense layer between.
-        outputs: width of the last layer.
+        channels: numbers of channels of the convolutions.
+        hidden: number of units of the hidden dense layer.
+        outputs: number of outputs.
         dropout: share of units dropped in training, in [0, 1).
         rngs: random streams ``params`` and ``dropout``, or one for both.
     """
@@ -84,19 +84,22 @@ class ConvNet(nnx.Module):
 
 
 def max_pool(x: jax.Array, side: int = 2) -> jax.Array:
-    """The largest of each square of pictures, channel by channel.
+    """Max-pooling over squares of pictures.
 
     As ``nnx.max_pool(x, (side, side), strides=(side, side))``, whose gradient XLA computes ten
-    times slower on a CPU: it looks for the largest anew. Where several are the largest the
-    gradient is shared among them, not given to the first. (After a rectifier both come to the
-    same, since those are zeros.)
+    times slower on a CPU: it searches the largest again. Where several are the largest they share
+    the gradient, where Flax gives it to the first. (After a ReLU both are the same: those are
+    zeros.)
 
     Args:
         x: pictures, of shape (…, height, width, channels); a rest of rows or columns is left out.
-        side: of a square, at least 1 and no longer than the picture.
+        side: side of a square in pixels, at least 1 and at most that of the picture.
+
+    Returns:
+        Pictures of shape (…, height // side, width // side, channels).
 
     Raises:
-        ValueError: it is.
+        ValueError: ``side`` is out of its range.
 
     >>> import jax.numpy as jnp
     >>> from fnopt.train.models import max_pool

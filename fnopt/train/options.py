@@ -1,4 +1,4 @@
-"""What can be chosen of a training step: part of the program, not numbers in it."""
+"""The options of a training step: part of the program, not numbers in it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _ACCUMULATORS = ("float32", "float64", "bfloat16", "float16")
 
 @dataclasses.dataclass(frozen=True)
 class StepOptions:
-    """The options of a step; another of them is another program.
+    """The options of a step; other options are another compiled program.
 
     Args:
-        accumulate: micro-batches that a batch is computed in, one after the other, for one
-            update; the number of examples is a multiple of it. Memory for activations is that of
-            one. What counts, schedules and ``step`` among it, counts updates. Batch statistics
-            are those of micro-batches, and move that many times a step.
-        accumulator_dtype: of the sum of their gradients, ``"float32"``, ``"float64"``,
-            ``"bfloat16"`` or ``"float16"``; None for that of the gradient, float32 at least.
+        accumulate: number of micro-batches, at least 1, in which a batch is computed one after the
+            other for one update; the number of examples is a multiple of it. Activations need the
+            memory of one. Schedules and ``step`` count updates. Batch statistics are those of
+            micro-batches, and move that many times a step.
+        accumulator_dtype: dtype of the sum of their gradients, ``"float32"``, ``"float64"``,
+            ``"bfloat16"`` or ``"float16"``; the gradient's, float32 at least, if None.
         precision: a :class:`Precision` or the name of one, the one that the state was made with;
             None leaves dtypes alone.
-        clip_norm: the gradient is clipped to this global norm before the optimizer gets it; that
-            of frozen parameters, which is not computed, does not count.
-        skip_nonfinite: whether a step whose loss, gradient or update is not finite is left out.
+        clip_norm: global norm, above 0, to which the gradient is clipped before the optimizer gets
+            it; frozen parameters, whose gradient is not computed, do not count. None does not clip.
+        skip_nonfinite: whether a step whose loss, gradient or update is not finite is skipped.
 
     Raises:
         ValueError: an option is out of its range, or two contradict each other.
@@ -71,8 +71,8 @@ class StepOptions:
         return jnp.dtype(self.accumulator_dtype)
 
 
-def _accumulator(given: Any) -> str:
-    name = given if isinstance(given, str) else str(jnp.dtype(given))
+def _accumulator(dtype: Any) -> str:
+    name = dtype if isinstance(dtype, str) else str(jnp.dtype(dtype))
     if name not in _ACCUMULATORS:
         raise ValueError(f"no accumulator_dtype={name!r}; {did_you_mean(name, _ACCUMULATORS)}")
     if name == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore

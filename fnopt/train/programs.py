@@ -35,7 +35,7 @@ class per_objective:
 
 
 class Program:
-    """What :class:`per_objective` makes of a function; called as the function is."""
+    """The compiled function that :class:`per_objective` returns; it is called like the function."""
 
     def __init__(
         self, function: Callable[..., Any], static: tuple[int, ...], donated: tuple[int, ...]
@@ -47,7 +47,7 @@ class Program:
         return self.of(objective)(*args)
 
     def of(self, objective: Any) -> Any:
-        """The function of the other arguments that ``jax.jit`` has made for this objective."""
+        """The compiled function of the other arguments, for this objective."""
         programs = vars(objective).setdefault("_programs", {})
         if self.function not in programs:
             # Weak, so that an objective is not kept by its own programs.

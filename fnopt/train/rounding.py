@@ -24,9 +24,9 @@ def stochastic_round(x: jax.Array, dtype: Any, key: jax.Array) -> jax.Array:
     is on the bits: those to be dropped are added to as many random ones, and the carry decides.
 
     Args:
-        x: an array in single precision, or in half.
-        dtype: ``"bfloat16"`` or ``"float16"``.
-        key: of the draws, one an element.
+        x: an array in single or half precision.
+        dtype: the dtype to round to, ``"bfloat16"`` or ``"float16"``.
+        key: a PRNG key; one number is drawn for each element.
 
     Raises:
         TypeError: the array is wider than single precision or not floating.
@@ -53,7 +53,7 @@ def stochastic_round(x: jax.Array, dtype: Any, key: jax.Array) -> jax.Array:
             f"stochastic_round: x must be floating and of at most 32 bits, got {x.dtype}; astype"
             " to float32 first"
         )
-    kept, least = _FORMATS[name]
+    digits, least = _FORMATS[name]
     bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
     exponent = (bits >> 23) & 0xFF
     leading = jnp.where(exponent > 0, jnp.uint32(1 << 23), jnp.uint32(0))
@@ -61,12 +61,12 @@ def stochastic_round(x: jax.Array, dtype: Any, key: jax.Array) -> jax.Array:
     exponent = jnp.maximum(exponent, 1)
     # How many bits go: below the smallest normal number the spacing stays, so more and more do.
     # Beyond 31 the lowest are cut off, which is 2**-31 of the spacing at most.
-    drop = 23 - kept + jnp.maximum(exponent, least) - exponent
+    drop = 23 - digits + jnp.maximum(exponent, least) - exponent
     cut = jnp.maximum(drop, 31) - 31
     significand, drop = significand >> jnp.minimum(cut, 31), jnp.minimum(drop, 31)
     noise = jax.random.bits(key, x.shape, jnp.uint32) & ((jnp.uint32(1) << drop) - 1)
-    magnitude = ((jnp.maximum(exponent, least) - least) << kept) + ((significand + noise) >> drop)
-    infinity = ((1 << (15 - kept)) - 1) << kept
+    magnitude = ((jnp.maximum(exponent, least) - least) << digits) + ((significand + noise) >> drop)
+    infinity = ((1 << (15 - digits)) - 1) << digits
     rounded = jnp.minimum(magnitude, infinity) | ((bits >> 16) & 0x8000)
     rounded = jax.lax.bitcast_convert_type(rounded.astype(jnp.uint16), jnp.dtype(name))
     return jnp.where(jnp.isfinite(x), rounded, x.astype(name))

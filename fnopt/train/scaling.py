@@ -14,11 +14,11 @@ from fnopt.core.value import Value
 
 
 class ScalingState(NamedTuple):
-    """What :class:`dynamic_scaling` remembers.
+    """The state of :class:`dynamic_scaling`.
 
     Attributes:
-        scale: what the loss is multiplied by.
-        good: finite steps since the scale last changed.
+        scale: the factor of the loss, a scalar in float32.
+        good: the number of finite steps since the scale last changed.
     """
 
     scale: jax.Array
@@ -29,7 +29,7 @@ _Positive = Annotated[Any, Field(Interval("(0, inf)"))]
 
 
 class dynamic_scaling(Value):
-    r"""A factor for the loss that is as large as the gradients bear.
+    r"""A factor for the loss that is as large as the gradients allow.
 
     .. math:: s \leftarrow \begin{cases}
         \max(\beta s, s_{\min}) & \text{a gradient was not finite}\\
@@ -37,12 +37,12 @@ class dynamic_scaling(Value):
         s & \text{else}\end{cases}
 
     Args:
-        init_scale: :math:`s` at the start, above 0.
-        growth_interval: :math:`n \ge 1`.
-        growth: :math:`\gamma \ge 1`.
-        backoff: :math:`\beta \in (0, 1]`.
-        min_scale: :math:`s_{\min} > 0`.
-        max_scale: :math:`s_{\max}`, at least ``min_scale``.
+        init_scale: the factor :math:`s` at the start, above 0.
+        growth_interval: :math:`n \ge 1`, finite steps in a row before the factor grows.
+        growth: :math:`\gamma \ge 1`, by what it is multiplied then.
+        backoff: :math:`\beta \in (0, 1]`, by what it is multiplied after a step that is not finite.
+        min_scale: :math:`s_{\min} > 0`, the smallest factor.
+        max_scale: :math:`s_{\max}`, the largest factor, at least ``min_scale``.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -82,7 +82,12 @@ class dynamic_scaling(Value):
         )
 
     def update(self, state: ScalingState, finite: Any) -> ScalingState:
-        """The state after a step; ``finite`` says whether loss and gradient were."""
+        """The state after a step.
+
+        Args:
+            state: the state before it.
+            finite: a flag, whether loss and gradient of the step were finite.
+        """
         good = jnp.where(finite, state.good + 1, 0)
         grow = good >= jnp.asarray(self.growth_interval).astype(good.dtype)
         growth, backoff, least, most = (
@@ -90,6 +95,6 @@ class dynamic_scaling(Value):
             for x in (self.growth, self.backoff, self.min_scale, self.max_scale)
         )
         larger = jnp.minimum(state.scale * growth, most)
-        kept = jnp.where(grow, larger, state.scale)
-        scale = jnp.where(finite, kept, jnp.maximum(state.scale * backoff, least))
+        grown = jnp.where(grow, larger, state.scale)
+        scale = jnp.where(finite, grown, jnp.maximum(state.scale * backoff, least))
         return ScalingState(scale, jnp.where(grow, 0, good))

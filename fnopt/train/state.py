@@ -1,4 +1,4 @@
-"""A training run as one value: what it has reached and what it goes on with."""
+"""The state of a training run as one value."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core.transform import as_transform
-from fnopt.core.types import ModelState, Params
+from fnopt.core.types import Batch, ModelState, OptState, Params
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, cast_floating, to_float32_at_least
 
 VALUES = ("tx", "stopping", "average", "scaling")
-"""The fields of a train state that hold what was chosen, not what has come of it."""
+"""The fields of a train state that hold methods with their numbers, not arrays that change."""
 
 
 @jax.tree_util.register_dataclass
@@ -26,25 +26,28 @@ class TrainState:
     Attributes:
         params: the parameters.
         model_state: what the forward pass changes beside them (batch statistics).
-        tx: the optimizer, a value like the rest: its numbers are arrays here.
+        tx: the optimizer; its numbers are arrays here.
         opt_state: the optimizer's state.
         step: updates made so far.
         key: the run's key; every step's own key is folded from it by ``step``.
-        metric: the last evaluation's watched figure; 0 before the first, when ``evaluations`` is 0.
-        evaluations: how many evaluations there have been.
-        skipped: steps that were left out because something was not finite.
-        average: what averages the parameters, such as :class:`ema_of_params`; None for none.
-        average_state: its state.
+        metric: the monitored metric of the last evaluation; 0 before the first, when
+            ``evaluations`` is 0.
+        evaluations: the number of evaluations so far.
+        skipped: the number of steps skipped because something was not finite.
+        average: how the parameters are averaged, such as :class:`ema_of_params`; None for no
+            average.
+        average_state: the state of the average.
         scaling: the dynamic loss scaling; None for none.
-        scaling_state: its state.
-        stopping: early stopping, a value like the optimizer; None for none.
-        stopping_state: its state; its ``best_params`` are a pair of parameters and model state.
+        scaling_state: the state of the loss scaling.
+        stopping: early stopping; None for none.
+        stopping_state: the state of early stopping; its ``best_params`` are a pair of parameters
+            and model state.
     """
 
-    params: Any
-    model_state: Any
+    params: Params
+    model_state: ModelState
     tx: Any
-    opt_state: Any
+    opt_state: OptState
     step: jax.Array
     key: jax.Array
     metric: jax.Array
@@ -63,7 +66,7 @@ class TrainState:
         objective: Objective,
         tx: optax.GradientTransformation,
         key: Any,
-        batch: Any = None,
+        batch: Batch = None,
         *,
         precision: Any = None,
         average: Any = None,
@@ -71,8 +74,8 @@ class TrainState:
     ) -> TrainState:
         """The state before the first step.
 
-        Its arrays are copies: steps take over the buffers of the state they are given, and those
-        of the model or of an optimizer in use elsewhere must not go with them.
+        Its arrays are copies: steps take over the buffers of the state that they receive, and
+        those of the model or of an optimizer in use elsewhere must stay.
 
         Args:
             objective: what is minimized.
@@ -80,8 +83,9 @@ class TrainState:
             key: a PRNG key, or an integer to make one.
             batch: an example batch, for models whose shapes follow from it (Linen).
             precision: a :class:`Precision` or the name of one; the steps must be given the same.
-            average: keeps an average of the parameters, such as :class:`ema_of_params`, or None.
-            stopping: early stopping, or None; without a ``mode`` it is for a loss.
+            average: how to average the parameters, such as :class:`ema_of_params`; None for no
+                average.
+            stopping: early stopping, or None; without a ``mode`` the metric is a loss.
 
         Raises:
             TypeError: there is no key, or no batch where one is needed.
@@ -101,7 +105,7 @@ class TrainState:
         params, model_state, tx, key, average, scaling, stopping = jax.tree.map(
             copy, (params, model_state, as_transform(tx), key, average, scaling, stopping)
         )
-        seen = params if precision is None else to_float32_at_least(params)
+        wide = params if precision is None else to_float32_at_least(params)
 
         def begin(value: Any, *args: Any) -> Any:
             return None if value is None else jax.tree.map(copy, value.init(*args))
@@ -110,7 +114,7 @@ class TrainState:
             params=params,
             model_state=model_state,
             tx=tx,
-            opt_state=begin(tx, seen),
+            opt_state=begin(tx, wide),
             step=jnp.zeros((), jnp.int32),
             key=key,
             metric=jnp.zeros((), jnp.result_type(float)),
@@ -170,5 +174,5 @@ class TrainState:
 
 
 def copy(x: Any) -> jax.Array:
-    """An array of its own; a Python float becomes one without a weak type."""
+    """A copy of an array; a Python number becomes an array without a weak type."""
     return jnp.array(x, dtype=jnp.result_type(x) if isinstance(x, (int, float)) else None)
