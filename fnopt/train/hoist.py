@@ -2,7 +2,8 @@
 
 A step updates inside a branch, so that nothing that is not finite gets into the state. There XLA
 computes a convolution several times slower on a CPU. So evaluations, and what they need, are
-computed before the branch.
+computed before the branch. Those in a loop or a branch of the optimizer's own stay in it: they
+would be no faster, and what such a loop writes would have to be copied into the state.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ def evaluation_call(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _NAME = "fnopt_evaluation"
+_CONTROL_FLOW = {"while", "scan", "cond"}
 
 
 def hoist(update: Callable[..., PyTree], *args: PyTree) -> Callable[..., PyTree]:
     """Computes what the evaluations in a function give, and returns the rest of the function.
 
-    Computed here are the calls of functions made by :func:`evaluation_call`, whole loops and
-    branches that contain one, and all that these calls need.
+    Computed here are the calls of functions made by :func:`evaluation_call` that stand in no loop
+    and no branch, and all that these calls need.
 
     Args:
         update: a function that jax can trace; it is traced once.
@@ -89,9 +91,11 @@ def _read(values: dict[Any, Any], atom: Any) -> Any:
 
 
 def _contains_evaluation(equation: Any) -> bool:
-    """Whether an equation is a call of an evaluation, or a loop or branch with one in it."""
+    """Whether an equation is a call of an evaluation, or of a function that calls one."""
     if _NAME in str(equation.params.get("name", "")):
         return True
+    if equation.primitive.name in _CONTROL_FLOW:
+        return False
     return any(
         _contains_evaluation(inner)
         for parameter in equation.params.values()
