@@ -29,10 +29,10 @@ class mistaken(Rule):
 
     State = MeanState
 
-    def slots(self, param):
+    def init_leaf(self, param):
         return self.first(param)
 
-    def direct(self, grad, slots, param, t):
+    def update_leaf(self, grad, slots, param, ctx):
         return self.result(self.of_grad(grad), {"mean": self.of_slot(slots.mean)})
 
 
@@ -45,10 +45,10 @@ class mistaken_together(Joint):
 
     State = MeanState
 
-    def slots(self, param):
+    def init_leaf(self, param):
         return {"mean": jnp.zeros_like(param)}
 
-    def direct_all(self, grads, slots, params, shared, t, **extra_args):
+    def update_leaves(self, grads, slots, params, shared, ctx, **extra_args):
         rows = [{"mean": self.of_slot(s.mean)} for s in slots]
         return self.result(list(map(self.of_grad, grads)), rows, {})
 
@@ -144,7 +144,7 @@ def test_what_direct_returns_is_a_pair():
 @pytest.mark.parametrize(
     "result, error, said",
     [
-        (lambda d, rows, new: (d, rows), TypeError, "direct_all must return three things"),
+        (lambda d, rows, new: (d, rows), TypeError, "update_leaves must return three things"),
         (lambda d, rows, new: (d[:1], rows, new), ValueError, "a list of directions, one for each"),
         (lambda d, rows, new: (d * 2, rows, new), ValueError, "of the 2 leaves"),
         (lambda d, rows, new: (d[0], rows, new), ValueError, "a list of directions"),

@@ -6,11 +6,16 @@ from fnopt.core.arithmetic import add_schedules as add_schedules
 from fnopt.core.arithmetic import by_epoch as by_epoch
 from fnopt.core.arithmetic import multiply_schedules as multiply_schedules
 from fnopt.core.arithmetic import negate_schedule as negate_schedule
+from fnopt.core.bias import Corrections as Corrections
+from fnopt.core.bias import bias_correction as bias_correction
+from fnopt.core.bias import bias_corrections as bias_corrections
+from fnopt.core.bias import corrected_mean as corrected_mean
 from fnopt.core.checks import did_you_mean as did_you_mean
 from fnopt.core.checks import required as required
 from fnopt.core.compose import Composed as Composed
 from fnopt.core.compose import chain as chain
 from fnopt.core.compose import named_chain as named_chain
+from fnopt.core.context import Context as Context
 from fnopt.core.fields import DType as DType
 from fnopt.core.fields import Number as Number
 from fnopt.core.fields import Numbers as Numbers
@@ -24,7 +29,6 @@ from fnopt.core.joint import Joint as Joint
 from fnopt.core.mask import Mask as Mask
 from fnopt.core.mask import combined as combined
 from fnopt.core.moments import abs_sq as abs_sq
-from fnopt.core.moments import bias_correction as bias_correction
 from fnopt.core.moments import computing_dtype as computing_dtype
 from fnopt.core.moments import divide as divide
 from fnopt.core.moments import global_norm as global_norm

@@ -58,15 +58,6 @@ def moment(new: jax.Array, old: jax.Array, decay: Any) -> jax.Array:
     return decay * old + (1 - decay) * new
 
 
-def bias_correction(decay: Any, t: jax.Array) -> jax.Array:
-    r"""What an average that started at 0 is to be divided by: :math:`1 - \beta^t`.
-
-    That is for a decay that stays. Of one that is scheduled it is the present value's, as with
-    ``optax.inject_hyperparams``; exact would be :math:`1 - \prod_i \beta_i`.
-    """
-    return 1 - decay**t
-
-
 @jax.custom_jvp
 def root(x: jax.Array) -> jax.Array:
     """The square root; its slope at 0, where there is none, is taken to be 0.

@@ -9,12 +9,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fnopt.core.bias import bias_correction
+from fnopt.core.context import Context
 from fnopt.core.fields import DType, Static
 from fnopt.core.mask import Mask
-from fnopt.core.moments import bias_correction, divide, moment, relative_change, scaled_norm, zeros
+from fnopt.core.moments import divide, moment, relative_change, scaled_norm, zeros
 from fnopt.core.rule import Rule
 from fnopt.core.schedule import Decay, Fraction, Rate, Scalar, to_dtype
 from fnopt.core.transform import Transform
+from fnopt.core.types import Arrays, LeafUpdate, Numeric, Slots
 
 
 class identity(Transform):
@@ -54,37 +57,22 @@ class scale(Rule):
 
     step_size: Scalar
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return self.step_size * grad, {}
 
 
-class _scale_in_turn(Rule):
-    """Multiplies by numbers whose product need not be representable, one after the other."""
-
-    first: Scalar
-    second: Scalar
-    third: Scalar
-    change: Scalar
-
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        # Beside wider leaves a number may be infinite in this dtype; what it is for is then 0.
-        largest = jnp.finfo(grad.dtype).max
-        second, third = (jnp.clip(x, -largest, largest) for x in (self.second, self.third))
-        return third * (second * (self.first * grad)) / self.change, {}
-
-
 def scale_to_length(
-    grads: list[jax.Array], length: Any, eps: Any = 0.0, at_most: bool = False
-) -> Rule:
-    r"""The rule that gives these updates together a length: :math:`\alpha\,g/(|g| + \epsilon)`.
+    grads: Arrays, length: Numeric, eps: Numeric = 0.0, at_most: bool = False
+) -> Arrays:
+    r"""Updates that together have a length: :math:`\alpha\,g/(|g| + \epsilon)`.
 
     Right also where the norm, or a number over it, cannot be represented.
 
     Args:
-        grads: the updates.
-        length: :math:`\alpha`.
-        eps: :math:`\epsilon \ge 0`.
-        at_most: leave shorter ones as they are, bit for bit.
+        grads: the updates, a list of floating or complex arrays of one precision.
+        length: :math:`\alpha`, the Euclidean norm of the result (of any sign).
+        eps: :math:`\epsilon \ge 0`, added to the norm.
+        at_most: whether updates that are shorter than ``length`` stay as they are, bit for bit.
     """
     size, by = scaled_norm(grads)
     length, eps = to_dtype(length, size.dtype), to_dtype(eps, size.dtype)
@@ -94,7 +82,9 @@ def scale_to_length(
     if at_most:
         above = ~(size <= length * by)  # so that NaN stays for all to see
         numbers = (jnp.where(above, number, jnp.ones_like(size)) for number in numbers)
-    return _scale_in_turn(*numbers)
+    first, second, third, change = numbers
+    # One after the other: their product need not be representable.
+    return [third * (second * (first * grad)) / change for grad in grads]
 
 
 class scale_by_schedule(Rule):
@@ -107,7 +97,7 @@ class scale_by_schedule(Rule):
 
     step_size_fn: Scalar
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return self.step_size_fn * grad, {}
 
 
@@ -123,7 +113,7 @@ class scale_by_learning_rate(Rule):
     _: dataclasses.KW_ONLY
     flip_sign: Static[bool] = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         if self.learning_rate is None:
             return grad, {}
         return (-self.learning_rate if self.flip_sign else self.learning_rate) * grad, {}
@@ -151,10 +141,10 @@ class trace(Rule):
 
     State = optax.TraceState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param, self.accumulator_dtype)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         trace = grad + self.decay * slots.trace
         return (grad + self.decay * trace if self.nesterov else trace), {"trace": trace}
 
@@ -185,15 +175,15 @@ class ema(Rule):
 
     State = optax.EmaState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"ema": zeros(param, self.accumulator_dtype)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.decay, t) if self.debias else 1.0
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         average = moment(grad, slots.ema, self.decay)
-        return average / t, {"ema": average}
+        return average / ctx.precomputed, {"ema": average}
 
 
 class add_decayed_weights(Rule):
@@ -215,7 +205,7 @@ class add_decayed_weights(Rule):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad + self.weight_decay * param, {}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -26,6 +27,19 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
+
+
+class Start(NamedTuple):
+    """What ACProp needs of the count.
+
+    Attributes:
+        first: whether this is the first update, before which there is no deviation.
+        nu_correction: the divisor of the mean squared deviation before this update.
+    """
+
+    first: jax.Array
+    nu_correction: jax.Array
 
 
 class scale_by_acprop(Rule):
@@ -54,14 +68,14 @@ class scale_by_acprop(Rule):
 
     State = optax.ScaleByBeliefState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def once(self, t: Any) -> Any:
-        return t == 1, bias_correction(self.b2, jnp.maximum(t - 1, 1))
+    def precompute(self, t: Numeric) -> Start:
+        return Start(t == 1, bias_correction(self.b2, jnp.maximum(t - 1, 1)))
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        first, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        first, nu_correction = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         # g - m by the old mean: an infinite gradient gives an infinite square, not NaN.
         square = abs_sq(self.b1 * (grad - slots.mu))

@@ -10,6 +10,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     NonNegative,
     Rate,
@@ -17,7 +19,8 @@ from fnopt.core import (
     Static,
     Transform,
     abs_sq,
-    bias_correction,
+    bias_corrections,
+    corrected_mean,
     divide,
     moment,
     real_zeros,
@@ -25,7 +28,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.first_order.adam import corrected_mean, mean_correction
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_belief(Rule):
@@ -56,20 +59,20 @@ class scale_by_belief(Rule):
 
     State = optax.ScaleByBeliefState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def once(self, t: Any) -> Any:
-        return mean_correction(self.b1, t, self.nesterov), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t, self.nesterov)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         # g - m by the old mean: an infinite gradient gives an infinite square, not NaN.
         square = abs_sq(self.b1 * (grad - slots.mu))
         nu = moment(square, slots.nu, self.b2) + self.eps_root
-        mean = corrected_mean(mu, grad, self.b1, mu_correction)
-        return divide(mean, root(nu / nu_correction), eps=self.eps), {"mu": mu, "nu": nu}
+        mean = corrected_mean(mu, grad, self.b1, corrections)
+        return divide(mean, root(nu / corrections.nu), eps=self.eps), {"mu": mu, "nu": nu}
 
 
 class adabelief(Composed):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -28,6 +29,15 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
+
+
+class Bounds(NamedTuple):
+    """Adam's rate with both corrections, and the least and the largest rate of a weight."""
+
+    rate: jax.Array
+    low: jax.Array
+    high: jax.Array
 
 
 class scale_by_adabound(Rule):
@@ -66,18 +76,18 @@ class scale_by_adabound(Rule):
     def State(self) -> Any:
         return optax.ScaleByAmsgradState if self.amsbound else optax.ScaleByAdamState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         nu = {name: real_zeros(param) for name in ("nu", "nu_max")[: 1 + self.amsbound]}
         return {"mu": zeros(param), **nu}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Bounds:
         rate = self.learning_rate * root(bias_correction(self.b2, t)) / bias_correction(self.b1, t)
         # At a rate of 0 the bounds would be a rate of their own.
         last = jnp.where(self.learning_rate == 0, 0.0, self.final_learning_rate)
-        return rate, last - last / (self.gamma * t + 1), last + last / (self.gamma * t)
+        return Bounds(rate, last - last / (self.gamma * t + 1), last + last / (self.gamma * t))
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        rate, low, high = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        rate, low, high = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = square = moment(abs_sq(grad), slots.nu, self.b2)
         new = {"mu": mu, "nu": nu}

@@ -9,6 +9,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -23,6 +24,7 @@ from fnopt.core import (
     root,
     scale_by_learning_rate,
 )
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_adadelta(Rule):
@@ -43,10 +45,10 @@ class scale_by_adadelta(Rule):
 
     State = optax.ScaleByAdaDeltaState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"e_g": real_zeros(param), "e_x": real_zeros(param)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         e_g = moment(abs_sq(grad), slots.e_g, self.rho)
         direction = grad * divide(root(slots.e_x + self.eps), root(e_g + self.eps))
         e_x = moment(abs_sq(direction), slots.e_x, self.rho)

@@ -10,6 +10,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     NonNegative,
     Rate,
     Rule,
@@ -19,6 +20,7 @@ from fnopt.core import (
     real_zeros,
     scale_by_learning_rate,
 )
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_rss(Rule):
@@ -40,10 +42,10 @@ class scale_by_rss(Rule):
 
     State = optax.ScaleByRssState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"sum_of_squares": real_zeros(param, fill=self.initial_accumulator_value)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         total = slots.sum_of_squares + abs_sq(grad)
         # Both branches are differentiated, so the root that is not taken must be finite too.
         safe = jnp.where(total > 0, total, jnp.ones_like(total))

@@ -10,6 +10,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     NonNegative,
@@ -18,13 +20,15 @@ from fnopt.core import (
     Static,
     Transform,
     abs_sq,
-    bias_correction,
+    bias_corrections,
+    corrected_mean,
     divide,
     moment,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.mean_square import mean_square
 
 
@@ -61,36 +65,19 @@ class scale_by_adam(Rule):
 
     State = optax.ScaleByAdamState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
 
-    def once(self, t: Any) -> Any:
-        return mean_correction(self.b1, t, self.nesterov), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t, self.nesterov)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        mean = corrected_mean(mu, grad, self.b1, mu_correction)
-        size = root(nu / nu_correction + self.eps_root)
+        mean = corrected_mean(mu, grad, self.b1, corrections)
+        size = root(nu / corrections.nu + self.eps_root)
         return divide(mean, size, eps=self.eps), {"mu": mu, "nu": nu}
-
-
-def mean_correction(b1: Any, t: Any, nesterov: bool) -> tuple[Any, Any]:
-    """What :func:`corrected_mean` needs of the count: for the mean now and, with Nesterov's, next.
-
-    Args:
-        b1: the decay of the mean.
-        t: the number of this update.
-        nesterov: whether to look ahead.
-    """
-    return bias_correction(b1, t), bias_correction(b1, t + 1) if nesterov else None
-
-
-def corrected_mean(mu: jax.Array, grad: jax.Array, b1: Any, correction: Any) -> jax.Array:
-    """The mean of gradients without the bias of its start, Nesterov's where there is a next."""
-    now, ahead = correction
-    return mu / now if ahead is None else b1 * mu / ahead + (1 - b1) * grad / now
 
 
 class adam(Composed):

@@ -11,6 +11,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     Mask,
@@ -21,13 +23,14 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_decayed_weights,
-    bias_correction,
+    bias_corrections,
     divide,
     moment,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.mean_square import mean_square
 
 
@@ -57,21 +60,21 @@ class scale_by_adam_mini(Rule):
 
     State = optax.ScaleByAdamState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "mu": zeros(param, self.mu_dtype),
             "nu": self._mean(mean_square(param, self.nu_dtype)),
         }
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(self._mean(abs_sq(grad)), slots.nu, self.b2)
-        size = root(nu / nu_correction)
-        return divide(mu / mu_correction, size, eps=self.eps), {"mu": mu, "nu": nu}
+        size = root(nu / corrections.nu)
+        return divide(mu / corrections.mu, size, eps=self.eps), {"mu": mu, "nu": nu}
 
     def _mean(self, square: jax.Array) -> jax.Array:
         """One number for each block."""

@@ -10,6 +10,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     NonNegative,
     Rate,
@@ -22,6 +23,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_adamax(Rule):
@@ -45,16 +47,16 @@ class scale_by_adamax(Rule):
 
     State = optax.ScaleByAdamState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.b1, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mu = moment(grad, slots.mu, self.b1)
         nu = jnp.maximum(self.b2 * slots.nu, jnp.abs(grad) + self.eps)
-        return divide(mu / t, nu), {"mu": mu, "nu": nu}
+        return divide(mu / ctx.precomputed, nu), {"mu": mu, "nu": nu}
 
 
 class adamax(Composed):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -25,6 +26,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class AdanState(NamedTuple):
@@ -35,6 +37,15 @@ class AdanState(NamedTuple):
     v: Any
     n: Any
     g: Any
+
+
+class Start(NamedTuple):
+    """Whether this is the first update, and the divisors of the three averages."""
+
+    first: jax.Array
+    m_correction: jax.Array
+    v_correction: jax.Array
+    n_correction: jax.Array
 
 
 class scale_by_adan(Rule):
@@ -67,14 +78,14 @@ class scale_by_adan(Rule):
 
     State = AdanState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"m": zeros(param), "v": zeros(param), "n": real_zeros(param), "g": zeros(param)}
 
-    def once(self, t: Any) -> Any:
-        return t == 1, [bias_correction(b, t) for b in (self.b1, self.b2, self.b3)]
+    def precompute(self, t: Numeric) -> Start:
+        return Start(t == 1, *(bias_correction(b, t) for b in (self.b1, self.b2, self.b3)))
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        first, (m_correction, v_correction, n_correction) = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        first, m_correction, v_correction, n_correction = ctx.precomputed
         difference = jnp.where(first, jnp.zeros_like(grad), grad - slots.g)
         m = moment(grad, slots.m, self.b1)
         v = moment(difference, slots.v, self.b2)

@@ -9,6 +9,8 @@ import jax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     Mask,
@@ -18,13 +20,14 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_decayed_weights,
-    bias_correction,
+    bias_corrections,
     divide,
     moment,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.mean_square import mean_square
 
 
@@ -72,20 +75,20 @@ class scale_by_ademamix(Rule):
 
     State = AdemamixState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         means = {name: zeros(param, self.mu_dtype) for name in ("m1", "m2")}
         return {**means, "nu": mean_square(param, self.nu_dtype)}
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         m1 = moment(grad, slots.m1, self.b1)
         m2 = moment(grad, slots.m2, self.b3)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        size = root(nu / nu_correction + self.eps_root)
-        direction = divide(m1 / mu_correction + self.alpha * m2, size, eps=self.eps)
+        size = root(nu / corrections.nu + self.eps_root)
+        direction = divide(m1 / corrections.mu + self.alpha * m2, size, eps=self.eps)
         return direction, {"m1": m1, "m2": m2, "nu": nu}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     DType,
     NonNegative,
@@ -26,7 +27,15 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.schedule import Cap
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.mean_square import mean_square
+
+
+class Start(NamedTuple):
+    """Whether this is the first update, and the bound of the clip."""
+
+    first: jax.Array
+    bound: Numeric
 
 
 class scale_by_adopt(Rule):
@@ -63,14 +72,15 @@ class scale_by_adopt(Rule):
 
     State = optax.ScaleByAdamState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
 
-    def once(self, t: Any) -> Any:
-        return t == 1, (t - 1) ** 0.25 if self.clip_value_fn is None else self.clip_value_fn
+    def precompute(self, t: Numeric) -> Start:
+        bound = (t - 1) ** 0.25 if self.clip_value_fn is None else self.clip_value_fn
+        return Start(t == 1, bound)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        first, bound = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        first, bound = ctx.precomputed
         scaled = divide(grad, jnp.maximum(root(slots.nu), self.eps))
         if self.use_clipping:
             scaled = jnp.clip(scaled, -bound, bound)

@@ -11,6 +11,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     NonNegative,
@@ -26,6 +28,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.mean_square import mean_square
 
 
@@ -62,22 +65,22 @@ class scale_by_amsgrad(Rule):
 
     State = optax.ScaleByAmsgradState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         nu = {name: mean_square(param, self.nu_dtype) for name in ("nu", "nu_max")}
         return {"mu": zeros(param, self.mu_dtype), **nu}
 
-    def once(self, t: Any) -> Any:
-        return (
+    def precompute(self, t: Numeric) -> Corrections:
+        return Corrections(
             bias_correction(self.b1, t) if self.bias_correction_mu else 1.0,
             bias_correction(self.b2, t) if self.bias_correction_nu else 1.0,
         )
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        nu_max = jnp.maximum(slots.nu_max, nu / nu_correction)
-        direction = divide(mu / mu_correction, root(nu_max + self.eps_root), eps=self.eps)
+        nu_max = jnp.maximum(slots.nu_max, nu / corrections.nu)
+        direction = divide(mu / corrections.mu, root(nu_max + self.eps_root), eps=self.eps)
         return direction, {"mu": mu, "nu": nu, "nu_max": nu_max}
 
 

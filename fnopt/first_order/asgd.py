@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import NonNegative, Rate, Rule, computing_dtype, zeros
+from fnopt.core import Context, NonNegative, Rate, Rule, computing_dtype, zeros
 from fnopt.core.schedule import Cap
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class AsgdState(NamedTuple):
@@ -22,6 +23,13 @@ class AsgdState(NamedTuple):
 
     count: jax.Array
     average: Any
+
+
+class Numbers(NamedTuple):
+    """The rate of this update, and the share of its parameters in their average."""
+
+    rate: jax.Array
+    share: jax.Array
 
 
 class asgd(Rule):
@@ -71,16 +79,16 @@ class asgd(Rule):
     State = AsgdState
     needs_params = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         wide = computing_dtype(param.dtype)
         return {"average": zeros(param, wide) + param.astype(wide)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Numbers:
         rate = self.learning_rate / (1 + self.lambd * self.learning_rate * (t - 1)) ** self.alpha
-        return rate, 1 / jnp.maximum(t - self.t0, jnp.ones_like(t))
+        return Numbers(rate, 1 / jnp.maximum(t - self.t0, jnp.ones_like(t)))
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        rate, share = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        rate, share = ctx.precomputed
         update = -rate * (self.lambd * param + grad)
         return update, {"average": slots.average + share * (param + update - slots.average)}
 

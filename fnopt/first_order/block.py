@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import NonNegative, Rule, norm, rms
+from fnopt.core import Context, NonNegative, Rule, norm, rms
 from fnopt.core.schedule import Bound
+from fnopt.core.types import LeafUpdate, Slots
 
 
 def excess(size: Any, bound: Any) -> Any:
@@ -30,7 +31,7 @@ class scale_by_param_block_norm(Rule):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.maximum(norm(param), self.min_scale) * grad, {}
 
 
@@ -45,7 +46,7 @@ class scale_by_param_block_rms(Rule):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.maximum(rms(param), self.min_scale) * grad, {}
 
 
@@ -66,5 +67,5 @@ class clip_by_block_rms(Rule):
 
     threshold: Bound
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad / excess(rms(grad), self.threshold), {}

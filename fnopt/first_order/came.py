@@ -8,6 +8,7 @@ import jax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     Positive,
@@ -17,11 +18,13 @@ from fnopt.core import (
     abs_sq,
     add_decayed_weights,
     moment,
+    rms,
     scale_by_learning_rate,
     zeros,
 )
 from fnopt.core.schedule import Bound
-from fnopt.first_order.block import clip_by_block_rms
+from fnopt.core.types import LeafUpdate, Slots
+from fnopt.first_order.block import excess
 from fnopt.first_order.factored import factored_zeros, inverse_root
 
 
@@ -66,18 +69,19 @@ class scale_by_came(Rule):
 
     State = CameState
 
-    def slots(self, param: jax.Array) -> dict[str, Any]:
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         row, col, whole = factored_zeros(param, _last_two(param))
         res_row, res_col, _ = factored_zeros(param, _last_two(param))
         slots = {"mu": zeros(param), "v_row": row, "v_col": col, "v": whole}
         return {**slots, "res_row": res_row, "res_col": res_col}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         axes = _last_two(grad)
         factor, (row, col, whole) = inverse_root(
             abs_sq(grad) + self.eps1, (slots.v_row, slots.v_col, slots.v), self.b2, axes
         )
-        step, _ = clip_by_block_rms(self.clipping_threshold).direct(grad * factor, (), None, None)
+        step = grad * factor
+        step = step / excess(rms(step), self.clipping_threshold)
         direction = mu = moment(step, slots.mu, self.b1)
         res_row = res_col = ()
         if axes is not None:

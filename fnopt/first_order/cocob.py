@@ -10,6 +10,7 @@ import optax.contrib
 
 from fnopt.core import (
     Composed,
+    Context,
     Mask,
     NonNegative,
     Positive,
@@ -23,6 +24,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_cocob(Rule):
@@ -45,7 +47,7 @@ class scale_by_cocob(Rule):
     State = optax.contrib.COCOBState
     needs_params = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "init_particles": jnp.array(param),
             # A sum in half precision stands still once it is large.
@@ -55,7 +57,7 @@ class scale_by_cocob(Rule):
             "reward": real_zeros(param),
         }
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         start, size = slots.init_particles, jnp.abs(grad)
         scale = jnp.maximum(slots.scale, size)
         subgradients = slots.subgradients + size

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax.contrib
 
 from fnopt.core import (
+    Context,
     Joint,
     NonNegative,
     Positive,
@@ -27,6 +28,7 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval
 from fnopt.core.schedule import Scheduled
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,13 +97,13 @@ class dadapt_adamw(Joint):
     shared = ("estim_lr", "numerator_weighted")
     needs_params = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {
             "estim_lr": real_number(self.estim_lr0, params),
             "numerator_weighted": real_number(0.0, params),
         }
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.
         wide = computing_dtype(param.dtype)
         return {
@@ -110,22 +112,16 @@ class dadapt_adamw(Joint):
             "grad_sum": zeros(param, wide),
         }
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         b1, b2 = self.betas
         return root(bias_correction(b2, t)) / bias_correction(b1, t)
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         (b1, b2), estimate = self.betas, shared["estim_lr"]
         slow = b2**0.5
-        rate = estimate * self.learning_rate * t
+        rate = estimate * self.learning_rate * ctx.precomputed
         before = [divide(s.grad_sum, root(s.exp_avg_sq) + self.eps) for s in slots]
         rows = [
             {

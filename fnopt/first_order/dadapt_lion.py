@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import (
+    Context,
     Joint,
     Positive,
     Rate,
@@ -18,6 +19,7 @@ from fnopt.core import (
     vdot,
     zeros,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 from fnopt.first_order.dadapt_adamw import Betas, sum_abs
 
 
@@ -71,26 +73,20 @@ class dadapt_lion(Joint):
     shared = ("estim_lr", "numerator_weighted")
     needs_params = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {
             "estim_lr": real_number(self.estim_lr0, params),
             "numerator_weighted": real_number(0.0, params),
         }
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.
         wide = computing_dtype(param.dtype)
         return {"exp_avg": zeros(param, wide), "grad_sum": zeros(param, wide)}
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         (b1, b2), estimate = self.betas, shared["estim_lr"]
         slow = b2**0.5
         rate = estimate * self.learning_rate

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import (
+    Context,
     Decay,
     Joint,
     Positive,
@@ -19,6 +20,7 @@ from fnopt.core import (
     vdot,
     zeros,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class DAdaptSGDState(NamedTuple):
@@ -69,27 +71,21 @@ class dadapt_sgd(Joint):
     shared = ("estim_lr", "numerator_weighted", "grad_norm")
     needs_params = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {
             "estim_lr": real_number(self.estim_lr0, params),
             "numerator_weighted": real_number(0.0, params),
             "grad_norm": real_number(0.0, params),
         }
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # The first steps are too small for half precision.
         wide = computing_dtype(param.dtype)
         return {"z": jnp.array(param, wide), "grad_sum": zeros(param, wide)}
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         grads = [g + self.weight_decay * p for g, p in zip(grads, params, strict=True)]
         first, estimate = shared["grad_norm"], shared["estim_lr"]
         first = jnp.where(first == 0, global_norm(grads), first)

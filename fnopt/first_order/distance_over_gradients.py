@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import (
+    Context,
     DType,
     NonNegative,
     Rule,
@@ -19,6 +20,7 @@ from fnopt.core import (
     root,
 )
 from fnopt.core.moments import cast
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class ScaleByDistanceOverGradientsState(NamedTuple):
@@ -68,7 +70,7 @@ class scale_by_distance_over_gradients(Rule):
     State = ScaleByDistanceOverGradientsState
     needs_params = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         size = norm(cast(param, computing_dtype(param.dtype)))
         wide = computing_dtype(param.dtype, self.param_dtype or param.dtype)
         return {
@@ -77,7 +79,7 @@ class scale_by_distance_over_gradients(Rule):
             "init_params": jnp.array(param, wide),
         }
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         farthest = jnp.maximum(slots.max_dist, norm(param - slots.init_params))
         total = slots.grad_sum_of_squares + jnp.sum(abs_sq(grad))
         rate = divide(self.global_scale * farthest, root(total + self.eps))

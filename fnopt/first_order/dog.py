@@ -11,6 +11,7 @@ import optax.contrib
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     Mask,
     NonNegative,
@@ -27,6 +28,7 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval, did_you_mean
 from fnopt.core.fields import Field, as_numbers
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 def _as_step(given: Any) -> dict[str, Any]:
@@ -69,7 +71,7 @@ class scale_by_dog(Joint):
     shared = ("is_init_step", "max_dist", "sum_sq_norm_grads")
     needs_params = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         [(kind, number)] = self.init_step.items()
         distance = {"heuristic": lambda: number * (1 + global_norm(params))}
         first = distance.get(kind, lambda: 0.0 if kind == "learning_rate" else number)()
@@ -79,18 +81,12 @@ class scale_by_dog(Joint):
             "sum_sq_norm_grads": real_number(0.0, params),
         }
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"init_params": jnp.array(param)}
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         gone = global_norm([p - s.init_params for p, s in zip(params, slots, strict=True)])
         distance = jnp.maximum(shared["max_dist"], gone)
         total = shared["sum_sq_norm_grads"] + vdot(grads, grads)

@@ -10,6 +10,7 @@ import optax.contrib
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     Mask,
     NonNegative,
@@ -24,6 +25,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     vdot,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class scale_by_dowg(Joint):
@@ -46,25 +48,19 @@ class scale_by_dowg(Joint):
     shared = ("weighted_sq_norm_grads", "estim_sq_dist")
     needs_params = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         first = self.eps if self.init_estim_sq_dist is None else self.init_estim_sq_dist
         return {
             "weighted_sq_norm_grads": real_number(0.0, params),
             "estim_sq_dist": real_number(first, params),
         }
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"init_params": jnp.array(param)}
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         gone = [p - s.init_params for p, s in zip(params, slots, strict=True)]
         distance = jnp.maximum(shared["estim_sq_dist"], vdot(gone, gone))
         total = shared["weighted_sq_norm_grads"] + distance * vdot(grads, grads)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import NonNegative, Positive, Rule, Static, abs_sq, moment, real_zeros
+from fnopt.core import Context, NonNegative, Positive, Rule, Static, abs_sq, moment, real_zeros
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_factored_rms(Rule):
@@ -49,21 +50,23 @@ class scale_by_factored_rms(Rule):
         *_, small, large = sorted(range(len(shape)), key=shape.__getitem__)
         return (small, large) if shape[small] >= max(self.min_dim_size_to_factor, 1) else None
 
-    def slots(self, param: jax.Array) -> dict[str, Any]:
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         row, col, whole = factored_zeros(param, self.axes(param.shape))
         return {"v_row": row, "v_col": col, "v": whole}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         t = jnp.maximum(t - self.step_offset, 1)
         if self.decay_rate_fn is not None:
             return self.decay_rate_fn(t - 1, self.decay_rate)
         return 1 - t**-self.decay_rate
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         kept = slots.v_row, slots.v_col, slots.v
         # By its slots, lest a gradient of another shape be taken for another leaf's.
         axes = None if isinstance(slots.v, jax.Array) else self.axes(grad.shape)
-        factor, (row, col, whole) = inverse_root(abs_sq(grad) + self.epsilon, kept, t, axes)
+        factor, (row, col, whole) = inverse_root(
+            abs_sq(grad) + self.epsilon, kept, ctx.precomputed, axes
+        )
         return grad * factor, {"v_row": row, "v_col": col, "v": whole}
 
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Decay, Joint, NonNegative, Static, moment, zeros
+from fnopt.core import Context, Decay, Joint, NonNegative, Static, moment, zeros
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class GrokfastEmaState(NamedTuple):
@@ -49,15 +50,15 @@ class grokfast_ema(Joint):
     State = GrokfastEmaState
     shared = ("is_initial_step",)
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"is_initial_step": jnp.array(True)}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"ema": zeros(param)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         first = shared["is_initial_step"]
         averages = [
             jnp.where(first, g, moment(g, s.ema, self.alpha))
@@ -120,15 +121,15 @@ class grokfast_ma(Joint):
                 f"grokfast_ma: window_size must be at least 1, got {self.window_size!r}"
             )
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"place": jnp.zeros((), jnp.int32), "full": jnp.array(False)}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"window": jnp.stack([zeros(param)] * self.window_size)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         place = shared["place"]
         full = shared["full"] | (place == self.window_size - 1)
         size = jnp.where(full, self.window_size, place + 1)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Decay, Joint, NonNegative, Rate, zeros
+from fnopt.core import Context, Decay, Joint, NonNegative, Rate, zeros
+from fnopt.core.types import Arrays, LeafUpdate, LeavesUpdate, Numeric, Rows, Slots
 from fnopt.first_order.adam import scale_by_adam
 
 
@@ -76,25 +77,25 @@ class hypergradient_sgd(Joint):
     State = HypergradientSgdState
     shared = ("learning_rate",)
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"learning_rate": jnp.asarray(self.learning_rate, jnp.result_type(float))}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"direction": zeros(param)}
 
-    def direction(self, grad: jax.Array, slots: Any, t: Any) -> tuple[jax.Array, dict[str, Any]]:
+    def direction(self, grad: jax.Array, slots: Slots, ctx: Context) -> LeafUpdate:
         """The step over the rate, without its sign, and the slots it needs."""
         return grad, {}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         # Not vdot, which would refuse gradients of another shape than the slots without their path.
         slope = sum(
             jnp.sum((g * jnp.conj(s.direction)).real) for g, s in zip(grads, slots, strict=True)
         )
         rate = shared["learning_rate"] + self.hypergrad_lr * slope
-        found = [self.direction(g, s, t) for g, s in zip(grads, slots, strict=True)]
+        found = [self.direction(g, s, ctx) for g, s in zip(grads, slots, strict=True)]
         rows = [{**row, "direction": direction} for direction, row in found]
         return [-rate * direction for direction, _ in found], rows, {"learning_rate": rate}
 
@@ -138,11 +139,11 @@ class hypergradient_adam(hypergradient_sgd):
     def _adam(self) -> scale_by_adam:
         return scale_by_adam(self.b1, self.b2, self.eps)
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {**super().slots(param), **self._adam().slots(param)}
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {**super().init_leaf(param), **self._adam().init_leaf(param)}
 
-    def once(self, t: Any) -> Any:
-        return self._adam().once(t)
+    def precompute(self, t: Numeric) -> Any:
+        return self._adam().precompute(t)
 
-    def direction(self, grad: jax.Array, slots: Any, t: Any) -> tuple[jax.Array, dict[str, Any]]:
-        return self._adam().direct(grad, slots, None, t)
+    def direction(self, grad: jax.Array, slots: Slots, ctx: Context) -> LeafUpdate:
+        return self._adam().update_leaf(grad, slots, None, ctx)

@@ -10,6 +10,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     Mask,
@@ -19,13 +21,14 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_decayed_weights,
-    bias_correction,
+    bias_corrections,
     divide,
     moment,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.mean_square import mean_square
 
 
@@ -58,18 +61,18 @@ class scale_by_laprop(Rule):
 
     State = optax.ScaleByAdamState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        scaled = divide(grad, root(nu / nu_correction), eps=self.eps)
+        scaled = divide(grad, root(nu / corrections.nu), eps=self.eps)
         mu = moment(scaled, slots.mu, self.b1)
-        return mu / mu_correction, {"mu": mu, "nu": nu}
+        return mu / corrections.mu, {"mu": mu, "nu": nu}
 
 
 class laprop(Composed):

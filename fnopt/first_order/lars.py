@@ -8,6 +8,7 @@ import jax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -23,6 +24,7 @@ from fnopt.core import (
 )
 from fnopt.core.fields import Field
 from fnopt.core.mask import as_flags
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.trust_ratio import scale_by_trust_ratio, trusted
 
 
@@ -44,7 +46,7 @@ class _decay_and_trust(Rule):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         weights = norm(param)
         step = norm(grad) + self.weight_decay * weights
         decayed = grad + self.weight_decay * param

@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     DType,
     Mask,
@@ -24,6 +25,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.fields import Field
+from fnopt.core.types import LeafUpdate, Slots
 
 Mode = Annotated[Any, Field(static=True, choices=("hard", "smooth", "refined"))]
 
@@ -55,10 +57,10 @@ class scale_by_lion(Rule):
 
     State = optax.ScaleByLionState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mean = moment(grad, slots.mu, self.b1)
         if self.mode == "smooth":
             direction = jnp.tanh(self.smooth_beta * mean)

@@ -10,6 +10,7 @@ import optax.contrib
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     NonNegative,
     Rate,
@@ -21,6 +22,7 @@ from fnopt.core import (
     real_zeros,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 def _cube_root(x: jax.Array) -> jax.Array:
@@ -44,7 +46,7 @@ class scale_by_madgrad(Rule):
     State = optax.contrib.MadgradState
     needs_params = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Sums, not averages: in half precision they would soon stand still.
         wide = computing_dtype(param.dtype)
         return {
@@ -53,14 +55,14 @@ class scale_by_madgrad(Rule):
             "x0": jnp.array(param),
         }
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         # A rate of 0 stays 0.
         eps = jnp.where(self.learning_rate == 0, 0.0, self.eps)
         return (self.learning_rate + eps) * jnp.sqrt(t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        step = t * grad
-        # Not t times a square that is too large for its precision: at a rate of 0 that is NaN.
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        step = ctx.precomputed * grad
+        # Not the rate times the square, which may be infinite: at a rate of 0 that is NaN.
         grad_sum_sq = slots.grad_sum_sq + (step * grad.conj()).real
         s = slots.s + step
         # With nothing summed up and no eps there is no direction.

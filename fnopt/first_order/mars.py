@@ -21,6 +21,7 @@ from fnopt.core import (
     scale_by_learning_rate,
 )
 from fnopt.core.schedule import Bound
+from fnopt.core.types import Arrays, LeavesUpdate
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.block import excess
 from fnopt.first_order.optimistic_gradient_descent import scale_by_optimistic_gradient
@@ -45,16 +46,16 @@ class correct_by_mars(Joint):
     State = scale_by_optimistic_gradient.State
     shared = scale_by_optimistic_gradient.shared
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
-        return scale_by_optimistic_gradient().begin(params)
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
+        return scale_by_optimistic_gradient().init_shared(params)
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return scale_by_optimistic_gradient().slots(param)
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        return scale_by_optimistic_gradient().init_leaf(param)
 
-    def direct_all(self, grads: Any, *given: Any, **extra_args: Any) -> Any:
+    def update_leaves(self, grads: Arrays, *args: Any, **extra_args: Any) -> LeavesUpdate:
         optimism = self.gamma * self.b1 / (1 - self.b1)
         change = scale_by_optimistic_gradient(1.0, optimism)
-        corrected, rows, shared = change.direct_all(grads, *given, **extra_args)
+        corrected, rows, shared = change.update_leaves(grads, *args, **extra_args)
         if self.max_norm is None:
             return corrected, rows, shared
         too_long = excess(global_norm(corrected), self.max_norm)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax.contrib
 
 from fnopt.core import (
+    Context,
     Decay,
     Joint,
     Rate,
@@ -22,6 +23,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.schedule import Cap
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
 from fnopt.first_order.momo_model import Model, refuse_decay_without_cap
 
 
@@ -74,32 +76,27 @@ class momo(Joint):
         super().__post_init__()
         refuse_decay_without_cap(self)
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {
             "barf": real_number(0.0, params),
             "gamma": real_number(0.0, params),
             "lb": real_number(self.lower_bound, params),
         }
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"exp_avg": zeros(param, computing_dtype(param.dtype))}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return jnp.where(t == 1, 0.0, self.beta)
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         value = required(self, "value", extra_args.get("value"))
-        barf = moment(value, shared["barf"], t)
-        gamma = moment(vdot(grads, params), shared["gamma"], t)
-        mean = [moment(g, s.exp_avg, t) for g, s in zip(grads, slots, strict=True)]
+        beta = ctx.precomputed
+        barf = moment(value, shared["barf"], beta)
+        gamma = moment(vdot(grads, params), shared["gamma"], beta)
+        mean = [moment(g, s.exp_avg, beta) for g, s in zip(grads, slots, strict=True)]
         model = Model(self, barf, gamma, vdot(mean, params), vdot(mean, mean), 1.0)
         step, bound = model.step(shared["lb"])
         directions = [model.move(p, step * m) for m, p in zip(mean, params, strict=True)]

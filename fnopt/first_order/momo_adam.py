@@ -8,6 +8,8 @@ import jax
 import optax.contrib
 
 from fnopt.core import (
+    Context,
+    Corrections,
     Decay,
     Joint,
     NonNegative,
@@ -15,7 +17,7 @@ from fnopt.core import (
     Scalar,
     Static,
     abs_sq,
-    bias_correction,
+    bias_corrections,
     computing_dtype,
     divide,
     moment,
@@ -27,6 +29,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.schedule import Cap
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
 from fnopt.first_order.momo_model import Model, refuse_decay_without_cap
 
 
@@ -87,32 +90,26 @@ class momo_adam(Joint):
         super().__post_init__()
         refuse_decay_without_cap(self)
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {
             "barf": real_number(0.0, params),
             "gamma": real_number(0.0, params),
             "lb": real_number(self.lower_bound, params),
         }
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "exp_avg": zeros(param, computing_dtype(param.dtype)),
             "exp_avg_sq": real_zeros(param),
         }
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
-        share, share_of_squares = t
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
+        corrections = ctx.precomputed
         value = required(self, "value", extra_args.get("value"))
         barf = moment(value, shared["barf"], self.b1)
         gamma = moment(vdot(grads, params), shared["gamma"], self.b1)
@@ -125,10 +122,10 @@ class momo_adam(Joint):
         ]
         mean = [row["exp_avg"] for row in rows]
         scaled = [
-            divide(row["exp_avg"], root(row["exp_avg_sq"] / share_of_squares) + self.eps)
+            divide(row["exp_avg"], root(row["exp_avg_sq"] / corrections.nu) + self.eps)
             for row in rows
         ]
-        model = Model(self, barf, gamma, vdot(mean, params), vdot(mean, scaled), share)
+        model = Model(self, barf, gamma, vdot(mean, params), vdot(mean, scaled), corrections.mu)
         step, bound = model.step(shared["lb"])
         directions = [model.move(p, step * m) for m, p in zip(scaled, params, strict=True)]
         return directions, rows, {"barf": barf, "gamma": gamma, "lb": bound}

@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     NonNegative,
     Rate,
@@ -20,6 +21,7 @@ from fnopt.core import (
     root,
     scale_by_learning_rate,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 def _one_seed(transform: Any) -> None:
@@ -75,14 +77,14 @@ class add_noise(Joint):
             # The numbers of a transform are cast to the leaves' precision, which a key has not.
             object.__setattr__(self, "key", as_key(self.key))
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"rng_key": as_key(0 if self.key is None else self.key)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         key, own = jax.random.split(shared["rng_key"])
-        deviation = root(self.eta / t**self.gamma)
+        deviation = root(self.eta / ctx.t**self.gamma)
         directions = [
             g + deviation * jax.random.normal(k, g.shape, g.dtype)
             for g, k in zip(grads, jax.random.split(own, len(grads)), strict=True)

@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     DType,
     NonNegative,
@@ -24,6 +25,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.mean_square import mean_square
 
 
@@ -60,17 +62,17 @@ class scale_by_novograd(Rule):
     State = optax.ScaleByNovogradState
     needs_params = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "mu": zeros(param, self.mu_dtype),
             "nu": mean_square(jnp.zeros((), param.dtype), self.nu_dtype),
         }
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return jnp.where(t == 1, 0.0, self.b2)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        nu = moment(jnp.sum(abs_sq(grad)), slots.nu, t)
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        nu = moment(jnp.sum(abs_sq(grad)), slots.nu, ctx.precomputed)
         scaled = divide(grad, root(nu + self.eps_root) + self.eps)
         mu = self.b1 * slots.mu + scaled + self.weight_decay * param
         return mu, {"mu": mu, "nu": nu}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     NonNegative,
     Rate,
@@ -16,6 +17,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class ScaleByOptimisticGradientState(NamedTuple):
@@ -46,15 +48,15 @@ class scale_by_optimistic_gradient(Joint):
     State = ScaleByOptimisticGradientState
     shared = ("is_initial_step",)
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"is_initial_step": jnp.array(True)}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"previous_gradient": zeros(param)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         first = shared["is_initial_step"]
         directions = [
             (self.alpha + self.beta) * g - self.beta * jnp.where(first, g, s.previous_gradient)

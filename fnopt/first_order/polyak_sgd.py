@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import jax
 import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     NonNegative,
     Rate,
@@ -21,6 +21,7 @@ from fnopt.core import (
 )
 from fnopt.core.fields import Field
 from fnopt.core.schedule import Cap
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 Variant = Annotated[Any, Field(static=True, choices=("sps", "sps+"))]
 
@@ -48,15 +49,9 @@ class scale_by_polyak(Joint):
     eps: NonNegative = 0.0
     variant: Variant = "sps"
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         gap = required(self, "value", extra_args.get("value")) - self.f_min
         if self.variant == "sps+":
             gap = jnp.maximum(gap, 0.0)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax.contrib
 
 from fnopt.core import (
+    Context,
     Decay,
     Joint,
     NonNegative,
@@ -26,6 +27,7 @@ from fnopt.core import (
     vdot,
     zeros,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
 from fnopt.first_order.dadapt_adamw import Betas, sum_abs
 
 
@@ -81,13 +83,13 @@ class prodigy(Joint):
     shared = ("estim_lr", "numerator_weighted")
     needs_params = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {
             "estim_lr": real_number(self.estim_lr0, params),
             "numerator_weighted": real_number(0.0, params),
         }
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.
         wide = computing_dtype(param.dtype)
         return {
@@ -97,22 +99,16 @@ class prodigy(Joint):
             "params0": jnp.array(param),
         }
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         b1, b2 = self.betas
         return root(bias_correction(b2, t)) / bias_correction(b1, t)
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         (b1, b2), d = self.betas, shared["estim_lr"]
         slow = b2**0.5 if self.beta3 is None else self.beta3
-        rate = d * self.learning_rate * t
+        rate = d * self.learning_rate * ctx.precomputed
         weight = d / self.estim_lr0
         rows = [
             {

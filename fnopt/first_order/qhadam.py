@@ -11,6 +11,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     Fraction,
@@ -22,13 +24,14 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_decayed_weights,
-    bias_correction,
+    bias_corrections,
     divide,
     moment,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.mean_square import mean_square
 
 
@@ -63,21 +66,21 @@ class scale_by_qhadam(Rule):
 
     State = optax.ScaleByAdamState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        mean = (1 - self.nu1) * grad + self.nu1 * mu / mu_correction
+        mean = (1 - self.nu1) * grad + self.nu1 * mu / corrections.mu
         # Neither share may be 0 times a square too large for its precision, which is NaN.
         now = ((1 - self.nu2) * grad * grad.conj()).real
         finite = jnp.minimum(nu, jnp.finfo(nu.dtype).max)
-        size = root(now + self.nu2 * finite / nu_correction)
+        size = root(now + self.nu2 * finite / corrections.nu)
         return divide(mean, size, eps=self.eps), {"mu": mu, "nu": nu}
 
 

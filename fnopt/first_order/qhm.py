@@ -9,6 +9,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     DType,
     Rate,
@@ -19,6 +20,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_qhm(Rule):
@@ -39,10 +41,10 @@ class scale_by_qhm(Rule):
 
     State = optax.TraceState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param, self.accumulator_dtype)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mean = moment(grad, slots.trace, self.decay)
         return (1 - self.nu) * grad + self.nu * mean, {"trace": mean}
 

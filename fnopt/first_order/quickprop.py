@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Positive, Rate, Rule, divide, zeros
+from fnopt.core import Context, Positive, Rate, Rule, divide, zeros
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class QuickpropState(NamedTuple):
@@ -65,7 +66,7 @@ class quickprop(Rule):
     State = QuickpropState
     needs_params = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         if jnp.iscomplexobj(param):
             raise TypeError(
                 "quickprop needs slopes with a sign, but a parameter is complex; optimize its real"
@@ -73,7 +74,7 @@ class quickprop(Rule):
             )
         return {"step": zeros(param), "slope": zeros(param)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         slope = grad + self.weight_decay * param
         # How steeply the loss falls along the last step, now and before it.
         way = jnp.sign(slots.step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     NonNegative,
     Rate,
@@ -18,6 +20,8 @@ from fnopt.core import (
     Static,
     Transform,
     abs_sq,
+    bias_correction,
+    corrected_mean,
     divide,
     moment,
     real_zeros,
@@ -27,9 +31,23 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval
 from fnopt.core.schedule import Scheduled
-from fnopt.first_order.adam import corrected_mean, mean_correction
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 Threshold = Annotated[Any, Scheduled(Interval("[4, inf)"), "below 4 there is no variance")]
+
+
+class Rectification(NamedTuple):
+    """What RAdam needs of the count.
+
+    Attributes:
+        corrections: the divisors of both averages.
+        certain: whether the mean square rests on enough gradients to divide by its root.
+        rate: :math:`r_t`; 0 where it is not certain.
+    """
+
+    corrections: Corrections
+    certain: jax.Array
+    rate: jax.Array
 
 
 class scale_by_radam(Rule):
@@ -70,10 +88,10 @@ class scale_by_radam(Rule):
 
     State = optax.ScaleByAdamState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Rectification:
         # In one precision throughout: 1 - b2 of a Python float is not that of its single.
         b2 = jnp.asarray(self.b2, t.dtype)
         nu_correction = -jnp.expm1(t * jnp.log(b2))
@@ -82,17 +100,19 @@ class scale_by_radam(Rule):
         square = divide((length - 4) * (length - 2) * limit, (limit - 4) * (limit - 2) * length)
         certain = length >= self.threshold
         rate = root(jnp.where(certain, square, 0.0))
-        return mean_correction(self.b1, t, self.nesterov), nu_correction, certain, rate
+        mu_next = bias_correction(self.b1, t + 1) if self.nesterov else None
+        corrections = Corrections(bias_correction(self.b1, t), nu_correction, mu_next)
+        return Rectification(corrections, certain, rate)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction, certain, rate = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections, certain, rate = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        mean = corrected_mean(mu, grad, self.b1, mu_correction)
+        mean = corrected_mean(mu, grad, self.b1, corrections)
         if self.eps_before_correction:
-            size = (root(nu + self.eps_root) + self.eps) / root(nu_correction)
+            size = (root(nu + self.eps_root) + self.eps) / root(corrections.nu)
         else:
-            size = root(nu / nu_correction + self.eps_root) + self.eps
+            size = root(nu / corrections.nu + self.eps_root) + self.eps
         return jnp.where(certain, divide(rate * mean, size), mean), {"mu": mu, "nu": nu}
 
 

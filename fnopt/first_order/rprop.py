@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     NonNegative,
     Rate,
@@ -23,6 +24,7 @@ from fnopt.core import (
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.schedule import Bound, Scheduled
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 Variant = Annotated[Any, Field(static=True, choices=("rprop+", "rprop-", "irprop+", "irprop-"))]
 Shrinkage = Annotated[Any, Scheduled(Interval("(0, 1)"))]
@@ -72,20 +74,19 @@ class scale_by_rprop(Joint):
     def shared(self) -> tuple[str, ...]:
         return ("prev_value",) if self.variant == "irprop+" else ()
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return dict.fromkeys(self.shared, jnp.full((), jnp.inf, jnp.result_type(float)))
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         sizes = real_zeros(param, fill=self.learning_rate)
         return {"step_sizes": sizes, "prev_updates": zeros(param)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any,
-        value: Any = None, **extra_args: Any,
-    ) -> Any:  # fmt: skip
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         risen = self.variant == "rprop+"
         if self.variant == "irprop+":
-            value = jnp.asarray(required(self, "value", value))
+            value = jnp.asarray(required(self, "value", extra_args.get("value")))
             risen, shared = value > shared["prev_value"], {"prev_value": value}
         directions, rows = [], []
         for grad, slot in zip(grads, slots, strict=True):

@@ -11,6 +11,7 @@ import optax
 from optax.contrib import SophiaState
 
 from fnopt.core import (
+    Context,
     Decay,
     DType,
     Inner,
@@ -25,6 +26,7 @@ from fnopt.core.checks import Interval
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.schedule import Bound, Scheduled, to_dtype
 from fnopt.core.transform import at_count
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
 from fnopt.first_order.mean_square import mean_square
 
@@ -50,10 +52,10 @@ class _clipped_newton(Rule):
 
     State = _Moments
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mu = moment(grad, slots.mu, self.b1)
         # With neither curvature nor eps the clipping alone bounds a step.
         step = jnp.where(mu == 0, mu, mu / jnp.maximum(self.gamma * slots.nu, self.eps))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -20,6 +21,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     trace,
 )
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.decayed import decayed
 from fnopt.first_order.projection import projected
 
@@ -36,8 +38,8 @@ class _projected_trace(trace):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        direction, new = super().direct(grad, slots, param, t)
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        direction, new = super().update_leaf(grad, slots, param, ctx)
         direction, tangent = projected(
             direction, grad, param, self.delta, self.eps, self.channel_axis
         )

@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 
-from fnopt.core import Composed, Decay, Mask, Rate, Rule, Static, Transform
+from fnopt.core import Composed, Context, Decay, Mask, Rate, Rule, Static, Transform
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.heavy_ball import heavy_ball
 
 
@@ -19,7 +20,7 @@ class _decay_by_rate(Rule):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad - self.learning_rate * self.weight_decay * param, {}
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Composed, Rate, Rule, Transform, scale_by_learning_rate
+from fnopt.core import Composed, Context, Rate, Rule, Transform, scale_by_learning_rate
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_sign(Rule):
     r"""Keeps the sign alone: :math:`u = \operatorname{sign}(g)`; of a complex number its phase."""
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.sign(grad), {}
 
 

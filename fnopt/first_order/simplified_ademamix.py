@@ -8,6 +8,7 @@ import jax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -24,6 +25,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class SimplifiedAdemamixState(NamedTuple):
@@ -58,16 +60,16 @@ class scale_by_simplified_ademamix(Rule):
 
     State = SimplifiedAdemamixState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"m": zeros(param), "n": real_zeros(param)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         m = self.b1 * slots.m + grad
         n = moment(abs_sq(grad), slots.n, self.b2)
-        size = root(n / t + self.eps_root) + self.eps
+        size = root(n / ctx.precomputed + self.eps_root) + self.eps
         return divide(m + self.alpha * grad, size), {"m": m, "n": n}
 
 

@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     NonNegative,
     Rate,
@@ -24,6 +25,7 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval
 from fnopt.core.schedule import Scheduled
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_sm3(Rule):
@@ -49,10 +51,10 @@ class scale_by_sm3(Rule):
 
     State = optax.ScaleBySM3State
 
-    def slots(self, param: jax.Array) -> dict[str, Any]:
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         return {"mu": _over_other_axes(jnp.max, real_zeros(param)), "nu": zeros(param)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         new = jnp.where(self.b2 == 1, 1, 1 - self.b2)
         bound = functools.reduce(jnp.minimum, _along_axes(jax.tree.leaves(slots.mu), grad.ndim))
         total = new * abs_sq(grad) + self.b2 * bound

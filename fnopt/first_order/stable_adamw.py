@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     DType,
     Mask,
@@ -23,6 +24,7 @@ from fnopt.core import (
     scale_by_learning_rate,
 )
 from fnopt.core.schedule import Bound
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.block import excess
 from fnopt.first_order.decayed import decayed
@@ -37,13 +39,13 @@ class _clipped_adam(scale_by_adam):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        direction, new = super().direct(grad, slots, param, t)
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        direction, new = super().update_leaf(grad, slots, param, ctx)
         total = direction + self.weight_decay * param
         if self.threshold is None:
             return total, new
         # The square of the quotient: that of the gradient may be too large for its precision.
-        size = jnp.maximum(root(new["nu"] / t[1]), self.eps)
+        size = jnp.maximum(root(new["nu"] / ctx.precomputed.nu), self.eps)
         lag = rms(divide(grad, size))
         return total / excess(lag, self.threshold), new
 

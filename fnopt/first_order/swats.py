@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import (
+    Context,
     Decay,
     Joint,
     NonNegative,
@@ -21,6 +22,7 @@ from fnopt.core import (
     vdot,
     zeros,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class SwatsState(NamedTuple):
@@ -91,23 +93,23 @@ class swats(Joint):
     State = SwatsState
     shared = ("mean_rate", "sgd_rate", "max_lr")
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {name: jnp.zeros((), jnp.result_type(float)) for name in self.shared}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         mean_rate, sgd_rate = shared["mean_rate"], shared["sgd_rate"]
         switched = sgd_rate > 0
-        correction = bias_correction(self.b2, t)
+        correction = bias_correction(self.b2, ctx.t)
 
         # Adam's phase, with p in units of the rate and of the opposite sign.
         mu = [moment(g, s.mu, self.b1) for g, s in zip(grads, slots, strict=True)]
         nu = [moment(abs_sq(g), s.nu, self.b2) for g, s in zip(grads, slots, strict=True)]
-        factor = root(correction) / bias_correction(self.b1, t)
+        factor = root(correction) / bias_correction(self.b1, ctx.t)
         p = [divide(factor * m, root(v) + self.eps) for m, v in zip(mu, nu, strict=True)]
         along = vdot(p, grads)
         rate = divide(vdot(p, p), along)
@@ -115,7 +117,7 @@ class swats(Joint):
         # By the largest rate so far: at one near 0 any two rates are less than eps apart.
         max_lr = jnp.maximum(shared["max_lr"], self.learning_rate)
         settled = max_lr * jnp.abs(mean / correction - rate) < self.eps
-        now = settled & (max_lr > 0) & (t > 1) & (along != 0) & (mean > 0)
+        now = settled & (max_lr > 0) & (ctx.t > 1) & (along != 0) & (mean > 0)
 
         # The other one.
         velocity = [self.b1 * s.mu + g for g, s in zip(grads, slots, strict=True)]

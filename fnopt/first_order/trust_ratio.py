@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Mask, NonNegative, Rule, norm
+from fnopt.core import Context, Mask, NonNegative, Rule, norm
 from fnopt.core.moments import over_norm
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_trust_ratio(Rule):
@@ -36,7 +37,7 @@ class scale_by_trust_ratio(Rule):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         weights, step = (jnp.maximum(norm(x), self.min_norm) for x in (param, grad))
         return trusted(grad, weights, step, self.trust_coefficient, self.eps), {}
 

@@ -10,13 +10,15 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     NonNegative,
     Rate,
     Rule,
     Transform,
     abs_sq,
-    bias_correction,
+    bias_corrections,
     divide,
     moment,
     real_zeros,
@@ -24,6 +26,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_yogi(Rule):
@@ -53,22 +56,22 @@ class scale_by_yogi(Rule):
 
     State = optax.ScaleByAdamState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param, fill=self.initial_accumulator_value)}
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         square = abs_sq(grad)
         mu = moment(grad, slots.mu, self.b1)
         # Not by the sign of a difference, which two infinite squares do not have.
         change = (1 - self.b2) * square
         moved = jnp.where(square < slots.nu, slots.nu - change, slots.nu + change)
         nu = jnp.where(square == slots.nu, slots.nu, moved)
-        size = root(nu / nu_correction + self.eps_root) + self.eps
-        return divide(mu / mu_correction, size), {"mu": mu, "nu": nu}
+        size = root(nu / corrections.nu + self.eps_root) + self.eps
+        return divide(mu / corrections.mu, size), {"mu": mu, "nu": nu}
 
 
 class yogi(Composed):

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import NonNegative, Positive, Rule, Static, norm
+from fnopt.core import Context, NonNegative, Positive, Rule, Static, norm
 from fnopt.core.moments import over_norm
+from fnopt.core.types import LeafUpdate, Slots
 
 Axes = int | tuple[int, ...] | None
 
@@ -92,7 +93,7 @@ class adaptive_grad_clip(Rule):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         bound = self.clipping * jnp.maximum(unitwise_norm(param, self.axis), self.eps)
         tiny = jnp.finfo(grad.dtype).tiny
         return unitwise_clip(unitwise_norm(grad, self.axis), bound, grad, tiny), {}

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import NonNegative, Positive, Rule, scale_to_length
+from fnopt.core import Context, Joint, NonNegative, Positive, Rule, scale_to_length
+from fnopt.core.types import Arrays, LeafUpdate, LeavesUpdate, Rows, Slots
 
 
 class clip(Rule):
@@ -19,11 +20,11 @@ class clip(Rule):
 
     max_delta: NonNegative
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.clip(grad, -self.max_delta, self.max_delta), {}
 
 
-class clip_by_global_norm(Rule):
+class clip_by_global_norm(Joint):
     r"""Bounds the Euclidean norm of all updates together.
 
     .. math:: u = g \cdot c\,/\max(\lVert g \rVert, c)
@@ -38,5 +39,7 @@ class clip_by_global_norm(Rule):
 
     max_norm: Positive
 
-    def given_all(self, grads: list[jax.Array]) -> Rule:
-        return scale_to_length(grads, self.max_norm, at_most=True)
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
+        return scale_to_length(grads, self.max_norm, at_most=True), [{} for _ in grads], {}

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Rule
+from fnopt.core import Context, Rule
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class zero_nans(Rule):
@@ -22,10 +23,10 @@ class zero_nans(Rule):
 
     State = optax.ZeroNansState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"found_nan": jnp.zeros((), bool)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         nan = jnp.isnan(grad)
         return jnp.where(nan, jnp.zeros_like(grad), grad), {"found_nan": jnp.any(nan)}
 
@@ -49,5 +50,5 @@ class keep_params_nonnegative(Rule):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.where(param + grad < 0, -param, grad), {}

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.compat.torch.base import Several, Switch, TorchOptimizer, refuse_complex
-from fnopt.core import Rate, Rule, Static, Transform, abs_sq, moment, rms
+from fnopt.core import Context, Rate, Rule, Static, Transform, abs_sq, moment, rms
 from fnopt.core.checks import Interval
 from fnopt.core.schedule import Scheduled
-from fnopt.core.value import make
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.factored import factored_zeros
 
 _FROM_0 = Scheduled(Interval("[0, inf)"))
@@ -54,21 +54,17 @@ class step_of_adafactor(Rule):
     State = AdafactorState
     needs_params = True
 
-    def slots(self, param: jax.Array) -> dict[str, Any]:
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         row, col, whole = factored_zeros(param, (-2, -1) if param.ndim > 1 else None)
         return {"row_var": row, "col_var": col, "variance": whole}
 
-    def kept_in(self, dtype: Any) -> Rule:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         eps1, eps2 = self.eps
-        if eps1 is not None:
-            return self
-        return make(type(self), {**vars(self), "eps": (float(jnp.finfo(dtype).eps), eps2)})
-
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        eps1, eps2 = self.eps
+        if eps1 is None:
+            eps1 = float(jnp.finfo(ctx.dtype).eps)
         size = jnp.maximum(eps2, rms(param))
-        rate = size * jnp.minimum(self.lr, 1 / jnp.sqrt(t))
-        kept = 1 - t**self.beta2_decay
+        rate = size * jnp.minimum(self.lr, 1 / jnp.sqrt(ctx.t))
+        kept = 1 - ctx.t**self.beta2_decay
         row, col, square = slots
         if isinstance(square, jax.Array):
             square = estimate = moment(abs_sq(grad), square, kept)

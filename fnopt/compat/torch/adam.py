@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.compat.torch.base import Betas, Switch, TorchOptimizer
-from fnopt.core import NonNegative, Rate, Static, Transform, abs_sq, moment, root
+from fnopt.core import Context, NonNegative, Rate, Static, Transform, abs_sq, moment, root
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.amsgrad import scale_by_amsgrad
 
@@ -23,12 +24,12 @@ class scale_by_largest(scale_by_amsgrad):
     Arguments are those of :class:`fnopt.scale_by_amsgrad`.
     """
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
         nu_max = jnp.maximum(slots.nu_max, nu)
-        direction = mu / mu_correction / (root(nu_max / nu_correction) + self.eps)
+        direction = mu / corrections.mu / (root(nu_max / corrections.nu) + self.eps)
         return direction, {"mu": mu, "nu": nu, "nu_max": nu_max}
 
 

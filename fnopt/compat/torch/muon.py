@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.compat.torch.base import Several, TorchOptimizer, refuse_complex
-from fnopt.core import Fraction, NonNegative, Rate, Rule, Static, Transform, moment, zeros
+from fnopt.core import Context, Fraction, NonNegative, Rate, Rule, Static, Transform, moment, zeros
 from fnopt.core.fields import Field
 from fnopt.core.schedule import Scheduled
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.matrix.newton_schulz import orthogonalized
 
 Coefficients = Annotated[Any, Several(of=(Scheduled(),) * 3)]
@@ -31,7 +32,7 @@ class scale_by_torch_muon(Rule):
 
     State = optax.TraceState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         if param.ndim != 2:
             raise ValueError(
                 f"Muon is for matrices alone, got a parameter of shape {param.shape}; give the"
@@ -39,7 +40,7 @@ class scale_by_torch_muon(Rule):
             )
         return {"trace": zeros(param)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         average = moment(grad, slots.trace, self.momentum)
         ahead = moment(average, grad, 1 - self.momentum) if self.nesterov else average
         direction = orthogonalized(

@@ -9,6 +9,7 @@ import jax
 
 from fnopt.compat.torch.base import Betas, Switch, TorchOptimizer
 from fnopt.core import (
+    Context,
     Decay,
     Joint,
     NonNegative,
@@ -23,6 +24,7 @@ from fnopt.core import (
     root,
     zeros,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class ScaleByNadamState(NamedTuple):
@@ -67,21 +69,21 @@ class scale_by_nadam(Joint):
     State = ScaleByNadamState
     shared = ("mu_product",)
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"mu_product": real_number(1.0, params)}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         def momentum(t: Any) -> Any:
             return self.b1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))
 
-        now, following = momentum(t), momentum(t + 1)
+        now, following = momentum(ctx.t), momentum(ctx.t + 1)
         product = shared["mu_product"] * now
-        correction = bias_correction(self.b2, t)
+        correction = bias_correction(self.b2, ctx.t)
         directions, rows = [], []
         for grad, slot in zip(grads, slots, strict=True):
             mu = moment(grad, slot.mu, self.b1)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.compat.torch.base import Momentum, ScheduledOffAtZero, Switch, TorchOptimizer
-from fnopt.core import Fraction, Rate, Rule, Scalar, Static, Transform, trace, zeros
+from fnopt.core import Context, Fraction, Rate, Rule, Scalar, Static, Transform, trace, zeros
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 Dampening = Annotated[Any, ScheduledOffAtZero()]
 
@@ -36,14 +37,14 @@ class damped_trace(Rule):
 
     State = DampedTraceState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return jnp.where(t == 1, 1.0, 1 - self.dampening)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        new = self.decay * slots.trace + t * grad
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        new = self.decay * slots.trace + ctx.precomputed * grad
         return new, {"trace": new}
 
 
