@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+import sys
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from fnopt.core.types import Numeric
 
 
-def bias_correction(decay: Numeric, t: jax.Array) -> jax.Array:
+def bias_correction(decay: Numeric, t: Numeric) -> jax.Array:
     r"""What an average that started at 0 is to be divided by: :math:`1 - \beta^t`.
 
-    That is for a decay that stays. Of one that is scheduled it is the present value's, as with
-    ``optax.inject_hyperparams``; exact would be :math:`1 - \prod_i \beta_i`.
+    That is for a constant decay. For a scheduled one it takes the present value, as
+    ``optax.inject_hyperparams`` does; exact would be :math:`1 - \prod_i \beta_i`.
+
+    The result has the precision of its dtype from the first update on. In single precision
+    :math:`1 - \beta^t` as it is written does not: of :math:`\beta = 0.999`, which is rounded before
+    it is subtracted from 1, the first is off by 1.3e-5.
+
+    Args:
+        decay: :math:`\beta \in [0, 1)`, a scalar. A Python float is exact; an array is taken to be
+            exact as it is.
+        t: the number of the update, 0 or more, a scalar in the dtype of the computation.
     """
-    return 1 - decay**t
+    if isinstance(decay, float):
+        return -jnp.expm1(t * log_of_decay(decay))
+    return _bias_correction(decay, t)
+
+
+def log_of_decay(decay: Numeric) -> Numeric:
+    """The logarithm of a decay in [0, 1), finite at 0; of a Python float in double precision."""
+    if isinstance(decay, float):
+        return math.log(max(decay, sys.float_info.min))
+    # 1 - decay is exact where the logarithm is small.
+    return jnp.maximum(jnp.log1p(-(1 - decay)), -1e4)
+
+
+@jax.custom_jvp
+def _bias_correction(decay: jax.Array, t: Numeric) -> jax.Array:
+    return -jnp.expm1(t * log_of_decay(decay))
+
+
+@_bias_correction.defjvp
+def _bias_correction_jvp(primals: Any, tangents: Any) -> Any:
+    # By the power, which has slopes at a decay of 0, where the logarithm has none.
+    _, slope = jax.jvp(lambda decay, t: 1 - decay**t, primals, tangents)
+    return _bias_correction(*primals), slope
 
 
 class Corrections(NamedTuple):

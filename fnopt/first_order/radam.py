@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,6 @@ import optax
 from fnopt.core import (
     Composed,
     Context,
-    Corrections,
     Decay,
     NonNegative,
     Rate,
@@ -20,7 +19,7 @@ from fnopt.core import (
     Static,
     Transform,
     abs_sq,
-    bias_correction,
+    bias_corrections,
     corrected_mean,
     divide,
     moment,
@@ -32,22 +31,9 @@ from fnopt.core import (
 from fnopt.core.checks import Interval
 from fnopt.core.schedule import Scheduled
 from fnopt.core.types import LeafUpdate, Numeric, Slots
+from fnopt.first_order.rectification import Rectification, rectification
 
 Threshold = Annotated[Any, Scheduled(Interval("[4, inf)"), "below 4 there is no variance")]
-
-
-class Rectification(NamedTuple):
-    """What RAdam needs of the count.
-
-    Attributes:
-        corrections: the divisors of both averages.
-        certain: whether the mean square rests on enough gradients to divide by its root.
-        rate: :math:`r_t`; 0 where it is not certain.
-    """
-
-    corrections: Corrections
-    certain: jax.Array
-    rate: jax.Array
 
 
 class scale_by_radam(Rule):
@@ -62,9 +48,9 @@ class scale_by_radam(Rule):
             r_t\,\hat m_t / (\sqrt{\hat v_t + \bar\epsilon} + \epsilon) & \rho_t \ge \rho_{\min} \\
             \hat m_t & \text{else}\end{cases}
 
-    with :math:`\hat m_t` and :math:`\hat v_t` those of :class:`scale_by_adam`. In single precision
-    :math:`\rho_t` cancels: at :math:`\beta_2 = 0.999` optax's first :math:`r_t` are a few per cent
-    off, these are not.
+    with :math:`\hat m_t` and :math:`\hat v_t` those of :class:`scale_by_adam`. As it is written
+    :math:`\rho_t` cancels in single precision: at :math:`\beta_2 = 0.999` optax's first :math:`r_t`
+    are a few per cent off, these are not.
 
     Args:
         b1: :math:`\beta_1 \in [0, 1)`.
@@ -92,17 +78,8 @@ class scale_by_radam(Rule):
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
     def precompute(self, t: Numeric) -> Rectification:
-        # In one precision throughout: 1 - b2 of a Python float is not that of its single.
-        b2 = jnp.asarray(self.b2, t.dtype)
-        nu_correction = -jnp.expm1(t * jnp.log(b2))
-        limit = (1 + b2) / (1 - b2)
-        length = limit - 2 * t * b2**t / nu_correction
-        square = divide((length - 4) * (length - 2) * limit, (limit - 4) * (limit - 2) * length)
-        certain = length >= self.threshold
-        rate = root(jnp.where(certain, square, 0.0))
-        mu_next = bias_correction(self.b1, t + 1) if self.nesterov else None
-        corrections = Corrections(bias_correction(self.b1, t), nu_correction, mu_next)
-        return Rectification(corrections, certain, rate)
+        corrections = bias_corrections(self.b1, self.b2, t, self.nesterov)
+        return rectification(corrections, self.b2, t, self.threshold)
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         corrections, certain, rate = ctx.precomputed
