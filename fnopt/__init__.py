@@ -82,7 +82,6 @@ from fnopt.first_order.dowg import dowg as dowg
 from fnopt.first_order.dowg import scale_by_dowg as scale_by_dowg
 from fnopt.first_order.factored import scale_by_factored_rms as scale_by_factored_rms
 from fnopt.first_order.fromage import fromage as fromage
-from fnopt.first_order.galore import galore as galore
 from fnopt.first_order.grokfast import grokfast_ema as grokfast_ema
 from fnopt.first_order.grokfast import grokfast_ma as grokfast_ma
 from fnopt.first_order.heavy_ball import heavy_ball as heavy_ball
@@ -134,7 +133,6 @@ from fnopt.first_order.rms import scale_by_stddev as scale_by_stddev
 from fnopt.first_order.rmsprop import rmsprop as rmsprop
 from fnopt.first_order.rprop import rprop as rprop
 from fnopt.first_order.rprop import scale_by_rprop as scale_by_rprop
-from fnopt.first_order.scale_by_galore import scale_by_galore as scale_by_galore
 from fnopt.first_order.scale_by_sophia import scale_by_sophia as scale_by_sophia
 from fnopt.first_order.schedule_free import schedule_free as schedule_free
 from fnopt.first_order.schedule_free_adamw import schedule_free_adamw as schedule_free_adamw
@@ -156,11 +154,13 @@ from fnopt.first_order.sm3 import scale_by_sm3 as scale_by_sm3
 from fnopt.first_order.sm3 import sm3 as sm3
 from fnopt.first_order.sophia import sophia as sophia
 from fnopt.first_order.stable_adamw import stable_adamw as stable_adamw
-from fnopt.first_order.subspace import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 from fnopt.first_order.swats import swats as swats
 from fnopt.first_order.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from fnopt.first_order.yogi import scale_by_yogi as scale_by_yogi
 from fnopt.first_order.yogi import yogi as yogi
+from fnopt.matrix.galore import galore as galore
+from fnopt.matrix.scale_by_galore import scale_by_galore as scale_by_galore
+from fnopt.matrix.subspace import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 from fnopt.registry import optimizer as optimizer
 from fnopt.registry import optimizers as optimizers
 from fnopt.registry import schedules as schedules

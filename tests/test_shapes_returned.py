@@ -130,7 +130,7 @@ def test_a_slot_keeps_its_structure_and_its_kind():
 
 def test_the_names_of_slots_are_those_of_the_state():
     refused(mistaken(first=lambda p: {"men": p}), ValueError, "mistaken", "['men']", "['mean']")
-    refused(mistaken(first=lambda p: p), TypeError, "mistaken", "what slots returns", "a dict")
+    refused(mistaken(first=lambda p: p), TypeError, "mistaken", "what init_leaf returns", "a dict")
     for new, error in (({}, ValueError), ({"mean": 0, "extra": 0}, ValueError), (None, TypeError)):
         tx = mistaken(result=lambda direction, _, new=new: (direction, new))
         refused(tx, error, "mistaken", "the next slots of updates['layer']['b']")
@@ -138,7 +138,9 @@ def test_the_names_of_slots_are_those_of_the_state():
 
 def test_what_direct_returns_is_a_pair():
     for result in (lambda direction, new: direction, lambda direction, new: (direction, new, {})):
-        refused(mistaken(result=result), TypeError, "mistaken: direct must return a pair", "['b']")
+        refused(
+            mistaken(result=result), TypeError, "mistaken: update_leaf must return a pair", "['b']"
+        )
 
 
 @pytest.mark.parametrize(

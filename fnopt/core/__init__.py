@@ -1,11 +1,5 @@
 """What a transform, a rule, a schedule and a chain are."""
 
-from fnopt.core.arithmetic import Inside as Inside
-from fnopt.core.arithmetic import Schedules as Schedules
-from fnopt.core.arithmetic import add_schedules as add_schedules
-from fnopt.core.arithmetic import by_epoch as by_epoch
-from fnopt.core.arithmetic import multiply_schedules as multiply_schedules
-from fnopt.core.arithmetic import negate_schedule as negate_schedule
 from fnopt.core.bias import Corrections as Corrections
 from fnopt.core.bias import bias_correction as bias_correction
 from fnopt.core.bias import bias_corrections as bias_corrections
@@ -50,16 +44,22 @@ from fnopt.core.parts import scale_by_schedule as scale_by_schedule
 from fnopt.core.parts import scale_to_length as scale_to_length
 from fnopt.core.parts import set_to_zero as set_to_zero
 from fnopt.core.parts import trace as trace
+from fnopt.core.ranges import Decay as Decay
+from fnopt.core.ranges import Fraction as Fraction
+from fnopt.core.ranges import NonNegative as NonNegative
+from fnopt.core.ranges import Positive as Positive
+from fnopt.core.ranges import Rate as Rate
+from fnopt.core.ranges import Scalar as Scalar
 from fnopt.core.rule import Rule as Rule
-from fnopt.core.schedule import Decay as Decay
-from fnopt.core.schedule import Fraction as Fraction
-from fnopt.core.schedule import NonNegative as NonNegative
-from fnopt.core.schedule import Positive as Positive
-from fnopt.core.schedule import Rate as Rate
-from fnopt.core.schedule import Scalar as Scalar
+from fnopt.core.schedule import Inside as Inside
 from fnopt.core.schedule import Schedule as Schedule
+from fnopt.core.schedule import Schedules as Schedules
+from fnopt.core.schedule import add_schedules as add_schedules
 from fnopt.core.schedule import as_schedule as as_schedule
+from fnopt.core.schedule import by_epoch as by_epoch
 from fnopt.core.schedule import constant_schedule as constant_schedule
+from fnopt.core.schedule import multiply_schedules as multiply_schedules
+from fnopt.core.schedule import negate_schedule as negate_schedule
 from fnopt.core.transform import Transform as Transform
 from fnopt.core.transform import hyperparameters as hyperparameters
 from fnopt.core.wrapper import Inner as Inner

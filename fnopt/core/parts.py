@@ -14,8 +14,9 @@ from fnopt.core.context import Context
 from fnopt.core.fields import DType, Static
 from fnopt.core.mask import Mask
 from fnopt.core.moments import divide, moment, relative_change, scaled_norm, zeros
+from fnopt.core.ranges import Decay, Fraction, Rate, Scalar
 from fnopt.core.rule import Rule
-from fnopt.core.schedule import Decay, Fraction, Rate, Scalar, to_dtype
+from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import Transform
 from fnopt.core.types import Arrays, LeafUpdate, Numeric, Slots
 

@@ -18,7 +18,7 @@ from fnopt.core import (
     scale,
     scale_by_learning_rate,
 )
-from fnopt.core.schedule import Bound
+from fnopt.core.ranges import Bound
 from fnopt.first_order.block import clip_by_block_rms, scale_by_param_block_rms
 from fnopt.first_order.factored import scale_by_factored_rms
 

@@ -26,7 +26,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.schedule import Cap
+from fnopt.core.ranges import Cap
 from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.mean_square import mean_square
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import Context, NonNegative, Rate, Rule, computing_dtype, zeros
-from fnopt.core.schedule import Cap
+from fnopt.core.ranges import Cap
 from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 

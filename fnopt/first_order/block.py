@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Context, NonNegative, Rule, norm, rms
-from fnopt.core.schedule import Bound
+from fnopt.core.ranges import Bound
 from fnopt.core.types import LeafUpdate, Slots
 
 

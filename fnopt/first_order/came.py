@@ -22,7 +22,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.schedule import Bound
+from fnopt.core.ranges import Bound
 from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.block import excess
 from fnopt.first_order.factored import factored_zeros, inverse_root

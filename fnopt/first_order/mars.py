@@ -20,7 +20,7 @@ from fnopt.core import (
     global_norm,
     scale_by_learning_rate,
 )
-from fnopt.core.schedule import Bound
+from fnopt.core.ranges import Bound
 from fnopt.core.types import Arrays, LeavesUpdate
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.block import excess

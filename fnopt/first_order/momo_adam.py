@@ -28,7 +28,7 @@ from fnopt.core import (
     vdot,
     zeros,
 )
-from fnopt.core.schedule import Cap
+from fnopt.core.ranges import Cap
 from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
 from fnopt.first_order.momo_model import Model, refuse_decay_without_cap
 

@@ -20,7 +20,7 @@ from fnopt.core import (
     vdot,
 )
 from fnopt.core.fields import Field
-from fnopt.core.schedule import Cap
+from fnopt.core.ranges import Cap
 from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 Variant = Annotated[Any, Field(static=True, choices=("sps", "sps+"))]

@@ -29,7 +29,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.checks import Interval
-from fnopt.core.schedule import Scheduled
+from fnopt.core.ranges import Scheduled
 from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.rectification import Rectification, rectification
 

@@ -23,7 +23,7 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
-from fnopt.core.schedule import Bound, Scheduled
+from fnopt.core.ranges import Bound, Scheduled
 from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 Variant = Annotated[Any, Field(static=True, choices=("rprop+", "rprop-", "irprop+", "irprop-"))]

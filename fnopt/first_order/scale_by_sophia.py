@@ -24,7 +24,8 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval
 from fnopt.core.moments import cast, computing_dtype
-from fnopt.core.schedule import Bound, Scheduled, to_dtype
+from fnopt.core.ranges import Bound, Scheduled
+from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
 from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian

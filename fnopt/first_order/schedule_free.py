@@ -22,7 +22,7 @@ from fnopt.core import (
 from fnopt.core.checks import Interval, float_leaves, leaves_like
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
-from fnopt.core.schedule import Scheduled
+from fnopt.core.ranges import Scheduled
 from fnopt.core.transform import at_count
 from fnopt.first_order.schedule_free_eval import above
 

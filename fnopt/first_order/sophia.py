@@ -16,7 +16,7 @@ from fnopt.core import (
     add_decayed_weights,
     scale_by_learning_rate,
 )
-from fnopt.core.schedule import Bound
+from fnopt.core.ranges import Bound
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
 from fnopt.first_order.scale_by_sophia import Period, scale_by_sophia
 

@@ -11,7 +11,8 @@ import optax
 
 from fnopt.core import DType, Inner, Static, Transform, Wrapper, computing_dtype, zeros
 from fnopt.core.checks import Interval
-from fnopt.core.schedule import Scheduled, is_schedule
+from fnopt.core.ranges import Scheduled
+from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import foreign
 from fnopt.wrap.branch import gathered, like, zeros_like
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from fnopt.compat.torch.base import Several, Switch, TorchOptimizer, refuse_complex
 from fnopt.core import Context, Rate, Rule, Static, Transform, abs_sq, moment, rms
 from fnopt.core.checks import Interval
-from fnopt.core.schedule import Scheduled
+from fnopt.core.ranges import Scheduled
 from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.factored import factored_zeros
 

@@ -18,10 +18,10 @@ from fnopt.core import (
     scale,
     scale_by_learning_rate,
 )
-from fnopt.core.arithmetic import Inside
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
-from fnopt.core.schedule import Scheduled
+from fnopt.core.ranges import Scheduled
+from fnopt.core.schedule import Inside
 from fnopt.wrap.layout import joined_complex, split_complex
 
 Switch = dataclasses.InitVar[Any]

@@ -12,7 +12,7 @@ import optax
 from fnopt.compat.torch.base import Several, TorchOptimizer, refuse_complex
 from fnopt.core import Context, Fraction, NonNegative, Rate, Rule, Static, Transform, moment, zeros
 from fnopt.core.fields import Field
-from fnopt.core.schedule import Scheduled
+from fnopt.core.ranges import Scheduled
 from fnopt.core.types import LeafUpdate, Slots
 from fnopt.matrix.newton_schulz import orthogonalized
 

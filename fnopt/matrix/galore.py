@@ -15,8 +15,8 @@ from fnopt.core import (
     add_decayed_weights,
     scale_by_learning_rate,
 )
-from fnopt.first_order.scale_by_galore import Gap, scale_by_galore
-from fnopt.first_order.subspace import Axes
+from fnopt.matrix.scale_by_galore import Gap, scale_by_galore
+from fnopt.matrix.subspace import Axes
 
 
 class galore(Composed):

@@ -19,10 +19,11 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval, float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
-from fnopt.core.schedule import Scheduled, is_schedule
+from fnopt.core.ranges import Scheduled
+from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import foreign
 from fnopt.first_order.adam import scale_by_adam
-from fnopt.first_order.subspace import Axes, Plan, plans_of
+from fnopt.matrix.subspace import Axes, Plan, plans_of
 
 Gap = Annotated[Any, Scheduled(Interval("[1, inf)"))]
 
