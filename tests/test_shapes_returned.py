@@ -136,7 +136,7 @@ def test_the_names_of_slots_are_those_of_the_state():
         refused(tx, error, "mistaken", "the next slots of updates['layer']['b']")
 
 
-def test_what_direct_returns_is_a_pair():
+def test_what_update_leaf_returns_is_a_pair():
     for result in (lambda direction, new: direction, lambda direction, new: (direction, new, {})):
         refused(
             mistaken(result=result), TypeError, "mistaken: update_leaf must return a pair", "['b']"

@@ -4,6 +4,7 @@ from fnopt.core.bias import Corrections as Corrections
 from fnopt.core.bias import bias_correction as bias_correction
 from fnopt.core.bias import bias_corrections as bias_corrections
 from fnopt.core.bias import corrected_mean as corrected_mean
+from fnopt.core.bias import rate_correction as rate_correction
 from fnopt.core.checks import did_you_mean as did_you_mean
 from fnopt.core.checks import required as required
 from fnopt.core.compose import Composed as Composed
@@ -25,15 +26,16 @@ from fnopt.core.mask import combined as combined
 from fnopt.core.moments import abs_sq as abs_sq
 from fnopt.core.moments import computing_dtype as computing_dtype
 from fnopt.core.moments import divide as divide
-from fnopt.core.moments import global_norm as global_norm
 from fnopt.core.moments import moment as moment
-from fnopt.core.moments import norm as norm
 from fnopt.core.moments import real_number as real_number
 from fnopt.core.moments import real_zeros as real_zeros
-from fnopt.core.moments import rms as rms
 from fnopt.core.moments import root as root
+from fnopt.core.moments import sum_abs as sum_abs
 from fnopt.core.moments import vdot as vdot
 from fnopt.core.moments import zeros as zeros
+from fnopt.core.norms import global_norm as global_norm
+from fnopt.core.norms import norm as norm
+from fnopt.core.norms import rms as rms
 from fnopt.core.parts import add_decayed_weights as add_decayed_weights
 from fnopt.core.parts import add_l2 as add_l2
 from fnopt.core.parts import ema as ema

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fnopt.core.moments import root
 from fnopt.core.types import Numeric
 
 
@@ -77,6 +78,17 @@ def bias_corrections(b1: Numeric, b2: Numeric, t: Numeric, nesterov: bool = Fals
     """
     mu_next = bias_correction(b1, t + 1) if nesterov else None
     return Corrections(bias_correction(b1, t), bias_correction(b2, t), mu_next)
+
+
+def rate_correction(b1: Numeric, b2: Numeric, t: Numeric) -> jax.Array:
+    r"""Adam's corrections as a factor of its rate: :math:`\sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`.
+
+    Args:
+        b1: :math:`\beta_1`, the decay of the mean, in [0, 1).
+        b2: :math:`\beta_2`, the decay of the mean square, in [0, 1).
+        t: the number of the update, 1 for the first.
+    """
+    return root(bias_correction(b2, t)) / bias_correction(b1, t)
 
 
 def corrected_mean(

@@ -13,7 +13,8 @@ from fnopt.core.bias import bias_correction
 from fnopt.core.context import Context
 from fnopt.core.fields import DType, Static
 from fnopt.core.mask import Mask
-from fnopt.core.moments import divide, moment, relative_change, scaled_norm, zeros
+from fnopt.core.moments import divide, moment, zeros
+from fnopt.core.norms import relative_change, scaled_norm
 from fnopt.core.ranges import Decay, Fraction, Rate, Scalar
 from fnopt.core.rule import Rule
 from fnopt.core.schedule import to_dtype

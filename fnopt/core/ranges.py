@@ -56,3 +56,25 @@ Cap = Annotated[Any, Scheduled(Interval("[0, inf]"))]
 """A rate that is never exceeded, at least 0, inf for none: a number, an array or a schedule."""
 Bound = Annotated[Any, OrNone(Interval("(0, inf]"))]
 """What is clipped to, above 0; None or inf for no clipping: a number, an array or a schedule."""
+AtLeastOne = Annotated[Any, Scheduled(Interval("[1, inf)"))]
+"""At least 1: a number, an array or a schedule."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Several(Field):
+    """A tuple of numbers, each with its own range."""
+
+    of: tuple[Field, ...] = ()
+    convert: Any = tuple  # so that it is not taken for one number
+
+    def accept(self, argument: str, given: Any, default: Any) -> Any:
+        if not isinstance(given, (tuple, list)) or len(given) != len(self.of):
+            raise TypeError(f"{argument} must be {len(self.of)} numbers, got {given!r}")
+        defaults = default if isinstance(default, tuple) else (default,) * len(self.of)
+        each = zip(self.of, given, defaults, strict=True)
+        return tuple(x.accept(f"{argument}[{i}]", g, d) for i, (x, g, d) in enumerate(each))
+
+
+_DECAY = Scheduled(Interval("[0, 1)"))
+Betas = Annotated[Any, Several(of=(_DECAY, _DECAY))]
+"""The decays of a mean and of a mean square: two numbers or schedules, each in [0, 1)."""

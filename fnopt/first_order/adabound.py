@@ -21,9 +21,9 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_l2,
-    bias_correction,
     divide,
     moment,
+    rate_correction,
     real_zeros,
     root,
     scale_by_learning_rate,
@@ -81,7 +81,7 @@ class scale_by_adabound(Rule):
         return {"mu": zeros(param), **nu}
 
     def precompute(self, t: Numeric) -> Bounds:
-        rate = self.learning_rate * root(bias_correction(self.b2, t)) / bias_correction(self.b1, t)
+        rate = self.learning_rate * rate_correction(self.b1, self.b2, t)
         # At a rate of 0 the bounds would be a rate of their own.
         last = jnp.where(self.learning_rate == 0, 0.0, self.final_learning_rate)
         return Bounds(rate, last - last / (self.gamma * t + 1), last + last / (self.gamma * t))

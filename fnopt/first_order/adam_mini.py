@@ -26,12 +26,12 @@ from fnopt.core import (
     bias_corrections,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
 from fnopt.core.types import LeafUpdate, Numeric, Slots
-from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_adam_mini(Rule):
@@ -63,7 +63,7 @@ class scale_by_adam_mini(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "mu": zeros(param, self.mu_dtype),
-            "nu": self._mean(mean_square(param, self.nu_dtype)),
+            "nu": self._mean(real_zeros(param, dtype=self.nu_dtype)),
         }
 
     def precompute(self, t: Numeric) -> Corrections:

@@ -23,12 +23,12 @@ from fnopt.core import (
     bias_corrections,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
 from fnopt.core.types import LeafUpdate, Numeric, Slots
-from fnopt.first_order.mean_square import mean_square
 
 
 class AdemamixState(NamedTuple):
@@ -77,7 +77,7 @@ class scale_by_ademamix(Rule):
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         means = {name: zeros(param, self.mu_dtype) for name in ("m1", "m2")}
-        return {**means, "nu": mean_square(param, self.nu_dtype)}
+        return {**means, "nu": real_zeros(param, dtype=self.nu_dtype)}
 
     def precompute(self, t: Numeric) -> Corrections:
         return bias_corrections(self.b1, self.b2, t)

@@ -22,13 +22,13 @@ from fnopt.core import (
     abs_sq,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
 from fnopt.core.ranges import Cap
 from fnopt.core.types import LeafUpdate, Numeric, Slots
-from fnopt.first_order.mean_square import mean_square
 
 
 class Start(NamedTuple):
@@ -73,7 +73,7 @@ class scale_by_adopt(Rule):
     State = optax.ScaleByAdamState
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
+        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}
 
     def precompute(self, t: Numeric) -> Start:
         bound = (t - 1) ** 0.25 if self.clip_value_fn is None else self.clip_value_fn

@@ -24,12 +24,12 @@ from fnopt.core import (
     bias_correction,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
 from fnopt.core.types import LeafUpdate, Numeric, Slots
-from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_amsgrad(Rule):
@@ -66,7 +66,7 @@ class scale_by_amsgrad(Rule):
     State = optax.ScaleByAmsgradState
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
-        nu = {name: mean_square(param, self.nu_dtype) for name in ("nu", "nu_max")}
+        nu = {name: real_zeros(param, dtype=self.nu_dtype) for name in ("nu", "nu_max")}
         return {"mu": zeros(param, self.mu_dtype), **nu}
 
     def precompute(self, t: Numeric) -> Corrections:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,41 +15,19 @@ from fnopt.core import (
     Positive,
     Rate,
     abs_sq,
-    bias_correction,
     computing_dtype,
     divide,
     moment,
+    rate_correction,
     real_number,
     real_zeros,
     root,
+    sum_abs,
     vdot,
     zeros,
 )
-from fnopt.core.checks import Interval
-from fnopt.core.ranges import Scheduled
+from fnopt.core.ranges import Betas
 from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pair(Scheduled):
-    """Two numbers of one range, each a number or a schedule."""
-
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        if not isinstance(given, (tuple, list)) or len(given) != 2:
-            raise TypeError(f"{argument} must be two numbers, got {given!r}")
-        return tuple(
-            self.accept_number(f"{argument}[{i}]", *pair)
-            for i, pair in enumerate(zip(given, default, strict=True))
-        )
-
-
-Betas = Annotated[Any, _Pair(Interval("[0, 1)"))]
-"""Two shares of the old in averages, each in [0, 1)."""
-
-
-def sum_abs(leaves: Any) -> Any:
-    """The sum of all magnitudes."""
-    return sum(jnp.sum(jnp.abs(leaf)) for leaf in leaves)
 
 
 class dadapt_adamw(Joint):
@@ -112,9 +89,9 @@ class dadapt_adamw(Joint):
             "grad_sum": zeros(param, wide),
         }
 
-    def precompute(self, t: Numeric) -> Any:
+    def precompute(self, t: Numeric) -> jax.Array:
         b1, b2 = self.betas
-        return root(bias_correction(b2, t)) / bias_correction(b1, t)
+        return rate_correction(b1, b2, t)
 
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
@@ -132,7 +109,7 @@ class dadapt_adamw(Joint):
             for g, s in zip(grads, slots, strict=True)
         ]
         numerator = moment(rate * vdot(grads, before), shared["numerator_weighted"], slow)
-        total = sum_abs(row["grad_sum"] for row in rows)
+        total = sum_abs([row["grad_sum"] for row in rows])
         found = divide(numerator, (1 - slow) * total)
         directions = [
             -divide(row["exp_avg"], root(row["exp_avg_sq"]) + self.eps)

@@ -16,11 +16,12 @@ from fnopt.core import (
     divide,
     moment,
     real_number,
+    sum_abs,
     vdot,
     zeros,
 )
+from fnopt.core.ranges import Betas
 from fnopt.core.types import Arrays, LeavesUpdate, Rows
-from fnopt.first_order.dadapt_adamw import Betas, sum_abs
 
 
 class DAdaptLionState(NamedTuple):
@@ -100,7 +101,7 @@ class dadapt_lion(Joint):
             }
             for g, sign, s in zip(grads, signs, slots, strict=True)
         ]
-        total = sum_abs(row["grad_sum"] for row in rows)
+        total = sum_abs([row["grad_sum"] for row in rows])
         found = divide(numerator, (1 - slow) * total)
         directions = [
             -rate * (sign + self.weight_decay * p) for sign, p in zip(signs, params, strict=True)

@@ -11,23 +11,21 @@ import optax.contrib
 from fnopt.core import (
     Context,
     Decay,
-    Joint,
     Rate,
     Scalar,
     Static,
     computing_dtype,
     moment,
-    real_number,
     required,
     vdot,
     zeros,
 )
 from fnopt.core.ranges import Cap
 from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
-from fnopt.first_order.momo_model import Model, refuse_decay_without_cap
+from fnopt.first_order.momo_model import Model, ModelOfLoss
 
 
-class momo(Joint):
+class momo(ModelOfLoss):
     r"""MoMo: momentum whose step is bounded by what is left of the loss.
 
     .. math::
@@ -69,19 +67,6 @@ class momo(Joint):
     adapt_lower_bound: Static[bool] = False
 
     State = optax.contrib.MomoState
-    shared = ("barf", "gamma", "lb")
-    needs_params = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_decay_without_cap(self)
-
-    def init_shared(self, params: Arrays) -> dict[str, Any]:
-        return {
-            "barf": real_number(0.0, params),
-            "gamma": real_number(0.0, params),
-            "lb": real_number(self.lower_bound, params),
-        }
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"exp_avg": zeros(param, computing_dtype(param.dtype))}

@@ -11,7 +11,6 @@ from fnopt.core import (
     Context,
     Corrections,
     Decay,
-    Joint,
     NonNegative,
     Rate,
     Scalar,
@@ -21,7 +20,6 @@ from fnopt.core import (
     computing_dtype,
     divide,
     moment,
-    real_number,
     real_zeros,
     required,
     root,
@@ -30,10 +28,10 @@ from fnopt.core import (
 )
 from fnopt.core.ranges import Cap
 from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
-from fnopt.first_order.momo_model import Model, refuse_decay_without_cap
+from fnopt.first_order.momo_model import Model, ModelOfLoss
 
 
-class momo_adam(Joint):
+class momo_adam(ModelOfLoss):
     r"""MoMo-Adam: AdamW whose step is bounded by what is left of the loss.
 
     .. math::
@@ -83,19 +81,6 @@ class momo_adam(Joint):
     adapt_lower_bound: Static[bool] = False
 
     State = optax.contrib.MomoAdamState
-    shared = ("barf", "gamma", "lb")
-    needs_params = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_decay_without_cap(self)
-
-    def init_shared(self, params: Arrays) -> dict[str, Any]:
-        return {
-            "barf": real_number(0.0, params),
-            "gamma": real_number(0.0, params),
-            "lb": real_number(self.lower_bound, params),
-        }
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {

@@ -7,18 +7,33 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from fnopt.core import divide
+from fnopt.core import Joint, divide, real_number
+from fnopt.core.types import Arrays
 
 
-def refuse_decay_without_cap(rule: Any) -> None:
-    """Raises ValueError where an unbounded step would decay the weights to nothing."""
-    rate, decay = rule.learning_rate, rule.weight_decay
-    numbers = isinstance(rate, float) and isinstance(decay, float)
-    if numbers and math.isinf(rate) and decay:
-        raise ValueError(
-            f"{type(rule).__name__}: learning_rate must be finite with a weight_decay, got {rate!r}"
-            f" and {decay!r}"
-        )
+class ModelOfLoss(Joint):
+    """What MoMo and MoMo-Adam share: their averages, and the refusal of what has no step."""
+
+    shared = ("barf", "gamma", "lb")
+    needs_params = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rate, decay = (vars(self)[name] for name in ("learning_rate", "weight_decay"))
+        numbers = isinstance(rate, float) and isinstance(decay, float)
+        # An unbounded step would decay the weights to nothing.
+        if numbers and math.isinf(rate) and decay:
+            raise ValueError(
+                f"{type(self).__name__}: learning_rate must be finite with a weight_decay, got"
+                f" {rate!r} and {decay!r}"
+            )
+
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
+        return {
+            "barf": real_number(0.0, params),
+            "gamma": real_number(0.0, params),
+            "lb": real_number(vars(self)["lower_bound"], params),
+        }
 
 
 class Model:

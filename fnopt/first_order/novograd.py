@@ -21,12 +21,12 @@ from fnopt.core import (
     abs_sq,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
 from fnopt.core.types import LeafUpdate, Numeric, Slots
-from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_novograd(Rule):
@@ -65,7 +65,7 @@ class scale_by_novograd(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "mu": zeros(param, self.mu_dtype),
-            "nu": mean_square(jnp.zeros((), param.dtype), self.nu_dtype),
+            "nu": real_zeros(jnp.zeros((), param.dtype), dtype=self.nu_dtype),
         }
 
     def precompute(self, t: Numeric) -> Any:

@@ -17,18 +17,19 @@ from fnopt.core import (
     Rate,
     Static,
     abs_sq,
-    bias_correction,
     computing_dtype,
     divide,
     moment,
+    rate_correction,
     real_number,
     real_zeros,
     root,
+    sum_abs,
     vdot,
     zeros,
 )
+from fnopt.core.ranges import Betas
 from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
-from fnopt.first_order.dadapt_adamw import Betas, sum_abs
 
 
 class prodigy(Joint):
@@ -99,9 +100,9 @@ class prodigy(Joint):
             "params0": jnp.array(param),
         }
 
-    def precompute(self, t: Numeric) -> Any:
+    def precompute(self, t: Numeric) -> jax.Array:
         b1, b2 = self.betas
-        return root(bias_correction(b2, t)) / bias_correction(b1, t)
+        return rate_correction(b1, b2, t)
 
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
@@ -121,7 +122,7 @@ class prodigy(Joint):
         ]
         along = vdot(grads, [s.params0 - p for s, p in zip(slots, params, strict=True)])
         numerator = slow * shared["numerator_weighted"] + weight * rate * along
-        total = sum_abs(row["grad_sum"] for row in rows)
+        total = sum_abs([row["grad_sum"] for row in rows])
         found = divide(self.estim_lr_coef * numerator, total)
         directions = [
             -rate * divide(row["exp_avg"], root(row["exp_avg_sq"]) + d * self.eps)

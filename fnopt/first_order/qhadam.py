@@ -27,12 +27,12 @@ from fnopt.core import (
     bias_corrections,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
 from fnopt.core.types import LeafUpdate, Numeric, Slots
-from fnopt.first_order.mean_square import mean_square
 
 
 class scale_by_qhadam(Rule):
@@ -67,7 +67,7 @@ class scale_by_qhadam(Rule):
     State = optax.ScaleByAdamState
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
+        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}
 
     def precompute(self, t: Numeric) -> Corrections:
         return bias_corrections(self.b1, self.b2, t)

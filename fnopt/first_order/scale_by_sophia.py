@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,19 +20,15 @@ from fnopt.core import (
     Scalar,
     Wrapper,
     moment,
+    real_zeros,
     zeros,
 )
-from fnopt.core.checks import Interval
 from fnopt.core.moments import cast, computing_dtype
-from fnopt.core.ranges import Bound, Scheduled
+from fnopt.core.ranges import AtLeastOne, Bound
 from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
 from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
-from fnopt.first_order.mean_square import mean_square
-
-Period = Annotated[Any, Scheduled(Interval("[1, inf)"))]
-"""A number of updates, at least 1."""
 
 
 class _Moments(NamedTuple):
@@ -54,7 +50,7 @@ class _clipped_newton(Rule):
     State = _Moments
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
+        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mu = moment(grad, slots.mu, self.b1)
@@ -98,7 +94,7 @@ class scale_by_sophia(Wrapper):
     eps: NonNegative = 1e-8
     gamma: NonNegative = 0.01
     clip_threshold: Bound = 1.0
-    update_interval: Period = 10.0
+    update_interval: AtLeastOne = 10.0
     hessian_diagonal_fn: Inner = hutchinson_estimator_diag_hessian()
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY

@@ -16,9 +16,9 @@ from fnopt.core import (
     add_decayed_weights,
     scale_by_learning_rate,
 )
-from fnopt.core.ranges import Bound
+from fnopt.core.ranges import AtLeastOne, Bound
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
-from fnopt.first_order.scale_by_sophia import Period, scale_by_sophia
+from fnopt.first_order.scale_by_sophia import scale_by_sophia
 
 
 class sophia(Composed):
@@ -62,7 +62,7 @@ class sophia(Composed):
     weight_decay_mask: Mask = None
     gamma: NonNegative = 0.01
     clip_threshold: Bound = 1.0
-    update_interval: Period = 10.0
+    update_interval: AtLeastOne = 10.0
     hessian_diagonal_fn: Inner = hutchinson_estimator_diag_hessian()
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY

@@ -17,6 +17,7 @@ from fnopt.core import (
     bias_correction,
     divide,
     moment,
+    rate_correction,
     real_zeros,
     root,
     vdot,
@@ -109,7 +110,7 @@ class swats(Joint):
         # Adam's phase, with p in units of the rate and of the opposite sign.
         mu = [moment(g, s.mu, self.b1) for g, s in zip(grads, slots, strict=True)]
         nu = [moment(abs_sq(g), s.nu, self.b2) for g, s in zip(grads, slots, strict=True)]
-        factor = root(correction) / bias_correction(self.b1, ctx.t)
+        factor = rate_correction(self.b1, self.b2, ctx.t)
         p = [divide(factor * m, root(v) + self.eps) for m, v in zip(mu, nu, strict=True)]
         along = vdot(p, grads)
         rate = divide(vdot(p, p), along)

@@ -15,7 +15,8 @@ from fnopt.core import (
     add_decayed_weights,
     scale_by_learning_rate,
 )
-from fnopt.matrix.scale_by_galore import Gap, scale_by_galore
+from fnopt.core.ranges import AtLeastOne
+from fnopt.matrix.scale_by_galore import scale_by_galore
 from fnopt.matrix.subspace import Axes
 
 
@@ -54,7 +55,7 @@ class galore(Composed):
 
     learning_rate: Rate
     rank: Static[int] = 128
-    update_proj_gap: Gap = 200
+    update_proj_gap: AtLeastOne = 200
     scale: Scalar = 1.0
     base_optimizer: Inner = None
     weight_decay: Rate = 0.0

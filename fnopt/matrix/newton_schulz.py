@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core.moments import cast, computing_dtype, norm
+from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.norms import norm
 
 
 def orthogonalized(

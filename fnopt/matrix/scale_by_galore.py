@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +17,13 @@ from fnopt.core import (
     Transform,
     Wrapper,
 )
-from fnopt.core.checks import Interval, float_leaves, leaves_like, same_shape
+from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
-from fnopt.core.ranges import Scheduled
+from fnopt.core.ranges import AtLeastOne
 from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import foreign
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.matrix.subspace import Axes, Plan, plans_of
-
-Gap = Annotated[Any, Scheduled(Interval("[1, inf)"))]
 
 
 class scale_by_galore(Wrapper):
@@ -64,7 +62,7 @@ class scale_by_galore(Wrapper):
     """
 
     rank: Static[int] = 128
-    update_proj_gap: Gap = 200
+    update_proj_gap: AtLeastOne = 200
     scale: Scalar = 1.0
     base_optimizer: Inner = None
     weight_dimension_numbers: Axes = None

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Context, NonNegative, Positive, Rule, Static, norm
-from fnopt.core.moments import over_norm
+from fnopt.core.norms import over_norm
 from fnopt.core.types import LeafUpdate, Slots
 
 Axes = int | tuple[int, ...] | None

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, divide
-from fnopt.core.moments import cast, norm_by_row
+from fnopt.core.moments import cast
+from fnopt.core.norms import norm_by_row
 
 
 def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, jax.Array]:

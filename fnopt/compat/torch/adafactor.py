@@ -8,16 +8,15 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnopt.compat.torch.base import Several, Switch, TorchOptimizer, refuse_complex
+from fnopt.compat.torch.base import Switch, TorchOptimizer, refuse_complex
 from fnopt.core import Context, Rate, Rule, Static, Transform, abs_sq, moment, rms
 from fnopt.core.checks import Interval
-from fnopt.core.ranges import Scheduled
+from fnopt.core.ranges import AtLeastOne, Scheduled, Several
 from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.factored import factored_zeros
 
 _FROM_0 = Scheduled(Interval("[0, inf)"))
 Eps = Annotated[Any, Several(of=(_FROM_0, _FROM_0))]
-FromOne = Annotated[Any, Scheduled(Interval("[1, inf)"))]
 UpToZero = Annotated[Any, Scheduled(Interval("(-inf, 0]"))]
 
 
@@ -48,7 +47,7 @@ class step_of_adafactor(Rule):
     lr: Rate = 1e-2
     beta2_decay: UpToZero = -0.8
     eps: Eps = (None, 1e-3)
-    d: FromOne = 1.0
+    d: AtLeastOne = 1.0
     weight_decay: Rate = 0.0
 
     State = AdafactorState
@@ -115,7 +114,7 @@ class Adafactor(TorchOptimizer):
     lr: Rate = 1e-2
     beta2_decay: UpToZero = -0.8
     eps: Eps = (None, 1e-3)
-    d: FromOne = 1.0
+    d: AtLeastOne = 1.0
     weight_decay: Rate = 0.0
     _: dataclasses.KW_ONLY
     foreach: Switch = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from fnopt.compat.torch.base import Betas, Switch, TorchOptimizer
+from fnopt.compat.torch.base import Switch, TorchOptimizer
 from fnopt.core import NonNegative, Rate, Static, Transform
+from fnopt.core.ranges import Betas
 from fnopt.first_order.adamax import scale_by_adamax
 
 

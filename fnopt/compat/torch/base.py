@@ -42,24 +42,6 @@ class ScheduledOffAtZero(OffAtZero, Scheduled):
     """The same, or a schedule."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Several(Field):
-    """A tuple of numbers, each with its own range."""
-
-    of: tuple[Field, ...] = ()
-    convert: Any = tuple  # so that nobody takes it for one number
-
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        if not isinstance(given, (tuple, list)) or len(given) != len(self.of):
-            raise TypeError(f"{argument} must be {len(self.of)} numbers, got {given!r}")
-        defaults = default if isinstance(default, tuple) else (default,) * len(self.of)
-        each = zip(self.of, given, defaults, strict=True)
-        return tuple(x.accept(f"{argument}[{i}]", g, d) for i, (x, g, d) in enumerate(each))
-
-
-_DECAY = Scheduled(Interval("[0, 1)"))
-Betas = Annotated[Any, Several(of=(_DECAY, _DECAY))]
-"""The decays of an average of gradients and of one of their squares, each in [0, 1)."""
 Momentum = Annotated[Any, ScheduledOffAtZero(Interval("[0, 1]"))]
 """The share of the old velocity that is kept, in [0, 1]; 0 keeps none."""
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.compat.torch.base import Several, TorchOptimizer, refuse_complex
+from fnopt.compat.torch.base import TorchOptimizer, refuse_complex
 from fnopt.core import Context, Fraction, NonNegative, Rate, Rule, Static, Transform, moment, zeros
 from fnopt.core.fields import Field
-from fnopt.core.ranges import Scheduled
+from fnopt.core.ranges import Scheduled, Several
 from fnopt.core.types import LeafUpdate, Slots
 from fnopt.matrix.newton_schulz import orthogonalized
 

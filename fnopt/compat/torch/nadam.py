@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fnopt.compat.torch.base import Betas, Switch, TorchOptimizer
+from fnopt.compat.torch.base import Switch, TorchOptimizer
 from fnopt.core import (
     Context,
     Decay,
@@ -24,6 +24,7 @@ from fnopt.core import (
     root,
     zeros,
 )
+from fnopt.core.ranges import Betas
 from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import jax.numpy as jnp
 
-from fnopt.compat.torch.base import Several, Switch, TorchOptimizer
+from fnopt.compat.torch.base import Switch, TorchOptimizer
 from fnopt.core import Rate, Schedule, Static, Transform, scale
 from fnopt.core.checks import Interval
-from fnopt.core.ranges import Scheduled
+from fnopt.core.ranges import Scheduled, Several
 from fnopt.first_order.rprop import scale_by_rprop
 
 Etas = Annotated[Any, Several(of=(Scheduled(Interval("(0, 1)")), Scheduled(Interval("(1, inf)"))))]
