@@ -54,7 +54,7 @@ class scale(Rule):
     r"""Multiplies by a number: :math:`u = \alpha\,g`.
 
     Args:
-        step_size: :math:`\alpha`, any sign.
+        step_size: factor :math:`\alpha`, of any sign.
     """
 
     step_size: Scalar
@@ -94,7 +94,7 @@ class scale_by_schedule(Rule):
     :math:`\alpha(0)`.
 
     Args:
-        step_size_fn: :math:`\alpha`, any sign.
+        step_size_fn: factor :math:`\alpha`, of any sign: a schedule, a callable or a number.
     """
 
     step_size_fn: Scalar
@@ -107,8 +107,8 @@ class scale_by_learning_rate(Rule):
     r"""Makes a step of a direction: :math:`u = -\eta\,g`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`; None leaves the updates as they are.
-        flip_sign: False for a step along the direction, :math:`u = \eta\,g`.
+        learning_rate: learning rate :math:`\eta \ge 0`; the updates stay as they are if None.
+        flip_sign: whether the step is against the direction; False for :math:`u = \eta\,g`.
     """
 
     learning_rate: Rate = None
@@ -128,9 +128,9 @@ class trace(Rule):
         \quad\text{or, with Nesterov's,}\quad u_t = g_t + \beta\,v_t
 
     Args:
-        decay: :math:`\beta \in [0, 1]`.
-        nesterov: look ahead along the sum.
-        accumulator_dtype: of the sum.
+        decay: share of the old sum that is kept, :math:`\beta \in [0, 1]`.
+        nesterov: whether to look ahead along the sum.
+        accumulator_dtype: dtype of the sum; the parameter's if None.
 
     References:
         Sutskever, Martens, Dahl & Hinton, *On the importance of initialization and momentum in
@@ -158,9 +158,9 @@ class ema(Rule):
         u_t = m_t / (1 - \beta^t) \quad\text{or, without debiasing,}\quad u_t = m_t
 
     Args:
-        decay: :math:`\beta \in [0, 1)`.
-        debias: correct for the start at 0.
-        accumulator_dtype: of the average.
+        decay: decay of the average, :math:`\beta \in [0, 1)`.
+        debias: whether to correct for the start at 0.
+        accumulator_dtype: dtype of the average; the parameter's if None.
 
     When:
         Momentum whose size does not depend on :math:`\beta`, unlike that of :class:`trace`. Last
@@ -195,7 +195,7 @@ class add_decayed_weights(Rule):
     :class:`add_l2` says by its name.
 
     Args:
-        weight_decay: :math:`\lambda \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     References:
@@ -218,6 +218,6 @@ class add_l2(add_decayed_weights):
     methods that is not :class:`add_decayed_weights` at the end.
 
     Args:
-        weight_decay: :math:`\lambda \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to penalize; all if None.
     """

@@ -55,10 +55,10 @@ class scale_by_acprop(Rule):
     request 1716.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`, gathered in :math:`s` with every update.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean squared surprise, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added to :math:`s` in every update, :math:`\bar\epsilon \ge 0`.
     """
 
     b1: Decay = 0.9
@@ -91,12 +91,12 @@ class acprop(Composed):
         \Bigl(\frac{g_t}{\sqrt{\hat s_{t-1}} + \epsilon} + \lambda\,\theta_{t-1}\Bigr)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean that gradients stray from.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean squared surprise.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, added to the mean square with every update.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean that gradients stray from, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean squared surprise, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added to the mean square in every update, :math:`\bar\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     When:

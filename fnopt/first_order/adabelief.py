@@ -43,11 +43,11 @@ class scale_by_belief(Rule):
     With Nesterov's momentum :math:`\hat m_t` is that of :class:`scale_by_adam`.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`, gathered in :math:`s` with every update.
-        nesterov: as Dozat 2016.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean squared surprise, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added to :math:`s` in every update, :math:`\bar\epsilon \ge 0`.
+        nesterov: whether to use Nesterov's momentum, as in Dozat 2016.
     """
 
     b1: Decay = 0.9
@@ -81,12 +81,12 @@ class adabelief(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,\hat m_t / (\sqrt{\hat s_t} + \epsilon)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean squared surprise.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, added to the mean square with every update.
-        nesterov: Nesterov's momentum.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean squared surprise, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added to the mean square in every update, :math:`\bar\epsilon \ge 0`.
+        nesterov: whether to use Nesterov's momentum.
 
     When:
         In the place of :class:`adam` where it generalizes worse than :class:`sgd`, or in training

@@ -55,13 +55,14 @@ class scale_by_adabound(Rule):
     still, whatever the bounds are.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`; it acts before the clip, and so stands here.
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        final_learning_rate: :math:`\eta^* \ge 0`.
-        gamma: :math:`\gamma > 0`.
-        eps: :math:`\epsilon \ge 0`.
-        amsbound: AMSBound.
+        learning_rate: learning rate :math:`\eta \ge 0`, an argument of the rule as the clip is
+            after it.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        final_learning_rate: learning rate where the bounds meet, :math:`\eta^* \ge 0`.
+        gamma: how fast the bounds close, per update, :math:`\gamma > 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        amsbound: whether to divide by the largest mean square so far (AMSBound).
     """
 
     learning_rate: Rate
@@ -107,14 +108,15 @@ class adabound(Composed):
     lower the bounds: give ``final_learning_rate`` one too (the authors' code scales it alike).
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, Adam's.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        final_learning_rate: :math:`\eta^* \ge 0`, that of gradient descent.
-        gamma: :math:`\gamma > 0`, how fast the bounds close, per update.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        amsbound: divide by the largest mean square so far.
-        weight_decay: :math:`\lambda \ge 0` of an L2 penalty in the gradient.
+        learning_rate: learning rate of Adam's phase, :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        final_learning_rate: learning rate of gradient descent, where the bounds meet,
+            :math:`\eta^* \ge 0`.
+        gamma: how fast the bounds close, per update, :math:`\gamma > 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        amsbound: whether to divide by the largest mean square so far.
+        weight_decay: strength of an L2 penalty in the gradient, :math:`\lambda \ge 0`.
         mask: the leaves to penalize; all if None.
 
     When:

@@ -36,8 +36,8 @@ class scale_by_adadelta(Rule):
         E[\Delta^2]_t &= \rho\,E[\Delta^2]_{t-1} + (1 - \rho)\,u_t^2
 
     Args:
-        rho: :math:`\rho \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`; above 0, or nothing ever moves.
+        rho: decay of both averages, :math:`\rho \in [0, 1)`.
+        eps: added under both roots, :math:`\epsilon \ge 0`; above 0, or nothing ever moves.
     """
 
     rho: Decay = 0.9
@@ -62,11 +62,11 @@ class adadelta(Composed):
         \frac{\sqrt{E[\Delta^2]_{t-1} + \epsilon}}{\sqrt{E[g^2]_t + \epsilon}}\,g_t
 
     Args:
-        learning_rate: :math:`\eta \ge 0`; None is the paper's step, :math:`\eta = 1`. (optax's None
+        learning_rate: learning rate :math:`\eta \ge 0`; 1, the paper's, if None. (optax's None
             leaves the sign out too, and climbs.)
-        rho: :math:`\rho \in [0, 1)` of both averages.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0` of an L2 penalty in the gradient.
+        rho: decay of both averages, :math:`\rho \in [0, 1)`.
+        eps: added under both roots, :math:`\epsilon \ge 0`.
+        weight_decay: strength of an L2 penalty in the gradient, :math:`\lambda \ge 0`.
         weight_decay_mask: the leaves to penalize; all if None.
 
     When:

@@ -31,8 +31,8 @@ class scale_by_rss(Rule):
     Where the sum is still 0, so is the direction.
 
     Args:
-        initial_accumulator_value: :math:`s_0 \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
+        initial_accumulator_value: initial sum, :math:`s_0 \ge 0`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
         eps_in_sqrt: False for :math:`u_t = g_t / (\sqrt{s_t} + \epsilon)`.
     """
 
@@ -65,9 +65,9 @@ class adagrad(Composed):
         \Delta\theta_t = -\eta_t\,g_t / \sqrt{s_t + \epsilon}
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        initial_accumulator_value: :math:`s_0 \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        initial_accumulator_value: initial sum, :math:`s_0 \ge 0`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
 
     When:
         Convex problems and sparse features, where rare ones should keep a large rate; in long runs

@@ -36,9 +36,9 @@ class scale_by_adamax(Rule):
     The paper has no :math:`\epsilon`; as in optax and torch it stands for the division by 0.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon > 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the largest magnitude, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the magnitude, :math:`\epsilon > 0`.
     """
 
     b1: Decay = 0.9
@@ -65,10 +65,10 @@ class adamax(Composed):
     .. math:: \Delta\theta_t = -\frac{\eta_t}{1 - \beta_1^t}\,\frac{m_t}{w_t}
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the largest magnitude.
-        eps: :math:`\epsilon > 0`, added to the magnitude.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the largest magnitude, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the magnitude, :math:`\epsilon > 0`.
 
     When:
         Gradients that are mostly 0 with rare large ones, as those of embeddings; elsewhere

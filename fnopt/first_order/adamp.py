@@ -64,16 +64,16 @@ class adamp(Composed):
         learn ever less. Without normalization it is AdamW.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root and beside the norms.
-        weight_decay: :math:`\lambda \ge 0`.
-        delta: :math:`\delta \ge 0`.
-        wd_ratio: :math:`\rho \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root and to the norms, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        delta: bound of the cosine below which a leaf is projected, :math:`\delta \ge 0`.
+        wd_ratio: factor of the weight decay where a leaf is projected, :math:`\rho \ge 0`.
         mask: the leaves to decay; all if None.
-        nesterov: Nesterov's momentum, as in :class:`adam`.
-        channel_axis: of the outputs: -1 in flax's kernels, 0 in torch's.
+        nesterov: whether to use Nesterov's momentum, as in :class:`adam`.
+        channel_axis: axis of the outputs: -1 in flax's kernels, 0 in torch's.
 
     References:
         Heo et al., *AdamP: slowing down the slowdown for momentum optimizers on scale-invariant

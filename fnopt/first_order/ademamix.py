@@ -53,14 +53,14 @@ class scale_by_ademamix(Rule):
     The slow mean has no divisor: it is to fill slowly.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        b3: :math:`\beta_3 \in [0, 1)`.
-        alpha: :math:`\alpha \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`.
-        mu_dtype: of both means. (optax keeps :math:`v` in it too.)
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the fast mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        b3: decay of the slow mean, :math:`\beta_3 \in [0, 1)`.
+        alpha: weight of the slow mean, :math:`\alpha \ge 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of both means; the parameter's if None. (optax keeps :math:`v` in it too.)
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.9
@@ -99,19 +99,19 @@ class ademamix(Composed):
         {\sqrt{\hat v_t + \bar\epsilon} + \epsilon} + \lambda\,\theta_{t-1}\Bigr)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the fast mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        b3: :math:`\beta_3 \in [0, 1)`, of the slow mean; in the paper an
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the fast mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        b3: decay of the slow mean, :math:`\beta_3 \in [0, 1)`; in the paper an
             :class:`ademamix_b3_schedule` from ``b1``.
-        alpha: :math:`\alpha \ge 0`, the weight of the slow mean; in the paper an
+        alpha: weight of the slow mean, :math:`\alpha \ge 0`; in the paper an
             :class:`ademamix_alpha_schedule`.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        mu_dtype: of both means.
-        weight_decay: :math:`\lambda \ge 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of both means; the parameter's if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        nu_dtype: of the mean square; None for single precision at least.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         Long runs, of ten thousands of updates, at one distribution, with both schedules; for short

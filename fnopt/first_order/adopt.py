@@ -49,15 +49,16 @@ class scale_by_adopt(Rule):
     The first gradient makes :math:`v_0 = g_0^2` and no move; it is the next that has :math:`t = 1`.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        mu_dtype: of :math:`m`.
-        nesterov: :math:`u_t` is the mean taken once more, of :math:`m_t` and the same gradient.
-        use_clipping: False leaves the clip out.
-        clip_value_fn: :math:`c_t`, a number or a schedule of :math:`t`; None is
-            :math:`t^{1/4}`.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: smallest divisor, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
+        nesterov: whether :math:`u_t` is the mean of :math:`m_t` and, a second time, the same
+            gradient.
+        use_clipping: whether to clip.
+        clip_value_fn: bound :math:`c_t`, a number or a schedule of :math:`t`; :math:`t^{1/4}` if
+            None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.9
@@ -97,17 +98,17 @@ class adopt(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,m_t
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, the least divisor.
-        mu_dtype: of the mean.
-        nesterov: Nesterov's momentum.
-        use_clipping: False for Algorithm 1 of the paper, which may leap where a first gradient is
-            nearly 0.
-        clip_value_fn: the largest step before the rate, a number or a schedule of the updates made
-            before; None is the paper's fourth root.
-        nu_dtype: of the mean square; None for single precision at least.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: smallest divisor, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        nesterov: whether to use Nesterov's momentum.
+        use_clipping: whether to clip; False for Algorithm 1 of the paper, which may leap where a
+            first gradient is nearly 0.
+        clip_value_fn: largest step before the rate, a number or a schedule of the updates so far;
+            their fourth root, as in the paper, if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         In the place of :class:`adam` where that is unstable or ``b2`` would need tuning, or where

@@ -88,7 +88,7 @@ class aggmo(Composed):
         \Delta\theta_t = \frac{\eta_t}{K} \sum_{i=1}^K v^{(i)}_t
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
         betas: the damping factors :math:`\beta^{(i)} \in [0, 1)`; the paper's are
             :math:`1 - 0.1^{i-1}`.
 

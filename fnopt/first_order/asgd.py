@@ -47,10 +47,10 @@ class asgd(Rule):
     torch's ASGD; its average leaves out one more of them, as ours with a ``t0`` larger by 1.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        lambd: :math:`\lambda \ge 0`, decay of the weights, and of the rate.
-        alpha: :math:`\alpha \ge 0`, the power of the rate.
-        t0: :math:`t_0 \ge 0`, updates before the averaging.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        lambd: decay of the weights and of the rate, :math:`\lambda \ge 0`.
+        alpha: power by which the rate falls, :math:`\alpha \ge 0`.
+        t0: number of updates before the averaging, :math:`t_0 \ge 0`.
 
     When:
         Noisy problems, convex above all, where the averaged end is better than the last point;
@@ -97,8 +97,8 @@ def asgd_eval_params(state: Any, params: Any) -> Any:
     """The averaged parameters, for evaluation.
 
     Args:
-        state: of :class:`asgd`, or of an optimizer that holds one.
-        params: the parameters, for the dtypes of the result.
+        state: the state of :class:`asgd`, or of an optimizer that contains one.
+        params: the parameters, whose dtypes the result has.
     """
     average = optax.tree.get(state, "average")
     return jax.tree.map(lambda a, p: a.astype(jnp.result_type(p)), average, params)

@@ -24,7 +24,7 @@ class scale_by_param_block_norm(Rule):
     r"""Multiplies by the norm of the leaf: :math:`u = \max(\lVert\theta\rVert, n)\,g`.
 
     Args:
-        min_scale: :math:`n \ge 0`.
+        min_scale: smallest factor, :math:`n \ge 0`.
     """
 
     min_scale: NonNegative = 1e-3
@@ -39,7 +39,7 @@ class scale_by_param_block_rms(Rule):
     r"""Multiplies by the root mean square of the leaf: :math:`u = \max(\text{rms}\,\theta, n)\,g`.
 
     Args:
-        min_scale: :math:`n \ge 0`.
+        min_scale: smallest factor, :math:`n \ge 0`.
     """
 
     min_scale: NonNegative = 1e-3
@@ -58,7 +58,7 @@ class clip_by_block_rms(Rule):
         not take a step too long.
 
     Args:
-        threshold: :math:`d > 0`; None or inf does not clip.
+        threshold: largest root mean square, :math:`d > 0`; None or inf does not clip.
 
     References:
         Shazeer & Stern, *Adafactor: adaptive learning rates with sublinear memory cost*, ICML

@@ -52,12 +52,13 @@ class scale_by_came(Rule):
     have a whole second moment and :math:`u_t = m_t`, as in the authors' program.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`, of the updates.
-        b2: :math:`\beta_2 \in [0, 1)`, of squared gradients.
-        b3: :math:`\beta_3 \in [0, 1)`, of squared deviations.
-        eps1: :math:`\epsilon_1 > 0`.
-        eps2: :math:`\epsilon_2 > 0`.
-        clipping_threshold: :math:`d > 0`; None or inf does not clip.
+        b1: decay of the updates, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean of squared gradients, :math:`\beta_2 \in [0, 1)`.
+        b3: decay of the mean of squared deviations, :math:`\beta_3 \in [0, 1)`.
+        eps1: added to squared gradients, :math:`\epsilon_1 > 0`.
+        eps2: added to squared deviations, :math:`\epsilon_2 > 0`.
+        clipping_threshold: largest root mean square of a step, :math:`d > 0`; None or inf does not
+            clip.
     """
 
     b1: Decay = 0.9
@@ -116,15 +117,15 @@ class came(Composed):
         closer to AdamW's. Rates are lower than AdamW's.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the updates.
-        b2: :math:`\beta_2 \in [0, 1)`, of squared gradients.
-        b3: :math:`\beta_3 \in [0, 1)`, of squared deviations.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the updates, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean of squared gradients, :math:`\beta_2 \in [0, 1)`.
+        b3: decay of the mean of squared deviations, :math:`\beta_3 \in [0, 1)`.
         eps1: :math:`\epsilon_1 > 0`, added to squared gradients.
         eps2: :math:`\epsilon_2 > 0`, added to squared deviations.
-        clipping_threshold: :math:`d > 0`, of the root mean square of a leaf's step; None or inf
+        clipping_threshold: largest root mean square of a leaf's step, :math:`d > 0`; None or inf
             does not clip.
-        weight_decay: :math:`\lambda \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     References:

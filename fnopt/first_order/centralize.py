@@ -31,7 +31,7 @@ class centralize(Rule):
         In front of momentum or an adaptive method on convolutional networks, at next to no cost.
 
     Args:
-        units: ``"last"`` or ``"first"``, where the axis of the units is.
+        units: axis of the units, ``"last"`` or ``"first"``.
 
     Raises:
         ValueError: it is neither.

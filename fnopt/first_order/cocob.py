@@ -37,8 +37,8 @@ class scale_by_cocob(Rule):
         \theta_t &= \theta_0 + \frac{C_t\,(L_t + R_t)}{L_t\,\max(G_t + L_t, \alpha\,L_t)}
 
     Args:
-        alpha: :math:`\alpha > 0`; the first step is at most :math:`1/\alpha`.
-        eps: :math:`L_0 \ge 0`.
+        alpha: bound of the first step, which is at most :math:`1/\alpha`, :math:`\alpha > 0`.
+        eps: largest gradient assumed before the first, :math:`L_0 \ge 0`.
     """
 
     alpha: Positive = 100.0
@@ -86,10 +86,10 @@ class cocob(Composed):
     the gradients of different times.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        alpha: :math:`\alpha > 0`; the first step is at most :math:`1/\alpha`.
-        eps: :math:`\epsilon \ge 0`, the largest gradient taken to have been seen at the start.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        alpha: bound of the first step, which is at most :math:`1/\alpha`, :math:`\alpha > 0`.
+        eps: largest gradient assumed before the first, :math:`\epsilon \ge 0`.
+        weight_decay: strength of an L2 penalty, :math:`\lambda \ge 0`.
         mask: the leaves to penalize; all if None.
 
     When:

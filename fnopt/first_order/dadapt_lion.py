@@ -51,10 +51,11 @@ class dadapt_lion(Joint):
     small, is the authors' program's. The paper has no Lion.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, about 1: a schedule with 1 as its peak.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        estim_lr0: :math:`d_0 > 0`, below the distance to the solution.
-        weight_decay: :math:`\omega \ge 0`.
+        learning_rate: factor of the estimated rate, :math:`\eta \ge 0`: a schedule with 1 as its
+            peak.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        estim_lr0: first estimate, below the distance to the solution, :math:`d_0 > 0`.
+        weight_decay: strength of the weight decay, :math:`\omega \ge 0`.
 
     When:
         Lion is to run without a tuned rate; its authors call it experimental. The rate only grows,

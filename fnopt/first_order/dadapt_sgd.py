@@ -48,10 +48,11 @@ class dadapt_sgd(Joint):
     default, and leaves the decay out of :math:`\lVert g_1 \rVert`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, about 1: a schedule with 1 as its peak.
-        momentum: :math:`\beta \in [0, 1)`.
-        estim_lr0: :math:`d_0 > 0`, below the distance to the solution.
-        weight_decay: :math:`\omega \ge 0`, of an L2 penalty.
+        learning_rate: factor of the estimated rate, :math:`\eta \ge 0`: a schedule with 1 as its
+            peak.
+        momentum: weight of the last parameters, :math:`\beta \in [0, 1)`.
+        estim_lr0: first estimate, below the distance to the solution, :math:`d_0 > 0`.
+        weight_decay: strength of an L2 penalty, :math:`\omega \ge 0`.
 
     When:
         Gradient descent with momentum is known to suit and its rate is not; the rate only grows,

@@ -52,10 +52,11 @@ class scale_by_distance_over_gradients(Rule):
         There is no time to tune a rate; average the parameters, as the authors do.
 
     Args:
-        reps_rel: :math:`r \ge 0`, of the first distance; 1e-4 with batch normalization.
-        eps: :math:`\epsilon \ge 0`.
-        param_dtype: of the remembered start, or the parameter's own where that is wider.
-        global_scale: :math:`\alpha`; -1 for steps.
+        reps_rel: first distance relative to the start, :math:`r \ge 0`; 1e-4 with batch
+            normalization.
+        eps: added under the root, :math:`\epsilon \ge 0`.
+        param_dtype: dtype of the remembered start; the parameter's where that is wider, or if None.
+        global_scale: factor of the direction, :math:`\alpha`; -1 for steps.
 
     References:
         Ivgi, Hinder & Carmon, *DoG is SGD's best friend: a parameter-free dynamic step size

@@ -61,7 +61,7 @@ class scale_by_dog(Joint):
         init_step: what the first step comes from. ``("distance", r)`` is :math:`\bar r_0 = r`,
             ``("heuristic", a)`` :math:`\bar r_0 = a\,(1 + \lVert \theta_0 \rVert)` and
             ``("learning_rate", e)`` a first step of :math:`e\,g_1`.
-        eps: :math:`\epsilon \ge 0`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
     """
 
     init_step: InitStep
@@ -110,13 +110,13 @@ class dog(Composed):
         \,\big/\, \sqrt{\epsilon + \textstyle\sum_{i \le t} \lVert g_i \rVert^2}
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, 1 in the paper.
+        learning_rate: factor of the rate that is found, :math:`\eta \ge 0`; 1 in the paper.
         init_step: what the first step comes from: ``("heuristic", a)`` for a distance of
             :math:`a\,(1 + \lVert \theta_0 \rVert)`, with 1e-6 for :math:`a` or, with batch
             normalization, 1e-4; ``("distance", r)`` or ``("learning_rate", e)``, times
             the first :math:`\eta`.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty; none if None.
+        eps: added under the root, :math:`\epsilon \ge 0`.
+        weight_decay: strength of an L2 penalty, :math:`\lambda \ge 0`; none if None.
         mask: the leaves to penalize; all if None.
 
     When:

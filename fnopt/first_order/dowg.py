@@ -37,8 +37,9 @@ class scale_by_dowg(Joint):
         u_t = g_t\,\bar r_t^2 / (\sqrt{v_t} + \epsilon)
 
     Args:
-        init_estim_sq_dist: :math:`\bar r_0^2 > 0`; :math:`\epsilon` if None.
-        eps: :math:`\epsilon \ge 0`.
+        init_estim_sq_dist: first squared distance, :math:`\bar r_0^2 > 0`; :math:`\epsilon` if
+            None.
+        eps: added to the root, :math:`\epsilon \ge 0`.
     """
 
     init_estim_sq_dist: Positive = None
@@ -78,10 +79,11 @@ class dowg(Composed):
     with :math:`\bar r_t` the farthest distance from the start so far.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, 1 in the paper.
-        init_estim_sq_dist: :math:`\bar r_0^2 > 0`; :math:`\epsilon` if None.
-        eps: :math:`\epsilon \ge 0`; the paper has none.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty; none if None.
+        learning_rate: factor of the rate that is found, :math:`\eta \ge 0`; 1 in the paper.
+        init_estim_sq_dist: first squared distance, :math:`\bar r_0^2 > 0`; :math:`\epsilon` if
+            None.
+        eps: added to the root, :math:`\epsilon \ge 0`; the paper has none.
+        weight_decay: strength of an L2 penalty, :math:`\lambda \ge 0`; none if None.
         mask: the leaves to penalize; all if None.
 
     When:

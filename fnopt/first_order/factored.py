@@ -25,13 +25,13 @@ class scale_by_factored_rms(Rule):
     what is too small is not factored.
 
     Args:
-        factored: False keeps the whole average for every leaf.
-        decay_rate: :math:`c > 0`.
-        step_offset: subtracted from :math:`t`, which is taken as 1 before (optax: a NaN).
-        min_dim_size_to_factor: both axes must be as long.
-        epsilon: :math:`\epsilon > 0`.
-        decay_rate_fn: gives :math:`\beta_t` of :math:`t - 1` and ``decay_rate``, in the place of
-            the above.
+        factored: whether averages are factored; False keeps the whole average for every leaf.
+        decay_rate: power in the decay, :math:`c > 0`.
+        step_offset: number subtracted from :math:`t`, which is 1 at least (in optax then a NaN).
+        min_dim_size_to_factor: length that both axes must have at least, an integer.
+        epsilon: added to squared gradients, :math:`\epsilon > 0`.
+        decay_rate_fn: a function of :math:`t - 1` and ``decay_rate`` that gives :math:`\beta_t`;
+            the above if None.
     """
 
     factored: Static[bool] = True
@@ -85,10 +85,10 @@ def inverse_root(
     """One over the root of the new second moment, and what is kept of it.
 
     Args:
-        square: what is averaged.
-        kept: as :func:`factored_zeros` has made it.
-        decay: of the average.
-        axes: the axis that the columns lack, and that which the rows lack.
+        square: the array that is averaged.
+        kept: the slots, as :func:`factored_zeros` returns them.
+        decay: decay of the average, a number in [0, 1).
+        axes: the axis that the columns lack and the axis that the rows lack; not factored if None.
     """
     row, col, whole = kept
     # A square that is too large for its precision would leave no ratio of row and column.

@@ -40,8 +40,8 @@ class fromage(Composed):
         the rate is a relative one, 0.01 its usual value. Biases of 0 hardly move.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        min_norm: both norms are at least this, which is at least 0.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        min_norm: smallest value that either norm counts as, at least 0.
 
     References:
         Bernstein, Vahdat, Yue & Liu, *On the distance between two neural networks and the

@@ -32,8 +32,8 @@ class grokfast_ema(Joint):
     The start is that of the authors' code. It stands before an optimizer.
 
     Args:
-        alpha: :math:`\alpha \in [0, 1)`.
-        lamb: :math:`\lambda \ge 0`.
+        alpha: decay of the average, :math:`\alpha \in [0, 1)`.
+        lamb: weight of the average, :math:`\lambda \ge 0`.
 
     When:
         Networks that generalize long after they have learnt their training data (grokking), with
@@ -90,10 +90,10 @@ class grokfast_ma(Joint):
     It stands before an optimizer, and keeps :math:`w` gradients.
 
     Args:
-        window_size: :math:`w \ge 1`.
-        lamb: :math:`\lambda \ge 0`.
-        warmup: leave the first :math:`w - 1` gradients as they are; else the mean is of those there
-            have been.
+        window_size: number of gradients in the mean, an integer :math:`w \ge 1`.
+        lamb: weight of the average, :math:`\lambda \ge 0`.
+        warmup: whether the first :math:`w - 1` gradients stay as they are; else the mean is of
+            those so far.
 
     Raises:
         ValueError: the window is empty.

@@ -23,10 +23,11 @@ class heavy_ball(Composed):
     velocity anew. At a constant rate the two are the same.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\beta \in [0, 1)`.
-        nesterov: look ahead along the velocity: :math:`\beta\,\Delta\theta_t - \eta_t\,g_t`.
-        accumulator_dtype: of the velocity.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the velocity, :math:`\beta \in [0, 1)`.
+        nesterov: whether to look ahead along the velocity:
+            :math:`\beta\,\Delta\theta_t - \eta_t\,g_t`.
+        accumulator_dtype: dtype of the velocity; the parameter's if None.
 
     When:
         As :class:`sgd` with momentum, where the rate changes abruptly and old steps are to keep

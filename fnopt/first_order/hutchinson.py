@@ -22,7 +22,7 @@ class hutchinson_estimator_diag_hessian(Transform):
     It is unbiased, and exact where the Hessian is diagonal. It costs about two gradients.
 
     Args:
-        random_seed: a seed or a key; 0 if None.
+        random_seed: seed of the signs, an integer or a key; 0 if None.
 
     Raises:
         ValueError: ``update`` was given no parameters, or no ``value_fn`` (or ``obj_fn``, by

@@ -50,8 +50,8 @@ class hypergradient_sgd(Joint):
     become negative, as in the paper.
 
     Args:
-        learning_rate: :math:`\alpha_0 \ge 0`; of a schedule the first value alone.
-        hypergrad_lr: :math:`\beta \ge 0`.
+        learning_rate: initial learning rate :math:`\alpha_0 \ge 0`; of a schedule the first value.
+        hypergrad_lr: learning rate of the learning rate, :math:`\beta \ge 0`.
 
     When:
         To spare the search for a rate, at the price of one for :math:`\beta`, to which the result
@@ -115,11 +115,11 @@ class hypergradient_adam(hypergradient_sgd):
     with Adam's moments; see :class:`hypergradient_sgd`.
 
     Args:
-        learning_rate: :math:`\alpha_0 \ge 0`; of a schedule the first value alone.
-        hypergrad_lr: :math:`\beta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
+        learning_rate: initial learning rate :math:`\alpha_0 \ge 0`; of a schedule the first value.
+        hypergrad_lr: learning rate of the learning rate, :math:`\beta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
 
     When:
         As :class:`hypergradient_sgd`, where Adam is wanted.

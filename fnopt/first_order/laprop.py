@@ -45,11 +45,11 @@ class scale_by_laprop(Rule):
     :math:`n` for :math:`v`.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        mu_dtype: of :math:`m`.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.9
@@ -81,14 +81,14 @@ class laprop(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,\bigl(m_t / (1 - \beta_1^t) + \lambda\,\theta_{t-1}\bigr)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`; the paper's default is 4e-4.
-        b1: :math:`\beta_1 \in [0, 1)`, of the momentum.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        mu_dtype: of the momentum.
-        weight_decay: :math:`\lambda \ge 0`, decoupled.
+        learning_rate: learning rate :math:`\eta \ge 0`; the paper's default is 4e-4.
+        b1: decay of the momentum, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of the momentum; the parameter's if None.
+        weight_decay: strength of the decoupled weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        nu_dtype: of the mean square; None for single precision at least.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         In the place of :class:`adamw` where ``b2`` must be small beside ``b1``: noisy or

@@ -71,14 +71,14 @@ class lars(Composed):
         masks, as is usual.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        weight_decay: :math:`\beta \ge 0`.
-        weight_decay_mask: the leaves to decay.
-        trust_coefficient: :math:`\kappa \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
-        trust_ratio_mask: the leaves to scale.
-        momentum: :math:`m \in [0, 1)`.
-        nesterov: look ahead along the velocity.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\beta \ge 0`.
+        weight_decay_mask: the leaves to decay; all if True or None.
+        trust_coefficient: ratio of step to weights, :math:`\kappa \ge 0`.
+        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        trust_ratio_mask: the leaves to scale; all if True or None.
+        momentum: decay of the velocity, :math:`m \in [0, 1)`.
+        nesterov: whether to look ahead along the velocity.
 
     References:
         You, Gitman & Ginsburg, *Large batch training of convolutional networks*, 2017,

@@ -41,11 +41,11 @@ class scale_by_lion(Rule):
     where :math:`\lvert c_t\rvert < 1`.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`, of what is applied.
-        b2: :math:`\beta_2 \in [0, 1)`, of what is kept.
-        mu_dtype: of :math:`m`.
+        b1: share of the momentum in the direction, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the momentum, :math:`\beta_2 \in [0, 1)`.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
         mode: ``"hard"`` (the paper's), ``"smooth"`` or ``"refined"``.
-        smooth_beta: :math:`\kappa > 0`, used with ``"smooth"`` alone.
+        smooth_beta: steepness :math:`\kappa > 0`, for ``"smooth"`` alone.
     """
 
     b1: Decay = 0.9
@@ -82,11 +82,11 @@ class lion(Composed):
         10 times smaller than AdamW's, its decay as much larger. With small batches it is no better.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of what is applied.
-        b2: :math:`\beta_2 \in [0, 1)`, of what is kept.
-        mu_dtype: of the momentum.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: share of the momentum in the direction, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the momentum, :math:`\beta_2 \in [0, 1)`.
+        mu_dtype: dtype of the momentum; the parameter's if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     References:

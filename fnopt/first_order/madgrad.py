@@ -34,8 +34,8 @@ class scale_by_madgrad(Rule):
     r"""The whole step of MADGRAD, rate and sign included; see :class:`madgrad`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: in [0, 1): the paper's :math:`1 - c`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: weight of the last parameters, in [0, 1): the paper's :math:`1 - c`.
         eps: :math:`\epsilon \ge 0`, added to the cube root and to the rate.
     """
 
@@ -86,10 +86,10 @@ class madgrad(Composed):
     a rate of 0 has none here, so that it adds nothing to the sums.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\mu \in [0, 1)`: the paper's :math:`1 - c`.
-        weight_decay: of an L2 penalty, at least 0; the authors advise 0 or a very small one.
-        eps: :math:`\epsilon \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: weight of the last parameters, :math:`\mu \in [0, 1)`: the paper's :math:`1 - c`.
+        weight_decay: strength of an L2 penalty, at least 0; the authors advise 0 or very little.
+        eps: added to the cube root and to the rate, :math:`\epsilon \ge 0`.
 
     When:
         Where SGD generalizes better than Adam but is hard to tune, and for sparse gradients. The

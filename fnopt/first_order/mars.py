@@ -34,9 +34,9 @@ class correct_by_mars(Joint):
         u_t = c_t \cdot c\,/\max(\lVert c_t \rVert, c), \qquad g_0 = g_1
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`, of the average that comes after it.
-        gamma: :math:`\gamma \ge 0`.
-        max_norm: :math:`c > 0`, of all leaves together.
+        b1: decay of the mean that the next transform takes, :math:`\beta_1 \in [0, 1)`.
+        gamma: weight of the correction, :math:`\gamma \ge 0`.
+        max_norm: largest norm of all leaves together, :math:`c > 0`; None or inf does not clip.
     """
 
     b1: Decay = 0.95
@@ -80,16 +80,16 @@ class mars(Composed):
     what is no matrix (here that is for groups of parameters to say).
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        weight_decay: :math:`\lambda \ge 0`.
-        gamma: :math:`\gamma \ge 0`, how much is corrected; 0 is AdamW on clipped gradients.
-        max_norm: above 0, of the clipped gradient; the paper's is 1; None or inf for no clipping.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        gamma: weight of the correction, :math:`\gamma \ge 0`; 0 is AdamW on clipped gradients.
+        max_norm: largest norm of the gradient, above 0, 1 in the paper; None or inf does not clip.
         mask: the leaves to decay; all if None.
-        mu_dtype: of the mean.
-        nu_dtype: of the mean square; None for single precision at least.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         Pretraining of language models in place of AdamW, at somewhat higher rates.

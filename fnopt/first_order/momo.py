@@ -42,11 +42,12 @@ class momo(ModelOfLoss):
     model :math:`\tau` is derived, and its authors' program do.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, rather large; inf for no limit to the step.
-        beta: :math:`\beta \in [0, 1)`.
-        lower_bound: :math:`f_*`, the least value of the loss, or a bound below it.
-        weight_decay: :math:`\lambda \ge 0`.
-        adapt_lower_bound: estimate the bound on the way, from ``lower_bound`` upward.
+        learning_rate: largest step, :math:`\eta \ge 0`, rather large; inf for no limit.
+        beta: decay of the averages, :math:`\beta \in [0, 1)`.
+        lower_bound: smallest value of the loss, or a bound below it, :math:`f_*`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        adapt_lower_bound: whether to estimate the bound during the run, from ``lower_bound``
+            upward.
 
     Raises:
         ValueError: an argument is out of its range, or, in ``update``, the loss was not given.

@@ -52,13 +52,14 @@ class momo_adam(ModelOfLoss):
     model :math:`\tau` is derived, and its authors' program do.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, rather large; inf for no limit to the step.
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        lower_bound: :math:`f_*`, the least value of the loss, or a bound below it.
-        weight_decay: :math:`\lambda \ge 0`.
-        adapt_lower_bound: estimate the bound on the way, from ``lower_bound`` upward.
+        learning_rate: largest step, :math:`\eta \ge 0`, rather large; inf for no limit.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        lower_bound: smallest value of the loss, or a bound below it, :math:`f_*`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        adapt_lower_bound: whether to estimate the bound during the run, from ``lower_bound``
+            upward.
 
     Raises:
         ValueError: an argument is out of its range, or, in ``update``, the loss was not given.

@@ -45,9 +45,9 @@ class add_noise(Joint):
     the precision of the computation, float32 at least, and are rounded with the sum.
 
     Args:
-        eta: :math:`\eta \ge 0`, the first variance.
-        gamma: :math:`\gamma \ge 0`, how fast it falls.
-        key: an integer or a key; 0 if None. The state keeps its words.
+        eta: variance of the noise in the first update, :math:`\eta \ge 0`.
+        gamma: power of the count by which the variance falls, :math:`\gamma \ge 0`.
+        key: seed of the noise, an integer or a key; 0 if None. The state keeps its words.
         seed: the same by its old name; deprecated.
 
     Raises:
@@ -99,10 +99,11 @@ class noisy_sgd(Composed):
         z_t \sim \mathcal N(0, 1), \qquad \sigma_t^2 = \eta / t^\gamma
 
     Args:
-        learning_rate: :math:`\alpha \ge 0`.
-        eta: :math:`\eta \ge 0`, the first variance; 0.01, 0.3 and 1 are the paper's.
-        gamma: :math:`\gamma \ge 0`, how fast it falls.
-        key: an integer or a key; 0 if None.
+        learning_rate: learning rate :math:`\alpha \ge 0`.
+        eta: variance of the noise in the first update, :math:`\eta \ge 0`; 0.01, 0.3 or 1 in the
+            paper.
+        gamma: power of the count by which the variance falls, :math:`\gamma \ge 0`.
+        key: seed of the noise, an integer or a key; 0 if None.
         seed: the same by its old name; deprecated.
 
     Raises:

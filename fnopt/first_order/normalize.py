@@ -35,8 +35,8 @@ class normalize_by_update_norm(Joint):
         As :class:`normalize`, with a length of its own; with ``scale_factor=-1.0`` it makes steps.
 
     Args:
-        scale_factor: :math:`\alpha`, any sign.
-        eps: :math:`\epsilon \ge 0`.
+        scale_factor: length of the updates, :math:`\alpha`, of any sign.
+        eps: added to the norm, :math:`\epsilon \ge 0`.
     """
 
     scale_factor: Scalar = 1.0

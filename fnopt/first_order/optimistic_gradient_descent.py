@@ -38,8 +38,8 @@ class scale_by_optimistic_gradient(Joint):
     .. math:: u_t = (\alpha + \beta)\,g_t - \beta\,g_{t-1}, \qquad g_0 = g_1
 
     Args:
-        alpha: :math:`\alpha \ge 0`, of the gradient.
-        beta: :math:`\beta \ge 0`, of its change.
+        alpha: weight of the gradient, :math:`\alpha \ge 0`.
+        beta: weight of its change, :math:`\beta \ge 0`.
     """
 
     alpha: NonNegative = 1.0
@@ -73,9 +73,10 @@ class optimistic_gradient_descent(Composed):
         \bigl((\alpha + \beta)\,g_t - \beta\,g_{t-1}\bigr), \qquad g_0 = g_1
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        alpha: :math:`\alpha \ge 0`, of the gradient.
-        beta: :math:`\beta \ge 0`, of its change; the usual method has :math:`\beta = \alpha`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        alpha: weight of the gradient, :math:`\alpha \ge 0`.
+        beta: weight of its change, :math:`\beta \ge 0`; the usual method has
+            :math:`\beta = \alpha`.
 
     When:
         Games of two players (min-max), where gradient descent circles the solution or leaves it.

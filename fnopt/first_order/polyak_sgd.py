@@ -35,9 +35,9 @@ class scale_by_polyak(Joint):
     Where gradient and :math:`\epsilon` are 0, so is the direction. ``update`` needs ``value``.
 
     Args:
-        f_min: :math:`f_*`, the least value of the loss, or a bound below it.
-        max_learning_rate: :math:`\gamma_{\max} \ge 0`; inf for none.
-        eps: :math:`\epsilon \ge 0`.
+        f_min: smallest value of the loss, or a bound below it, :math:`f_*`.
+        max_learning_rate: largest step size, :math:`\gamma_{\max} \ge 0`; inf for no limit.
+        eps: added to the squared norm, :math:`\epsilon \ge 0`.
         variant: ``"sps"``, or ``"sps+"`` for a gap that counts as 0 where it is below.
 
     Raises:
@@ -71,10 +71,10 @@ class polyak_sgd(Composed):
     doubles the step; here it halves it, as both say.
 
     Args:
-        max_learning_rate: :math:`\gamma_{\max} \ge 0`; inf for none.
-        scaling: :math:`s \ge 0`.
-        f_min: :math:`f_*`, the least value of the loss, or a bound below it.
-        eps: :math:`\epsilon \ge 0`.
+        max_learning_rate: largest step size, :math:`\gamma_{\max} \ge 0`; inf for no limit.
+        scaling: factor of the step, :math:`s \ge 0`.
+        f_min: smallest value of the loss, or a bound below it, :math:`f_*`.
+        eps: added to the squared norm, :math:`\epsilon \ge 0`.
         variant: ``"sps"``, or ``"sps+"`` for a gap that counts as 0 where it is below.
 
     When:

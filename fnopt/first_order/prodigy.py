@@ -51,14 +51,16 @@ class prodigy(Joint):
     the paper :math:`d_{t-1}`. Where all gradients were 0, :math:`d` stays.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, about 1: a schedule with 1 as its peak.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        beta3: :math:`\beta_3 \in [0, 1)`; :math:`\sqrt{\beta_2}` if None.
-        eps: :math:`\epsilon \ge 0`.
+        learning_rate: factor of the estimated rate, :math:`\eta \ge 0`: a schedule with 1 as its
+            peak.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        beta3: decay of the sums in the estimate, :math:`\beta_3 \in [0, 1)`; :math:`\sqrt{\beta_2}`
+            if None.
+        eps: added to the root, :math:`\epsilon \ge 0`.
         estim_lr0: :math:`d_0 > 0`, below the distance to the solution, and large enough for a step
             of this size to move the parameters: in half precision 1e-6 is not.
-        estim_lr_coef: :math:`c > 0`.
-        weight_decay: :math:`\omega \ge 0`.
+        estim_lr_coef: factor of the estimate, :math:`c > 0`.
+        weight_decay: strength of the weight decay, :math:`\omega \ge 0`.
         safeguard_warmup: :math:`d_{t-1}` for :math:`\lambda_t` in :math:`s`, so that a warm-up of
             :math:`\eta` does not make the estimate too large.
 

@@ -46,13 +46,13 @@ class scale_by_qhadam(Rule):
             {\sqrt{(1 - \nu_2)\,g_t^2 + \nu_2\,\hat v_t} + \epsilon}
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        nu1: :math:`\nu_1`, usually in :math:`[0, 1]`.
-        nu2: :math:`\nu_2 \in [0, 1]`.
-        eps: :math:`\epsilon \ge 0`.
-        mu_dtype: of :math:`m`.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        nu1: share of the mean, :math:`\nu_1`, usually in :math:`[0, 1]`.
+        nu2: share of the mean square, :math:`\nu_2 \in [0, 1]`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.995
@@ -93,16 +93,16 @@ class qhadam(Composed):
     At :math:`\nu_1 = \nu_2 = 1` it is :class:`adam`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        nu1: :math:`\nu_1`, usually in :math:`[0, 1]`, the share of the mean.
-        nu2: :math:`\nu_2 \in [0, 1]`, the share of the mean square; below 1 it bounds the step.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        mu_dtype: of the mean.
-        weight_decay: :math:`\lambda \ge 0`, decoupled.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        nu1: share of the mean, :math:`\nu_1`, usually in :math:`[0, 1]`.
+        nu2: share of the mean square, :math:`\nu_2 \in [0, 1]`; below 1 it bounds the step.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        weight_decay: strength of the decoupled weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        nu_dtype: of the mean square; None for single precision at least.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         In the place of :class:`adam` where a longer memory helps; ``nu2`` a little below 1 where

@@ -29,10 +29,10 @@ class scale_by_qhm(Rule):
     .. math:: m_t = \beta\,m_{t-1} + (1 - \beta)\,g_t, \qquad u_t = (1 - \nu)\,g_t + \nu\,m_t
 
     Args:
-        decay: :math:`\beta \in [0, 1)`.
-        nu: :math:`\nu`, usually in :math:`[0, 1]`: at 0 the gradient, at 1 the mean, at
-            :math:`\beta` Nesterov's momentum.
-        accumulator_dtype: of the mean.
+        decay: decay of the mean, :math:`\beta \in [0, 1)`.
+        nu: share of the mean, :math:`\nu`, usually in :math:`[0, 1]`: 0 is the gradient, 1 the
+            mean, :math:`\beta` Nesterov's momentum.
+        accumulator_dtype: dtype of the mean; the parameter's if None.
     """
 
     decay: Decay = 0.999
@@ -57,11 +57,11 @@ class qhm(Composed):
     The momentum is a mean, so a rate is :math:`1 / (1 - \beta)` times that of :class:`sgd`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\beta \in [0, 1)`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the velocity, :math:`\beta \in [0, 1)`.
         nu: :math:`\nu`, usually in :math:`[0, 1]`; at 0 and 1 and at :math:`\beta` it is gradient
             descent without momentum, with it, and with Nesterov's.
-        accumulator_dtype: of the mean.
+        accumulator_dtype: dtype of the mean; the parameter's if None.
 
     When:
         In the place of :class:`sgd` with momentum: the defaults allow a long memory (0.999) that

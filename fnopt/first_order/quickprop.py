@@ -35,9 +35,10 @@ class quickprop(Rule):
         with noisy gradients: a secant of two draws means nothing.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        mu: :math:`\mu > 0`, how much longer than the last a step may be.
-        weight_decay: :math:`\lambda \ge 0`, in the slope, so that weights stay bounded.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        mu: how many times as long as the last a step may be, :math:`\mu > 0`.
+        weight_decay: strength of the decay in the slope, :math:`\lambda \ge 0`; it bounds the
+            weights.
 
     Raises:
         TypeError: a parameter is complex: slopes there have no sign.

@@ -53,12 +53,13 @@ class scale_by_radam(Rule):
     are a few per cent off, these are not.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`.
-        threshold: :math:`\rho_{\min} \ge 4`; the paper has 4, its authors' code 5.
-        nesterov: as Dozat 2016.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        threshold: smallest length to divide at, :math:`\rho_{\min} \ge 4`; the paper has 4, its
+            authors' code 5.
+        nesterov: whether to use Nesterov's momentum, as in Dozat 2016.
         eps_before_correction: divide by :math:`(\sqrt{v_t} + \epsilon) / \sqrt{1 - \beta_2^t}`, as
             the authors' code and torch do.
     """
@@ -101,13 +102,13 @@ class radam(Composed):
     and :math:`-\eta_t\,\hat m_t` in the first updates, see :class:`scale_by_radam`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        threshold: :math:`\rho_{\min} \ge 4`, how many gradients the mean square must rest on.
-        nesterov: Nesterov's momentum.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        threshold: number of gradients that the mean square must rest on, :math:`\rho_{\min} \ge 4`.
+        nesterov: whether to use Nesterov's momentum.
 
     When:
         Adam wants a warm-up and one would rather not choose its length. The first updates are

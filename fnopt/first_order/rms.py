@@ -47,11 +47,11 @@ class scale_by_rms(Rule):
         u_t = g_t / \sqrt{\nu_t + \epsilon}
 
     Args:
-        decay: :math:`\beta \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        initial_scale: :math:`\nu_0 \ge 0`.
+        decay: decay of the average, :math:`\beta \in [0, 1)`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
+        initial_scale: initial mean square, :math:`\nu_0 \ge 0`.
         eps_in_sqrt: False for :math:`u_t = g_t / (\sqrt{\nu_t} + \epsilon)`.
-        bias_correction: divide :math:`\nu_t` by :math:`1 - \beta^t`.
+        bias_correction: whether to divide :math:`\nu_t` by :math:`1 - \beta^t`.
     """
 
     decay: Decay = 0.9
@@ -87,11 +87,11 @@ class scale_by_stddev(scale_by_rms):
     change would else be the root of a negative number.
 
     Args:
-        decay: :math:`\beta \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        initial_scale: :math:`\nu_0 \ge 0`.
+        decay: decay of the average, :math:`\beta \in [0, 1)`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
+        initial_scale: initial mean square, :math:`\nu_0 \ge 0`.
         eps_in_sqrt: False for :math:`u_t = g_t / (\sqrt{\nu_t - \mu_t^2} + \epsilon)`.
-        bias_correction: divide both averages by :math:`1 - \beta^t`.
+        bias_correction: whether to divide both averages by :math:`1 - \beta^t`.
 
     References:
         Graves, *Generating sequences with recurrent neural networks*, 2013, arXiv:1308.0850,

@@ -121,11 +121,12 @@ class rprop(Composed):
         noise turns the signs, and the steps shrink.
 
     Args:
-        learning_rate: :math:`\Delta_0 \ge 0`; of a schedule only the first value above 0.
-        eta_minus: :math:`\eta^- \in (0, 1)`, where the sign has changed.
-        eta_plus: :math:`\eta^+ > 1`, where it has not.
-        min_step_size: :math:`\Delta_{\min} \ge 0`.
-        max_step_size: :math:`\Delta_{\max} > 0`; None or inf for none.
+        learning_rate: initial step size :math:`\Delta_0 \ge 0`; of a schedule the first value above
+            0.
+        eta_minus: factor of a step size whose sign changed, :math:`\eta^- \in (0, 1)`.
+        eta_plus: factor of a step size whose sign did not change, :math:`\eta^+ > 1`.
+        min_step_size: smallest step size, :math:`\Delta_{\min} \ge 0`.
+        max_step_size: largest step size, :math:`\Delta_{\max} > 0`; no limit if None or inf.
         variant: ``"rprop+"``, ``"rprop-"``, ``"irprop+"`` (needs ``value``) or ``"irprop-"``.
 
     Raises:

@@ -76,17 +76,18 @@ class scale_by_sophia(Wrapper):
     ``snapshot("win_rate", lambda u: ...)`` behind this shows the share that was not clipped.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`, for each new diagonal.
-        eps: :math:`\epsilon \ge 0`.
-        gamma: :math:`\gamma \ge 0`; larger, and fewer elements are clipped. The authors want a
-            tenth to a half of them not to be.
-        clip_threshold: :math:`\rho > 0`; None or inf does not clip.
-        update_interval: :math:`k \ge 1`, to the nearest integer.
-        hessian_diagonal_fn: a transform that gives :math:`\hat h`. It is handed the extra
-            arguments, of which Hutchinson's needs ``value_fn`` (or ``obj_fn``).
-        mu_dtype: of :math:`m`.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the mean gradient, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean diagonal, :math:`\beta_2 \in [0, 1)`, applied with each estimate.
+        eps: smallest divisor, :math:`\epsilon \ge 0`.
+        gamma: factor of the curvature, :math:`\gamma \ge 0`; the larger, the fewer elements are
+            clipped. The authors want a tenth to a half of them not to be.
+        clip_threshold: largest magnitude of an element, :math:`\rho > 0`; None or inf does not
+            clip.
+        update_interval: number of updates per estimate, :math:`k \ge 1`, rounded.
+        hessian_diagonal_fn: a transform that gives :math:`\hat h`. It receives the extra arguments,
+            of which Hutchinson's needs ``value_fn`` (or ``obj_fn``).
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.965

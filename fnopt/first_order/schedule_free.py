@@ -50,12 +50,13 @@ class schedule_free(Wrapper):
     this one. All differ only where the rate is a schedule.
 
     Args:
-        base_optimizer: gives :math:`u`, without momentum of its own.
-        learning_rate: :math:`\eta \ge 0`, the rate of ``base_optimizer`` once more: constant after
-            a warm-up.
-        b1: :math:`\beta_1 \in (0, 1]`.
-        weight_lr_power: :math:`p \ge 0`, how much less updates with a small rate count.
-        state_dtype: of :math:`z`; that of the parameter if None.
+        base_optimizer: the optimizer that gives :math:`u`, without momentum of its own.
+        learning_rate: learning rate of ``base_optimizer``, given again, :math:`\eta \ge 0`:
+            constant after a warm-up.
+        b1: weight of the average in the parameters, :math:`\beta_1 \in (0, 1]`.
+        weight_lr_power: power of the rate by which an update counts in the average,
+            :math:`p \ge 0`.
+        state_dtype: dtype of :math:`z`; the parameter's if None.
 
     Raises:
         TypeError: an argument is no transform.

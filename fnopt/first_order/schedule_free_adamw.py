@@ -76,12 +76,15 @@ class schedule_free_sgd(_ScheduleFree):
     r"""Schedule-free gradient descent: :class:`schedule_free` of steps along the gradient.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        warmup_steps: updates in which the rate rises from 0 to :math:`\eta`; none if None or 0.
-        b1: :math:`\beta_1 \in (0, 1]`.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty at :math:`y`; none if None or 0.
-        weight_lr_power: :math:`p \ge 0`, how much less updates with a small rate count.
-        state_dtype: of :math:`z`; that of the parameter if None.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        warmup_steps: number of updates in which the rate rises from 0 to :math:`\eta`; none if None
+            or 0.
+        b1: weight of the average in the parameters, :math:`\beta_1 \in (0, 1]`.
+        weight_decay: strength of an L2 penalty at :math:`y`, :math:`\lambda \ge 0`; none if None or
+            0.
+        weight_lr_power: power of the rate by which an update counts in the average,
+            :math:`p \ge 0`.
+        state_dtype: dtype of :math:`z`; the parameter's if None.
 
     When:
         Gradient descent with momentum suits and the length of the training is open.
@@ -112,14 +115,16 @@ class schedule_free_adamw(_ScheduleFree):
     begins at 0, as in optax, the paper's at the first of its steps.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        warmup_steps: updates in which the rate rises from 0 to :math:`\eta`; none if None or 0.
-        b1: :math:`\beta_1 \in (0, 1]`, in the place of the mean's.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        weight_decay: :math:`\lambda \ge 0`, of the weights at :math:`y`.
-        weight_lr_power: :math:`p \ge 0`, how much less updates with a small rate count.
-        state_dtype: of :math:`z`; that of the parameter if None.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        warmup_steps: number of updates in which the rate rises from 0 to :math:`\eta`; none if None
+            or 0.
+        b1: weight of the average in the parameters, :math:`\beta_1 \in (0, 1]`, instead of a mean.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay at :math:`y`, :math:`\lambda \ge 0`.
+        weight_lr_power: power of the rate by which an update counts in the average,
+            :math:`p \ge 0`.
+        state_dtype: dtype of :math:`z`; the parameter's if None.
 
     When:
         AdamW suits and the length of the training is open; its rate is one to ten times AdamW's.

@@ -21,8 +21,9 @@ def schedule_free_eval_params(state: Any, params: Any) -> Any:
     """The averaged parameters, which are to be evaluated.
 
     Args:
-        state: of :class:`fnopt.schedule_free`, or one that holds one, as a chain's does.
-        params: the parameters that go with it.
+        state: the state of :class:`fnopt.schedule_free`, or one that contains it, such as a
+            chain's.
+        params: the parameters that belong to this state.
 
     Raises:
         ValueError: there is no such state in it, or there are several.

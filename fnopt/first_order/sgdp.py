@@ -62,15 +62,15 @@ class sgdp(Composed):
         Networks with batch normalization, in the place of SGD with momentum.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\mu \in [0, 1)`.
-        nesterov: look ahead along the velocity.
-        weight_decay: :math:`\lambda \ge 0`.
-        delta: :math:`\delta \ge 0`.
-        wd_ratio: :math:`\rho \ge 0`.
-        eps: beside the norms, at least 0.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1)`.
+        nesterov: whether to look ahead along the velocity.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        delta: bound of the cosine below which a leaf is projected, :math:`\delta \ge 0`.
+        wd_ratio: factor of the weight decay where a leaf is projected, :math:`\rho \ge 0`.
+        eps: added to the norms, at least 0.
         mask: the leaves to decay; all if None.
-        channel_axis: of the outputs: -1 in flax's kernels, 0 in torch's.
+        channel_axis: axis of the outputs: -1 in flax's kernels, 0 in torch's.
 
     References:
         Heo et al., *AdamP: slowing down the slowdown for momentum optimizers on scale-invariant

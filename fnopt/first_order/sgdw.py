@@ -35,11 +35,11 @@ class sgdw(Composed):
     first rate. The rate stands inside the velocity, as in :class:`heavy_ball`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\mu \in [0, 1)`.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1)`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        nesterov: look ahead along the velocity.
+        nesterov: whether to look ahead along the velocity.
 
     When:
         In the place of SGD with an L2 penalty: rate and decay can be tuned more independently.

@@ -28,7 +28,7 @@ class sign_sgd(Composed):
         constant rate it ends in a jump to and fro: let the rate fall.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
 
     References:
         Bernstein, Wang, Azizzadenesheli & Anandkumar, *signSGD: compressed optimisation for

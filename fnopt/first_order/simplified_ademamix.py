@@ -45,11 +45,11 @@ class scale_by_simplified_ademamix(Rule):
         u_t = \frac{m_t + \alpha\,g_t}{\sqrt{n_t / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        alpha: :math:`\alpha \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`.
+        b1: decay of the sum, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        alpha: weight of the new gradient, :math:`\alpha \ge 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
     """
 
     b1: Decay = 0.99
@@ -83,13 +83,13 @@ class simplified_ademamix(Composed):
     :math:`\alpha = 0` it is Adam without the correction of its mean.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the sum.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        alpha: :math:`\alpha \ge 0`, the weight of the new gradient.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the sum, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        alpha: weight of the new gradient, :math:`\alpha \ge 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     When:

@@ -40,9 +40,9 @@ class scale_by_sm3(Rule):
     over its elements, as Adagrad does. Where the sum is still 0, so is the direction.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
         b2: 1 for sums, less for averages :math:`\nu_t = \beta_2 \min\mu + (1 - \beta_2)\,g_t^2`.
-        eps: :math:`\epsilon \ge 0`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
     """
 
     b1: Decay = 0.9
@@ -87,8 +87,8 @@ class sm3(Composed):
         Large embeddings and matrices, where Adagrad would serve but for its memory.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\beta_1 \in [0, 1)`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the mean, :math:`\beta_1 \in [0, 1)`.
 
     References:
         Anil, Gupta, Koren & Singer, *Memory-efficient adaptive optimization*, NeurIPS 2019,

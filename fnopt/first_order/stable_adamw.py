@@ -67,15 +67,16 @@ class stable_adamw(Composed):
         low precision, :math:`\beta_2` near 1.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        mu_dtype: of the mean.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        clipping_threshold: :math:`d > 0`, the paper's being 1; None or inf does not clip.
-        nu_dtype: of the mean square; None for single precision at least.
+        clipping_threshold: lag from which steps shrink, :math:`d > 0`, 1 in the paper; None or inf
+            does not clip.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     References:
         Wortsman et al., *Stable and low-precision training for large-scale vision-language

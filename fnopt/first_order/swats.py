@@ -72,10 +72,10 @@ class swats(Joint):
     :math:`\Lambda`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, Adam's.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean, and of the momentum after the switch.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square and of the rates.
-        eps: :math:`\epsilon \ge 0`, beside the root, and how near the rates must come.
+        learning_rate: learning rate of Adam's phase, :math:`\eta \ge 0`.
+        b1: decay of the mean, and of the momentum after the switch, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square and of the rates, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`, and how near the rates must come.
 
     When:
         Vision models where Adam starts faster and SGD ends better. Whether and when it switches

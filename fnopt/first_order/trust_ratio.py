@@ -20,9 +20,9 @@ class scale_by_trust_ratio(Rule):
     A direction of a leaf that is all 0, or that would be, stays as it is.
 
     Args:
-        min_norm: :math:`n \ge 0`.
-        trust_coefficient: :math:`\kappa \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
+        min_norm: smallest value that either norm counts as, :math:`n \ge 0`.
+        trust_coefficient: ratio of step to weights, :math:`\kappa \ge 0`.
+        eps: added to the norm of the direction, :math:`\epsilon \ge 0`.
         mask: the leaves to scale; all if None.
 
     References:

@@ -29,15 +29,15 @@ class galore(Composed):
     decays after the step, :math:`\theta_t = (1 - \eta_t\,\lambda)(\theta_{t-1} - \eta_t\,u_t)`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        rank: of the subspace, at least 1; at most the shorter side of a matrix is used.
-        update_proj_gap: updates until a subspace is found anew, at least 1, rounded.
-        scale: :math:`\alpha`, of the directions of matrices alone; 1/4 in the paper.
-        base_optimizer: what works in the subspace; :class:`scale_by_adam` if None.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        rank: rank of the subspace, an integer at least 1, at most the shorter side of a matrix.
+        update_proj_gap: number of updates until a new subspace is computed, at least 1, rounded.
+        scale: factor of the directions of matrices, :math:`\alpha`; 1/4 in the paper.
+        base_optimizer: the transform in the subspace; :class:`scale_by_adam` if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
         weight_dimension_numbers: which axes are rows and columns; see :class:`scale_by_galore`.
-        long_side: cut the longer side of a matrix; False for the paper's.
+        long_side: whether the longer side of a matrix is projected; False for the paper's.
 
     When:
         Training large models where the optimizer's state is what does not fit; an SVD of every

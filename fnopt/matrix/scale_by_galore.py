@@ -41,16 +41,17 @@ class scale_by_galore(Wrapper):
     so that slots and projector are smallest together; the paper the shorter.
 
     Args:
-        rank: :math:`r \ge 1`; at most the shorter side is used.
-        update_proj_gap: :math:`T \ge 1`, rounded.
-        scale: :math:`\alpha`, 1/4 in the paper.
-        base_optimizer: :math:`\rho`, for other leaves too; :class:`scale_by_adam` if None. It is
-            given no parameters, which do not live in the subspace.
+        rank: rank of the subspace, an integer :math:`r \ge 1`, at most the shorter side of a
+            matrix.
+        update_proj_gap: number of updates per subspace, :math:`T \ge 1`, rounded.
+        scale: factor of the direction, :math:`\alpha`; 1/4 in the paper.
+        base_optimizer: the transform :math:`\rho`, of other leaves too; :class:`scale_by_adam` if
+            None. It receives no parameters, which are not in the subspace.
         weight_dimension_numbers: which axes of a leaf are rows and which columns: a
             ``GaLoreDimensionNumbers`` for all leaves of two axes and more, a tree of them with
             None for leaves that are left whole, or a function of the parameters that gives one.
             If None, arrays of two axes are matrices.
-        long_side: cut the longer side; False for the paper's.
+        long_side: whether the longer side is projected; False for the paper's.
 
     Raises:
         TypeError: the rank is no integer.

@@ -15,7 +15,7 @@ class clip(Rule):
     r"""Bounds every element: :math:`u = \max(-\delta, \min(\delta, g))`.
 
     Args:
-        max_delta: :math:`\delta \ge 0`.
+        max_delta: largest magnitude of an element, :math:`\delta \ge 0`.
     """
 
     max_delta: NonNegative
@@ -30,7 +30,7 @@ class clip_by_global_norm(Joint):
     .. math:: u = g \cdot c\,/\max(\lVert g \rVert, c)
 
     Args:
-        max_norm: :math:`c > 0`.
+        max_norm: largest norm, :math:`c > 0`.
 
     References:
         Pascanu, Mikolov & Bengio, *On the difficulty of training recurrent neural networks*,
