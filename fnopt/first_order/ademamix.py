@@ -50,7 +50,7 @@ class scale_by_ademamix(Rule):
         u_t &= \frac{m^1_t / (1 - \beta_1^t) + \alpha\,m^2_t}
             {\sqrt{v_t / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
-    The slow mean has no divisor: it is to fill slowly.
+    The slow mean has no divisor, so that it fills slowly.
 
     Args:
         b1: decay of the fast mean, :math:`\beta_1 \in [0, 1)`.
@@ -122,12 +122,8 @@ class ademamix(Composed):
         arXiv:2409.03137, Algorithm 1.
 
     >>> import fnopt
-    >>> steps = 20_000
-    >>> tx = fnopt.ademamix(
-    ...     1e-3,
-    ...     b3=fnopt.ademamix_b3_schedule(0.9, 0.9999, steps),
-    ...     alpha=fnopt.ademamix_alpha_schedule(5.0, steps),
-    ... )
+    >>> b3 = fnopt.ademamix_b3_schedule(0.9, 0.9999, 20_000)
+    >>> tx = fnopt.ademamix(1e-3, b3=b3, alpha=fnopt.ademamix_alpha_schedule(5.0, 20_000))
     """
 
     learning_rate: Rate

@@ -29,7 +29,7 @@ from fnopt.first_order.factored import factored_zeros, inverse_root
 
 
 class CameState(NamedTuple):
-    """The mean of updates, and rows, columns or whole of two second moments."""
+    """The mean of steps, and two second moments: of each the rows and columns, or the whole."""
 
     mu: Any
     v_row: Any
@@ -52,13 +52,12 @@ class scale_by_came(Rule):
     have a whole second moment and :math:`u_t = m_t`, as in the authors' program.
 
     Args:
-        b1: decay of the updates, :math:`\beta_1 \in [0, 1)`.
+        b1: decay of the mean of steps, :math:`\beta_1 \in [0, 1)`.
         b2: decay of the mean of squared gradients, :math:`\beta_2 \in [0, 1)`.
         b3: decay of the mean of squared deviations, :math:`\beta_3 \in [0, 1)`.
         eps1: added to squared gradients, :math:`\epsilon_1 > 0`.
         eps2: added to squared deviations, :math:`\epsilon_2 > 0`.
-        clipping_threshold: largest root mean square of a step, :math:`d > 0`; None or inf does not
-            clip.
+        clipping_threshold: largest root mean square, :math:`d > 0`; None or inf does not clip.
     """
 
     b1: Decay = 0.9
@@ -90,14 +89,8 @@ class scale_by_came(Rule):
                 abs_sq(step - mu) + self.eps2, (slots.res_row, slots.res_col, ()), self.b3, axes
             )
             direction = mu * factor
-        return direction, {
-            "mu": mu,
-            "v_row": row,
-            "v_col": col,
-            "v": whole,
-            "res_row": res_row,
-            "res_col": res_col,
-        }
+        new = {"mu": mu, "v_row": row, "v_col": col, "v": whole}
+        return direction, {**new, "res_row": res_row, "res_col": res_col}
 
 
 def _last_two(x: jax.Array) -> tuple[int, int] | None:
@@ -118,11 +111,11 @@ class came(Composed):
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`.
-        b1: decay of the updates, :math:`\beta_1 \in [0, 1)`.
+        b1: decay of the mean of steps, :math:`\beta_1 \in [0, 1)`.
         b2: decay of the mean of squared gradients, :math:`\beta_2 \in [0, 1)`.
         b3: decay of the mean of squared deviations, :math:`\beta_3 \in [0, 1)`.
-        eps1: :math:`\epsilon_1 > 0`, added to squared gradients.
-        eps2: :math:`\epsilon_2 > 0`, added to squared deviations.
+        eps1: added to squared gradients, :math:`\epsilon_1 > 0`.
+        eps2: added to squared deviations, :math:`\epsilon_2 > 0`.
         clipping_threshold: largest root mean square of a leaf's step, :math:`d > 0`; None or inf
             does not clip.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.

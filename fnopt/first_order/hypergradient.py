@@ -17,8 +17,8 @@ class HypergradientSgdState(NamedTuple):
     """The state of :class:`hypergradient_sgd`.
 
     Attributes:
-        learning_rate: the one applied last; before the first update the initial one.
-        direction: the last step over the rate, without its sign.
+        learning_rate: the rate of the last update; before the first the initial rate.
+        direction: the last step divided by the rate, without its sign.
     """
 
     learning_rate: jax.Array
@@ -26,12 +26,7 @@ class HypergradientSgdState(NamedTuple):
 
 
 class HypergradientAdamState(NamedTuple):
-    """The state of :class:`hypergradient_adam`; ``mu`` and ``nu`` are Adam's moments.
-
-    Attributes:
-        learning_rate: the one applied last; before the first update the initial one.
-        direction: the last step over the rate, without its sign.
-    """
+    """That of :class:`hypergradient_sgd`, with the count and with Adam's ``mu`` and ``nu``."""
 
     count: jax.Array
     learning_rate: jax.Array
@@ -84,7 +79,7 @@ class hypergradient_sgd(Joint):
         return {"direction": zeros(param)}
 
     def direction(self, grad: jax.Array, slots: Slots, ctx: Context) -> LeafUpdate:
-        """The step over the rate, without its sign, and the slots it needs."""
+        """The step divided by the rate, without its sign, and its next slots by name."""
         return grad, {}
 
     def update_leaves(

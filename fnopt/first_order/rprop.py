@@ -112,17 +112,15 @@ class rprop(Composed):
 
     .. math:: \Delta\theta_t = -\Delta_t \operatorname{sign}(g_t)
 
-    with :math:`\Delta_t` as in :class:`scale_by_rprop`. The default, iRprop-, is what torch has
-    too. optax's applies every step one update late, the first being 0, so that the gradient it
-    judges a step by was taken before it; here a step is applied at once.
+    with :math:`\Delta_t` as in :class:`scale_by_rprop`. The default, iRprop-, is torch's too.
+    optax applies every step one update late; here a step is applied at once.
 
     When:
         Full-batch training of small networks, where it needs no tuning. Not with mini-batches:
         noise turns the signs, and the steps shrink.
 
     Args:
-        learning_rate: initial step size :math:`\Delta_0 \ge 0`; of a schedule the first value above
-            0.
+        learning_rate: initial step size :math:`\Delta_0 \ge 0`; a schedule's first value above 0.
         eta_minus: factor of a step size whose sign changed, :math:`\eta^- \in (0, 1)`.
         eta_plus: factor of a step size whose sign did not change, :math:`\eta^+ > 1`.
         min_step_size: smallest step size, :math:`\Delta_{\min} \ge 0`.

@@ -54,8 +54,7 @@ class schedule_free(Wrapper):
         learning_rate: learning rate of ``base_optimizer``, given again, :math:`\eta \ge 0`:
             constant after a warm-up.
         b1: weight of the average in the parameters, :math:`\beta_1 \in (0, 1]`.
-        weight_lr_power: power of the rate by which an update counts in the average,
-            :math:`p \ge 0`.
+        weight_lr_power: power of the rate that weighs an update in the average, :math:`p \ge 0`.
         state_dtype: dtype of :math:`z`; the parameter's if None.
 
     Raises:

@@ -77,13 +77,10 @@ class schedule_free_sgd(_ScheduleFree):
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`.
-        warmup_steps: number of updates in which the rate rises from 0 to :math:`\eta`; none if None
-            or 0.
+        warmup_steps: number of updates in which the rate rises from 0 to :math:`\eta`; 0 if None.
         b1: weight of the average in the parameters, :math:`\beta_1 \in (0, 1]`.
-        weight_decay: strength of an L2 penalty at :math:`y`, :math:`\lambda \ge 0`; none if None or
-            0.
-        weight_lr_power: power of the rate by which an update counts in the average,
-            :math:`p \ge 0`.
+        weight_decay: strength of an L2 penalty at :math:`y`, :math:`\lambda \ge 0`; none if None.
+        weight_lr_power: power of the rate that weighs an update in the average, :math:`p \ge 0`.
         state_dtype: dtype of :math:`z`; the parameter's if None.
 
     When:
@@ -116,14 +113,12 @@ class schedule_free_adamw(_ScheduleFree):
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`.
-        warmup_steps: number of updates in which the rate rises from 0 to :math:`\eta`; none if None
-            or 0.
+        warmup_steps: number of updates in which the rate rises from 0 to :math:`\eta`; 0 if None.
         b1: weight of the average in the parameters, :math:`\beta_1 \in (0, 1]`, instead of a mean.
         b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
         eps: added to the root, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay at :math:`y`, :math:`\lambda \ge 0`.
-        weight_lr_power: power of the rate by which an update counts in the average,
-            :math:`p \ge 0`.
+        weight_lr_power: power of the rate that weighs an update in the average, :math:`p \ge 0`.
         state_dtype: dtype of :math:`z`; the parameter's if None.
 
     When:
