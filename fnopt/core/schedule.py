@@ -105,7 +105,7 @@ class foreign_schedule(Schedule):
     """A callable that is not fnopt's (an optax schedule, say): structure, compared by identity.
 
     Args:
-        function: called with the count as an integer array.
+        function: a function of the count, an integer array.
     """
 
     function: Static[Callable[[Any], Any]]
@@ -197,9 +197,9 @@ class by_epoch(Schedule):
 
     Args:
         schedule: a schedule of the count of epochs; a number or any callable is accepted.
-        steps_per_epoch: :math:`n > 0`.
-        staircase: change between epochs only; False for :math:`t / n` itself (a callable that is
-            not fnopt's is asked at whole counts all the same).
+        steps_per_epoch: number of updates in an epoch, :math:`n > 0`.
+        staircase: whether the value changes between epochs only; False for :math:`t / n` itself (a
+            callable that is not fnopt's is called with whole counts all the same).
 
     When:
         A recipe that is told in epochs, as those of torch are.

@@ -18,11 +18,12 @@ class polynomial_schedule(Schedule):
         s = \min(\max(t - t_0, 0), T)\,/\,T
 
     Args:
-        init_value: :math:`\eta_0`.
-        end_value: :math:`\eta_T`.
-        power: :math:`p`.
-        transition_steps: :math:`T`; at 0 or below the value stays :math:`\eta_0`.
-        transition_begin: :math:`t_0`, taken as 0 if below.
+        init_value: value at the start, :math:`\eta_0`.
+        end_value: value at the end, :math:`\eta_T`.
+        power: power of the share that is left, :math:`p`.
+        transition_steps: length in updates, :math:`T`; at 0 or below the value stays
+            :math:`\eta_0`.
+        transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
 
     When:
         Segmentation recipes (power 0.9), and wherever a straight line falls too early or too late.
@@ -53,10 +54,11 @@ class linear_schedule(Schedule):
     .. math:: \eta_t = \eta_0 + (\eta_T - \eta_0)\,\min(\max(t - t_0, 0), T)\,/\,T
 
     Args:
-        init_value: :math:`\eta_0`.
-        end_value: :math:`\eta_T`.
-        transition_steps: :math:`T`; at 0 or below the value stays :math:`\eta_0`.
-        transition_begin: :math:`t_0`, taken as 0 if below.
+        init_value: value at the start, :math:`\eta_0`.
+        end_value: value at the end, :math:`\eta_T`.
+        transition_steps: length in updates, :math:`T`; at 0 or below the value stays
+            :math:`\eta_0`.
+        transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
 
     When:
         A budget that is known, above all a short one, down to 0.
@@ -88,10 +90,10 @@ class cosine_decay_schedule(Schedule):
         \bigl(\tfrac12 (1 + \cos \pi\,\min(t, T) / T)\bigr)^p + \alpha\Bigr)
 
     Args:
-        init_value: :math:`\eta_0`.
-        decay_steps: :math:`T > 0`.
-        alpha: :math:`\alpha`, the share at the end.
-        exponent: :math:`p`.
+        init_value: value at the start, :math:`\eta_0`.
+        decay_steps: length of the decay in updates, :math:`T > 0`.
+        alpha: share of the value at the end, :math:`\alpha`.
+        exponent: power of the wave, :math:`p`.
 
     When:
         The usual choice for a length that is known and will not change.
@@ -120,9 +122,9 @@ class rex_schedule(Schedule):
         \qquad s = \min(t, T)\,/\,T
 
     Args:
-        init_value: :math:`\eta_0`.
-        decay_steps: :math:`T > 0`.
-        end_value: :math:`\eta_T`, 0 in the paper.
+        init_value: value at the start, :math:`\eta_0`.
+        decay_steps: length of the decay in updates, :math:`T > 0`.
+        end_value: value at the end, :math:`\eta_T`; 0 in the paper.
 
     When:
         A budget that is known, short or long, and no wish to tune the shape.

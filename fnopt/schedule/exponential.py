@@ -17,12 +17,14 @@ class exponential_decay(Schedule):
     .. math:: \eta_t = \eta_0\,r^{\,s}, \qquad s = \max(t - t_0, 0)\,/\,T
 
     Args:
-        init_value: :math:`\eta_0`.
-        transition_steps: :math:`T`; at 0 or below the value stays :math:`\eta_0`.
-        decay_rate: :math:`r`; at 0 the value stays :math:`\eta_0`.
-        transition_begin: :math:`t_0`, taken as 0 if below.
-        staircase: take :math:`\lfloor s \rfloor` for :math:`s`.
-        end_value: where the value stops, a lower bound if :math:`r < 1` and else an upper one.
+        init_value: value at the start, :math:`\eta_0`.
+        transition_steps: length in updates, :math:`T`; at 0 or below the value stays
+            :math:`\eta_0`.
+        decay_rate: factor of the decay, :math:`r`; at 0 the value stays :math:`\eta_0`.
+        transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
+        staircase: whether to take :math:`\lfloor s \rfloor` for :math:`s`.
+        end_value: bound of the value, a lower one if :math:`r < 1`, else an upper one; none if
+            None.
 
     When:
         A length that is not known; with a rate above 1, the learning-rate range test.
@@ -55,8 +57,8 @@ class natural_exponential_decay(Schedule):
     r"""Exponential annealing by a rate: :math:`\eta_t = \eta_0\,e^{-k t}`.
 
     Args:
-        init_value: :math:`\eta_0`.
-        k: :math:`k`, per update.
+        init_value: value at the start, :math:`\eta_0`.
+        k: decrease per update, :math:`k`.
 
     When:
         As :class:`exponential_decay`, where the source gives a rate and no factor.
@@ -77,9 +79,9 @@ class step_decay(Schedule):
     r"""A factor after every so many updates: :math:`\eta_t = \eta_0\,f^{\lfloor t / n \rfloor}`.
 
     Args:
-        init_value: :math:`\eta_0`.
-        factor: :math:`f`.
-        every: :math:`n > 0`, updates (not epochs).
+        init_value: value at the start, :math:`\eta_0`.
+        factor: factor of each stair, :math:`f`.
+        every: number of updates (not epochs) per factor, :math:`n > 0`.
 
     When:
         Older vision recipes (a tenth every 30 epochs); a smooth decay is rarely worse.
@@ -110,11 +112,11 @@ class inverse_time_decay(Schedule):
     .. math:: \eta_t = \frac{\eta_0}{1 + r\,s}, \qquad s = \max(t - t_0, 0)\,/\,T
 
     Args:
-        init_value: :math:`\eta_0`.
-        transition_steps: :math:`T > 0`.
-        decay_rate: :math:`r`.
-        transition_begin: :math:`t_0`, taken as 0 if below.
-        staircase: take :math:`\lfloor s \rfloor` for :math:`s`.
+        init_value: value at the start, :math:`\eta_0`.
+        transition_steps: length in updates, :math:`T > 0`.
+        decay_rate: factor of the decay, :math:`r`.
+        transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
+        staircase: whether to take :math:`\lfloor s \rfloor` for :math:`s`.
 
     When:
         Convex problems and theory: the sum of the rates diverges, that of their squares does not.

@@ -21,7 +21,7 @@ class join_schedules(Schedule):
 
     Args:
         schedules: the schedules; numbers and any callables are accepted.
-        boundaries: the counts :math:`b_1 \le b_2 \le \dots` at which the next takes over.
+        boundaries: the counts :math:`b_1 \le b_2 \le \dots` from which the next schedule applies.
 
     Raises:
         ValueError: there is not one boundary between every two schedules, or they fall.
@@ -64,10 +64,10 @@ class multiplicative_schedule(Schedule):
     .. math:: \eta_t = \eta_0 \prod_{i=1}^{\min(t, T)} f(i)
 
     Args:
-        init_value: :math:`\eta_0`.
-        factor: :math:`f`, a schedule, a number or any callable.
-        transition_steps: :math:`T \ge 1`, static. All products are formed at every call, so a
-            product that has a formula is better written as one.
+        init_value: value at the start, :math:`\eta_0`.
+        factor: factor of every update, :math:`f`, a schedule, a number or any callable.
+        transition_steps: number of factors, an integer :math:`T \ge 1`, static. All products are
+            formed at every call, so a product that has a formula is better written as one.
 
     Raises:
         TypeError, ValueError: ``transition_steps`` is no integer, or below 1.

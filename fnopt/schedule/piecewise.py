@@ -17,7 +17,7 @@ class piecewise_constant_schedule(Schedule):
     .. math:: \eta_t = \eta_0 \prod_{i:\; b_i \le t} f_i
 
     Args:
-        init_value: :math:`\eta_0`.
+        init_value: value at the start, :math:`\eta_0`.
         boundaries_and_scales: a dict from counts :math:`b_i` to factors :math:`f_i \ge 0`.
 
     Raises:
@@ -56,8 +56,8 @@ class piecewise_interpolate_schedule(Schedule):
     .. math:: \eta_{b_i} = \eta_0 \prod_{j \le i} f_j, \qquad b_0 = 0
 
     Args:
-        interpolate_type: ``"linear"`` or ``"cosine"`` (half a wave) between the boundaries.
-        init_value: :math:`\eta_0`.
+        interpolate_type: shape between the boundaries, ``"linear"`` or ``"cosine"`` (half a wave).
+        init_value: value at the start, :math:`\eta_0`.
         boundaries_and_scales: a dict from counts :math:`b_i` to factors :math:`f_i \ge 0`.
 
     Raises:
@@ -96,12 +96,12 @@ class linear_onecycle_schedule(Schedule):
     they have no slope; :func:`fnopt.onecycle_schedule` has one, and is told values.
 
     Args:
-        transition_steps: length of the cycle, updates; the last value is that at this count.
-        peak_value: the highest.
-        pct_start: the share of the length, in [0, 1], at which the peak is reached.
-        pct_final: the share at which the beginning's value is reached again.
-        div_factor: by which the first value is smaller than the peak.
-        final_div_factor: by which the last value is smaller than the first.
+        transition_steps: length of the cycle in updates, at whose count the last value is reached.
+        peak_value: highest value.
+        pct_start: share of the length, in [0, 1], at which the peak is reached.
+        pct_final: share of the length, in [0, 1], at which the first value is reached again.
+        div_factor: ratio of the peak to the first value, above 0.
+        final_div_factor: ratio of the first value to the last, above 0.
 
     Raises:
         ValueError: an argument is out of its range, or ``pct_final`` lies before ``pct_start``.
@@ -144,11 +144,11 @@ class cosine_onecycle_schedule(Schedule):
     has no slope; :func:`fnopt.onecycle_schedule` has one, and is told values.
 
     Args:
-        transition_steps: length of the cycle, updates; the last value is that at this count.
-        peak_value: the highest.
-        pct_start: the share of the length, in [0, 1], at which the peak is reached.
-        div_factor: by which the first value is smaller than the peak.
-        final_div_factor: by which the last value is smaller than the first.
+        transition_steps: length of the cycle in updates, at whose count the last value is reached.
+        peak_value: highest value.
+        pct_start: share of the length, in [0, 1], at which the peak is reached.
+        div_factor: ratio of the peak to the first value, above 0.
+        final_div_factor: ratio of the first value to the last, above 0.
 
     Raises:
         ValueError: an argument is out of its range.

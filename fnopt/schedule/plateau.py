@@ -113,15 +113,15 @@ class reduce_on_plateau(Watcher):
     advanced since the last. What watches a metric without being given one lets updates pass.
 
     Args:
-        factor: of the reduction, in (0, 1).
-        patience: figures without improvement that are still borne; counted as torch does.
-        rtol: :math:`r \in [0, 1]`.
-        atol: :math:`a \ge 0`.
-        cooldown: figures after a reduction that are not counted.
-        accumulation_size: figures that are averaged to one.
-        min_scale: the scale never falls below.
-        monitor: the extra argument watched, ``"value"`` or ``"metric"``.
-        mode: ``"min"`` or ``"max"``.
+        factor: factor of each reduction, in (0, 1).
+        patience: number of metrics without improvement that are tolerated; counted as in torch.
+        rtol: relative improvement that counts as one, :math:`r \in [0, 1]`.
+        atol: absolute improvement that counts as one, :math:`a \ge 0`.
+        cooldown: number of metrics after a reduction that are not counted.
+        accumulation_size: number of metrics that are averaged to one.
+        min_scale: lowest scale.
+        monitor: the extra argument that is watched, ``"value"`` or ``"metric"``.
+        mode: whether lower or higher metrics are better, ``"min"`` or ``"max"``.
 
     Raises:
         ValueError: an argument is out of its range, or, in ``update``, the loss was not given.

@@ -62,11 +62,12 @@ class cosine_warm_restarts(Schedule):
         T_i = T_0\,q^i, \quad t_{i+1} = t_i + T_i, \quad t_0 = 0
 
     Args:
-        init_value: :math:`\eta_0`.
-        decay_steps: :math:`T_0 > 0`, the length of the first.
-        t_mult: :math:`q \ge 1`, by which each is longer than the last.
-        m_mult: :math:`m > 0`, by which each begins lower; 1 in the paper.
-        end_value: :math:`\eta_T`.
+        init_value: value at the start, :math:`\eta_0`.
+        decay_steps: length of the first wave in updates, :math:`T_0 > 0`.
+        t_mult: ratio of one length to the last, :math:`q \ge 1`.
+        m_mult: ratio of the first value of a wave to that of the last, :math:`m > 0`; 1 in the
+            paper.
+        end_value: value at the end, :math:`\eta_T`.
 
     When:
         Snapshots to average or to vote, or a run that may stop at the end of any wave.

@@ -18,10 +18,10 @@ class warmup_constant_schedule(Schedule):
     r"""A straight line up to a value that stays.
 
     Args:
-        init_value: at count 0.
-        peak_value: at count ``warmup_steps`` and after.
-        warmup_steps: length of the line, updates; at 0 the peak is there at once (in optax the
-            value then never leaves ``init_value``).
+        init_value: value at count 0.
+        peak_value: value at count ``warmup_steps`` and after.
+        warmup_steps: length of the line in updates, at least 0; at 0 the peak is reached at once
+            (in optax the value then never leaves ``init_value``).
 
     When:
         Another part decays the rate, or a decay is to follow from a checkpoint.
@@ -42,12 +42,12 @@ class warmup_cosine_decay_schedule(Schedule):
     r"""A straight line up, then half a wave of a cosine down.
 
     Args:
-        init_value: at count 0.
-        peak_value: at count ``warmup_steps``.
-        warmup_steps: length of the line, updates.
-        decay_steps: length of line and wave together, above ``warmup_steps``.
-        end_value: at count ``decay_steps`` and after.
-        exponent: of the wave, see :class:`cosine_decay_schedule`.
+        init_value: value at count 0.
+        peak_value: value at count ``warmup_steps``.
+        warmup_steps: length of the line in updates, at least 0.
+        decay_steps: length of line and wave together in updates, above ``warmup_steps``.
+        end_value: value at count ``decay_steps`` and after.
+        exponent: power of the wave, see :class:`cosine_decay_schedule`.
 
     Raises:
         ValueError: ``decay_steps`` is not above ``warmup_steps``.
@@ -84,14 +84,14 @@ class warmup_exponential_decay_schedule(Schedule):
     r"""A straight line up, then a factor every so many updates.
 
     Args:
-        init_value: at count 0.
-        peak_value: at count ``warmup_steps``.
-        warmup_steps: length of the line, updates.
-        transition_steps: updates to a factor, counted after the line.
-        decay_rate: the factor.
-        transition_begin: updates that the peak stays after the line.
-        staircase: decay in stairs.
-        end_value: where the value stops, see :class:`exponential_decay`.
+        init_value: value at count 0.
+        peak_value: value at count ``warmup_steps``.
+        warmup_steps: length of the line in updates, at least 0.
+        transition_steps: number of updates per factor, counted after the line.
+        decay_rate: factor of the decay.
+        transition_begin: number of updates that the peak stays after the line.
+        staircase: whether to decay in stairs.
+        end_value: bound of the value, see :class:`exponential_decay`; none if None.
 
     When:
         A length that is not known, with a warm-up.
@@ -125,12 +125,12 @@ class warmup_polynomial_decay_schedule(Schedule):
     r"""A straight line up, then down along a power of the way that is left.
 
     Args:
-        init_value: at count 0.
-        peak_value: at count ``warmup_steps``.
-        warmup_steps: length of the line, updates.
-        decay_steps: length of line and decay together, above ``warmup_steps``.
-        end_value: at count ``decay_steps`` and after.
-        power: of the decay, 1 for a straight line; see :class:`polynomial_schedule`.
+        init_value: value at count 0.
+        peak_value: value at count ``warmup_steps``.
+        warmup_steps: length of the line in updates, at least 0.
+        decay_steps: length of line and decay together in updates, above ``warmup_steps``.
+        end_value: value at count ``decay_steps`` and after.
+        power: power of the decay, 1 for a straight line; see :class:`polynomial_schedule`.
 
     Raises:
         ValueError: ``decay_steps`` is not above ``warmup_steps``.

@@ -94,14 +94,15 @@ class Adafactor(TorchOptimizer):
     height and width, of a kernel of Flax its inputs and outputs.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        beta2_decay: :math:`\gamma \le 0`.
-        eps: :math:`\epsilon_1 \ge 0`, None for the machine's of the parameter's dtype, and
+        lr: learning rate :math:`\eta \ge 0`.
+        beta2_decay: power in the decay, :math:`\gamma \le 0`.
+        eps: smallest root of the mean square, :math:`\epsilon_1 \ge 0`, the machine epsilon of the
+            parameter's dtype if None, and smallest scale of the parameter,
             :math:`\epsilon_2 \ge 0`.
-        d: :math:`d \ge 1`.
-        weight_decay: :math:`\lambda \ge 0`.
+        d: largest root mean square of a step, :math:`d \ge 1`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         foreach: of no effect, see :class:`TorchOptimizer`.
-        maximize: climb.
+        maximize: whether to climb.
 
     Raises:
         ValueError: a number is out of its range.

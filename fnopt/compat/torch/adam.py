@@ -52,13 +52,13 @@ class Adam(TorchOptimizer):
     with :math:`\max_{i \le t} v_i` in the place of :math:`v_t` if ``amsgrad``.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        amsgrad: divide by the largest mean square so far.
-        maximize: climb.
-        decoupled_weight_decay: decay as :class:`AdamW`.
+        lr: learning rate :math:`\eta \ge 0`.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        amsgrad: whether to divide by the largest mean square so far.
+        maximize: whether to climb.
+        decoupled_weight_decay: whether to decay as :class:`AdamW` does.
         foreach, capturable, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
 
     Raises:
@@ -100,12 +100,12 @@ class AdamW(TorchOptimizer):
     with it.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        amsgrad: divide by the largest mean square so far.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        amsgrad: whether to divide by the largest mean square so far.
+        maximize: whether to climb.
         foreach, capturable, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

@@ -117,7 +117,7 @@ class delayed(Schedule):
 
     Args:
         schedule: the schedule; a number or any callable is accepted.
-        updates: how many.
+        updates: number of updates of the delay, at least 0.
     """
 
     schedule: Inside

@@ -55,18 +55,19 @@ def convert(
     batch normalization) is not the optimizer's: carry it over by hand.
 
     Args:
-        optimizer: one of torch's that ``fnopt.compat.torch`` has.
-        scheduler: one of torch's, if there is one.
-        params: our parameters, for their structure; shapes are enough.
-        names: for the path of each of our leaves (``"layers/0/kernel"``, as :class:`fnopt.groups`
-            has them) torch's parameter itself, or its name if the optimizer knows names.
-        layout: makes of a path and an array in torch's layout the array in ours; it is used for
-            the weights and for the slots of the state.
-        steps_per_epoch: optimizer steps for each ``scheduler.step()``.
+        optimizer: an optimizer of torch, of a class that ``fnopt.compat.torch`` has.
+        scheduler: a scheduler of torch; none if None.
+        params: the parameters as a tree in fnopt's layout; shapes are enough.
+        names: a dict from the path of each leaf (``"layers/0/kernel"``, as in
+            :class:`fnopt.groups`) to torch's parameter, or to its name if the optimizer knows
+            names.
+        layout: a function of a path and an array in torch's layout that returns it in fnopt's, of
+            weights and of slots of the state.
+        steps_per_epoch: number of optimizer steps for each ``scheduler.step()``.
         updates: the optimizer steps since the scheduler began, where torch's own counts do not
             tell: SGD, Muon and LBFGS in the middle of an epoch, steps that a GradScaler skipped.
-        steps: how often the scheduler is stepped in the whole run, what is behind included; wanted
-            where a schedule must be tabulated.
+        steps: number of steps of the scheduler in the whole run, those already made included;
+            needed where a schedule must be tabulated.
 
     Raises:
         TypeError: the optimizer or the scheduler is of a class that has no counterpart.

@@ -67,15 +67,15 @@ class LBFGS(Transform):
     The state is :math:`2\,m + 2` times the parameters, in single precision at least.
 
     Args:
-        lr: :math:`\eta \ge 0`; a schedule is of the updates, not of their iterations.
-        max_iter: iterations in one update, at least 1.
-        max_eval: evaluations in one update, at least 1, with the overshoot of torch: an iteration
-            begun is finished; None is a quarter more than ``max_iter``.
+        lr: learning rate :math:`\eta \ge 0`; a schedule is of the updates, not of their iterations.
+        max_iter: largest number of iterations in one update, at least 1.
+        max_eval: number of evaluations in one update, at least 1; as in torch an iteration that has
+            begun is finished. A quarter more than ``max_iter`` if None.
         tolerance_grad: an update ends where :math:`\lVert g \rVert_\infty` is not above it.
         tolerance_change: an update ends where step or loss change by less, or the slope along
             :math:`d` is not below its negative.
-        history_size: :math:`m \ge 1`.
-        line_search_fn: None for :math:`t = \eta`, or ``"strong_wolfe"``.
+        history_size: number of pairs that are kept, :math:`m \ge 1`.
+        line_search_fn: the line search, ``"strong_wolfe"``; None for :math:`t = \eta`.
 
     Raises:
         TypeError: an argument is no number.

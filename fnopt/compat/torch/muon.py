@@ -69,14 +69,14 @@ class Muon(TorchOptimizer):
     round, the inputs, so that the first :math:`c` is another one. The second is not.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        momentum: :math:`\mu \in [0, 1]`.
-        nesterov: look ahead along the average.
-        ns_coefficients: of the iteration's polynomial.
-        eps: the least norm that is divided by, at least 0.
-        ns_steps: iterations, below 100.
-        adjust_lr_fn: what :math:`c` is: None or ``"original"`` for the first,
+        lr: learning rate :math:`\eta \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        momentum: decay of the average, :math:`\mu \in [0, 1]`.
+        nesterov: whether to look ahead along the average.
+        ns_coefficients: the three coefficients of the iteration's polynomial.
+        eps: smallest norm that is divided by, at least 0.
+        ns_steps: number of iterations, below 100.
+        adjust_lr_fn: choice of :math:`c`: None or ``"original"`` for the first,
             ``"match_rms_adamw"`` for the second.
 
     Raises:

@@ -53,10 +53,10 @@ class scale_by_nadam(Joint):
             + \frac{(1 - \mu_t)\,g_t}{1 - \prod_{i=1}^{t} \mu_i} \Bigr)
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        momentum_decay: :math:`\psi \ge 0`.
+        b1: largest decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        momentum_decay: how fast the momentum grows, :math:`\psi \ge 0`.
 
     References:
         Dozat, *Incorporating Nesterov momentum into Adam*, ICLR workshop 2016, Algorithm 2.
@@ -105,14 +105,14 @@ class NAdam(TorchOptimizer):
     :math:`\theta_t = (1 - \eta_t\,\lambda)\,\theta_{t-1} - \eta_t\,u_t`.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        momentum_decay: :math:`\psi \ge 0`, how fast the momentum grows from half of
-            :math:`\beta_1` to all of it.
-        decoupled_weight_decay: decay beside the method.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        momentum_decay: how fast the momentum grows from half of :math:`\beta_1` to all of it,
+            :math:`\psi \ge 0`.
+        decoupled_weight_decay: whether to decay the weights directly, not in the gradient.
+        maximize: whether to climb.
         foreach, capturable, differentiable: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

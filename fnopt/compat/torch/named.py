@@ -20,10 +20,10 @@ class Named:
     """The leaves of our parameters beside the tensors of a torch optimizer.
 
     Args:
-        optimizer: torch's.
-        params: ours; shapes are enough.
-        names: torch's parameter for every path, or its name.
-        layout: makes of a path and an array in torch's layout the array in ours.
+        optimizer: torch's optimizer.
+        params: the parameters as a tree in fnopt's layout; shapes are enough.
+        names: a dict from every path to torch's parameter or its name.
+        layout: a function of a path and an array in torch's layout that returns it in fnopt's.
 
     Raises:
         ValueError: a leaf is not named, a name is unknown, a tensor of the optimizer is left out,

@@ -28,8 +28,8 @@ class damped_trace(Rule):
     .. math:: v_1 = g_1, \qquad v_t = \mu\,v_{t-1} + (1 - \tau)\,g_t
 
     Args:
-        decay: :math:`\mu \in [0, 1]`.
-        dampening: :math:`\tau`.
+        decay: decay of the velocity, :math:`\mu \in [0, 1]`.
+        dampening: share of a gradient that is left out, :math:`\tau`.
     """
 
     decay: Fraction
@@ -60,12 +60,12 @@ class SGD(TorchOptimizer):
     The rate stands outside the velocity: a lower rate acts at once.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        momentum: :math:`\mu \in [0, 1]`; 0 keeps no velocity.
-        dampening: :math:`\tau`, of every gradient but the first.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty in the gradient.
-        nesterov: look ahead along the velocity.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1]`; no velocity is kept if 0.
+        dampening: share of every gradient but the first that is left out, :math:`\tau`.
+        weight_decay: strength of an L2 penalty in the gradient, :math:`\lambda \ge 0`.
+        nesterov: whether to look ahead along the velocity.
+        maximize: whether to climb.
         foreach, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

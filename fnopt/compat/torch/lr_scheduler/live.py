@@ -50,7 +50,7 @@ def of_torch(scheduler: Any, group: int = 0, *, steps: int | None = None) -> Any
     A scheduler that has been stepped n times goes on at count n; its own count is ``last_epoch``.
 
     Args:
-        scheduler: one of torch's own, of the classes that this package has.
+        scheduler: a scheduler of torch, of a class that this package has.
         group: the number of the parameter group.
         steps: the number of updates to tabulate, where that is needed.
 

@@ -54,15 +54,15 @@ class ReduceLROnPlateau(Watcher):
 
     Args:
         lr: the optimizer's rate, above 0.
-        mode: ``"min"`` or ``"max"``.
-        factor: of the reduction, in [0, 1).
-        patience: figures without improvement that are still borne.
-        threshold: :math:`\epsilon`.
-        threshold_mode: ``"rel"`` or ``"abs"``.
-        cooldown: figures after a reduction that are not counted.
-        min_lr: the rate is not lowered below.
-        eps: a reduction that is no greater is not made.
-        monitor: the extra argument watched, ``"metric"`` or ``"value"``.
+        mode: whether lower or higher metrics are better, ``"min"`` or ``"max"``.
+        factor: factor of each reduction, in [0, 1).
+        patience: number of metrics without improvement that are tolerated.
+        threshold: improvement that counts as one, :math:`\epsilon`.
+        threshold_mode: whether ``threshold`` is relative or absolute, ``"rel"`` or ``"abs"``.
+        cooldown: number of metrics after a reduction that are not counted.
+        min_lr: lowest rate, at least 0.
+        eps: smallest reduction that is made.
+        monitor: the extra argument that is watched, ``"metric"`` or ``"value"``.
 
     Raises:
         ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
