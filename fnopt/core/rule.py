@@ -63,7 +63,7 @@ class Rule(Transform):
     """Fields of the state that are one value for all leaves, as the count is (see ``Joint``)."""
     needs_params: ClassVar[bool] = False
     """Whether the formula needs the parameter."""
-    mask = None  # no annotation, lest it be a field
+    mask = None  # no annotation, so that it is not a field
     """Which leaves the rule is for; a subclass with ``mask: Mask = None`` lets the user say."""
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
@@ -189,17 +189,17 @@ class Rule(Transform):
         Slots = self._slots_type()
         inner = state.inner_state if isinstance(state, ScheduledState) else state
         held = {*getattr(state, "_fields", ()), *getattr(inner, "_fields", ())} - {"inner_state"}
-        wanted = {*self.State._fields, *(["count"] if self._scheduled() else [])}
-        # optax's users give a part without state whatever is empty.
-        empty = not wanted and not jax.tree.leaves(state)
-        if not empty and (held != wanted or not hasattr(state, "_fields")):
+        fields = {*self.State._fields, *(["count"] if self._scheduled() else [])}
+        # optax's users give a part without state any empty container.
+        empty = not fields and not jax.tree.leaves(state)
+        if not empty and (held != fields or not hasattr(state, "_fields")):
             refuse_state(self, state)
         trees = [
             leaves_like(treedef, f"state.{k}", getattr(inner, k), "updates") for k in Slots._fields
         ]
         rows = zip(*trees, strict=True) if trees else [()] * treedef.num_leaves
         shared = {name: getattr(inner, name) for name in self.shared}
-        count = self.count(state) if "count" in wanted else None
+        count = self.count(state) if "count" in fields else None
         return count, shared, [Slots(*row) for row in rows]
 
 

@@ -18,7 +18,7 @@ class Schedule(Value):
     """A number for every count of updates: ``schedule(count)``, a float32 (float64 under x64).
 
     The count is that of the updates made so far, so the first update uses ``schedule(0)``, the
-    n-th ``schedule(n - 1)``; every schedule keeps to this, whatever its source counts from.
+    n-th ``schedule(n - 1)``; this holds for every schedule, also where its source counts from 1.
 
     Schedules add, subtract and multiply, with each other, with numbers and with any callable::
 
@@ -120,14 +120,14 @@ class foreign_schedule(Schedule):
 
 
 def as_schedule(given: Any) -> Schedule:
-    """A schedule of whatever stands for one: a schedule, a number or any callable."""
+    """A schedule of a schedule, a number or any callable."""
     if isinstance(given, Schedule):
         return given
     return foreign_schedule(given) if callable(given) else constant_schedule(given)
 
 
 def as_schedules(given: Any) -> tuple[Schedule, ...]:
-    """At least one of what stands for a schedule."""
+    """A tuple of schedules from a sequence of schedules, numbers and callables, at least one."""
     if isinstance(given, Schedule) or not (schedules := tuple(map(as_schedule, given))):
         raise TypeError(f"must be a sequence of at least one schedule, got {given!r}")
     return schedules
@@ -202,7 +202,7 @@ class by_epoch(Schedule):
             callable that is not fnopt's is called with whole counts all the same).
 
     When:
-        A recipe that is told in epochs, as those of torch are.
+        A recipe in epochs, as torch's are.
 
     >>> import fnopt
     >>> schedule = fnopt.linear_schedule(1.0, 0.0, 2).by_epoch(3)

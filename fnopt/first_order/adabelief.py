@@ -89,7 +89,7 @@ class adabelief(Composed):
         nesterov: whether to use Nesterov's momentum.
 
     When:
-        In the place of :class:`adam` where it generalizes worse than :class:`sgd`, or in training
+        Instead of :class:`adam` where it generalizes worse than :class:`sgd`, or in training
         GANs. Nearly constant gradients make huge steps: raise ``eps`` if it is unstable.
 
     References:

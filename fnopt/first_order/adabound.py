@@ -52,7 +52,7 @@ class scale_by_adabound(Rule):
 
     AMSBound has :math:`\max_{i \le t} v_i` for :math:`v_t`. The two corrections of the rate and the
     absence of :math:`1/\sqrt t` are those of the authors' code. At :math:`\eta_t = 0` it stands
-    still, whatever the bounds are.
+    still for any bounds.
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`, an argument of the rule as the clip is
@@ -139,9 +139,9 @@ class adabound(Composed):
     mask: Mask = None
 
     def parts(self) -> tuple[Transform, ...]:
-        given = self.b1, self.b2, self.final_learning_rate, self.gamma, self.eps, self.amsbound
+        arguments = self.b1, self.b2, self.final_learning_rate, self.gamma, self.eps, self.amsbound
         return (
             add_l2(self.weight_decay, self.mask),
-            scale_by_adabound(self.learning_rate, *given),
+            scale_by_adabound(self.learning_rate, *arguments),
             scale_by_learning_rate(1.0),
         )

@@ -123,8 +123,8 @@ class adam(Composed):
     nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
-        given = self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype
+        arguments = self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype
         return (
-            scale_by_adam(*given, nesterov=self.nesterov, nu_dtype=self.nu_dtype),
+            scale_by_adam(*arguments, nesterov=self.nesterov, nu_dtype=self.nu_dtype),
             scale_by_learning_rate(self.learning_rate),
         )

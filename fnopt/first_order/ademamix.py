@@ -140,9 +140,9 @@ class ademamix(Composed):
     nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
-        given = self.b1, self.b2, self.b3, self.alpha, self.eps, self.eps_root, self.mu_dtype
+        arguments = self.b1, self.b2, self.b3, self.alpha, self.eps, self.eps_root, self.mu_dtype
         return (
-            scale_by_ademamix(*given, nu_dtype=self.nu_dtype),
+            scale_by_ademamix(*arguments, nu_dtype=self.nu_dtype),
             add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),
         )

@@ -111,7 +111,7 @@ class adopt(Composed):
         nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
-        In the place of :class:`adam` where that is unstable or ``b2`` would need tuning, or where
+        Instead of :class:`adam` where that is unstable or ``b2`` would need tuning, or where
         a proof is wanted.
 
     References:

@@ -73,7 +73,7 @@ class scale_by_aggmo(Transform):
             for beta, velocity in zip(self.betas, state.velocities, strict=True)
         ]
         mean = jax.tree.map(_mean, treedef.unflatten(grads), *(u for u, _ in moved))
-        return mean, ScaleByAggmoState(tuple(kept.trace for _, kept in moved))
+        return mean, ScaleByAggmoState(tuple(state.trace for _, state in moved))
 
 
 def _mean(grad: jax.Array, *velocities: jax.Array) -> jax.Array:

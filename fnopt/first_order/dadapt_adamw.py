@@ -111,11 +111,11 @@ class dadapt_adamw(Joint):
         ]
         numerator = moment(rate * vdot(grads, before), shared["numerator_weighted"], slow)
         total = sum_abs([row["grad_sum"] for row in rows])
-        found = divide(numerator, (1 - slow) * total)
+        new_estimate = divide(numerator, (1 - slow) * total)
         directions = [
             -divide(row["exp_avg"], root(row["exp_avg_sq"]) + self.eps)
             - rate * self.weight_decay * p
             for row, p in zip(rows, params, strict=True)
         ]
-        new = {"estim_lr": jnp.maximum(estimate, found), "numerator_weighted": numerator}
+        new = {"estim_lr": jnp.maximum(estimate, new_estimate), "numerator_weighted": numerator}
         return directions, rows, new

@@ -103,9 +103,9 @@ class dadapt_lion(Joint):
             for g, sign, s in zip(grads, signs, slots, strict=True)
         ]
         total = sum_abs([row["grad_sum"] for row in rows])
-        found = divide(numerator, (1 - slow) * total)
+        new_estimate = divide(numerator, (1 - slow) * total)
         directions = [
             -rate * (sign + self.weight_decay * p) for sign, p in zip(signs, params, strict=True)
         ]
-        new = {"estim_lr": jnp.maximum(estimate, found), "numerator_weighted": numerator}
+        new = {"estim_lr": jnp.maximum(estimate, new_estimate), "numerator_weighted": numerator}
         return directions, rows, new

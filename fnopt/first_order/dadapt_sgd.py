@@ -96,7 +96,7 @@ class dadapt_sgd(Joint):
             {"z": s.z - rate * g, "grad_sum": s.grad_sum + rate * g}
             for g, s in zip(grads, slots, strict=True)
         ]
-        found = divide(2 * numerator, global_norm([row["grad_sum"] for row in rows]))
+        new_estimate = divide(2 * numerator, global_norm([row["grad_sum"] for row in rows]))
         directions = [
             (1 - self.momentum) * (row["z"] - p) for row, p in zip(rows, params, strict=True)
         ]
@@ -104,7 +104,7 @@ class dadapt_sgd(Joint):
             directions,
             rows,
             {
-                "estim_lr": jnp.maximum(estimate, found),
+                "estim_lr": jnp.maximum(estimate, new_estimate),
                 "numerator_weighted": numerator,
                 "grad_norm": first,
             },

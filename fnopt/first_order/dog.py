@@ -38,11 +38,11 @@ def _as_step(given: Any) -> dict[str, Any]:
     [(kind, number)] = pairs
     if kind not in (kinds := ("distance", "learning_rate", "heuristic")):
         raise ValueError(f"init_step is of no known kind, {kind!r}; {did_you_mean(kind, kinds)}")
-    (kept,) = as_numbers([number])
-    if isinstance(kept, float) and kept not in (allowed := Interval("(0, inf)")):
-        raise ValueError(f"init_step must lie in {allowed}, got {kept!r}")
+    (number,) = as_numbers([number])
+    if isinstance(number, float) and number not in (allowed := Interval("(0, inf)")):
+        raise ValueError(f"init_step must lie in {allowed}, got {number!r}")
     # A dict of one: the kind is its structure, and the number its leaf.
-    return {kind: kept}
+    return {kind: number}
 
 
 InitStep = Annotated[Any, Field(convert=_as_step)]
@@ -50,7 +50,7 @@ InitStep = Annotated[Any, Field(convert=_as_step)]
 
 
 class scale_by_dog(Joint):
-    r"""Multiplies by the distance gone over the root of all squared gradients.
+    r"""Multiplies by the distance covered over the root of all squared gradients.
 
     .. math::
         \bar r_t = \max(\bar r_{t-1}, \lVert \theta_{t-1} - \theta_0 \rVert), \qquad
@@ -87,8 +87,8 @@ class scale_by_dog(Joint):
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
-        gone = global_norm([p - s.init_params for p, s in zip(params, slots, strict=True)])
-        distance = jnp.maximum(shared["max_dist"], gone)
+        moved = global_norm([p - s.init_params for p, s in zip(params, slots, strict=True)])
+        distance = jnp.maximum(shared["max_dist"], moved)
         total = shared["sum_sq_norm_grads"] + vdot(grads, grads)
         rate = divide(distance, root(total + self.eps))
         if "learning_rate" in self.init_step:
@@ -104,7 +104,7 @@ class scale_by_dog(Joint):
 
 
 class dog(Composed):
-    r"""DoG: gradient descent whose rate is the distance gone over the gradients seen.
+    r"""DoG: gradient descent whose rate is the distance covered over the gradients seen.
 
     .. math:: \Delta\theta_t = -\eta_t\,g_t\,\max_{i < t} \lVert \theta_i - \theta_0 \rVert
         \,\big/\, \sqrt{\epsilon + \textstyle\sum_{i \le t} \lVert g_i \rVert^2}

@@ -29,7 +29,7 @@ from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class scale_by_dowg(Joint):
-    r"""Multiplies by the squared distance gone over the root of weighted squared gradients.
+    r"""Multiplies by the squared distance covered over the root of weighted squared gradients.
 
     .. math::
         \bar r_t^2 = \max(\bar r_{t-1}^2, \lVert \theta_{t-1} - \theta_0 \rVert^2), \qquad
@@ -62,8 +62,8 @@ class scale_by_dowg(Joint):
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
-        gone = [p - s.init_params for p, s in zip(params, slots, strict=True)]
-        distance = jnp.maximum(shared["estim_sq_dist"], vdot(gone, gone))
+        moved = [p - s.init_params for p, s in zip(params, slots, strict=True)]
+        distance = jnp.maximum(shared["estim_sq_dist"], vdot(moved, moved))
         total = shared["weighted_sq_norm_grads"] + distance * vdot(grads, grads)
         rate = divide(distance, root(total) + self.eps)
         new = {"weighted_sq_norm_grads": total, "estim_sq_dist": distance}

@@ -1,4 +1,4 @@
-"""A second moment kept as the product of two vectors."""
+"""A second moment stored as the product of two vectors."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ class scale_by_factored_rms(Rule):
         return 1 - t**-self.decay_rate
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
-        kept = slots.v_row, slots.v_col, slots.v
-        # By its slots, lest a gradient of another shape be taken for another leaf's.
+        moments = slots.v_row, slots.v_col, slots.v
+        # By its slots, so that a gradient of another shape is not taken for another leaf's.
         axes = None if isinstance(slots.v, jax.Array) else self.axes(grad.shape)
         factor, (row, col, whole) = inverse_root(
-            abs_sq(grad) + self.epsilon, kept, ctx.precomputed, axes
+            abs_sq(grad) + self.epsilon, moments, ctx.precomputed, axes
         )
         return grad * factor, {"v_row": row, "v_col": col, "v": whole}
 
 
 def factored_zeros(param: jax.Array, axes: tuple[int, int] | None) -> tuple[Any, Any, Any]:
-    """Rows, columns and whole of a second moment; what is not kept is an empty tuple."""
+    """Rows, columns and whole of a second moment; an empty tuple for what there is not."""
     whole = real_zeros(param)
     if axes is None:
         return (), (), whole
@@ -80,17 +80,17 @@ def factored_zeros(param: jax.Array, axes: tuple[int, int] | None) -> tuple[Any,
 
 
 def inverse_root(
-    square: jax.Array, kept: tuple[Any, Any, Any], decay: Any, axes: tuple[int, int] | None
+    square: jax.Array, moments: tuple[Any, Any, Any], decay: Any, axes: tuple[int, int] | None
 ) -> tuple[jax.Array, tuple[Any, Any, Any]]:
-    """One over the root of the new second moment, and what is kept of it.
+    """One over the root of the new second moment, and its new slots.
 
     Args:
         square: the array that is averaged.
-        kept: the slots, as :func:`factored_zeros` returns them.
+        moments: the slots, as :func:`factored_zeros` returns them.
         decay: decay of the average, a number in [0, 1).
         axes: the axis that the columns lack and the axis that the rows lack; not factored if None.
     """
-    row, col, whole = kept
+    row, col, whole = moments
     # A square that is too large for its precision would leave no ratio of row and column.
     square = jnp.minimum(square, jnp.finfo(square.dtype).max / 4)
     if axes is None:

@@ -72,8 +72,8 @@ class GrokfastMaState(NamedTuple):
     """The state of :class:`grokfast_ma`.
 
     Attributes:
-        place: in the windows, of the oldest gradient.
-        full: whether the windows are.
+        place: the position of the oldest gradient in the windows.
+        full: whether the windows are full.
         window: the last gradients, along a new first axis.
     """
 
@@ -130,17 +130,17 @@ class grokfast_ma(Joint):
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
-        place = shared["place"]
-        full = shared["full"] | (place == self.window_size - 1)
-        size = jnp.where(full, self.window_size, place + 1)
+        position = shared["place"]
+        full = shared["full"] | (position == self.window_size - 1)
+        size = jnp.where(full, self.window_size, position + 1)
         lamb = jnp.where(full | (not self.warmup), self.lamb, 0.0)
         windows = [
-            jax.lax.dynamic_update_index_in_dim(s.window, g, place, axis=0)
+            jax.lax.dynamic_update_index_in_dim(s.window, g, position, axis=0)
             for g, s in zip(grads, slots, strict=True)
         ]
         directions = [
             g + lamb * jnp.sum(window, axis=0) / size.astype(jnp.finfo(g.dtype).dtype)
             for g, window in zip(grads, windows, strict=True)
         ]
-        shared = {"place": (place + 1) % self.window_size, "full": full}
+        shared = {"place": (position + 1) % self.window_size, "full": full}
         return directions, [{"window": window} for window in windows], shared

@@ -20,7 +20,7 @@ class heavy_ball(Composed):
     .. math:: \Delta\theta_t = \beta\,\Delta\theta_{t-1} - \eta_t\,g_t
 
     A rate that changes acts on new gradients alone, where :class:`sgd` (and torch) scale the whole
-    velocity anew. At a constant rate the two are the same.
+    velocity. At a constant rate the two are the same.
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`.

@@ -15,7 +15,7 @@ from fnopt.core.moments import cast
 
 
 class hutchinson_estimator_diag_hessian(Transform):
-    r"""Puts an estimate of the Hessian's diagonal in the place of the gradient.
+    r"""Replaces the gradient by an estimate of the Hessian's diagonal.
 
     .. math:: \hat h = z \odot \nabla^2 L(\theta)\,z, \qquad z_i = \pm 1 \text{ at random}
 
@@ -62,7 +62,7 @@ class hutchinson_estimator_diag_hessian(Transform):
         for path, grad, param in zip(paths, grads, like, strict=True):
             same_shape(path, grad.shape, param.shape, "parameter")
         key, subkey = jax.random.split(state.key)
-        # Drawn in single precision whatever the parameters are, as optax's, for the same draws.
+        # Drawn in single precision for all parameters, as in optax, for the same draws.
         signs: Any = optax.tree.random_like(subkey, like, jax.random.rademacher, dtype="float32")
         signs = [cast(sign, param.dtype) for sign, param in zip(signs, like, strict=True)]
         _, product = jax.jvp(

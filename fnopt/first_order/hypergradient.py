@@ -90,9 +90,9 @@ class hypergradient_sgd(Joint):
             jnp.sum((g * jnp.conj(s.direction)).real) for g, s in zip(grads, slots, strict=True)
         )
         rate = shared["learning_rate"] + self.hypergrad_lr * slope
-        found = [self.direction(g, s, ctx) for g, s in zip(grads, slots, strict=True)]
-        rows = [{**row, "direction": direction} for direction, row in found]
-        return [-rate * direction for direction, _ in found], rows, {"learning_rate": rate}
+        results = [self.direction(g, s, ctx) for g, s in zip(grads, slots, strict=True)]
+        rows = [{**row, "direction": direction} for direction, row in results]
+        return [-rate * direction for direction, _ in results], rows, {"learning_rate": rate}
 
     def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
         # The rate of the next update is known only with its gradient.

@@ -91,7 +91,7 @@ class laprop(Composed):
         nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
-        In the place of :class:`adamw` where ``b2`` must be small beside ``b1``: noisy or
+        Instead of :class:`adamw` where ``b2`` must be small beside ``b1``: noisy or
         changing objectives, as in reinforcement learning and GANs.
 
     The authors' program averages the rate times the divided gradient, so that a schedule acts

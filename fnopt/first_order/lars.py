@@ -63,7 +63,7 @@ class lars(Composed):
         \qquad \Delta\theta_t = v_t
 
     Norms are those of a leaf; where that of the weights or the divisor is 0,
-    :math:`\lambda_t = 1`. The divisor is the paper's: optax has the norm of the sum in the place of
+    :math:`\lambda_t = 1`. The divisor is the paper's: optax has the norm of the sum instead of
     the sum of the norms, which agrees without decay.
 
     When:

@@ -78,7 +78,7 @@ class lion(Composed):
         \operatorname{sign}(\beta_1\,m_{t-1} + (1 - \beta_1)\,g_t) + \lambda\,\theta_{t-1}\bigr)
 
     When:
-        In the place of AdamW where memory counts (one slot), with large batches; its rate is 3 to
+        Instead of AdamW where memory counts (one slot), with large batches; its rate is 3 to
         10 times smaller than AdamW's, its decay as much larger. With small batches it is no better.
 
     Args:

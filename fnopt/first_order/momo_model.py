@@ -66,9 +66,9 @@ class Model:
         step = jnp.minimum(rule.learning_rate / share, divide(gap, self.square))
         if rule.adapt_lower_bound:
             gain = jnp.where(step > 0, 0.5 * step * self.square, 0.0)
-            found = jnp.maximum((self.height - gain) / share, rule.lower_bound)
-            # At a rate of 0 the step has told nothing of the loss below.
-            bound = jnp.where(rule.learning_rate > 0, found, bound)
+            raised = jnp.maximum((self.height - gain) / share, rule.lower_bound)
+            # At a rate of 0 the step says nothing of the loss below.
+            bound = jnp.where(rule.learning_rate > 0, raised, bound)
         return step, bound
 
     def move(self, param: Any, step: Any) -> Any:

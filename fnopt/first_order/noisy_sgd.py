@@ -25,7 +25,7 @@ from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 def _one_seed(transform: Any) -> None:
-    """Puts the deprecated ``seed`` in the place of ``key``."""
+    """Replaces ``key`` by the deprecated ``seed``."""
     if transform.seed is None:
         return
     if transform.key is not None:

@@ -37,7 +37,7 @@ class scale_by_novograd(Rule):
         u_t = m_t = \beta_1\,m_{t-1} +
             \frac{g_t}{\sqrt{v_t + \bar\epsilon} + \epsilon} + \lambda\,\theta_{t-1}
 
-    with :math:`v_1 = \lVert g_1\rVert^2` and :math:`m_0 = 0`: one number a leaf in the place of a
+    with :math:`v_1 = \lVert g_1\rVert^2` and :math:`m_0 = 0`: one number a leaf instead of a
     second moment.
 
     Args:

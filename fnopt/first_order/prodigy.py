@@ -125,7 +125,7 @@ class prodigy(Joint):
         along = vdot(grads, [s.params0 - p for s, p in zip(slots, params, strict=True)])
         numerator = slow * shared["numerator_weighted"] + weight * rate * along
         total = sum_abs([row["grad_sum"] for row in rows])
-        found = divide(self.estim_lr_coef * numerator, total)
+        new_estimate = divide(self.estim_lr_coef * numerator, total)
         directions = [
             -rate * divide(row["exp_avg"], root(row["exp_avg_sq"]) + d * self.eps)
             - rate * self.weight_decay * p
@@ -134,5 +134,5 @@ class prodigy(Joint):
         return (
             directions,
             rows,
-            {"estim_lr": jnp.maximum(d, found), "numerator_weighted": numerator},
+            {"estim_lr": jnp.maximum(d, new_estimate), "numerator_weighted": numerator},
         )

@@ -105,7 +105,7 @@ class qhadam(Composed):
         nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
-        In the place of :class:`adam` where a longer memory helps; ``nu2`` a little below 1 where
+        Instead of :class:`adam` where a longer memory helps; ``nu2`` a little below 1 where
         Adam's steps are unstable.
 
     References:
@@ -126,9 +126,9 @@ class qhadam(Composed):
     nu_dtype: DType = None
 
     def parts(self) -> tuple[Transform, ...]:
-        given = self.b1, self.b2, self.nu1, self.nu2, self.eps, self.mu_dtype
+        arguments = self.b1, self.b2, self.nu1, self.nu2, self.eps, self.mu_dtype
         return (
-            scale_by_qhadam(*given, nu_dtype=self.nu_dtype),
+            scale_by_qhadam(*arguments, nu_dtype=self.nu_dtype),
             add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),
         )

@@ -64,7 +64,7 @@ class qhm(Composed):
         accumulator_dtype: dtype of the mean; the parameter's if None.
 
     When:
-        In the place of :class:`sgd` with momentum: the defaults allow a long memory (0.999) that
+        Instead of :class:`sgd` with momentum: the defaults allow a long memory (0.999) that
         plain momentum does not.
 
     References:

@@ -129,8 +129,8 @@ class radam(Composed):
     nesterov: Static[bool] = False
 
     def parts(self) -> tuple[Transform, ...]:
-        given = self.b1, self.b2, self.eps, self.eps_root, self.threshold
+        arguments = self.b1, self.b2, self.eps, self.eps_root, self.threshold
         return (
-            scale_by_radam(*given, nesterov=self.nesterov),
+            scale_by_radam(*arguments, nesterov=self.nesterov),
             scale_by_learning_rate(self.learning_rate),
         )

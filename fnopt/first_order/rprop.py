@@ -97,13 +97,13 @@ class scale_by_rprop(Joint):
             # A size of 0 has not begun: a schedule may start there.
             size = jnp.where(slot.step_sizes == 0, self.learning_rate, slot.step_sizes)
             step = jnp.where(agreement == 0, size, bounded)
-            direction = kept = step * sign
+            direction = stored = step * sign
             if self.variant != "rprop-":
-                kept = jnp.where(agreement < 0, 0, direction)
+                stored = jnp.where(agreement < 0, 0, direction)
                 back = jnp.where(risen, -slot.prev_updates, 0)
                 direction = jnp.where(agreement < 0, back, direction)
             directions.append(direction)
-            rows.append({"step_sizes": step, "prev_updates": kept})
+            rows.append({"step_sizes": step, "prev_updates": stored})
         return directions, rows, shared
 
 

@@ -1,4 +1,4 @@
-"""Schedule-free learning: averaging in the place of a falling rate."""
+"""Schedule-free learning: averaging instead of a falling rate."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class schedule_free(Wrapper):
         ValueError: an argument is out of its range.
 
     When:
-        The length of the training is open. Batch statistics must be made anew for :math:`x`.
+        The length of the training is open. Batch statistics must be computed again for :math:`x`.
 
     References:
         Defazio, Yang, Mehta, Mishchenko, Khaled & Cutkosky, *The road less scheduled*, NeurIPS
@@ -93,7 +93,7 @@ class schedule_free(Wrapper):
         return state.step_count - 1
 
     def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
-        # The rate is the inner optimizer's said once more, not a factor of it.
+        # The rate is that of the inner optimizer, given again, not a factor of it.
         rate = at_count(self, self.count(state)).learning_rate
         return {**super().hyperparameters(state, **extra_args), "learning_rate": rate}
 
@@ -106,7 +106,7 @@ class schedule_free(Wrapper):
                 "schedule_free needs the parameters: call update(updates, state, params)"
             )
         _, grads, treedef = float_leaves("updates", updates)
-        places = leaves_like(treedef, "params", params, "updates")
+        points = leaves_like(treedef, "params", params, "updates")
         steps, inner_state = self.base_optimizer.update(updates, inner_state, params, **extra_args)
         real = state.max_lr.dtype
         rule = at_count(self, self.count(state), real)
@@ -126,7 +126,7 @@ class schedule_free(Wrapper):
 
         with jax.numpy_dtype_promotion("standard"):
             trees = [treedef.flatten_up_to(tree) for tree in (state.z, steps)]
-            moved = [move(*leaves) for leaves in zip(places, *trees, strict=True)]
+            moved = [move(*leaves) for leaves in zip(points, *trees, strict=True)]
         return (
             treedef.unflatten(
                 [cast(step, grad.dtype) for (step, _), grad in zip(moved, grads, strict=True)]

@@ -28,18 +28,18 @@ def schedule_free_eval_params(state: Any, params: Any) -> Any:
     Raises:
         ValueError: there is no such state in it, or there are several.
     """
-    wanted = optax.contrib.ScheduleFreeState
-    found = [
+    kind = optax.contrib.ScheduleFreeState
+    states = [
         node
-        for node in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, wanted))
-        if isinstance(node, wanted)
+        for node in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kind))
+        if isinstance(node, kind)
     ]
-    if len(found) != 1:
+    if len(states) != 1:
         raise ValueError(
-            f"schedule_free_eval_params needs the state of schedule_free; found {len(found)} in a"
+            f"schedule_free_eval_params needs the state of schedule_free; found {len(states)} in a"
             f" {type(state).__name__}"
         )
-    held: Any = found[0]
+    held: Any = states[0]
 
     def mean(y: Any, z: Any) -> Any:
         y = jnp.asarray(y)

@@ -59,7 +59,7 @@ class sgdp(Composed):
     the paper, what is stored is not projected.
 
     When:
-        Networks with batch normalization, in the place of SGD with momentum.
+        Networks with batch normalization, instead of SGD with momentum.
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`.

@@ -42,7 +42,7 @@ class sgdw(Composed):
         nesterov: whether to look ahead along the velocity.
 
     When:
-        In the place of SGD with an L2 penalty: rate and decay can be tuned more independently.
+        Instead of SGD with an L2 penalty: rate and decay can be tuned more independently.
 
     References:
         Loshchilov & Hutter, *Decoupled weight decay regularization*, ICLR 2019, arXiv:1711.05101,

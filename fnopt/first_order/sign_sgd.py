@@ -19,7 +19,7 @@ class scale_by_sign(Rule):
 
 
 class sign_sgd(Composed):
-    r"""Sign descent: every weight moves by the learning rate, whatever its gradient's size.
+    r"""Sign descent: every weight moves by the learning rate, for any size of its gradient.
 
     .. math:: \Delta\theta_t = -\eta_t\,\operatorname{sign}(g_t)
 

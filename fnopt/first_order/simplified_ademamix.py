@@ -74,7 +74,7 @@ class scale_by_simplified_ademamix(Rule):
 
 
 class simplified_ademamix(Composed):
-    r"""AdEMAMix with one momentum, and the new gradient in the place of the fast mean.
+    r"""AdEMAMix with one momentum, and the new gradient instead of the fast mean.
 
     .. math:: \Delta\theta_t = -\eta_t\,\Bigl(\frac{m_t + \alpha\,g_t}
         {\sqrt{\hat n_t + \bar\epsilon} + \epsilon} + \lambda\,\theta_{t-1}\Bigr)

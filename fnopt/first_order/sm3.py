@@ -29,7 +29,7 @@ from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_sm3(Rule):
-    r"""Adagrad with, in the place of a sum for every element, one for every index of every axis.
+    r"""Adagrad with, instead of a sum for every element, one for every index of every axis.
 
     .. math::
         \nu_t(i) = \min_{r \ni i} \mu_{t-1}(r) + g_t(i)^2, \qquad

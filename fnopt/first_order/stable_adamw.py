@@ -63,7 +63,7 @@ class stable_adamw(Composed):
     :math:`\epsilon` are those of :class:`adamw`; optimi's, for torch, are 1e-2 and 1e-6.
 
     When:
-        In the place of AdamW with clipped gradients, where the loss has spikes: large transformers,
+        Instead of AdamW with clipped gradients, where the loss has spikes: large transformers,
         low precision, :math:`\beta_2` near 1.
 
     Args:

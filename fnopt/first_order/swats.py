@@ -65,7 +65,7 @@ class swats(Joint):
     .. math:: v_t = \beta_1\,v_{t-1} + g_t, \qquad
         \Delta\theta_t = -(1 - \beta_1)\,\Lambda\,v_t
 
-    The products are of all parameters together. Other than in the paper, the rates are kept in
+    The products are of all parameters together. Unlike in the paper, the rates are kept in
     units of :math:`\eta_t`, so that a schedule goes on acting after the switch, and are compared in
     units of the largest :math:`\eta` so far, so that a schedule that comes near 0 brings about no
     switch (at a constant rate neither changes anything); and there is no switch to a negative

@@ -45,8 +45,8 @@ class scale_by_trust_ratio(Rule):
 def trusted(
     grad: jax.Array, weights: jax.Array, step: jax.Array, coefficient: Any, eps: Any
 ) -> jax.Array:
-    """A direction times the trust ratio of two norms; as it is where one is 0, lest weights of 0
-    stay so for ever."""
+    """A direction times the trust ratio of two norms; as it is where one is 0, so that weights of 0
+    do not stay 0."""
     known = (weights > 0) & (step > 0)
     # The ratio alone need not be representable.
     return jnp.where(known, coefficient * weights * over_norm(grad, step + eps), grad)

@@ -37,7 +37,7 @@ class scale_by_galore(Wrapper):
         u_t &= \alpha\,P_t\,\rho_t(P_t^\top G_t)
 
     with :math:`\rho` the base optimizer, whose slots have :math:`r` rows; or the same of
-    :math:`G_t^\top`. optax's function, and this one by default, cuts the longer of the two sides,
+    :math:`G_t^\top`. optax's function, and this one by default, projects the longer side,
     so that slots and projector are smallest together; the paper the shorter.
 
     Args:
@@ -109,12 +109,12 @@ class scale_by_galore(Wrapper):
                 same_shape(path, grad.shape, jnp.shape(param), "parameter")
         plans = self._plans(updates, paths)
         projectors = leaves_like(treedef, "state.projector", state.projector, "updates")
-        anew = state.count % _at(self.update_proj_gap, state.count, jnp.int32) == 0
+        renew = state.count % _at(self.update_proj_gap, state.count, jnp.int32) == 0
         low: list[Any] = list(grads)
         for i, plan in enumerate(plans):
             if plan is not None:
                 same_shape(paths[i], plan.slots[1], projectors[i].shape, "state.projector")
-                low[i], projectors[i] = plan.project(grads[i], projectors[i], anew)
+                low[i], projectors[i] = plan.project(grads[i], projectors[i], renew)
                 if isinstance(self.wrapped, foreign):
                     low[i] = cast(low[i], grads[i].dtype)
         low, inner_state = self.wrapped.update(

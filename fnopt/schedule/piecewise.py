@@ -93,7 +93,7 @@ class linear_onecycle_schedule(Schedule):
 
     From ``peak_value / div_factor`` to ``peak_value``, back, and to ``peak_value / div_factor /
     final_div_factor``, as optax has it. The shares of the length are rounded down to counts, so
-    they have no slope; :func:`fnopt.onecycle_schedule` has one, and is told values.
+    they have no slope; :func:`fnopt.onecycle_schedule` has one, and takes values.
 
     Args:
         transition_steps: length of the cycle in updates, at whose count the last value is reached.
@@ -141,7 +141,7 @@ class cosine_onecycle_schedule(Schedule):
 
     From ``peak_value / div_factor`` to ``peak_value`` and to ``peak_value / div_factor /
     final_div_factor``, as optax has it. The share of the length is rounded down to a count, so it
-    has no slope; :func:`fnopt.onecycle_schedule` has one, and is told values.
+    has no slope; :func:`fnopt.onecycle_schedule` has one, and takes values.
 
     Args:
         transition_steps: length of the cycle in updates, at whose count the last value is reached.

@@ -1,4 +1,4 @@
-"""Cosines that begin anew."""
+"""Cosines with restarts."""
 
 from __future__ import annotations
 

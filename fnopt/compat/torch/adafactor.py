@@ -63,13 +63,13 @@ class step_of_adafactor(Rule):
             eps1 = float(jnp.finfo(ctx.dtype).eps)
         size = jnp.maximum(eps2, rms(param))
         rate = size * jnp.minimum(self.lr, 1 / jnp.sqrt(ctx.t))
-        kept = 1 - ctx.t**self.beta2_decay
+        decay = 1 - ctx.t**self.beta2_decay
         row, col, square = slots
         if isinstance(square, jax.Array):
-            square = estimate = moment(abs_sq(grad), square, kept)
+            square = estimate = moment(abs_sq(grad), square, decay)
         else:
-            row = moment(_mean_sq(grad, -1), row, kept)
-            col = moment(_mean_sq(grad, -2), col, kept)
+            row = moment(_mean_sq(grad, -1), row, decay)
+            col = moment(_mean_sq(grad, -2), col, decay)
             total = jnp.maximum(jnp.mean(row, -1, keepdims=True), eps1)[..., None]
             estimate = row[..., None] * col[..., None, :] / total
         update = grad * jax.lax.rsqrt(jnp.maximum(estimate, eps1 * eps1))

@@ -49,7 +49,7 @@ class Adam(TorchOptimizer):
         \theta_t &= \theta_{t-1}
             - \frac{\eta_t\,m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
 
-    with :math:`\max_{i \le t} v_i` in the place of :math:`v_t` if ``amsgrad``.
+    with :math:`\max_{i \le t} v_i` instead of :math:`v_t` if ``amsgrad``.
 
     Args:
         lr: learning rate :math:`\eta \ge 0`.

@@ -25,13 +25,13 @@ LineSearch = Annotated[Any, Field(static=True, choices=(None, "strong_wolfe"))]
 class _Run(NamedTuple):
     """What an iteration within an update hands to the next; trees are lists of leaves."""
 
-    place: list[jax.Array]
+    position: list[jax.Array]
     loss: jax.Array
     grad: list[jax.Array]
     state: LBFGSState
     n_iter: jax.Array
     evals: jax.Array
-    going: jax.Array
+    continues: jax.Array
 
 
 class LBFGS(Transform):
@@ -184,8 +184,8 @@ class LBFGS(Transform):
         def wide(leaves: list[Any]) -> list[jax.Array]:
             return [cast(x, like.dtype) for x, like in zip(leaves, state.d, strict=True)]
 
-        def evaluate(place: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
-            here = [cast(x, start.dtype) for x, start in zip(place, starts, strict=True)]
+        def evaluate(position: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
+            here = [cast(x, start.dtype) for x, start in zip(position, starts, strict=True)]
             value, grad = jax.value_and_grad(loss)(treedef.unflatten(here))
             # Of a complex parameter jax.grad gives the conjugate of the direction of ascent.
             ascent = [
@@ -198,25 +198,27 @@ class LBFGS(Transform):
             value, grad = evaluate(first)
         else:
             value, grad = cast(jnp.asarray(value), state.ro.dtype), wide(grads)
-        place, state = self._run(evaluate, first, value, grad, state)
-        moves = [cast(x - x0, grad.dtype) for x, x0, grad in zip(place, first, grads, strict=True)]
+        position, state = self._run(evaluate, first, value, grad, state)
+        moves = [
+            cast(x - x0, grad.dtype) for x, x0, grad in zip(position, first, grads, strict=True)
+        ]
         return treedef.unflatten(moves), state._replace(
             count=optax.safe_increment(state.count),
             **{name: treedef.unflatten(getattr(state, name)) for name in _TREES},
         )
 
     def _run(
-        self, evaluate: Callable[..., Any], place: Any, loss: Any, grad: Any, state: LBFGSState
+        self, evaluate: Callable[..., Any], position: Any, loss: Any, grad: Any, state: LBFGSState
     ) -> tuple[list[jax.Array], LBFGSState]:
         """All iterations of an update: where they lead, and the next state."""
         rule = at_count(self, state.count, state.ro.dtype)
         one = jnp.ones((), jnp.int32)
-        going = ~(pairs.largest(grad) <= rule.tolerance_grad)
-        start = _Run(place, loss, grad, state, one - 1, one, going)
+        continues = ~(pairs.largest(grad) <= rule.tolerance_grad)
+        start = _Run(position, loss, grad, state, one - 1, one, continues)
         run = jax.lax.while_loop(
-            lambda r: r.going, functools.partial(rule._iterate, evaluate), start
+            lambda r: r.continues, functools.partial(rule._iterate, evaluate), start
         )
-        return run.place, run.state._replace(func_evals=run.state.func_evals + run.evals)
+        return run.position, run.state._replace(func_evals=run.state.func_evals + run.evals)
 
     def _iterate(self, evaluate: Callable[..., Any], run: _Run) -> _Run:
         """A direction, a step along it, and whether to go on."""
@@ -229,9 +231,9 @@ class LBFGS(Transform):
         short = jnp.where(inverse < 1, inverse, jnp.ones_like(inverse))
         t = cast(jnp.where(first, short * self.lr, self.lr), slope.dtype)
         search = self._fixed if self.line_search_fn is None else self._searched
-        place, loss, grad, t, evals = jax.lax.cond(
+        position, loss, grad, t, evals = jax.lax.cond(
             at_rest,
-            lambda: (run.place, run.loss, run.grad, t, jnp.zeros((), jnp.int32)),
+            lambda: (run.position, run.loss, run.grad, t, jnp.zeros((), jnp.int32)),
             lambda: search(evaluate, run, d, t, slope),
         )
         evals = run.evals + evals
@@ -246,7 +248,7 @@ class LBFGS(Transform):
             prev_flat_grad=run.grad,
             prev_loss=run.loss,
         )
-        return _Run(place, loss, grad, state, n_iter, evals, ~stop)
+        return _Run(position, loss, grad, state, n_iter, evals, ~stop)
 
     @property
     def _max_eval(self) -> int:
@@ -256,12 +258,12 @@ class LBFGS(Transform):
         self, evaluate: Callable[..., Any], run: _Run, d: list[jax.Array], t: Any, slope: Any
     ) -> Any:
         """A step of the length given; after the last nobody asks for the loss."""
-        place = pairs.along(run.place, t, d)
+        position = pairs.along(run.position, t, d)
         if self.max_iter == 1:
-            return place, run.loss, run.grad, t, jnp.zeros((), jnp.int32)
+            return position, run.loss, run.grad, t, jnp.zeros((), jnp.int32)
         more = run.n_iter + 1 < self.max_iter
-        loss, grad = jax.lax.cond(more, evaluate, lambda _: (run.loss, run.grad), place)
-        return place, loss, grad, t, more.astype(jnp.int32)
+        loss, grad = jax.lax.cond(more, evaluate, lambda _: (run.loss, run.grad), position)
+        return position, loss, grad, t, more.astype(jnp.int32)
 
     def _searched(
         self, evaluate: Callable[..., Any], run: _Run, d: list[jax.Array], t: Any, slope: Any
@@ -269,7 +271,7 @@ class LBFGS(Transform):
         """A step of the length that the line search finds."""
 
         def along(t: jax.Array) -> Any:
-            loss, grad = evaluate(pairs.along(run.place, t, d))
+            loss, grad = evaluate(pairs.along(run.position, t, d))
             return loss, grad, vdot(grad, d)
 
         point, evals = strong_wolfe(
@@ -282,7 +284,7 @@ class LBFGS(Transform):
             max_ls=self._max_eval - run.evals,
             size=pairs.largest(d),
         )
-        return pairs.along(run.place, point.step, d), point.value, point.grad, point.step, evals
+        return pairs.along(run.position, point.step, d), point.value, point.grad, point.step, evals
 
 
 _TREES = ("d", "old_dirs", "old_stps", "prev_flat_grad")

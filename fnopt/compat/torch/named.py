@@ -123,7 +123,7 @@ class Named:
         )
 
     def slots(self, group: int, key: str, old: Any) -> Any:
-        """A tree of slots with those of torch's state in the place of a group's."""
+        """A tree of slots with torch's state instead of a group's."""
         slots = self.treedef.flatten_up_to(old)
         rows = zip(self.all_paths, self.tensors, self.owners, slots, strict=True)
         return self.treedef.unflatten(

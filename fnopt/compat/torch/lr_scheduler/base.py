@@ -86,7 +86,7 @@ class Multiplying(TorchSchedule):
 
 
 class Overwriting(TorchSchedule):
-    """One that writes the optimizer's rate anew whatever it was."""
+    """One that overwrites the optimizer's rate."""
 
     def overwriting(self, group: Group, base: float) -> Schedule:
         """What it writes, by the numbers of the group."""
@@ -132,7 +132,7 @@ Milestones = Annotated[Any, Field(convert=as_milestones)]
 
 
 def with_fields(value: Any, **changes: Any) -> Any:
-    """A copy, unchecked; its tables are not made anew."""
+    """A copy, unchecked; its tables are not computed again."""
     copy = object.__new__(type(value))
     vars(copy).update(vars(value) | changes)
     return copy

@@ -33,7 +33,7 @@ def _as_members(given: Any) -> tuple[TorchSchedule, ...]:
     for member in members:
         if isinstance(member, ReduceLROnPlateau):
             raise TypeError(
-                "must be schedules, got a ReduceLROnPlateau, which waits for a figure; put it into"
+                "must be schedules, got a ReduceLROnPlateau, which waits for a metric; put it into"
                 " the chain behind the optimizer"
             )
         if not isinstance(member, TorchSchedule):

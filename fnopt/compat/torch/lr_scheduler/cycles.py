@@ -162,7 +162,7 @@ class OneCycleLR(Overwriting):
             ``cycle_momentum``.
 
     Raises:
-        TypeError, ValueError: an argument is out of its range, or :math:`T` is not told.
+        TypeError, ValueError: an argument is out of its range, or :math:`T` is not given.
 
     References:
         ``torch.optim.lr_scheduler.OneCycleLR``; :func:`fnopt.onecycle_schedule`.
@@ -193,7 +193,7 @@ class OneCycleLR(Overwriting):
         super().__post_init__()
         if self.total_steps is None and (self.epochs is None or self.steps_per_epoch is None):
             raise ValueError(
-                "OneCycleLR: the length is not told: give total_steps=, or both epochs= and"
+                "OneCycleLR: the length is not known: give total_steps=, or both epochs= and"
                 " steps_per_epoch="
             )
         if self.three_phase and isinstance(self.pct_start, float) and self.pct_start > 0.5:

@@ -169,7 +169,7 @@ def _plateau(scheduler: Any, group: int) -> tuple[ReduceLROnPlateau, ReduceLROnP
         best=scheduler.best,
         num_bad_epochs=scheduler.num_bad_epochs,
         cooldown_counter=scheduler.cooldown_counter,
-        evaluations=like.evaluations,  # a run's own count begins anew
+        evaluations=like.evaluations,  # a run's own count begins again
     )
     return tx, ReduceLROnPlateauState(
         *(jnp.asarray(x).astype(y.dtype) for x, y in zip(now, like, strict=True))
