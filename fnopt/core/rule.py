@@ -24,7 +24,7 @@ from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.schedule import is_schedule
 from fnopt.core.slots import round_direction, round_slots, widen_slots
 from fnopt.core.transform import Transform, at_count
-from fnopt.core.types import Arrays, LeafUpdate, Numeric, Slots
+from fnopt.core.types import Arrays, LeafUpdate, Numeric, OptState, Params, Slots, Updates
 
 
 class ScheduledState(NamedTuple):
@@ -100,7 +100,7 @@ class Rule(Transform):
         kind = type(self)
         return (kind.update, kind._step) == (Rule.update, Rule._step)
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         _, leaves, treedef = float_leaves("params", params)
         Slots, rule = self._slots_type(), at_count(self, jnp.zeros((), jnp.int32))
         left_out = Slots(*(optax.MaskedNode() for _ in Slots._fields))
@@ -112,8 +112,8 @@ class Rule(Transform):
         return self._pack(jnp.zeros((), jnp.int32), rule.init_shared(leaves), rows, treedef)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if params is None and self.needs_params:
             raise ValueError(
                 f"{type(self).__name__} needs the parameters: call update(updates, state, params)"
@@ -157,7 +157,7 @@ class Rule(Transform):
         t = cast(jnp.asarray(next_count), real)
         return Context(t, self.precompute(t))
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         # By its fields: every tuple has a method of this name.
         return state.count if "count" in state._fields else None
 

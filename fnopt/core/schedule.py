@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core.fields import Field, Number, Static, Steps
+from fnopt.core.types import Numeric
 from fnopt.core.value import Value, make
 
 
@@ -34,7 +35,7 @@ class Schedule(Value):
 
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to the schedule
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         """The schedule's formula."""
         raise NotImplementedError
 
@@ -97,7 +98,7 @@ class constant_schedule(Schedule):
 
     value: Number
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.value
 
 
@@ -151,7 +152,7 @@ class add_schedules(Schedule):
 
     schedules: Schedules
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return functools.reduce(operator.add, (schedule(count) for schedule in self.schedules))
 
 
@@ -172,7 +173,7 @@ class multiply_schedules(Schedule):
 
     schedules: Schedules
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return functools.reduce(operator.mul, (schedule(count) for schedule in self.schedules))
 
 
@@ -188,7 +189,7 @@ class negate_schedule(Schedule):
 
     schedule: Inside
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return -self.schedule(count)
 
 
@@ -214,7 +215,7 @@ class by_epoch(Schedule):
     steps_per_epoch: Steps
     staircase: Static[bool] = True
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         n = self.steps_per_epoch
         return self.schedule(count // n if self.staircase else count / n)
 

@@ -24,7 +24,7 @@ from fnopt.core import (
     root,
     scale_by_learning_rate,
 )
-from fnopt.core.types import LeafUpdate, Slots
+from fnopt.core.types import LeafUpdate, OptState, Slots
 
 
 class scale_by_adadelta(Rule):
@@ -83,7 +83,7 @@ class adadelta(Composed):
     weight_decay: Rate = 0.0
     weight_decay_mask: Mask = None
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         return {"learning_rate": 1.0, **super().hyperparameters(state, **extra_args)}
 
     def parts(self) -> tuple[Transform, ...]:

@@ -19,6 +19,7 @@ from fnopt.core import (
 from fnopt.core.checks import Interval, float_leaves, refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params, Updates
 
 _DAMPING = Interval("[0, 1)")
 
@@ -58,12 +59,12 @@ class scale_by_aggmo(Transform):
 
     betas: Betas = (0.0, 0.9, 0.99)
 
-    def init(self, params: Any) -> ScaleByAggmoState:
+    def init(self, params: Params) -> ScaleByAggmoState:
         return ScaleByAggmoState(tuple(trace(beta).init(params).trace for beta in self.betas))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, ScaleByAggmoState]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, ScaleByAggmoState]:
         if not isinstance(state, ScaleByAggmoState) or len(state.velocities) != len(self.betas):
             refuse_state(self, state)
         _, grads, treedef = float_leaves("updates", updates)

@@ -10,7 +10,7 @@ import optax
 
 from fnopt.core import Context, NonNegative, Rate, Rule, computing_dtype, zeros
 from fnopt.core.ranges import Cap
-from fnopt.core.types import LeafUpdate, Numeric, Slots
+from fnopt.core.types import LeafUpdate, Numeric, OptState, Params, Slots
 
 
 class AsgdState(NamedTuple):
@@ -93,7 +93,7 @@ class asgd(Rule):
         return update, {"average": slots.average + share * (param + update - slots.average)}
 
 
-def asgd_eval_params(state: Any, params: Any) -> Any:
+def asgd_eval_params(state: OptState, params: Params) -> Params:
     """The averaged parameters, for evaluation.
 
     Args:

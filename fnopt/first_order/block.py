@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from fnopt.core import Context, NonNegative, Rule, norm, rms
 from fnopt.core.ranges import Bound
-from fnopt.core.types import LeafUpdate, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
-def excess(size: Any, bound: Any) -> Any:
+def excess(size: Numeric, bound: Numeric) -> Any:
     """What something of this size is divided by to be of the bound at most; None or inf: 1."""
     if bound is None:
         return 1.0

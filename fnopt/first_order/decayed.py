@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from fnopt.core import Rule, combined
+from fnopt.core.types import Numeric
 
 
-def decayed(rule: Callable[..., Rule], weight_decay: Any, mask: Any) -> tuple[Rule, ...]:
+def decayed(rule: Callable[..., Rule], weight_decay: Numeric, mask: Any) -> tuple[Rule, ...]:
     """A rule with a weight decay for the leaves of a mask, and without for the others.
 
     Args:

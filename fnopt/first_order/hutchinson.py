@@ -12,6 +12,7 @@ from optax.contrib import HutchinsonState
 from fnopt.core import Seed, Transform, as_key, required
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params, Updates
 
 
 class hutchinson_estimator_diag_hessian(Transform):
@@ -36,15 +37,15 @@ class hutchinson_estimator_diag_hessian(Transform):
 
     random_seed: Seed = None
 
-    def init(self, params: Any) -> HutchinsonState:
+    def init(self, params: Params) -> HutchinsonState:
         float_leaves("params", params)
         return HutchinsonState(as_key(0 if self.random_seed is None else self.random_seed))
 
     def update(
         self,
-        updates: Any,
-        state: Any,
-        params: Any = None,
+        updates: Updates,
+        state: OptState,
+        params: Params = None,
         *,
         value_fn: Any = None,
         obj_fn: Any = None,

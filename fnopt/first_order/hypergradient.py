@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import Context, Decay, Joint, NonNegative, Rate, zeros
-from fnopt.core.types import Arrays, LeafUpdate, LeavesUpdate, Numeric, Rows, Slots
+from fnopt.core.types import Arrays, LeafUpdate, LeavesUpdate, Numeric, OptState, Rows, Slots
 from fnopt.first_order.adam import scale_by_adam
 
 
@@ -94,7 +94,7 @@ class hypergradient_sgd(Joint):
         rows = [{**row, "direction": direction} for direction, row in results]
         return [-rate * direction for direction, _ in results], rows, {"learning_rate": rate}
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         # The rate of the next update is known only with its gradient.
         rate = optax.tree.get(state, "learning_rate")
         return {**super().hyperparameters(state), "learning_rate": rate}

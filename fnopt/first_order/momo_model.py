@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from fnopt.core import Joint, divide, real_number
-from fnopt.core.types import Arrays
+from fnopt.core.types import Arrays, Numeric
 
 
 class ModelOfLoss(Joint):
@@ -44,7 +44,15 @@ class Model:
     average that began at 0 is to be divided by.
     """
 
-    def __init__(self, rule: Any, barf: Any, gamma: Any, product: Any, square: Any, share: Any):
+    def __init__(
+        self,
+        rule: Any,
+        barf: Numeric,
+        gamma: Numeric,
+        product: Numeric,
+        square: Numeric,
+        share: Numeric,
+    ):
         self.rule, self.share, self.square = rule, share, square
         self.height = barf + product - gamma
         # A rate without a cap does without decay: 0 times inf would be no number.
@@ -53,7 +61,7 @@ class Model:
         self.decay = 1 + self.shrink
         self.cap = self.decay * (barf - gamma) + product
 
-    def step(self, bound: Any) -> tuple[Any, Any]:
+    def step(self, bound: Numeric) -> tuple[Any, Any]:
         """The step along the direction, and the next bound; given the last one."""
         rule, share = self.rule, self.share
         if not rule.adapt_lower_bound:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import divide, root
+from fnopt.core.types import Numeric
 
 
 def projected(
-    direction: jax.Array, grad: jax.Array, param: jax.Array, delta: Any, eps: Any, axis: int
+    direction: jax.Array, grad: jax.Array, param: jax.Array, delta: Numeric, eps: Numeric, axis: int
 ) -> tuple[jax.Array, jax.Array | bool]:
     r"""The direction at right angles to the weights, if the gradient is; and whether it is.
 

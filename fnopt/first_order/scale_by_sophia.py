@@ -27,7 +27,7 @@ from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.ranges import AtLeastOne, Bound
 from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
-from fnopt.core.types import LeafUpdate, Slots
+from fnopt.core.types import LeafUpdate, OptState, Params, Slots, Updates
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
 
 
@@ -104,15 +104,15 @@ class scale_by_sophia(Wrapper):
     State = SophiaState
     inner_state = "hessian_fn_state"
 
-    def init(self, params: Any) -> SophiaState:
+    def init(self, params: Params) -> SophiaState:
         count = jnp.zeros((), jnp.int32)
         moments = self._direction(at_count(self, count)).init(params)
         inner = self.hessian_diagonal_fn.init(params)
         return SophiaState(count, moments.mu, moments.nu, inner)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         now = at_count(self, state.count)
         period = jnp.round(jnp.asarray(now.update_interval)).astype(state.count.dtype)
@@ -135,7 +135,7 @@ class scale_by_sophia(Wrapper):
         count: Any = optax.safe_increment(state.count)
         return updates, SophiaState(count, moments.mu, moments.nu, inner)
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.count
 
     def _direction(self, now: Any) -> _clipped_newton:

@@ -24,6 +24,7 @@ from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.ranges import Scheduled
 from fnopt.core.transform import at_count
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.first_order.schedule_free_eval import above
 
 Warmup = Annotated[Any, Field(Interval("[0, inf)"))]
@@ -78,7 +79,7 @@ class schedule_free(Wrapper):
     State = optax.contrib.ScheduleFreeState
     inner_state = "base_optimizer_state"
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         _, leaves, treedef = float_leaves("params", params)
         return self.State(
             b1=real_number(at_count(self, jnp.zeros((), jnp.int32)).b1, leaves),
@@ -89,17 +90,17 @@ class schedule_free(Wrapper):
             z=treedef.unflatten([jnp.array(x, self.state_dtype) for x in leaves]),
         )
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.step_count - 1
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         # The rate is that of the inner optimizer, given again, not a factor of it.
         rate = at_count(self, self.count(state)).learning_rate
         return {**super().hyperparameters(state, **extra_args), "learning_rate": rate}
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         if params is None:
             raise ValueError(

@@ -21,6 +21,7 @@ from fnopt.core import (
     divide,
     scale_by_learning_rate,
 )
+from fnopt.core.types import Numeric, OptState, Params, Updates
 from fnopt.first_order.rmsprop import scale_by_rms
 from fnopt.first_order.schedule_free import Share, Warmup, schedule_free
 
@@ -31,7 +32,7 @@ class _warmed_up(Schedule):
     rate: Scalar
     steps: Warmup
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return as_schedule(self.rate)(count) * jnp.minimum(divide(count, self.steps, 1.0), 1.0)
 
 
@@ -51,23 +52,21 @@ class _ScheduleFree(Transform):
         rate, numbers = self.learning_rate, vars(self)
         if self.warmup_steps is not None:
             rate = _warmed_up(rate, self.warmup_steps)
-        names = ("b1", "weight_lr_power", "state_dtype")
-        return schedule_free(
-            chain(*self.parts_of(rate)), rate, **{name: numbers[name] for name in names}
-        )
+        rest = {name: numbers[name] for name in ("b1", "weight_lr_power", "state_dtype")}
+        return schedule_free(chain(*self.parts_of(rate)), rate, **rest)
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return self.whole.init(params)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         return self.whole.update(updates, state, params, **extra_args)
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         return self.whole.count(state)
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         rate = self.whole.hyperparameters(state, **extra_args)["learning_rate"]
         return {**super().hyperparameters(state, **extra_args), "learning_rate": rate}
 

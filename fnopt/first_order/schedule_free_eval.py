@@ -10,6 +10,7 @@ import optax.contrib
 
 from fnopt.core import computing_dtype
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params
 
 
 def above(y: Any, z: Any, b1: Any) -> Any:
@@ -17,7 +18,7 @@ def above(y: Any, z: Any, b1: Any) -> Any:
     return (1 - b1) / b1 * (y - z)
 
 
-def schedule_free_eval_params(state: Any, params: Any) -> Any:
+def schedule_free_eval_params(state: OptState, params: Params) -> Params:
     """The averaged parameters, which are to be evaluated.
 
     Args:

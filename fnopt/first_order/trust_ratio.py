@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Context, Mask, NonNegative, Rule, norm
 from fnopt.core.norms import over_norm
-from fnopt.core.types import LeafUpdate, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_trust_ratio(Rule):
@@ -43,7 +43,7 @@ class scale_by_trust_ratio(Rule):
 
 
 def trusted(
-    grad: jax.Array, weights: jax.Array, step: jax.Array, coefficient: Any, eps: Any
+    grad: jax.Array, weights: jax.Array, step: jax.Array, coefficient: Numeric, eps: Numeric
 ) -> jax.Array:
     """A direction times the trust ratio of two norms; as it is where one is 0, so that weights of 0
     do not stay 0."""

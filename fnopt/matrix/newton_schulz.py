@@ -9,10 +9,11 @@ import jax.numpy as jnp
 
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.norms import norm
+from fnopt.core.types import Numeric
 
 
 def orthogonalized(
-    matrix: jax.Array, coefficients: Any, steps: int, eps: Any, dtype: Any = None
+    matrix: jax.Array, coefficients: Any, steps: int, eps: Numeric, dtype: Any = None
 ) -> jax.Array:
     r"""A matrix with its singular values driven towards 1.
 

@@ -22,6 +22,7 @@ from fnopt.core.moments import cast
 from fnopt.core.ranges import AtLeastOne
 from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import foreign
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.matrix.subspace import Axes, Plan, plans_of
 
@@ -84,7 +85,7 @@ class scale_by_galore(Wrapper):
     def wrapped(self) -> Transform:
         return scale_by_adam() if self.base_optimizer is None else self.base_optimizer
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         paths, leaves, treedef = float_leaves("params", params)
         plans = self._plans(params, paths)
         low = leaves[:]
@@ -99,8 +100,8 @@ class scale_by_galore(Wrapper):
         )
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         paths, grads, treedef = float_leaves("updates", updates)
         if params is not None:
@@ -134,7 +135,7 @@ class scale_by_galore(Wrapper):
             projector=treedef.unflatten(projectors),
         )
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.count
 
     def _plans(self, tree: Any, paths: list[str]) -> list[Plan | None]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from fnopt.core import Number, Schedule, Steps
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 
 Average = Annotated[Any, Field(Interval("(0, 1)"))]
 
@@ -37,7 +38,7 @@ class ademamix_alpha_schedule(Schedule):
     end_value: Number
     transition_steps: Steps
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.end_value * _share(count, self.transition_steps)
 
 
@@ -73,7 +74,7 @@ class ademamix_b3_schedule(Schedule):
     end_value: Average
     transition_steps: Steps
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         share = _share(count, self.transition_steps)
         first, last = jnp.log(self.init_value), jnp.log(self.end_value)
         return jnp.exp(first * last / ((1 - share) * last + share * first))

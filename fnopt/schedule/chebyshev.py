@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core import Schedule, Static
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import Positive, at_least_one, falling
 
 
@@ -68,7 +67,7 @@ class chebyshev_schedule(Schedule):
                 f" got {self.transition_steps}"
             )
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         steps = self.transition_steps
         order = _fractal(steps) if self.fractal else np.arange(1, steps + 1)
         cosines = jnp.asarray(np.cos((order - 0.5) * np.pi / steps)).astype(count.dtype)

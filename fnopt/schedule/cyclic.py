@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Static, Steps
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import Positive, Shape, Share, bend, between, path, progress
 
 Mode = Annotated[Any, Field(static=True, choices=("triangular", "triangular2", "exp_range"))]
@@ -54,7 +55,7 @@ class cyclic_schedule(Schedule):
     mode: Mode = "triangular"
     gamma: Positive = 1.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         up = self.step_size_up
         down = up if self.step_size_down is None else self.step_size_down
         cycle, position = _cycle(count, up + down)
@@ -93,7 +94,7 @@ class cosine_annealing_schedule(Schedule):
     decay_steps: Steps
     end_value: Number = 0.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         _, position = _cycle(count, 2 * self.decay_steps)
         gone = bend("cosine", position / self.decay_steps)
         return between(self.init_value, self.end_value, gone)
@@ -150,7 +151,7 @@ class onecycle_schedule(Schedule):
                 f" of which are as long as each other, got {self.pct_start}"
             )
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         top, end = self.pct_start * self.transition_steps - 1, self.transition_steps - 1
         if self.three_phase:
             values = (self.init_value, self.peak_value, self.init_value, self.end_value)

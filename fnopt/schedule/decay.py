@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Steps
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import between, elapsed, positive, progress
 
 
@@ -39,7 +38,7 @@ class polynomial_schedule(Schedule):
     transition_steps: Number
     transition_begin: Number = 0.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         since, length = elapsed(count, self.transition_begin), positive(self.transition_steps)
         # The end is its own branch: T / T may fall short of 1, and 0**p has no slope where p < 1.
         done = (since >= length) & (self.power != 0)
@@ -77,7 +76,7 @@ class linear_schedule(Schedule):
     transition_steps: Number
     transition_begin: Number = 0.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return polynomial_schedule(
             self.init_value, self.end_value, 1, self.transition_steps, self.transition_begin
         ).at(count)
@@ -107,7 +106,7 @@ class cosine_decay_schedule(Schedule):
     alpha: Number = 0.0
     exponent: Number = 1.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         # The end is its own branch: 0**p has no slope where p < 1.
         done = (count >= self.decay_steps) & (self.exponent != 0)
         wave = 0.5 * (1 + jnp.cos(jnp.pi * jnp.where(done, 0.0, count) / self.decay_steps))
@@ -143,6 +142,6 @@ class rex_schedule(Schedule):
     decay_steps: Steps
     end_value: Number = 0.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         left = 1 - progress(count, self.decay_steps)
         return between(self.end_value, self.init_value, left / (0.5 + 0.5 * left))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Static, Steps
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import elapsed, positive
 
 
@@ -41,7 +40,7 @@ class exponential_decay(Schedule):
     staircase: Static[bool] = False
     end_value: Number = None
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         since, length = elapsed(count, self.transition_begin), positive(self.transition_steps)
         power = since // length if self.staircase else since / length
         moves = (self.transition_steps > 0) & (self.decay_rate != 0)
@@ -71,7 +70,7 @@ class natural_exponential_decay(Schedule):
     init_value: Number
     k: Number
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.init_value * jnp.exp(-self.k * count)
 
 
@@ -100,7 +99,7 @@ class step_decay(Schedule):
     factor: Number
     every: Steps
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         stairs = count // self.every
         value = self.init_value * self.factor ** jnp.maximum(stairs, 1)
         return jnp.where(stairs > 0, value, self.init_value)  # 0**0 has no slope
@@ -137,7 +136,7 @@ class inverse_time_decay(Schedule):
     transition_begin: Number = 0.0
     staircase: Static[bool] = False
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         since, length = elapsed(count, self.transition_begin), self.transition_steps
         share = since // length if self.staircase else since / length
         return self.init_value / (1 + self.decay_rate * share)

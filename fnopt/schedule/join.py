@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Inside, Number, Schedule, Schedules, Static, as_numbers
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import at_least_one
 
 Boundaries = Annotated[Any, Field(convert=as_numbers)]
@@ -49,7 +50,7 @@ class join_schedules(Schedule):
         if known != sorted(known):
             raise ValueError(f"join_schedules: boundaries must not fall, got {self.boundaries}")
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         value = self.schedules[0](count)
         for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
             # Before its turn a schedule is not asked: far below 0 its slope may be no number.
@@ -90,7 +91,7 @@ class multiplicative_schedule(Schedule):
         super().__post_init__()
         at_least_one(self, "transition_steps")
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         steps = jnp.arange(1, self.transition_steps + 1).astype(count.dtype)
         factors = jnp.broadcast_to(self.factor(steps), steps.shape)
         products = jnp.concatenate([jnp.ones_like(factors[:1]), jnp.cumprod(factors)])

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Steps, Table
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import Positive, Shape, Share, path
 
 
@@ -43,7 +44,7 @@ class piecewise_constant_schedule(Schedule):
         super().__post_init__()
         _refuse_negative(self)
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         value = self.init_value
         for boundary, factor in self.boundaries_and_scales or ():
             value = value * jnp.where(count < boundary, 1.0, factor)
@@ -80,7 +81,7 @@ class piecewise_interpolate_schedule(Schedule):
         super().__post_init__()
         _refuse_negative(self)
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         boundaries, values = [0.0], [self.init_value]
         for boundary, factor in self.boundaries_and_scales or ():
             boundaries.append(boundary)
@@ -129,7 +130,7 @@ class linear_onecycle_schedule(Schedule):
                 f" pct_start={shares[0]}, got {shares[1]}"
             )
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         steps, peak = self.transition_steps, self.peak_value
         first = peak / self.div_factor
         turns = [0.0, _whole(self.pct_start * steps), _whole(self.pct_final * steps), steps]
@@ -166,7 +167,7 @@ class cosine_onecycle_schedule(Schedule):
     div_factor: Positive = 25.0
     final_div_factor: Positive = 1e4
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         steps, peak = self.transition_steps, self.peak_value
         first = peak / self.div_factor
         turns = [0.0, _whole(self.pct_start * steps), steps]

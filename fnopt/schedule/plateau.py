@@ -14,6 +14,7 @@ from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.parts import scale as scale_by
 from fnopt.core.schedule import map_leaves, to_dtype
+from fnopt.core.types import OptState, Params, Updates
 
 
 class PlateauState(NamedTuple):
@@ -44,7 +45,7 @@ class Watcher(Transform):
     A subclass has ``monitor``, and defines its scale and its state after a metric.
     """
 
-    def scale(self, state: Any) -> jax.Array:
+    def scale(self, state: OptState) -> jax.Array:
         """What updates are multiplied by in this state."""
         raise NotImplementedError
 
@@ -53,13 +54,13 @@ class Watcher(Transform):
         raise NotImplementedError
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         state = self._observe(state, **extra_args)
         scaled, _ = scale_by(self.scale(state)).update(updates, optax.EmptyState())
         return scaled, state
 
-    def hyperparameters(self: Any, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self: Any, state: OptState, **extra_args: Any) -> dict[str, Any]:
         # Rates multiply in a chain; with the metric given, this is the scale that update applies.
         watched = extra_args.get(self.monitor) is not None
         return {
@@ -146,7 +147,7 @@ class reduce_on_plateau(Watcher):
     monitor: Annotated[Any, Field(static=True, choices=("value", "metric"))] = "value"
     mode: Annotated[Any, Field(static=True, choices=("min", "max"))] = "min"
 
-    def init(self, params: Any) -> PlateauState:
+    def init(self, params: Params) -> PlateauState:
         number, zero = jnp.zeros((), jnp.result_type(float)), jnp.zeros((), jnp.int32)
         worst = jnp.full_like(number, jnp.inf if self.mode == "min" else -jnp.inf)
         return PlateauState(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from fnopt.core import Number, Schedule, Steps
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 from fnopt.schedule.join import join_schedules
 from fnopt.schedule.progress import Positive, bend, between
 from fnopt.schedule.warmup import warmup_cosine_decay_schedule
@@ -47,7 +48,7 @@ class sgdr_schedule(Schedule):
 
     cosine_kwargs: Annotated[Any, Field(convert=_as_waves)]
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         lengths = [wave.decay_steps for wave in self.cosine_kwargs]
         return join_schedules(self.cosine_kwargs, tuple(itertools.accumulate(lengths[:-1]))).at(
             count
@@ -88,7 +89,7 @@ class cosine_warm_restarts(Schedule):
     m_mult: Positive = 1.0
     end_value: Number = 0.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         index, since, length = _period(count, self.decay_steps, self.t_mult)
         start = self.init_value * self.m_mult**index
         return between(start, self.end_value, bend("cosine", since / length))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, root
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import Length, Positive, bend, between, progress
 
 
@@ -60,7 +61,7 @@ class wsd_schedule(Schedule):
     end_value: Number = 0.0
     decay: Annotated[Any, Field(static=True, choices=("linear", "cosine", "1-sqrt"))] = "linear"
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         rise = between(self.init_value, self.peak_value, progress(count, self.warmup_steps))
         done = progress(count - self.warmup_steps - self.stable_steps, self.decay_steps)
         gone = root(done) if self.decay == "1-sqrt" else bend(self.decay, done)
@@ -126,7 +127,7 @@ class inverse_sqrt_schedule(Schedule):
                 f" {self.cooldown_begin} and {self.cooldown_steps}"
             )
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         scale = self.warmup_steps if self.timescale is None else self.timescale
         since = jnp.maximum(count - self.warmup_steps, 0.0)
         rise = between(self.init_value, self.peak_value, progress(count, self.warmup_steps))

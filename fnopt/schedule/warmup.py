@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Static, Steps
+from fnopt.core.types import Numeric
 from fnopt.schedule.decay import cosine_decay_schedule, linear_schedule, polynomial_schedule
 from fnopt.schedule.exponential import exponential_decay
 from fnopt.schedule.join import join_schedules
@@ -34,7 +35,7 @@ class warmup_constant_schedule(Schedule):
     peak_value: Number
     warmup_steps: Length
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return between(self.init_value, self.peak_value, progress(count, self.warmup_steps))
 
 
@@ -71,7 +72,7 @@ class warmup_cosine_decay_schedule(Schedule):
         super().__post_init__()
         falling(self, "decay_steps", "warmup_steps", "counts the warm-up too")
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         peak = jnp.where(self.peak_value == 0, 1.0, self.peak_value)
         share = jnp.where(self.peak_value == 0, 0.0, self.end_value / peak)
         fall = cosine_decay_schedule(
@@ -109,7 +110,7 @@ class warmup_exponential_decay_schedule(Schedule):
     staircase: Static[bool] = False
     end_value: Number = None
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         fall = exponential_decay(
             self.peak_value,
             self.transition_steps,
@@ -159,7 +160,7 @@ class warmup_polynomial_decay_schedule(Schedule):
         super().__post_init__()
         falling(self, "decay_steps", "warmup_steps", "counts the warm-up too")
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         length = self.decay_steps - self.warmup_steps
         fall = polynomial_schedule(self.peak_value, self.end_value, self.power, length)
         return _warmed_up(self, fall).at(count)

@@ -12,7 +12,7 @@ from fnopt.compat.torch.base import Switch, TorchOptimizer, refuse_complex
 from fnopt.core import Context, Rate, Rule, Static, Transform, abs_sq, moment, rms
 from fnopt.core.checks import Interval
 from fnopt.core.ranges import AtLeastOne, Scheduled, Several
-from fnopt.core.types import LeafUpdate, Slots
+from fnopt.core.types import LeafUpdate, OptState, Params, Slots
 from fnopt.first_order.factored import factored_zeros
 
 _FROM_0 = Scheduled(Interval("[0, inf)"))
@@ -121,7 +121,7 @@ class Adafactor(TorchOptimizer):
     foreach: Switch = None
     maximize: Static[bool] = False
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         refuse_complex(self, params)
         return super().init(params)
 

@@ -22,6 +22,7 @@ from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.ranges import Scheduled
 from fnopt.core.schedule import Inside
+from fnopt.core.types import Numeric, OptState, Params, Updates
 from fnopt.wrap.layout import joined_complex, split_complex
 
 Switch = dataclasses.InitVar[Any]
@@ -89,17 +90,17 @@ class TorchOptimizer(Composed):
         """What comes first for ``maximize``."""
         return (scale(-1.0),) if vars(self).get("maximize") else ()
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return super().init(split_complex(params))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         params = None if params is None else split_complex(params)
         updates, state = super().update(split_complex(updates), state, params, **extra_args)
         return joined_complex(updates), state
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         # The last part's: that of the rate, which may count otherwise where a run was taken over.
         counts = [part.count(s) for part, s in zip(self.parts(), state, strict=True)]
         return next((count for count in reversed(counts) if count is not None), None)
@@ -123,5 +124,5 @@ class delayed(Schedule):
     schedule: Inside
     updates: Annotated[Any, Field(Interval("[0, inf)"))]
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.schedule(jnp.maximum(count - self.updates, 0))

@@ -18,6 +18,7 @@ from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shap
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
+from fnopt.core.types import OptState, Params, Updates
 
 LineSearch = Annotated[Any, Field(static=True, choices=(None, "strong_wolfe"))]
 
@@ -123,7 +124,7 @@ class LBFGS(Transform):
             if not whole and not (name == "max_eval" and given is None):
                 raise ValueError(f"LBFGS: {name} must be an integer, 1 or above, got {given!r}")
 
-    def init(self, params: Any) -> LBFGSState:
+    def init(self, params: Params) -> LBFGSState:
         _, leaves, treedef = float_leaves("params", params)
         real = jnp.finfo(computing_dtype(*(leaf.dtype for leaf in leaves))).dtype
 
@@ -151,14 +152,14 @@ class LBFGS(Transform):
             prev_loss=jnp.zeros((), real),
         )
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.count
 
     def update(
         self,
-        updates: Any,
-        state: Any,
-        params: Any = None,
+        updates: Updates,
+        state: OptState,
+        params: Params = None,
         *,
         value: Any = None,
         value_fn: Any = None,

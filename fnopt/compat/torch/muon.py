@@ -13,7 +13,7 @@ from fnopt.compat.torch.base import TorchOptimizer, refuse_complex
 from fnopt.core import Context, Fraction, NonNegative, Rate, Rule, Static, Transform, moment, zeros
 from fnopt.core.fields import Field
 from fnopt.core.ranges import Scheduled, Several
-from fnopt.core.types import LeafUpdate, Slots
+from fnopt.core.types import LeafUpdate, OptState, Params, Slots
 from fnopt.matrix.newton_schulz import orthogonalized
 
 Coefficients = Annotated[Any, Several(of=(Scheduled(),) * 3)]
@@ -105,7 +105,7 @@ class Muon(TorchOptimizer):
                 f"Muon: ns_steps must be an integer in [0, 100), got {self.ns_steps!r}"
             )
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         refuse_complex(self, params)
         return super().init(params)
 

@@ -16,6 +16,7 @@ from fnopt.compat.torch.lr_scheduler.simulate import Group, Leaf
 from fnopt.core import Number, Schedule, Static, as_numbers
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 from fnopt.core.value import Value
 from fnopt.schedule.progress import at_least_one
 
@@ -53,7 +54,7 @@ class TorchSchedule(Schedule):
         """The schedule of fnopt that this is."""
         raise NotImplementedError
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.closed()(count)
 
     def after(self, present: Any) -> Schedule:
@@ -105,7 +106,7 @@ class asked(Schedule):
     function: Static[Callable[[Any], Any]]
     first: Static[int] = 0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         # Count by count: a function of one number may branch with lax.cond.
         one = jnp.vectorize(lambda t: jnp.asarray(self.function(t)).astype(count.dtype))
         return one(count + self.first)
@@ -116,7 +117,7 @@ class looked_up(Schedule):
 
     table: Number
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.table[jnp.clip(count, 0, len(self.table) - 1).astype(int)]
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from fnopt.core import Number
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.types import Params
 from fnopt.schedule.plateau import Watcher, count_bad
 from fnopt.schedule.progress import Length
 
@@ -92,7 +93,7 @@ class ReduceLROnPlateau(Watcher):
     _: dataclasses.KW_ONLY
     monitor: Annotated[Any, Field(static=True, choices=("value", "metric"))] = "metric"
 
-    def init(self, params: Any) -> ReduceLROnPlateauState:
+    def init(self, params: Params) -> ReduceLROnPlateauState:
         dtype, zero = jnp.result_type(float), jnp.zeros((), jnp.int32)
         return ReduceLROnPlateauState(
             last_lr=jnp.array(self.lr).astype(dtype),
