@@ -78,7 +78,7 @@ class Joint(Rule):
                 if all(param is not None for param in params)
                 else None,
                 {name: _floating(x, real) for name, x in shared.items()},
-                rule.context(next_count, real),
+                rule._context(next_count, real),
                 **extra_args,
             )
         kind = type(self).__name__

@@ -63,7 +63,7 @@ class Rule(Transform):
     """Fields of the state that are one value for all leaves, as the count is (see ``Joint``)."""
     needs_params: ClassVar[bool] = False
     """Whether the formula needs the parameter."""
-    mask = None  # no annotation, so that it is not a field
+    mask = None  # no annotation, lest it be a field
     """Which leaves the rule is for; a subclass with ``mask: Mask = None`` lets the user say."""
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class Rule(Transform):
         @functools.cache
         def in_precision(real: Any) -> tuple[Rule, Context]:
             numbers = at_count(rule, None, real)
-            return numbers, numbers.context(next_count, real)
+            return numbers, numbers._context(next_count, real)
 
         for i in filter(leaves.chosen.__getitem__, range(len(grads))):
             grads[i], rows[i] = _update_leaf(
@@ -150,7 +150,7 @@ class Rule(Transform):
             )
         return shared
 
-    def context(self, next_count: Any, real: Any) -> Context:
+    def _context(self, next_count: Any, real: Any) -> Context:
         """The count and what is computed from it, in the dtype of the computation."""
         if next_count is None:
             return Context()
