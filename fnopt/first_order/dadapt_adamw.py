@@ -10,7 +10,6 @@ import optax.contrib
 
 from fnopt.core import (
     Context,
-    Joint,
     NonNegative,
     Positive,
     Rate,
@@ -19,7 +18,6 @@ from fnopt.core import (
     divide,
     moment,
     rate_correction,
-    real_number,
     real_zeros,
     root,
     sum_abs,
@@ -28,9 +26,10 @@ from fnopt.core import (
 )
 from fnopt.core.ranges import Betas
 from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
+from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
-class dadapt_adamw(Joint):
+class dadapt_adamw(DistanceEstimate):
     r"""AdamW that estimates its learning rate, the distance :math:`d` to the solution.
 
     .. math::
@@ -72,14 +71,6 @@ class dadapt_adamw(Joint):
     weight_decay: Rate = 0.0
 
     State = optax.contrib.DAdaptAdamWState
-    shared = ("estim_lr", "numerator_weighted")
-    needs_params = True
-
-    def init_shared(self, params: Arrays) -> dict[str, Any]:
-        return {
-            "estim_lr": real_number(self.estim_lr0, params),
-            "numerator_weighted": real_number(0.0, params),
-        }
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.

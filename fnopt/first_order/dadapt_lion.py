@@ -9,19 +9,18 @@ import jax.numpy as jnp
 
 from fnopt.core import (
     Context,
-    Joint,
     Positive,
     Rate,
     computing_dtype,
     divide,
     moment,
-    real_number,
     sum_abs,
     vdot,
     zeros,
 )
 from fnopt.core.ranges import Betas
 from fnopt.core.types import Arrays, LeavesUpdate, Rows
+from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
 class DAdaptLionState(NamedTuple):
@@ -33,7 +32,7 @@ class DAdaptLionState(NamedTuple):
     numerator_weighted: jax.Array
 
 
-class dadapt_lion(Joint):
+class dadapt_lion(DistanceEstimate):
     r"""Lion that estimates its learning rate, the distance :math:`d` to the solution.
 
     .. math::
@@ -53,7 +52,8 @@ class dadapt_lion(Joint):
     Args:
         learning_rate: factor of the estimated rate, :math:`\eta \ge 0`: a schedule with 1 as its
             peak.
-        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        betas: share of the mean in the direction and decay of the mean,
+            :math:`\beta_1, \beta_2 \in [0, 1)`.
         estim_lr0: first estimate, below the distance to the solution, :math:`d_0 > 0`.
         weight_decay: strength of the weight decay, :math:`\omega \ge 0`.
 
@@ -72,14 +72,6 @@ class dadapt_lion(Joint):
     weight_decay: Rate = 0.0
 
     State = DAdaptLionState
-    shared = ("estim_lr", "numerator_weighted")
-    needs_params = True
-
-    def init_shared(self, params: Arrays) -> dict[str, Any]:
-        return {
-            "estim_lr": real_number(self.estim_lr0, params),
-            "numerator_weighted": real_number(0.0, params),
-        }
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from fnopt.core import (
     Context,
     Decay,
-    Joint,
     Positive,
     Rate,
     computing_dtype,
@@ -21,6 +20,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.types import Arrays, LeavesUpdate, Rows
+from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
 class DAdaptSGDState(NamedTuple):
@@ -33,7 +33,7 @@ class DAdaptSGDState(NamedTuple):
     grad_norm: jax.Array
 
 
-class dadapt_sgd(Joint):
+class dadapt_sgd(DistanceEstimate):
     r"""Gradient descent that estimates its rate from the distance :math:`d` to the solution.
 
     .. math::
@@ -69,15 +69,10 @@ class dadapt_sgd(Joint):
     weight_decay: Rate = 0.0
 
     State = DAdaptSGDState
-    shared = ("estim_lr", "numerator_weighted", "grad_norm")
-    needs_params = True
+    shared = (*DistanceEstimate.shared, "grad_norm")
 
     def init_shared(self, params: Arrays) -> dict[str, Any]:
-        return {
-            "estim_lr": real_number(self.estim_lr0, params),
-            "numerator_weighted": real_number(0.0, params),
-            "grad_norm": real_number(0.0, params),
-        }
+        return {**super().init_shared(params), "grad_norm": real_number(0.0, params)}
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # The first steps are too small for half precision.

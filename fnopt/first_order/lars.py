@@ -75,7 +75,7 @@ class lars(Composed):
         weight_decay: strength of the weight decay, :math:`\beta \ge 0`.
         weight_decay_mask: the leaves to decay; all if True or None.
         trust_coefficient: ratio of step to weights, :math:`\kappa \ge 0`.
-        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        eps: added to the sum of the norms, :math:`\epsilon \ge 0`.
         trust_ratio_mask: the leaves to scale; all if True or None.
         momentum: decay of the velocity, :math:`m \in [0, 1)`.
         nesterov: whether to look ahead along the velocity.

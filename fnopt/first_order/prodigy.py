@@ -11,7 +11,6 @@ import optax.contrib
 from fnopt.core import (
     Context,
     Decay,
-    Joint,
     NonNegative,
     Positive,
     Rate,
@@ -21,7 +20,6 @@ from fnopt.core import (
     divide,
     moment,
     rate_correction,
-    real_number,
     real_zeros,
     root,
     sum_abs,
@@ -30,9 +28,10 @@ from fnopt.core import (
 )
 from fnopt.core.ranges import Betas
 from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
+from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
-class prodigy(Joint):
+class prodigy(DistanceEstimate):
     r"""AdamW that estimates its learning rate :math:`d`, and faster than D-Adaptation.
 
     .. math::
@@ -83,14 +82,6 @@ class prodigy(Joint):
     safeguard_warmup: Static[bool] = False
 
     State = optax.contrib.ProdigyState
-    shared = ("estim_lr", "numerator_weighted")
-    needs_params = True
-
-    def init_shared(self, params: Arrays) -> dict[str, Any]:
-        return {
-            "estim_lr": real_number(self.estim_lr0, params),
-            "numerator_weighted": real_number(0.0, params),
-        }
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.

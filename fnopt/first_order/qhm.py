@@ -58,7 +58,7 @@ class qhm(Composed):
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`.
-        momentum: decay of the velocity, :math:`\beta \in [0, 1)`.
+        momentum: decay of the mean, :math:`\beta \in [0, 1)`.
         nu: :math:`\nu`, usually in :math:`[0, 1]`; at 0 and 1 and at :math:`\beta` it is gradient
             descent without momentum, with it, and with Nesterov's.
         accumulator_dtype: dtype of the mean; the parameter's if None.

@@ -17,9 +17,9 @@ class exponential_decay(Schedule):
 
     Args:
         init_value: value at the start, :math:`\eta_0`.
-        transition_steps: length in updates, :math:`T`; at 0 or below the value stays
+        transition_steps: number of updates per factor, :math:`T`; at 0 or below the value stays
             :math:`\eta_0`.
-        decay_rate: factor of the decay, :math:`r`; at 0 the value stays :math:`\eta_0`.
+        decay_rate: factor, :math:`r`; at 0 the value stays :math:`\eta_0`.
         transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
         staircase: whether to take :math:`\lfloor s \rfloor` for :math:`s`.
         end_value: bound of the value, a lower one if :math:`r < 1`, else an upper one; none if
@@ -112,8 +112,8 @@ class inverse_time_decay(Schedule):
 
     Args:
         init_value: value at the start, :math:`\eta_0`.
-        transition_steps: length in updates, :math:`T > 0`.
-        decay_rate: factor of the decay, :math:`r`.
+        transition_steps: number of updates in a unit of :math:`s`, :math:`T > 0`.
+        decay_rate: increase of the divisor per unit, :math:`r`.
         transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
         staircase: whether to take :math:`\lfloor s \rfloor` for :math:`s`.
 

@@ -20,7 +20,7 @@ class Adadelta(TorchOptimizer):
         lr: learning rate :math:`\eta \ge 0`.
         rho: decay of both averages, :math:`\rho \in [0, 1)` (torch accepts 1, which never moves
             them).
-        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        eps: added under both roots, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         maximize: whether to climb.
         foreach, capturable, differentiable: of no effect, see :class:`TorchOptimizer`.

@@ -20,7 +20,7 @@ class Adamax(TorchOptimizer):
     Args:
         lr: learning rate :math:`\eta \ge 0`.
         betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
-        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        eps: added to the magnitude, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         maximize: whether to climb.
         foreach, differentiable, capturable: of no effect, see :class:`TorchOptimizer`.
