@@ -13,12 +13,12 @@ from fnopt.wrap.groups import GroupsState, groups
 
 
 class Converted(NamedTuple):
-    """What :func:`convert` gives.
+    """What :func:`convert` returns.
 
     Attributes:
         tx: the optimizer.
-        state: its state, if the parameters were named.
-        params: torch's parameters in the layout of ours, if they were named.
+        state: its state; None if the parameters were not named.
+        params: torch's parameters in fnopt's layout; None if they were not named.
     """
 
     tx: Transform
@@ -39,7 +39,7 @@ def convert(
 ) -> Converted:
     r"""A live torch optimizer as an optimizer of fnopt; with names, its state and weights too.
 
-    The next update of what it gives is torch's next step. ::
+    The next update of the result is torch's next step. ::
 
         tx, state, params = convert(
             optimizer,
@@ -83,7 +83,7 @@ def convert(
         )
     _check_scheduler(optimizer, scheduler)
     count = len(optimizer.param_groups)
-    given = optimizer, scheduler, steps_per_epoch, updates, steps
+    arguments = optimizer, scheduler, steps_per_epoch, updates, steps
     if params is None or names is None:
         if params is not None or names is not None:
             raise ValueError("convert: give params= and names= together, or neither")
@@ -92,20 +92,20 @@ def convert(
                 f"convert: the optimizer has {count} parameter groups; give params= and names=,"
                 " which tell whose a parameter is"
             )
-        return Converted(Group(kind, 0, *given).tx)
+        return Converted(Group(kind, 0, *arguments).tx)
     named = Named(optimizer, params, names, layout)
     weights = named.weights()
-    found = [Group(kind, i, *given) for i in range(count) if named.paths(i)]
-    rules: list[Any] = [(named.patterns(group.number), group.tx) for group in found]
+    trained = [Group(kind, i, *arguments) for i in range(count) if named.paths(i)]
+    rules: list[Any] = [(named.patterns(group.number), group.tx) for group in trained]
     if named.paths(None):
         rules.append((named.patterns(None), "freeze"))
-    if len(rules) == 1 and found:
-        (group,) = found
+    if len(rules) == 1 and trained:
+        (group,) = trained
         return Converted(group.tx, group.state(group.tx.init(weights), named), weights)
     tx = groups(*rules)
     inner = list(tx.init(weights).inner_states)
-    for place, group in enumerate(found):
-        inner[place] = group.state(inner[place], named)
+    for i, group in enumerate(trained):
+        inner[i] = group.state(inner[i], named)
     return Converted(tx, GroupsState(tuple(inner)), weights)
 
 

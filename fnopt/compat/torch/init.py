@@ -117,6 +117,6 @@ def conv(
         raise ValueError(
             f"conv: groups must divide in_features, got groups={groups} of {in_features}"
         )
-    given = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size,)
-    sides = [positive_integer("conv: kernel_size", side) for side in given]
+    sizes = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size,)
+    sides = [positive_integer("conv: kernel_size", side) for side in sizes]
     return {"kernel_init": kernel, "bias_init": bias(in_features // groups * math.prod(sides))}

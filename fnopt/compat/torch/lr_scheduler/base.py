@@ -26,10 +26,10 @@ class Whole(Field):
     """A leaf that is a whole number; 10.0 is one, since a leaf is kept as a float."""
 
     def accept_number(self, argument: str, given: Any, default: Any) -> Any:
-        kept = super().accept_number(argument, given, default)
-        if isinstance(kept, float) and not kept.is_integer():
+        number = super().accept_number(argument, given, default)
+        if isinstance(number, float) and not number.is_integer():
             raise ValueError(f"{argument} must be a whole number in {self.interval}, got {given!r}")
-        return kept
+        return number
 
 
 LearningRate = Annotated[Any, Field(Interval("[0, inf)"))]
@@ -77,9 +77,9 @@ class TorchSchedule(Schedule):
         return self.following(dataclasses.replace(group, lr=base), base, 0, initial=True)
 
     def __repr__(self) -> str:
-        # A table is made of the arguments, so it goes without saying.
-        made = {f.name for f in dataclasses.fields(self) if not f.init}  # pyright: ignore
-        return Value.__repr__(with_fields(self, **dict.fromkeys(made)))
+        # A table is computed from the arguments, so it is not printed.
+        tables = {f.name for f in dataclasses.fields(self) if not f.init}  # pyright: ignore
+        return Value.__repr__(with_fields(self, **dict.fromkeys(tables)))
 
 
 class Multiplying(TorchSchedule):
@@ -100,7 +100,7 @@ class Overwriting(TorchSchedule):
         return self.following(group, base, 0, initial=False)
 
 
-class asked(Schedule):
+class function_schedule(Schedule):
     """A function that JAX can trace, of the count plus ``first``."""
 
     function: Static[Callable[[Any], Any]]
@@ -123,10 +123,10 @@ class looked_up(Schedule):
 
 def as_milestones(given: Any) -> tuple[Any, ...]:
     """Counts of updates, at which torch compares for being equal."""
-    kept = as_numbers(given)
-    if not all(m >= 0 and m.is_integer() for m in kept if isinstance(m, float)):
+    counts = as_numbers(given)
+    if not all(m >= 0 and m.is_integer() for m in counts if isinstance(m, float)):
         raise TypeError(f"must be whole numbers of updates, at least 0, got {given!r}")
-    return kept
+    return counts
 
 
 Milestones = Annotated[Any, Field(convert=as_milestones)]
@@ -147,8 +147,8 @@ def set_table(schedule: Any, make: Callable[[int], Any]) -> None:
         object.__setattr__(schedule, "table", table)
 
 
-def ask(function: Callable[[Any], Any], counts: range) -> list[float]:
-    """A Python function's values at integers, as torch asks it."""
+def values_at(function: Callable[[Any], Any], counts: range) -> list[float]:
+    """A Python function's values at integers, as torch calls it."""
     return [float(function(count)) for count in counts]
 
 
@@ -168,10 +168,10 @@ def must_trace(schedule: Any, name: str) -> None:
 
 def must_be_callable(schedule: Any, name: str) -> None:
     """Raises TypeError where an argument is no function (a list of them, one a group, say)."""
-    given = getattr(schedule, name)
-    if not callable(given):
+    function = getattr(schedule, name)
+    if not callable(function):
         raise TypeError(
-            f"{type(schedule).__name__}: {name} must be a function of the epoch, got {given!r};"
+            f"{type(schedule).__name__}: {name} must be a function of the epoch, got {function!r};"
             " a schedule is that of one parameter group, so give that group's function"
         )
 

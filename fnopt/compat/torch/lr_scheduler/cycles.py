@@ -12,12 +12,12 @@ from fnopt.compat.torch.lr_scheduler.base import (
     Count,
     LearningRate,
     Overwriting,
-    ask,
-    asked,
+    function_schedule,
     looked_up,
     must_be_callable,
     must_trace,
     set_table,
+    values_at,
 )
 from fnopt.compat.torch.lr_scheduler.simulate import Group
 from fnopt.core import Number, Schedule, Static, Steps, constant_schedule
@@ -98,7 +98,7 @@ class CyclicLR(Overwriting):
         must_be_callable(self, "scale_fn")
         if self.steps is None:
             must_trace(self, "scale_fn")
-        set_table(self, lambda n: ask(function, range(self._first, n + self._first)))
+        set_table(self, lambda n: values_at(function, range(self._first, n + self._first)))
 
     @property
     def _first(self) -> int:
@@ -118,7 +118,9 @@ class CyclicLR(Overwriting):
         if function is None:
             return cyclic_schedule(bottom, top, up, down, self.mode, self.gamma)
         traced = self.table is None
-        scale: Schedule = asked(function, self._first) if traced else looked_up(self.table)
+        scale: Schedule = (
+            function_schedule(function, self._first) if traced else looked_up(self.table)
+        )
         if self.scale_mode == "cycle":
             scale = scale.by_epoch(up + down)
         height = scale * cyclic_schedule(0.0, 1.0, up, down)

@@ -16,10 +16,10 @@ from fnopt.compat.torch.lr_scheduler.base import (
     LearningRate,
     Milestones,
     Multiplying,
-    ask,
     looked_up,
     must_be_callable,
     set_table,
+    values_at,
 )
 from fnopt.compat.torch.lr_scheduler.simulate import Group
 from fnopt.core import Number, Schedule, Static, constant_schedule
@@ -280,7 +280,7 @@ class MultiplicativeLR(Multiplying):
         set_table(self, self._products)
 
     def _products(self, steps: int) -> list[float]:
-        factors = ask(self.lr_lambda, range(1, steps))
+        factors = values_at(self.lr_lambda, range(1, steps))
         return list(itertools.accumulate(factors, lambda a, b: a * b, initial=1.0))
 
     def closed(self) -> Schedule:

@@ -84,8 +84,8 @@ def _rate(scheduler: Any, group: int) -> float:
 def _read(scheduler: Any, group: int, steps: int | None, lr: float) -> TorchSchedule:
     name = type(scheduler).__name__
     if name in _PLAIN:
-        made, arguments = _PLAIN[name]
-        return made(lr, *(float(getattr(scheduler, argument)) for argument in arguments))
+        kind, arguments = _PLAIN[name]
+        return kind(lr, *(float(getattr(scheduler, argument)) for argument in arguments))
     if name in _CONTAINERS:
         members = [_read(member, group, steps, lr) for member in scheduler._schedulers]
         milestones = (scheduler._milestones,) if name == "SequentialLR" else ()
@@ -107,13 +107,13 @@ def _read(scheduler: Any, group: int, steps: int | None, lr: float) -> TorchSche
     raise TypeError(f"of_torch: {name} is no scheduler that is known here; {known}")
 
 
-def _traced_or_tabulated(made: Any, steps: int | None, **arguments: Any) -> Any:
+def _traced_or_tabulated(kind: Any, steps: int | None, **arguments: Any) -> Any:
     try:
-        return made(**arguments)
+        return kind(**arguments)
     except ValueError:
         if steps is None:
             raise
-        return made(**arguments, steps=steps)
+        return kind(**arguments, steps=steps)
 
 
 def _cyclic(scheduler: Any, group: int, steps: int | None, lr: float) -> TorchSchedule:

@@ -12,12 +12,12 @@ from fnopt.compat.torch.lr_scheduler.base import (
     LearningRate,
     Overwriting,
     TorchSchedule,
-    ask,
-    asked,
+    function_schedule,
     looked_up,
     must_be_callable,
     must_trace,
     set_table,
+    values_at,
 )
 from fnopt.compat.torch.lr_scheduler.simulate import Group
 from fnopt.core import Number, Schedule, Static, Steps
@@ -134,11 +134,11 @@ class LambdaLR(Overwriting):
         must_be_callable(self, "lr_lambda")
         if self.steps is None:
             must_trace(self, "lr_lambda")
-        set_table(self, lambda steps: ask(self.lr_lambda, range(steps)))
+        set_table(self, lambda steps: values_at(self.lr_lambda, range(steps)))
 
     def closed(self) -> Schedule:
         traced = self.table is None
-        return (asked(self.lr_lambda) if traced else looked_up(self.table)) * self.lr
+        return (function_schedule(self.lr_lambda) if traced else looked_up(self.table)) * self.lr
 
     def following(self, group: Group, base: float, epoch: int, initial: bool) -> float:
         return base * float(self.lr_lambda(epoch))
