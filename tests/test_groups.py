@@ -12,8 +12,8 @@ import pytest
 from flax import linen, nnx
 
 import fnopt
+from fnopt.core.select import path_name
 from fnopt.core.transform import as_transform
-from fnopt.wrap.paths import path_name
 
 PARAMS = {
     "embed": {"table": jnp.full((4, 2), 0.5)},

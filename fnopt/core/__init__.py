@@ -21,8 +21,6 @@ from fnopt.core.fields import Table as Table
 from fnopt.core.fields import as_key as as_key
 from fnopt.core.fields import as_numbers as as_numbers
 from fnopt.core.joint import Joint as Joint
-from fnopt.core.mask import Mask as Mask
-from fnopt.core.mask import combined as combined
 from fnopt.core.moments import abs_sq as abs_sq
 from fnopt.core.moments import bias_correction as bias_correction
 from fnopt.core.moments import computing_dtype as computing_dtype
@@ -56,6 +54,8 @@ from fnopt.core.schedule import Scalar as Scalar
 from fnopt.core.schedule import Schedule as Schedule
 from fnopt.core.schedule import as_schedule as as_schedule
 from fnopt.core.schedule import constant_schedule as constant_schedule
+from fnopt.core.select import Mask as Mask
+from fnopt.core.select import combined as combined
 from fnopt.core.transform import Transform as Transform
 from fnopt.core.transform import hyperparameters as hyperparameters
 from fnopt.core.wrapper import Inner as Inner

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from fnopt.core.checks import float_leaves, updates_of
 from fnopt.core.fields import Field, Static
 from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.plan import plan_in_turn
 from fnopt.core.transform import Transform, as_transform, foreign
+from fnopt.core.types import Params, PyTree
 
 
 class Composed(Transform):
@@ -47,17 +49,8 @@ class Composed(Transform):
             )
         return _run(parts, updates, state, params, extra_args)
 
-    @property
-    def leafwise(self) -> bool:
-        return all(part.leafwise for part in self.parts())
-
-    def frozen(self, params: Any) -> Any:
-        # What the last part does is the update; what follows on a part may move what it left. What
-        # comes before it, as a clipping of the global norm, may need the gradient for others.
-        parts = self.parts()
-        if not parts or not all(part.leafwise for part in parts[:-1]):
-            return super().frozen(params)
-        return parts[-1].frozen(params)
+    def plan(self, params: Params) -> PyTree:
+        return plan_in_turn(self.parts(), params)
 
     def count(self, state: Any) -> jax.Array | None:
         counts = (part.count(s) for part, s in zip(self.parts(), state, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,8 @@ class Joint(Rule):
     Everything in ``direct_all`` is in the widest precision of the leaves, float32 at least; what
     it returns is rounded as that of :class:`Rule` is.
     """
+
+    leafwise: ClassVar[bool] = False
 
     def direct_all(
         self,

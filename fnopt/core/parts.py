@@ -10,15 +10,19 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core.fields import DType, Static
-from fnopt.core.mask import Mask
 from fnopt.core.moments import bias_correction, divide, moment, relative_change, scaled_norm, zeros
+from fnopt.core.plan import plan_by
 from fnopt.core.rule import Rule
 from fnopt.core.schedule import Decay, Fraction, Rate, Scalar, to_dtype
+from fnopt.core.select import Mask
 from fnopt.core.transform import Transform
+from fnopt.core.types import Params, PyTree
 
 
 class identity(Transform):
     """Leaves the updates as they are."""
+
+    leafwise = elementwise = keeps_zero = alike = True
 
     def init(self, params: Any) -> Any:
         return optax.EmptyState()
@@ -27,10 +31,6 @@ class identity(Transform):
         self, updates: Any, state: Any, params: Any = None, **extra_args: Any
     ) -> tuple[Any, Any]:
         return updates, state
-
-    @property
-    def leafwise(self) -> bool:
-        return True
 
 
 class set_to_zero(identity):
@@ -41,8 +41,10 @@ class set_to_zero(identity):
     ) -> tuple[Any, Any]:
         return jax.tree.map(jnp.zeros_like, updates), state
 
-    def frozen(self, params: Any) -> Any:
-        return jax.tree.map(lambda param: True, params)
+    def plan(self, params: Params) -> PyTree:
+        return jax.tree.map(
+            lambda plan: dataclasses.replace(plan, frozen=True), plan_by(self, params)
+        )
 
 
 class scale(Rule):
@@ -53,6 +55,8 @@ class scale(Rule):
     """
 
     step_size: Scalar
+
+    elementwise = keeps_zero = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return self.step_size * grad, {}
@@ -65,6 +69,8 @@ class _scale_in_turn(Rule):
     second: Scalar
     third: Scalar
     change: Scalar
+
+    elementwise = keeps_zero = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         # Beside wider leaves a number may be infinite in this dtype; what it is for is then 0.
@@ -107,6 +113,8 @@ class scale_by_schedule(Rule):
 
     step_size_fn: Scalar
 
+    elementwise = keeps_zero = True
+
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return self.step_size_fn * grad, {}
 
@@ -122,6 +130,8 @@ class scale_by_learning_rate(Rule):
     learning_rate: Rate = None
     _: dataclasses.KW_ONLY
     flip_sign: Static[bool] = True
+
+    elementwise = keeps_zero = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         if self.learning_rate is None:
@@ -150,6 +160,7 @@ class trace(Rule):
     accumulator_dtype: DType = None
 
     State = optax.TraceState
+    elementwise = keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param, self.accumulator_dtype)}
@@ -184,6 +195,7 @@ class ema(Rule):
     accumulator_dtype: DType = None
 
     State = optax.EmaState
+    elementwise = keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"ema": zeros(param, self.accumulator_dtype)}
@@ -214,6 +226,7 @@ class add_decayed_weights(Rule):
     mask: Mask = None
 
     needs_params = True
+    elementwise = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return grad + self.weight_decay * param, {}

@@ -20,6 +20,7 @@ from fnopt.core.checks import (
     same_shape,
 )
 from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.plan import UNTOUCHED
 from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import Transform, at_count
 
@@ -60,6 +61,8 @@ class Rule(Transform):
     """Fields of the state that are one value for all leaves, as the count is (see ``Joint``)."""
     needs_params: ClassVar[bool] = False
     """Whether the formula needs the parameter."""
+    leafwise: ClassVar[bool] = True
+    alike: ClassVar[bool] = True
     mask = None  # no annotation, lest it be a field
     """Which leaves the rule is for; a subclass with ``mask: Mask = None`` lets the user say."""
 
@@ -95,11 +98,10 @@ class Rule(Transform):
         """The rule for each leaf, now that all gradients are known; this one unless overridden."""
         return self
 
-    @property
-    def leafwise(self) -> bool:
-        kind = type(self)
-        changed = kind.update, kind._step, kind.given_all
-        return changed == (Rule.update, Rule._step, Rule.given_all)
+    def plan(self, params: Any) -> Any:
+        plans, treedef = jax.tree.flatten(super().plan(params))
+        chosen = zip(plans, self._chosen(params, len(plans)), strict=True)
+        return treedef.unflatten([plan if flag else UNTOUCHED for plan, flag in chosen])
 
     def init(self, params: Any) -> Any:
         _, leaves, treedef = float_leaves("params", params)

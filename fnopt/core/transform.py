@@ -10,7 +10,9 @@ import optax
 
 from fnopt.core.checks import updates_of
 from fnopt.core.fields import Static
+from fnopt.core.plan import frozen_of, plan_by
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
+from fnopt.core.types import Params, PyTree
 from fnopt.core.value import Value
 
 
@@ -35,6 +37,16 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     rate_name: ClassVar[str] = "learning_rate"
     """The field that is the learning rate, where there is one."""
 
+    # What is promised for every leaf, by default nothing; a property where a static flag decides.
+    leafwise: ClassVar[bool] = False
+    """Whether a leaf's update depends on no other leaf, and no other leaf's update on it."""
+    elementwise: ClassVar[bool] = False
+    """Whether the formula acts on each element alone, up to numbers that all leaves share."""
+    keeps_zero: ClassVar[bool] = False
+    """Whether an update that is zero at every step stays zero."""
+    alike: ClassVar[bool] = False
+    """Whether leaves of one shape and dtype are treated alike."""
+
     def init(self, params: Any) -> Any:
         """The state before the first update."""
         raise NotImplementedError
@@ -49,17 +61,23 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
         """The number of updates made so far, or None where this transform does not count."""
         return None
 
-    @property
-    def leafwise(self) -> bool:
-        """Whether the update of a leaf is made of that leaf's own gradient, and of no other's."""
-        return False
+    def plan(self, params: Params) -> PyTree:
+        """What this transform promises for each parameter.
 
-    def frozen(self, params: Any) -> Any:
+        Args:
+            params: the parameters; shapes suffice.
+
+        Returns:
+            A tree of :class:`fnopt.core.plan.LeafPlan` like ``params``.
+        """
+        return plan_by(self, params)
+
+    def frozen(self, params: Params) -> PyTree:
         """For each parameter a flag, whether its gradient need not be computed; a tree like them.
 
-        That is where its update is 0 whatever comes, and no other's depends on its gradient.
+        That is where its update is 0 for any gradient, and no other's depends on its gradient.
         """
-        return jax.tree.map(lambda param: False, params)
+        return frozen_of(self, params)
 
     def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
         """What the next update applies, by name; see :func:`fnopt.hyperparameters`."""

@@ -11,7 +11,9 @@ import jax
 from fnopt.core.checks import refuse_state
 from fnopt.core.compose import merge
 from fnopt.core.fields import Field
+from fnopt.core.plan import LeafPlan, plan_by
 from fnopt.core.transform import Transform, as_transform
+from fnopt.core.types import Params, PyTree
 
 Inner = Annotated[Any, Field(convert=as_transform)]
 """A transform, of fnopt or of optax; optax's is structure, not leaves."""
@@ -68,6 +70,16 @@ class Wrapper(Transform):
     inner_state: ClassVar[str] = "inner_state"
     """The field of the state that is the inner transform's."""
 
+    # What the wrapper adds to the inner transform's plan; it hands the rest on.
+    leafwise: ClassVar[bool] = True
+    """Whether it reads and changes each leaf by itself, beside what the inner transform does."""
+    elementwise: ClassVar[bool] = True
+    """Whether it acts on each element alone, up to numbers that all leaves share."""
+    keeps_zero: ClassVar[bool] = True
+    """Whether inner updates that are zero at every step stay zero."""
+    alike: ClassVar[bool] = True
+    """Whether it treats leaves of one shape and dtype alike."""
+
     @property
     def wrapped(self) -> Transform:
         """The inner transform."""
@@ -78,6 +90,9 @@ class Wrapper(Transform):
         if getattr(state, "_fields", None) != self.State._fields:
             refuse_state(self, state)
         return getattr(state, self.inner_state)
+
+    def plan(self, params: Params) -> PyTree:
+        return jax.tree.map(LeafPlan.within, self.wrapped.plan(params), plan_by(self, params))
 
     def count(self, state: Any) -> jax.Array | None:
         return self.wrapped.count(getattr(state, self.inner_state))

@@ -53,6 +53,7 @@ class scale_by_acprop(Rule):
     eps_root: NonNegative = 1e-16
 
     State = optax.ScaleByBeliefState
+    elementwise = keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}

@@ -60,6 +60,7 @@ class scale_by_adam(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}

@@ -66,6 +66,7 @@ class scale_by_adan(Rule):
     eps_root: NonNegative = 0.0
 
     State = AdanState
+    elementwise = keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"m": zeros(param), "v": zeros(param), "n": real_zeros(param), "g": zeros(param)}

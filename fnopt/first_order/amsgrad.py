@@ -61,6 +61,7 @@ class scale_by_amsgrad(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAmsgradState
+    elementwise = keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         nu = {name: mean_square(param, self.nu_dtype) for name in ("nu", "nu_max")}

@@ -70,6 +70,7 @@ class asgd(Rule):
 
     State = AsgdState
     needs_params = True
+    elementwise = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         wide = computing_dtype(param.dtype)

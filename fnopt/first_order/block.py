@@ -29,6 +29,7 @@ class scale_by_param_block_norm(Rule):
     min_scale: NonNegative = 1e-3
 
     needs_params = True
+    keeps_zero = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return jnp.maximum(norm(param), self.min_scale) * grad, {}
@@ -44,6 +45,7 @@ class scale_by_param_block_rms(Rule):
     min_scale: NonNegative = 1e-3
 
     needs_params = True
+    keeps_zero = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return jnp.maximum(rms(param), self.min_scale) * grad, {}
@@ -65,6 +67,8 @@ class clip_by_block_rms(Rule):
     """
 
     threshold: Bound
+
+    keeps_zero = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return grad / excess(rms(grad), self.threshold), {}

@@ -48,6 +48,8 @@ class centralize(Rule):
 
     units: Units = "last"
 
+    keeps_zero = True
+
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         if grad.ndim < 2:
             return grad, {}

@@ -94,6 +94,7 @@ class dadapt_adamw(Joint):
     State = optax.contrib.DAdaptAdamWState
     shared = ("estim_lr", "numerator_weighted")
     needs_params = True
+    elementwise = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {

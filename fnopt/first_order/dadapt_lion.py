@@ -70,6 +70,7 @@ class dadapt_lion(Joint):
     State = DAdaptLionState
     shared = ("estim_lr", "numerator_weighted")
     needs_params = True
+    elementwise = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {

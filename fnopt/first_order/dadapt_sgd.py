@@ -68,6 +68,7 @@ class dadapt_sgd(Joint):
     State = DAdaptSGDState
     shared = ("estim_lr", "numerator_weighted", "grad_norm")
     needs_params = True
+    elementwise = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {

@@ -68,6 +68,7 @@ class scale_by_dog(Joint):
     State = optax.contrib.DoGState
     shared = ("is_init_step", "max_dist", "sum_sq_norm_grads")
     needs_params = True
+    elementwise = keeps_zero = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         [(kind, number)] = self.init_step.items()

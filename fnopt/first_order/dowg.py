@@ -45,6 +45,7 @@ class scale_by_dowg(Joint):
     State = optax.contrib.DoWGState
     shared = ("weighted_sq_norm_grads", "estim_sq_dist")
     needs_params = True
+    elementwise = keeps_zero = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         first = self.eps if self.init_estim_sq_dist is None else self.init_estim_sq_dist

@@ -48,6 +48,7 @@ class grokfast_ema(Joint):
 
     State = GrokfastEmaState
     shared = ("is_initial_step",)
+    leafwise = elementwise = keeps_zero = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {"is_initial_step": jnp.array(True)}
@@ -112,6 +113,7 @@ class grokfast_ma(Joint):
 
     State = GrokfastMaState
     shared = ("place", "full")
+    leafwise = elementwise = keeps_zero = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

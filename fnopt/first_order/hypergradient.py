@@ -75,6 +75,7 @@ class hypergradient_sgd(Joint):
 
     State = HypergradientSgdState
     shared = ("learning_rate",)
+    elementwise = keeps_zero = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {"learning_rate": jnp.asarray(self.learning_rate, jnp.result_type(float))}

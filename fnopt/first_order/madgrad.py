@@ -43,6 +43,7 @@ class scale_by_madgrad(Rule):
 
     State = optax.contrib.MadgradState
     needs_params = True
+    elementwise = keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         # Sums, not averages: in half precision they would soon stand still.

@@ -44,6 +44,7 @@ class correct_by_mars(Joint):
 
     State = scale_by_optimistic_gradient.State
     shared = scale_by_optimistic_gradient.shared
+    elementwise = keeps_zero = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return scale_by_optimistic_gradient().begin(params)

@@ -69,6 +69,7 @@ class momo(Joint):
     State = optax.contrib.MomoState
     shared = ("barf", "gamma", "lb")
     needs_params = True
+    elementwise = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -82,6 +82,7 @@ class momo_adam(Joint):
     State = optax.contrib.MomoAdamState
     shared = ("barf", "gamma", "lb")
     needs_params = True
+    elementwise = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -21,6 +21,9 @@ class normalize(Rule):
         NeurIPS 2015, arXiv:1507.02030, Algorithm 1.
     """
 
+    elementwise = keeps_zero = True
+    leafwise = False
+
     def given_all(self, grads: list[jax.Array]) -> Rule:
         return scale_to_length(grads, 1.0)
 
@@ -38,6 +41,9 @@ class normalize_by_update_norm(Rule):
 
     scale_factor: Scalar = 1.0
     eps: NonNegative = 1e-6
+
+    elementwise = keeps_zero = True
+    leafwise = False
 
     def given_all(self, grads: list[jax.Array]) -> Rule:
         return scale_to_length(grads, self.scale_factor, self.eps)

@@ -45,6 +45,7 @@ class scale_by_optimistic_gradient(Joint):
 
     State = ScaleByOptimisticGradientState
     shared = ("is_initial_step",)
+    leafwise = elementwise = keeps_zero = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {"is_initial_step": jnp.array(True)}

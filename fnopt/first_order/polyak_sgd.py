@@ -48,6 +48,8 @@ class scale_by_polyak(Joint):
     eps: NonNegative = 0.0
     variant: Variant = "sps"
 
+    elementwise = keeps_zero = True
+
     def direct_all(
         self,
         grads: list[jax.Array],

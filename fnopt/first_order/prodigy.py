@@ -80,6 +80,7 @@ class prodigy(Joint):
     State = optax.contrib.ProdigyState
     shared = ("estim_lr", "numerator_weighted")
     needs_params = True
+    elementwise = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {

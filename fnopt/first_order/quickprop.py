@@ -64,6 +64,7 @@ class quickprop(Rule):
 
     State = QuickpropState
     needs_params = True
+    elementwise = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         if jnp.iscomplexobj(param):

@@ -23,6 +23,7 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval
 from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.plan import plan_by
 from fnopt.core.schedule import Bound, Scheduled, to_dtype
 from fnopt.core.transform import at_count
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
@@ -101,8 +102,14 @@ class scale_by_sophia(Wrapper):
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
 
+    leafwise = elementwise = alike = False  # the curvature may be of any kind
+    keeps_zero = True
+
     State = SophiaState
     inner_state = "hessian_fn_state"
+
+    def plan(self, params: Any) -> Any:
+        return plan_by(self, params)
 
     def init(self, params: Any) -> SophiaState:
         count = jnp.zeros((), jnp.int32)

@@ -56,6 +56,9 @@ class _ScheduleFree(Transform):
             chain(*self.parts_of(rate)), rate, **{name: numbers[name] for name in names}
         )
 
+    def plan(self, params: Any) -> Any:
+        return self.whole.plan(params)
+
     def init(self, params: Any) -> Any:
         return self.whole.init(params)
 

@@ -18,6 +18,7 @@ class _decay_by_rate(Rule):
     mask: Mask = None
 
     needs_params = True
+    elementwise = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return grad - self.learning_rate * self.weight_decay * param, {}

@@ -13,6 +13,8 @@ from fnopt.core import Composed, Rate, Rule, Transform, scale_by_learning_rate
 class scale_by_sign(Rule):
     r"""Keeps the sign alone: :math:`u = \operatorname{sign}(g)`; of a complex number its phase."""
 
+    elementwise = keeps_zero = True
+
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return jnp.sign(grad), {}
 

@@ -90,6 +90,7 @@ class swats(Joint):
 
     State = SwatsState
     shared = ("mean_rate", "sgd_rate", "max_lr")
+    elementwise = keeps_zero = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {name: jnp.zeros((), jnp.result_type(float)) for name in self.shared}

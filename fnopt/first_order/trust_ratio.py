@@ -35,6 +35,7 @@ class scale_by_trust_ratio(Rule):
     mask: Mask = None
 
     needs_params = True
+    keeps_zero = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         weights, step = (jnp.maximum(norm(x), self.min_norm) for x in (param, grad))

@@ -23,9 +23,9 @@ from typing import Any
 
 from fnopt.core import chain, scale
 from fnopt.core.checks import positive_integer
+from fnopt.core.select import Pattern
 from fnopt.wrap.conditional import conditionally_mask
 from fnopt.wrap.groups import groups
-from fnopt.wrap.paths import Pattern
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,6 +44,8 @@ class Watcher(Transform):
     A subclass has ``monitor`` and says what it makes of a figure and which scale it is at.
     """
 
+    leafwise = elementwise = keeps_zero = alike = True
+
     def scale(self, state: Any) -> jax.Array:
         """What updates are multiplied by in this state."""
         raise NotImplementedError

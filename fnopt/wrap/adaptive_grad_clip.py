@@ -91,6 +91,11 @@ class adaptive_grad_clip(Rule):
     axis: Static[Axes] = None
 
     needs_params = True
+    keeps_zero = True
+
+    @property
+    def elementwise(self) -> bool:
+        return self.axis == ()
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         bound = self.clipping * jnp.maximum(unitwise_norm(param, self.axis), self.eps)

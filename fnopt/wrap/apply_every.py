@@ -29,6 +29,8 @@ class apply_every(Transform):
 
     k: Every = 1
 
+    leafwise = elementwise = keeps_zero = alike = True
+
     def init(self, params: Any) -> Any:
         float_leaves("params", params)
         return optax.ApplyEvery(jnp.zeros((), jnp.int32), zeros_like(params))

@@ -54,6 +54,8 @@ class cautious(Wrapper):
     inner: Inner
     eps: Annotated[Any, Field(Interval("(0, 1]"))] = 1e-3
 
+    elementwise = False  # the share that goes down is that of a leaf
+
     State = CautiousState
 
     def init(self, params: Any) -> CautiousState:

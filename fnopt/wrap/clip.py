@@ -19,6 +19,8 @@ class clip(Rule):
 
     max_delta: NonNegative
 
+    elementwise = keeps_zero = True
+
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return jnp.clip(grad, -self.max_delta, self.max_delta), {}
 
@@ -37,6 +39,9 @@ class clip_by_global_norm(Rule):
     """
 
     max_norm: Positive
+
+    elementwise = keeps_zero = True
+    leafwise = False
 
     def given_all(self, grads: list[jax.Array]) -> Rule:
         return scale_to_length(grads, self.max_norm, at_most=True)

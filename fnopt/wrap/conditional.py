@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
 from fnopt.core import Inner, Static, Wrapper
+from fnopt.core.types import Params, PyTree
 from fnopt.wrap.branch import like, update_or, zeros_like
 
 
@@ -30,6 +33,18 @@ class conditionally_transform(Wrapper):
     forward_extra_args: Static[bool] = False
 
     State = optax.ConditionallyTransformState
+
+    @property
+    def _by_count(self) -> bool:
+        # A function that is called with the extra arguments may depend on any gradient.
+        return not self.forward_extra_args
+
+    leafwise = elementwise = alike = _by_count
+
+    def plan(self, params: Params) -> PyTree:
+        # Where the condition does not hold, gradients pass as they are.
+        plans = super().plan(params)
+        return jax.tree.map(lambda plan: dataclasses.replace(plan, frozen=False), plans)
 
     def init(self, params: Any) -> Any:
         return self.State(inner_state=self.inner.init(params), step=jnp.zeros((), jnp.int32))
@@ -74,6 +89,9 @@ class conditionally_mask(conditionally_transform):
     """
 
     State = optax.ConditionallyMaskState
+
+    def plan(self, params: Params) -> PyTree:
+        return Wrapper.plan(self, params)
 
     def otherwise(self, updates: Any) -> Any:
         return zeros_like(updates)

@@ -21,6 +21,7 @@ class zero_nans(Rule):
     """
 
     State = optax.ZeroNansState
+    elementwise = keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"found_nan": jnp.zeros((), bool)}
@@ -48,6 +49,7 @@ class keep_params_nonnegative(Rule):
     """
 
     needs_params = True
+    elementwise = True
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return jnp.where(param + grad < 0, -param, grad), {}

@@ -40,6 +40,8 @@ class apply_if_finite(Wrapper):
     inner: Inner
     max_consecutive_errors: Annotated[Any, Field(Interval("[0, inf)"))]
 
+    leafwise = False  # a gradient that is not finite stops all leaves
+
     State = optax.ApplyIfFiniteState
 
     def init(self, params: Any) -> Any:

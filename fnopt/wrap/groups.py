@@ -8,7 +8,8 @@ import jax
 
 from fnopt.core import Inner, Static, Transform
 from fnopt.core.checks import refuse_state
-from fnopt.wrap.paths import Pattern, show
+from fnopt.core.select import Pattern, show
+from fnopt.core.types import Params, PyTree
 from fnopt.wrap.split import Split
 from fnopt.wrap.treatments import (
     FROZEN,
@@ -125,15 +126,12 @@ class groups(Transform):
             states.append(inner)
         return updates, GroupsState(tuple(states))
 
-    @property
-    def leafwise(self) -> bool:
-        return all(tx.leafwise for tx in self.transforms())
-
-    def frozen(self, params: Any) -> Any:
-        split, flags = Split(self.patterns, params), super().frozen(params)
+    def plan(self, params: Params) -> PyTree:
+        split, plans = Split(self.patterns, params), params
         for i, tx in enumerate(self.transforms()):
-            flags = split.joined(i, tx.frozen(split.part(i, params)), flags)
-        return flags
+            own = jax.tree.map(lambda plan, i=i: plan.labelled(i), tx.plan(split.part(i, params)))
+            plans = split.joined(i, own, plans)
+        return plans
 
     def count(self, state: Any) -> jax.Array | None:
         counts = (tx.count(s) for tx, s in zip(self.transforms(), state.inner_states, strict=True))

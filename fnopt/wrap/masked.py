@@ -10,6 +10,8 @@ import optax
 
 from fnopt.core import Inner, Mask, Static, Wrapper, seen_by_part, set_to_zero
 from fnopt.core.checks import leaves_like
+from fnopt.core.plan import UNTOUCHED
+from fnopt.core.types import Params, PyTree
 
 
 class masked(Wrapper):
@@ -76,17 +78,14 @@ mask_compatible_extra_args=False)
             inner_state
         )
 
-    @property
-    def leafwise(self) -> bool:
-        return self.inner.leafwise
-
-    def frozen(self, params: Any) -> Any:
+    def plan(self, params: Params) -> PyTree:
         told = self._told(params)
-        flags = self.inner.frozen(_hidden(params, told))
         return jax.tree.map(
-            lambda m, still, sub: still if m else jax.tree.map(lambda p: False, sub),
-            told, flags, params,
-        )  # fmt: skip
+            lambda flag, plans, sub: plans if flag else jax.tree.map(lambda leaf: UNTOUCHED, sub),
+            told,
+            self.inner.plan(_hidden(params, told)),
+            params,
+        )
 
     def _told(self, tree: Any) -> Any:
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.

@@ -78,6 +78,8 @@ class mechanize(Wrapper):
     s_init: Positive = 1e-6
     num_betas: Static[int] = 6
 
+    leafwise = False  # the scale is learned from all gradients
+
     State = optax.contrib.MechanicState
     inner_state = "base_optimizer_state"
 

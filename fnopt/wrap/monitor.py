@@ -112,6 +112,8 @@ class monitor(Transform):
 
     measures: Annotated[Any, Field(convert=_as_measures)]
 
+    keeps_zero = True
+
     def init(self, params: Any) -> optax.MonitorState:
         states = tuple(measure.init(params) for _, measure in self._sorted())
         told, _ = self._measure(params, states, params, {})

@@ -63,6 +63,13 @@ class MultiSteps(Wrapper):
     inner_state = "inner_opt_state"
 
     @property
+    def _unconditional(self) -> bool:
+        # A function of all gradients that may skip a batch may depend on anything.
+        return self.should_skip_update_fn is None
+
+    leafwise = elementwise = alike = _unconditional
+
+    @property
     def inner_opt(self) -> Transform:
         """The optimizer, by optax's name."""
         return self.opt

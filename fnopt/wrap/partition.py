@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import operator
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,9 +13,10 @@ import optax
 from fnopt.core import Static, Transform, did_you_mean, set_to_zero
 from fnopt.core.checks import refuse_state
 from fnopt.core.fields import Field
-from fnopt.core.labels import as_labels
-from fnopt.core.mask import Flags, as_flags
+from fnopt.core.plan import plan_in_turn
+from fnopt.core.select import Flags, as_flags, as_labels
 from fnopt.core.transform import as_transform
+from fnopt.core.types import Params, PyTree
 from fnopt.wrap.masked import masked
 
 
@@ -68,15 +68,8 @@ class partition(Transform):
             updates, new_states[label] = tx.update(updates, states[label], params, **extra_args)
         return updates, optax.PartitionState(new_states)
 
-    @property
-    def leafwise(self) -> bool:
-        return all(tx.leafwise for tx in self.transforms.values())
-
-    def frozen(self, params: Any) -> Any:
-        flags = super().frozen(params)
-        for tx in self._masked(params).values():
-            flags = jax.tree.map(operator.or_, flags, tx.frozen(params))
-        return flags
+    def plan(self, params: Params) -> PyTree:
+        return plan_in_turn(self._masked(params).values(), params)
 
     def count(self, state: Any) -> jax.Array | None:
         states = self._states(state)
@@ -147,7 +140,9 @@ def selective_transform(optimizer: optax.GradientTransformation, *, freeze_mask:
     """
     groups = {"train": optimizer, "freeze": set_to_zero()}
     flags = as_flags(freeze_mask)
-    return partition(groups, _ByFlags(flags) if callable(flags.given) else _named(flags.tree()))
+    return partition(
+        groups, _ByFlags(flags) if callable(flags.choice) else _named(flags.tree(None))
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,8 @@ import optax
 import optax.contrib
 
 from fnopt.core import Inner, Static, Wrapper, required
+from fnopt.core.plan import LeafPlan
+from fnopt.core.types import Params, PyTree
 
 
 class sam(Wrapper):
@@ -69,6 +71,21 @@ class sam(Wrapper):
             raise ValueError(
                 f"sam: sync_period must be an integer, 1 or above, got {self.sync_period!r}"
             )
+
+    def plan(self, params: Params) -> PyTree:
+        # Opaque, the further gradients of a leaf are those at a point that all leaves have reached.
+        apart = not self.opaque_mode
+
+        def both(step: LeafPlan, ascent: LeafPlan) -> LeafPlan:
+            return LeafPlan(
+                frozen=step.frozen and ascent.frozen,
+                leafwise=step.leafwise and ascent.leafwise and apart,
+                elementwise=step.elementwise and ascent.elementwise,
+                keeps_zero=step.keeps_zero and ascent.keeps_zero and apart,
+                label=(step.label, ascent.label),
+            )
+
+        return jax.tree.map(both, self.optimizer.plan(params), self.adv_optimizer.plan(params))
 
     def init(self, params: Any) -> Any:
         return self.State(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any
 
 import jax
@@ -12,6 +13,7 @@ from fnopt.core import Transform, computing_dtype
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.fields import Field, as_number
 from fnopt.core.moments import cast
+from fnopt.core.types import Params, PyTree
 
 
 def _as_numbers(given: Any) -> Any:
@@ -52,6 +54,16 @@ class scale_by_tree(Transform):
 
     factors: Annotated[Any, Field(convert=_as_numbers)]
 
+    leafwise = elementwise = keeps_zero = True
+
+    def plan(self, params: Params) -> PyTree:
+        # Leaves below one factor are treated alike.
+        plans, treedef = jax.tree.flatten(super().plan(params))
+        labels = self._positions(params)
+        return treedef.unflatten(
+            dataclasses.replace(plan, label=i) for plan, i in zip(plans, labels, strict=True)
+        )
+
     def init(self, params: Any) -> optax.EmptyState:
         float_leaves("params", params)
         self._spread(params)
@@ -70,23 +82,29 @@ class scale_by_tree(Transform):
         scaled = [_times(*pair) for pair in zip(self._spread(updates), grads, strict=True)]
         return treedef.unflatten(scaled), state
 
-    def _spread(self, tree: Any) -> list[Any]:
+    def _spread(self, tree: PyTree) -> list[Any]:
         """A number for every leaf of the tree."""
+        factors = jax.tree.leaves(self.factors)
+        return [factors[i] for i in self._positions(tree)]
+
+    def _positions(self, tree: PyTree) -> list[int]:
+        """For every leaf of the tree the position of its number among the factors."""
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
         if not jax.tree.leaves(tree):
             return []
-        found: list[Any] = []
+        structure = jax.tree.structure(self.factors)
+        positions: list[int] = []
         try:
             jax.tree.map(
-                lambda number, sub: found.extend([number] * len(jax.tree.leaves(sub))),
-                self.factors,
+                lambda i, sub: positions.extend([i] * len(jax.tree.leaves(sub))),
+                structure.unflatten(range(structure.num_leaves)),
                 tree,
             )
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"scale_by_tree: factors is no tree of numbers for the parameters: {error}"
             ) from error
-        return found
+        return positions
 
 
 def _times(number: Any, grad: jax.Array) -> jax.Array:

@@ -61,6 +61,8 @@ class snapshot(Transform):
     measure_name: Static[str]
     measure: Measure
 
+    keeps_zero = True
+
     def init(self, params: Any) -> optax.SnapshotState:
         return optax.SnapshotState({self.measure_name: as_arrays(self.measure(params))})
 

@@ -11,7 +11,7 @@ import optax
 
 from fnopt.core import seen_by_part
 from fnopt.core.checks import leaves_like
-from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
+from fnopt.core.select import Pattern, matches, nearest, path_name, show
 
 
 class Split:

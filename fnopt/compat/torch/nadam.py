@@ -66,6 +66,7 @@ class scale_by_nadam(Joint):
 
     State = ScaleByNadamState
     shared = ("mu_product",)
+    leafwise = elementwise = keeps_zero = True
 
     def begin(self, params: list[jax.Array]) -> dict[str, Any]:
         return {"mu_product": real_number(1.0, params)}

@@ -35,6 +35,7 @@ class damped_trace(Rule):
     dampening: Scalar
 
     State = DampedTraceState
+    elementwise = keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param)}
