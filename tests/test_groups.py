@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -363,3 +364,86 @@ def test_a_gradient_that_others_depend_on_before_the_freezing_is_needed(before, 
     flags = fnopt.chain(before, fnopt.freeze({"body": False, "head": True})).frozen(params)
     paths = jax.tree_util.tree_leaves_with_path(flags)
     assert [path_name(path) for path, flag in paths if flag] == still
+
+
+STILL = fnopt.groups(("body/*", "freeze"), ("*", fnopt.sgd(0.1, momentum=0.9)))
+ASCENT = fnopt.chain(fnopt.normalize(), fnopt.sgd(0.05))
+STILL_ASCENT = fnopt.chain(fnopt.groups(("body/*", "freeze"), ("*", fnopt.identity())), ASCENT)
+MEASURE = fnopt.snapshot("size", optax.tree.norm)
+ODD = lambda count, **_: count % 2 == 1  # noqa: E731
+
+HAND_ON = [
+    fnopt.chain(fnopt.clip(1.0), STILL),
+    fnopt.chain(STILL, fnopt.scale(0.5)),
+    fnopt.chain(STILL, fnopt.clip_by_global_norm(1.0)),
+    fnopt.chain(STILL, fnopt.reduce_on_plateau()),
+    fnopt.chain(STILL, fnopt.scale_by_tree(0.5), fnopt.apply_every(2)),
+    fnopt.chain(STILL, MEASURE),
+    fnopt.chain(STILL, fnopt.masked(fnopt.add_decayed_weights(0.1), {"body": False, "head": True})),
+    fnopt.named_chain(("groups", STILL), ("scale", fnopt.scale(0.5))),
+    fnopt.lookahead(STILL, 2, 0.5),
+    fnopt.MultiSteps(STILL, 2),
+    fnopt.kahan(STILL),
+    fnopt.cautious(STILL),
+    fnopt.conditionally_mask(STILL, ODD),
+    fnopt.masked(STILL, True),
+    fnopt.partition({"all": STILL}, "all"),
+    fnopt.selective_transform(fnopt.sgd(0.1), freeze_mask="body/*"),
+    fnopt.groups(("*", STILL)),
+    fnopt.groups(("body/*", "freeze"), ("*", fnopt.flatten(fnopt.sgd(0.1)))),
+    fnopt.split_real_and_imaginary(STILL),
+    fnopt.schedule_free(STILL, 0.1),
+    fnopt.scale_by_galore(2, base_optimizer=STILL),
+    fnopt.sam(STILL, STILL_ASCENT),
+    fnopt.sam(STILL, STILL_ASCENT, opaque_mode=True),
+    fnopt.lookahead(fnopt.kahan(fnopt.chain(STILL, fnopt.reduce_on_plateau())), 2, 0.5),
+]
+READ_ALL = [
+    fnopt.chain(fnopt.clip_by_global_norm(1.0), STILL),
+    fnopt.chain(MEASURE, STILL),
+    fnopt.chain(STILL, fnopt.add_decayed_weights(0.1)),
+    fnopt.chain(STILL, optax.scale(0.5)),
+    fnopt.apply_if_finite(STILL, 3),
+    fnopt.mechanize(STILL),
+    fnopt.MultiSteps(STILL, 2, should_skip_update_fn=fnopt.skip_not_finite),
+    fnopt.conditionally_transform(STILL, ODD),
+    fnopt.conditionally_mask(STILL, ODD, forward_extra_args=True),
+    fnopt.schedule_free(STILL, 0.1, state_dtype="bfloat16"),
+    fnopt.sam(STILL, ASCENT),
+    fnopt.sam(STILL, ASCENT, opaque_mode=True),
+]
+
+
+@pytest.mark.parametrize(
+    "tx, free",
+    [*((tx, True) for tx in HAND_ON), *((tx, False) for tx in READ_ALL)],
+    ids=lambda x: type(x).__name__,
+)
+def test_a_frozen_gradient_is_computed_only_where_it_is_read(tx, free):
+    """Through every wrapper: the compiled step has no product of a frozen kernel's shape."""
+    params = {"body": {"kernel": jnp.ones((7, 5))}, "head": jnp.ones((5, 2))}
+    flags = as_transform(tx).frozen(params)
+    assert flags == {"body": {"kernel": free}, "head": False}
+
+    def loss(params, x):
+        params = jax.tree.map(
+            lambda still, p: jax.lax.stop_gradient(p) if still else p, flags, params
+        )
+        return jnp.sum(jnp.tanh(x @ params["body"]["kernel"]) @ params["head"])
+
+    @jax.jit
+    def step(params, state, x):
+        value, grads = jax.value_and_grad(loss)(params, x)
+        more = {"value": value, "grad_fn": lambda params: jax.grad(loss)(params, x)}
+        updates, state = tx.update(grads, state, params, **more)
+        return optax.apply_updates(params, updates), state
+
+    state, x = tx.init(params), jnp.linspace(-1.0, 1.0, 21).reshape(3, 7)
+    text = step.lower(params, state, x).compile().as_text()
+    assert bool(re.search(r"f32\[7,5\]\S* dot\(", text)) != free
+    before = params
+    for _ in range(3):
+        params, state = step(params, state, x)
+    if free:
+        assert (params["body"]["kernel"] == before["body"]["kernel"]).all()
+        assert (params["head"] != before["head"]).any()
