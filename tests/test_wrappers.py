@@ -300,7 +300,7 @@ def test_flatten_hands_on_the_loss():
 
 def test_a_mask_of_words_is_refused():
     for make in (fnopt.freeze, lambda mask: fnopt.adamw(1e-3, mask=mask)):
-        with pytest.raises(TypeError, match="a tree of True and False, .*, got 'a' within a tree"):
+        with pytest.raises(TypeError, match=r"True and False, a glob .*got 'a' within a tree"):
             make({"w": "a"})
 
 

@@ -13,7 +13,7 @@ from fnopt.core.fields import Field, Static
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.plan import plan_in_turn
 from fnopt.core.transform import Transform, as_transform, foreign
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 class Composed(Transform):
@@ -35,12 +35,12 @@ class Composed(Transform):
         """The transforms, in the order of their application."""
         raise NotImplementedError
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return tuple(part.init(params) for part in self.parts())
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         parts = self.parts()
         if not isinstance(state, tuple) or len(parts) != len(state):
             raise ValueError(
@@ -52,7 +52,7 @@ class Composed(Transform):
     def plan(self, params: Params) -> PyTree:
         return plan_in_turn(self.parts(), params)
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         counts = (part.count(s) for part, s in zip(self.parts(), state, strict=True))
         return next((count for count in counts if count is not None), None)
 
@@ -110,7 +110,7 @@ class chain(Composed):
     def parts(self) -> tuple[Transform, ...]:
         return self.transforms
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         labels = [type(part).__name__ for part in self.transforms]
         return merge(labels, _told(self.transforms, state, extra_args))
 
@@ -144,19 +144,19 @@ class named_chain(Composed):
     def parts(self) -> tuple[Transform, ...]:
         return self.transforms
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return self._named(super().init(params))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         updates, states = super().update(updates, self._states(state), params, **extra_args)
         return updates, self._named(states)
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         return super().count(self._states(state))
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         return merge(self.names, _told(self.transforms, self._states(state), extra_args))
 
     def _named(self, states: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Hashable, Iterable
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import jax
 
@@ -70,12 +70,19 @@ UNTOUCHED = LeafPlan(leafwise=True, elementwise=True, keeps_zero=True, label="un
 
 
 class Promises(Protocol):
-    """The class attributes of a transform that hold for all leaves alike; see :class:`LeafPlan`."""
+    """What a transform promises for every leaf; see the attributes of ``Transform``."""
 
-    leafwise: ClassVar[bool]
-    elementwise: ClassVar[bool]
-    keeps_zero: ClassVar[bool]
-    alike: ClassVar[bool]
+    @property
+    def leafwise(self) -> bool: ...
+
+    @property
+    def elementwise(self) -> bool: ...
+
+    @property
+    def keeps_zero(self) -> bool: ...
+
+    @property
+    def alike(self) -> bool: ...
 
 
 def plan_by(promises: Promises, params: Params) -> PyTree:

@@ -12,7 +12,7 @@ from fnopt.core.checks import updates_of
 from fnopt.core.fields import Static
 from fnopt.core.plan import frozen_of, plan_by
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.core.value import Value
 
 
@@ -47,17 +47,17 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     alike: ClassVar[bool] = False
     """Whether leaves of one shape and dtype are treated alike."""
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         """The state before the first update."""
         raise NotImplementedError
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         """The transformed updates, like ``updates`` in structure and dtypes, and the next state."""
         raise NotImplementedError
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         """The number of updates made so far, or None where this transform does not count."""
         return None
 
@@ -79,7 +79,7 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
         """
         return frozen_of(self, params)
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         """What the next update applies, by name; see :func:`fnopt.hyperparameters`."""
         fields = vars(at_count(self, self.count(state)))
         return {
@@ -119,17 +119,17 @@ class foreign(Transform):
 
     transformation: Static[optax.GradientTransformation]
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return self.transformation.init(params)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner = optax.with_extra_args_support(self.transformation)
         new, state = inner.update(updates, state, params, **extra_args)
         return updates_of(self, new, updates, params), state
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         # What optax.inject_hyperparams shows of itself.
         return dict(optax.tree.get(state, "hyperparams", {}))
 

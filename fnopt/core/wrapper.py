@@ -13,7 +13,7 @@ from fnopt.core.compose import merge
 from fnopt.core.fields import Field
 from fnopt.core.plan import LeafPlan, plan_by
 from fnopt.core.transform import Transform, as_transform
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree
 
 Inner = Annotated[Any, Field(convert=as_transform)]
 """A transform, of fnopt or of optax; optax's is structure, not leaves."""
@@ -85,7 +85,7 @@ class Wrapper(Transform):
         """The inner transform."""
         return next(x for x in vars(self).values() if isinstance(x, Transform))
 
-    def check(self, state: Any) -> Any:
+    def check(self, state: OptState) -> OptState:
         """The inner state; raises ValueError if the state is not this transform's."""
         if getattr(state, "_fields", None) != self.State._fields:
             refuse_state(self, state)
@@ -94,10 +94,10 @@ class Wrapper(Transform):
     def plan(self, params: Params) -> PyTree:
         return jax.tree.map(LeafPlan.within, self.wrapped.plan(params), plan_by(self, params))
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         return self.wrapped.count(getattr(state, self.inner_state))
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         inner = self.wrapped.hyperparameters(getattr(state, self.inner_state), **extra_args)
         names = type(self).__name__, type(self.wrapped).__name__
         return merge(names, (super().hyperparameters(state), inner))

@@ -11,6 +11,7 @@ import optax
 from fnopt.core import Transform
 from fnopt.core.checks import Interval, float_leaves, refuse_state
 from fnopt.core.fields import Field
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.wrap.branch import gathered, like, zeros_like
 
 Every = Annotated[Any, Field(Interval("[1, inf)"))]
@@ -31,13 +32,13 @@ class apply_every(Transform):
 
     leafwise = elementwise = keeps_zero = alike = True
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         float_leaves("params", params)
         return optax.ApplyEvery(jnp.zeros((), jnp.int32), zeros_like(params))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if not isinstance(state, optax.ApplyEvery):
             refuse_state(self, state)
         k = jnp.round(jnp.asarray(self.k)).astype(jnp.int32)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import Inner, Static, Wrapper
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.wrap.branch import like, update_or, zeros_like
 
 
@@ -35,23 +35,29 @@ class conditionally_transform(Wrapper):
     State = optax.ConditionallyTransformState
 
     @property
-    def _by_count(self) -> bool:
+    def leafwise(self) -> bool:
         # A function that is called with the extra arguments may depend on any gradient.
         return not self.forward_extra_args
 
-    leafwise = elementwise = alike = _by_count
+    @property
+    def elementwise(self) -> bool:
+        return not self.forward_extra_args
+
+    @property
+    def alike(self) -> bool:
+        return not self.forward_extra_args
 
     def plan(self, params: Params) -> PyTree:
         # Where the condition does not hold, gradients pass as they are.
         plans = super().plan(params)
         return jax.tree.map(lambda plan: dataclasses.replace(plan, frozen=False), plans)
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return self.State(inner_state=self.inner.init(params), step=jnp.zeros((), jnp.int32))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         told = extra_args if self.forward_extra_args else {}
         inner_state = self.check(state)
         wanted = self.should_transform_fn(state.step, **told)

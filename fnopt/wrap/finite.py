@@ -12,6 +12,7 @@ from fnopt.core import Inner, Wrapper
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.schedule import to_dtype
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.wrap.branch import update_or, zeros_like
 
 
@@ -44,7 +45,7 @@ class apply_if_finite(Wrapper):
 
     State = optax.ApplyIfFiniteState
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         zero = jnp.zeros((), jnp.int32)
         return self.State(
             notfinite_count=zero,
@@ -54,8 +55,8 @@ class apply_if_finite(Wrapper):
         )
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         finite = all_finite(updates)
         in_a_row = jnp.asarray(optax.safe_increment(state.notfinite_count))

@@ -9,7 +9,7 @@ import jax
 from fnopt.core import Inner, Static, Transform
 from fnopt.core.checks import refuse_state
 from fnopt.core.select import Pattern, show
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.wrap.split import Split
 from fnopt.wrap.treatments import (
     FROZEN,
@@ -103,14 +103,14 @@ class groups(Transform):
         """The transform of each rule."""
         return tuple(transform_of(treatment, self.base) for treatment in self.treatments)
 
-    def init(self, params: Any) -> GroupsState:
+    def init(self, params: Params) -> GroupsState:
         split = Split(self.patterns, params)
         transforms = enumerate(self.transforms())
         return GroupsState(tuple(tx.init(split.part(i, params)) for i, tx in transforms))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if getattr(state, "_fields", None) != GroupsState._fields:
             refuse_state(self, state)
         split = Split(self.patterns, updates if params is None else params)
@@ -133,11 +133,11 @@ class groups(Transform):
             plans = split.joined(i, own, plans)
         return plans
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         counts = (tx.count(s) for tx, s in zip(self.transforms(), state.inner_states, strict=True))
         return next((count for count in counts if count is not None), None)
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         """As of any transform, each name with its rule before it; ``learning_rate`` is base's."""
         told: dict[str, Any] = {}
         for place, (pattern, treatment, inner) in enumerate(

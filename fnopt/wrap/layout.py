@@ -14,7 +14,7 @@ from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
 from fnopt.core.plan import LeafPlan
 from fnopt.core.select import KeyPath, path_name
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 class flatten(Wrapper):
@@ -38,7 +38,7 @@ class flatten(Wrapper):
 
     inner: Inner
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         _, leaves, _ = float_leaves("params", params)
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
         if not leaves:
@@ -48,8 +48,8 @@ class flatten(Wrapper):
         return self.inner.init(vector)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         paths, grads, treedef = float_leaves("updates", updates)
         if not grads:
             return self.inner.update(updates, state, params, **extra_args)
@@ -93,10 +93,10 @@ class flatten(Wrapper):
                     " all leaves; flatten within each group instead, as groups(…, flatten(…))"
                 )
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         return self.inner.count(state)
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         return self.inner.hyperparameters(state, **extra_args)
 
 
@@ -124,10 +124,10 @@ def _as(x: jax.Array, dtype: Any) -> jax.Array:
 
 
 class Parts(NamedTuple):
-    """A complex array as two real ones."""
+    """The real and the imaginary part of a complex array, or what is known of each."""
 
-    real: jax.Array
-    imaginary: jax.Array
+    real: Any
+    imaginary: Any
 
 
 class split_real_and_imaginary(Wrapper):
@@ -155,12 +155,12 @@ class split_real_and_imaginary(Wrapper):
             is_leaf=lambda plan: isinstance(plan, Parts),
         )
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return self.State(self.inner.init(split_complex(params)))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         params = None if params is None else split_complex(params)
         split, inner_state = self.inner.update(
             split_complex(updates), self.check(state), params, **extra_args

@@ -12,6 +12,7 @@ from fnopt.core import Inner, Static, Wrapper, computing_dtype
 from fnopt.core.checks import Interval, float_leaves, leaves_like, same_shape
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params, Updates
 
 LookaheadParams = optax.LookaheadParams
 
@@ -72,7 +73,7 @@ class lookahead(Wrapper):
         if self.sync_period < 1:
             raise ValueError(f"lookahead: sync_period must be at least 1, got {self.sync_period!r}")
 
-    def init(self, params: Any) -> LookaheadState:
+    def init(self, params: Params) -> LookaheadState:
         pairs = isinstance(params, LookaheadParams)
         return LookaheadState(
             fast_state=self.fast_optimizer.init(params.fast if pairs else params),
@@ -81,8 +82,8 @@ class lookahead(Wrapper):
         )
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, LookaheadState]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, LookaheadState]:
         fast_state = self.check(state)
         if params is None:
             raise ValueError("lookahead needs the parameters: call update(updates, state, params)")

@@ -11,7 +11,7 @@ import optax
 from fnopt.core import Inner, Mask, Static, Wrapper, seen_by_part, set_to_zero
 from fnopt.core.checks import leaves_like
 from fnopt.core.plan import UNTOUCHED
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 class masked(Wrapper):
@@ -46,12 +46,12 @@ mask_compatible_extra_args=False)
 
     State = optax.MaskedState
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return self.State(self.inner.init(_hidden(params, self._told(params))))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         told = self._told(updates if params is None else params)
         if params is not None:

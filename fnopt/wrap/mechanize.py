@@ -26,6 +26,7 @@ from fnopt.core import (
 from fnopt.core.checks import float_leaves, leaves_like
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
+from fnopt.core.types import OptState, Params, Updates
 
 
 class mechanize(Wrapper):
@@ -90,7 +91,7 @@ class mechanize(Wrapper):
                 f"mechanize: num_betas must be an integer, 1 or above, got {self.num_betas!r}"
             )
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         count = jnp.zeros((), jnp.int32)
         _, leaves, _ = float_leaves("params", params)
         one = real_number(at_count(self, count).s_init, leaves)
@@ -105,12 +106,12 @@ class mechanize(Wrapper):
             x0=jax.tree.map(jnp.array, params),
         )
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.count
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         if params is None:
             raise ValueError("mechanize needs the parameters: call update(updates, state, params)")

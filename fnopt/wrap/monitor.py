@@ -13,6 +13,7 @@ from fnopt.core.checks import refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import as_transform, at_count
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.wrap.snapshot import Measure, as_arrays, like_first, matched
 
 
@@ -21,12 +22,12 @@ class _of_updates(Transform):
 
     measure: Measure
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return optax.EmptyState()
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         return as_arrays(self.measure(updates)), state
 
     def __repr__(self) -> str:
@@ -53,7 +54,7 @@ class measure_with_ema(Transform):
     debias: Static[bool] = True
     accumulator_dtype: DType = None
 
-    def init(self, params: Any) -> optax.EmaState:
+    def init(self, params: Params) -> optax.EmaState:
         def zero(x: Any) -> jax.Array:
             x = jnp.asarray(x)
             return jnp.zeros_like(x, self.accumulator_dtype or computing_dtype(x.dtype))
@@ -61,8 +62,8 @@ class measure_with_ema(Transform):
         return optax.EmaState(jnp.zeros((), jnp.int32), jax.tree.map(zero, self.measure(params)))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if getattr(state, "_fields", None) != optax.EmaState._fields:
             refuse_state(self, state)
         count: Any = optax.safe_increment(state.count)
@@ -79,7 +80,7 @@ class measure_with_ema(Transform):
             told.append(cast(mean, x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else wide))
         return structure.unflatten(told), optax.EmaState(count, structure.unflatten(new))
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.count
 
 
@@ -114,14 +115,14 @@ class monitor(Transform):
 
     keeps_zero = True
 
-    def init(self, params: Any) -> optax.MonitorState:
+    def init(self, params: Params) -> optax.MonitorState:
         states = tuple(measure.init(params) for _, measure in self._sorted())
         told, _ = self._measure(params, states, params, {})
         return optax.MonitorState(told, states)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if set(getattr(state, "measurements", ())) != set(self.measures):
             refuse_state(self, state)
         told, states = self._measure(updates, state.measure_states, params, extra_args)
@@ -138,5 +139,5 @@ class monitor(Transform):
         # A dict comes out of a jit with its keys in this order.
         return sorted(self.measures.items())
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         return {}

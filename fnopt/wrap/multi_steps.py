@@ -13,6 +13,7 @@ from fnopt.core import DType, Inner, Static, Transform, Wrapper, computing_dtype
 from fnopt.core.checks import Interval
 from fnopt.core.schedule import Scheduled, is_schedule
 from fnopt.core.transform import foreign
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.wrap.branch import gathered, like, zeros_like
 
 Every = Annotated[Any, Scheduled(Interval("[1, inf)"))]
@@ -63,18 +64,24 @@ class MultiSteps(Wrapper):
     inner_state = "inner_opt_state"
 
     @property
-    def _unconditional(self) -> bool:
-        # A function of all gradients that may skip a batch may depend on anything.
+    def leafwise(self) -> bool:
+        # A function of all gradients that decides about a batch may depend on any of them.
         return self.should_skip_update_fn is None
 
-    leafwise = elementwise = alike = _unconditional
+    @property
+    def elementwise(self) -> bool:
+        return self.should_skip_update_fn is None
+
+    @property
+    def alike(self) -> bool:
+        return self.should_skip_update_fn is None
 
     @property
     def inner_opt(self) -> Transform:
         """The optimizer, by optax's name."""
         return self.opt
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         step = jnp.zeros((), jnp.int32)
         return self.State(
             mini_step=step,
@@ -85,8 +92,8 @@ class MultiSteps(Wrapper):
         )
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         skip, skip_state = self._skip(updates, state.gradient_step, params)
         batches = state.mini_step + 1
@@ -132,7 +139,7 @@ class MultiSteps(Wrapper):
         """This transform itself, which is one already; optax's has to be asked."""
         return self
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.gradient_step
 
     def _batches(self, step: jax.Array) -> jax.Array:

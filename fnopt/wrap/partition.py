@@ -16,7 +16,7 @@ from fnopt.core.fields import Field
 from fnopt.core.plan import plan_in_turn
 from fnopt.core.select import Flags, as_flags, as_labels
 from fnopt.core.transform import as_transform
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.wrap.masked import masked
 
 
@@ -56,13 +56,13 @@ class partition(Transform):
     _: dataclasses.KW_ONLY
     mask_compatible_extra_args: Static[bool] = False
 
-    def init(self, params: Any) -> optax.PartitionState:
+    def init(self, params: Params) -> optax.PartitionState:
         groups = self._masked(params)
         return optax.PartitionState({label: tx.init(params) for label, tx in groups.items()})
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         states, new_states = self._states(state), {}
         for label, tx in self._masked(updates if params is None else params).items():
             updates, new_states[label] = tx.update(updates, states[label], params, **extra_args)
@@ -71,12 +71,12 @@ class partition(Transform):
     def plan(self, params: Params) -> PyTree:
         return plan_in_turn(self._masked(params).values(), params)
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         states = self._states(state)
         counts = (tx.count(states[k].inner_state) for k, tx in self.transforms.items())
         return next((count for count in counts if count is not None), None)
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         """As of any transform; a name that two groups share is told apart by the label."""
         states = self._states(state)
         told = {

@@ -26,6 +26,7 @@ from fnopt.core.checks import Interval, float_leaves, leaves_like, refuse_state,
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.schedule import to_dtype
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.wrap.per_example import number_of_examples, per_example_global_norm_clip
 
 # No schedules: the privacy spent is accounted for numbers that stay.
@@ -65,13 +66,13 @@ class differentially_private_aggregate(Transform):
     noise_multiplier: Multiplier
     key: Seed
 
-    def init(self, params: Any) -> DifferentiallyPrivateAggregateState:
+    def init(self, params: Params) -> DifferentiallyPrivateAggregateState:
         float_leaves("params", params)
         return DifferentiallyPrivateAggregateState(as_key(self.key))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if getattr(state, "_fields", None) != DifferentiallyPrivateAggregateState._fields:
             refuse_state(self, state)
         paths, grads, treedef = float_leaves("updates", updates)

@@ -12,7 +12,7 @@ import optax.contrib
 
 from fnopt.core import Inner, Static, Wrapper, required
 from fnopt.core.plan import LeafPlan
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 class sam(Wrapper):
@@ -87,7 +87,7 @@ class sam(Wrapper):
 
         return jax.tree.map(both, self.optimizer.plan(params), self.adv_optimizer.plan(params))
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return self.State(
             steps_since_sync=jnp.zeros((), jnp.int32),
             opt_state=self.optimizer.init(params),
@@ -96,8 +96,8 @@ class sam(Wrapper):
         )
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         self.check(state)
         if params is None:
             raise ValueError("sam needs the parameters: call update(updates, state, params)")

@@ -13,7 +13,7 @@ from fnopt.core import Transform, computing_dtype
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.fields import Field, as_number
 from fnopt.core.moments import cast
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 def _as_numbers(given: Any) -> Any:
@@ -64,14 +64,14 @@ class scale_by_tree(Transform):
             dataclasses.replace(plan, label=i) for plan, i in zip(plans, labels, strict=True)
         )
 
-    def init(self, params: Any) -> optax.EmptyState:
+    def init(self, params: Params) -> optax.EmptyState:
         float_leaves("params", params)
         self._spread(params)
         return optax.EmptyState()
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if jax.tree.leaves(state):
             refuse_state(self, state)
         paths, grads, treedef = float_leaves("updates", updates)

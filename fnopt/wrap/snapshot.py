@@ -12,6 +12,7 @@ import optax
 from fnopt.core import Static, Transform
 from fnopt.core.checks import leaves_like, refuse_state, same_shape
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params, Updates
 
 Measure = Static[Callable[[Any], Any]]
 """A function of the updates, giving an array or a tree of them."""
@@ -63,12 +64,12 @@ class snapshot(Transform):
 
     keeps_zero = True
 
-    def init(self, params: Any) -> optax.SnapshotState:
+    def init(self, params: Params) -> optax.SnapshotState:
         return optax.SnapshotState({self.measure_name: as_arrays(self.measure(params))})
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if set(getattr(state, "measurement", ())) != {self.measure_name}:
             refuse_state(self, state)
         old = state.measurement[self.measure_name]
