@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import jax
@@ -19,7 +20,7 @@ from fnopt.core.types import OptState, Params, PyTree, Updates
 class Composed(Transform):
     """A transform that is other transforms one after the other.
 
-    A subclass has the method's hyperparameters as fields and says its parts::
+    A subclass has the method's hyperparameters as fields and returns its parts::
 
         class sgd(Composed):
             learning_rate: Rate
@@ -28,7 +29,7 @@ class Composed(Transform):
                 return (scale_by_learning_rate(self.learning_rate),)
 
     Its state is the tuple of its parts' states, as that of ``optax.chain``. Between its parts the
-    updates have the precision of the computation, float32 at least: they are rounded once.
+    updates have the precision of the computation, float32 at least; they are rounded once.
     """
 
     def parts(self) -> tuple[Transform, ...]:
@@ -75,7 +76,7 @@ def _run(
     wide = [computing_dtype(dtype) for dtype in dtypes]
     updates, new_state = treedef.unflatten(leaves), []
     for part, part_state in zip(parts, state, strict=True):
-        # optax's parts keep moments in the dtype of what they are given.
+        # optax's parts keep moments in the dtype of the updates they receive.
         updates = cast_all(updates, dtypes if isinstance(part, foreign) else wide)
         new, part_state = part.update(updates, part_state, params, **extra_args)
         updates = updates_of(part, new, updates, params)
@@ -112,7 +113,7 @@ class chain(Composed):
 
     def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         labels = [type(part).__name__ for part in self.transforms]
-        return merge(labels, _told(self.transforms, state, extra_args))
+        return merge(labels, _of_parts(self.transforms, state, extra_args))
 
     def __repr__(self) -> str:
         return f"chain({', '.join(map(repr, self.transforms))})"
@@ -157,7 +158,7 @@ class named_chain(Composed):
         return super().count(self._states(state))
 
     def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
-        return merge(self.names, _told(self.transforms, self._states(state), extra_args))
+        return merge(self.names, _of_parts(self.transforms, self._states(state), extra_args))
 
     def _named(self, states: Any) -> dict[str, Any]:
         # Ordered, as optax's: a plain dict would lose the order of the parts in a tree.map.
@@ -176,14 +177,19 @@ class named_chain(Composed):
         return f"named_chain({', '.join(map(repr, pairs))})"
 
 
-def merge(labels: Any, told: Any) -> dict[str, Any]:
-    """The numbers that several transforms tell of, under one name each; rates multiply."""
-    shared = collections.Counter(name for names in told for name in names)
+def merge(labels: Sequence[str], of_parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The hyperparameters of several transforms, each under a name of its own; rates multiply.
+
+    Args:
+        labels: the names of the transforms; those that appear twice get their position.
+        of_parts: the hyperparameters of each transform.
+    """
+    shared = collections.Counter(name for numbers in of_parts for name in numbers)
     times = collections.Counter(labels)
     merged: dict[str, Any] = {}
-    for place, (label, names) in enumerate(zip(labels, told, strict=True)):
-        label = f"{label}[{place}]" if times[label] > 1 else label
-        for name, value in names.items():
+    for i, (label, numbers) in enumerate(zip(labels, of_parts, strict=True)):
+        label = f"{label}[{i}]" if times[label] > 1 else label
+        for name, value in numbers.items():
             if name == "learning_rate":
                 merged[name] = merged[name] * value if name in merged else value
             else:
@@ -191,5 +197,5 @@ def merge(labels: Any, told: Any) -> dict[str, Any]:
     return merged
 
 
-def _told(parts: Any, states: Any, extra_args: dict[str, Any]) -> list[dict[str, Any]]:
+def _of_parts(parts: Any, states: Any, extra_args: dict[str, Any]) -> list[dict[str, Any]]:
     return [part.hyperparameters(s, **extra_args) for part, s in zip(parts, states, strict=True)]

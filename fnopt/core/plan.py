@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Hashable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 
@@ -69,38 +69,23 @@ UNTOUCHED = LeafPlan(leafwise=True, elementwise=True, keeps_zero=True, label="un
 """The plan of a leaf whose updates pass as they are."""
 
 
-class Promises(Protocol):
-    """What a transform promises for every leaf; see the attributes of ``Transform``."""
-
-    @property
-    def leafwise(self) -> bool: ...
-
-    @property
-    def elementwise(self) -> bool: ...
-
-    @property
-    def keeps_zero(self) -> bool: ...
-
-    @property
-    def alike(self) -> bool: ...
-
-
-def plan_by(promises: Promises, params: Params) -> PyTree:
+def plan_by(transform: Any, params: Params) -> PyTree:
     """The same plan for every leaf, from the class attributes of a transform.
 
     Args:
-        promises: the transform. Where it does not treat leaves alike, a leaf's label is its path.
+        transform: its ``leafwise``, ``elementwise``, ``keeps_zero`` and ``alike`` are taken. Where
+            it does not treat leaves alike, a leaf's label is its path.
         params: the parameters; shapes suffice.
 
     Returns:
         A tree of :class:`LeafPlan` like ``params``.
     """
     same = LeafPlan(
-        leafwise=promises.leafwise,
-        elementwise=promises.elementwise,
-        keeps_zero=promises.keeps_zero,
+        leafwise=transform.leafwise,
+        elementwise=transform.elementwise,
+        keeps_zero=transform.keeps_zero,
     )
-    if promises.alike:
+    if transform.alike:
         return jax.tree.map(lambda param: same, params)
     return jax.tree_util.tree_map_with_path(
         lambda path, param: same.labelled(jax.tree_util.keystr(path)), params

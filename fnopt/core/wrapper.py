@@ -48,7 +48,7 @@ def _of_part(function: Any, part_of: Any, whole: Any) -> Any:
 
 
 class Wrapper(Transform):
-    """A transform made of another: its one field that is a transform.
+    """A transform that calls another: its one field that is a transform.
 
     A subclass keeps the inner transform's state in a field of its own ``State``::
 
@@ -62,7 +62,9 @@ class Wrapper(Transform):
                 self.check(state)
                 ...
 
-    What it shows of its numbers (:func:`fnopt.hyperparameters`) is its own and the inner ones.
+    Its hyperparameters (:func:`fnopt.hyperparameters`) are its own and the inner ones. What is
+    frozen in the inner transform stays frozen, unless the wrapper reads all gradients or moves a
+    leaf whose inner update is zero; class attributes say so.
     """
 
     State: ClassVar[Any]

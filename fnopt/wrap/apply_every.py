@@ -21,7 +21,7 @@ class apply_every(Transform):
     """Sums updates and lets the sum through at every :math:`k`-th; zero in between.
 
     Args:
-        k: at least 1, rounded.
+        k: the number of updates that are summed, at least 1, rounded.
 
     When:
         Last in a chain, where the parts before it are to see every batch; :class:`MultiSteps` is
@@ -45,6 +45,6 @@ class apply_every(Transform):
         full = state.count + 1 >= k
         total = gathered(updates, state.grad_acc, params, None)
         emitted = jax.tree.map(lambda x: jnp.where(full, x, jnp.zeros_like(x)), total)
-        kept = jax.tree.map(lambda x: jnp.where(full, jnp.zeros_like(x), x), total)
+        rest = jax.tree.map(lambda x: jnp.where(full, jnp.zeros_like(x), x), total)
         count = jnp.where(full, 0, state.count + 1)
-        return like(emitted, updates), optax.ApplyEvery(count, like(kept, state.grad_acc))
+        return like(emitted, updates), optax.ApplyEvery(count, like(rest, state.grad_acc))

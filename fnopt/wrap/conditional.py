@@ -20,8 +20,10 @@ class conditionally_transform(Wrapper):
 
     Args:
         inner: the transform.
-        should_transform_fn: of the count of calls so far, an int32 array; gives a flag.
-        forward_extra_args: call the function with the extra arguments too.
+        should_transform_fn: a function of the count of calls so far, an int32 array, that returns
+            a flag.
+        forward_extra_args: call the function with the extra arguments too. As it may then depend
+            on any gradient, all are computed, those of frozen leaves too.
 
     When:
         A transform that is for some steps only, as noise or clipping in the first thousand. What
@@ -58,17 +60,17 @@ class conditionally_transform(Wrapper):
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
-        told = extra_args if self.forward_extra_args else {}
+        arguments = extra_args if self.forward_extra_args else {}
         inner_state = self.check(state)
-        wanted = self.should_transform_fn(state.step, **told)
+        condition = self.should_transform_fn(state.step, **arguments)
         updates, inner_state = update_or(
-            wanted, self.inner, updates, inner_state, params, extra_args, self.otherwise
+            condition, self.inner, updates, inner_state, params, extra_args, self.otherwise
         )
         step = optax.safe_increment(state.step)
         return updates, self.State(inner_state=inner_state, step=step)
 
     def otherwise(self, updates: Any) -> Any:
-        """What an update is where the condition does not hold."""
+        """The updates where the condition does not hold."""
         return like(updates, updates)
 
 
@@ -77,8 +79,10 @@ class conditionally_mask(conditionally_transform):
 
     Args:
         inner: the optimizer; its state stays where the condition does not hold.
-        should_transform_fn: of the count of calls so far, an int32 array; gives a flag.
-        forward_extra_args: call the function with the extra arguments too, such as ``value``.
+        should_transform_fn: a function of the count of calls so far, an int32 array, that returns
+            a flag.
+        forward_extra_args: call the function with the extra arguments too, such as ``value``; then
+            all gradients are computed, those of frozen leaves too.
 
     When:
         Steps only at some times, or only where the loss says so; batches are lost in between, of

@@ -1,4 +1,4 @@
-"""Updates kept to what is allowed: numbers for NaN, parameters that are not negative."""
+"""Constraints on updates: no NaN, parameters that are not negative."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fnopt.core.types import Slots
 
 
 class zero_nans(Rule):
-    """Puts 0 in the place of every NaN; infinities stay.
+    """Replaces every NaN by 0; infinities stay.
 
     Its state says of every leaf whether the last update had one (``found_nan``).
 

@@ -46,10 +46,10 @@ class lookahead(Wrapper):
         fast_optimizer: the optimizer.
         sync_period: :math:`k \ge 1`.
         slow_step_size: :math:`\alpha \in [0, 1]`.
-        reset_state: begin the fast optimizer's state anew, at :math:`\phi`, every time.
+        reset_state: initialize the fast optimizer's state again, at :math:`\phi`, every time.
 
     Raises:
-        ValueError: a number out of its range; in ``update``, pairs met a state made without, or
+        ValueError: a number is out of its range; in ``update``, pairs meet a state made without, or
             the other way round.
 
     When:
@@ -91,8 +91,8 @@ class lookahead(Wrapper):
         paths, grads, treedef = float_leaves("updates", updates)
         if pairs != (state.slow is None):
             raise ValueError(
-                "lookahead: init was given LookaheadParams and update was not, or the other way"
-                " round; give both the same"
+                "lookahead: init received LookaheadParams and update did not, or the other way"
+                " round; pass the same to both"
             )
         fast, slow = params if pairs else (params, state.slow)
         fasts = [jnp.asarray(f) for f in leaves_like(treedef, "params", fast, "updates")]
@@ -107,8 +107,8 @@ class lookahead(Wrapper):
             grads[i], slows[i] = self._move(now, old, step, jnp.asarray(slow), pairs)
         if self.reset_state:
             synced = [_sum(old, step) for old, step in zip(fasts, grads, strict=True)]
-            anew = self.fast_optimizer.init(treedef.unflatten(synced))
-            fast_state = jax.tree.map(lambda a, b: jnp.where(now, a, b), anew, fast_state)
+            first = self.fast_optimizer.init(treedef.unflatten(synced))
+            fast_state = jax.tree.map(lambda a, b: jnp.where(now, a, b), first, fast_state)
         ahead, behind = treedef.unflatten(grads), treedef.unflatten(slows)
         return LookaheadParams(ahead, behind) if pairs else ahead, LookaheadState(
             fast_state=fast_state,

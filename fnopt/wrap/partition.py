@@ -20,10 +20,10 @@ from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.wrap.masked import masked
 
 
-def _groups(given: Any) -> dict[Any, Transform]:
-    if not isinstance(given, Mapping):
-        raise TypeError(f"must be a dict from labels to transforms, got {given!r}")
-    return {label: as_transform(tx) for label, tx in given.items()}
+def _groups(labelled: Any) -> dict[Any, Transform]:
+    if not isinstance(labelled, Mapping):
+        raise TypeError(f"must be a dict from labels to transforms, got {labelled!r}")
+    return {label: as_transform(tx) for label, tx in labelled.items()}
 
 
 class partition(Transform):
@@ -32,7 +32,7 @@ class partition(Transform):
     Args:
         transforms: a dict from labels to transforms, of fnopt or of optax.
         param_labels: the labels of the parameters: a tree, a prefix of one, or a function of the
-            parameters (of the updates where there are none) that gives one.
+            parameters (of the updates where there are none) that returns one.
         mask_compatible_extra_args: see :class:`masked`.
 
     Raises:
@@ -77,16 +77,16 @@ class partition(Transform):
         return next((count for count in counts if count is not None), None)
 
     def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
-        """As of any transform; a name that two groups share is told apart by the label."""
+        """As of any transform; a name that two groups share has the label before it."""
         states = self._states(state)
-        told = {
+        by_label = {
             label: tx.hyperparameters(states[label].inner_state, **extra_args)
             for label, tx in self.transforms.items()
         }
-        times = collections.Counter(name for names in told.values() for name in names)
+        times = collections.Counter(name for names in by_label.values() for name in names)
         return {
             name if times[name] == 1 else f"{label}.{name}": value
-            for label, names in told.items()
+            for label, names in by_label.items()
             for name, value in names.items()
         }
 
@@ -108,7 +108,7 @@ class partition(Transform):
         return {
             label: masked(
                 tx,
-                jax.tree.map(lambda given, label=label: given == label, labels),
+                jax.tree.map(lambda own, label=label: own == label, labels),
                 mask_compatible_extra_args=self.mask_compatible_extra_args,
             )
             for label, tx in self.transforms.items()

@@ -52,7 +52,8 @@ class differentially_private_aggregate(Transform):
     Args:
         l2_norm_clip: :math:`C > 0`.
         noise_multiplier: :math:`\sigma \ge 0`.
-        key: of the noise, a seed or a key. There is no default: noise that is known hides nothing.
+        key: the seed of the noise, or a key. There is no default: noise that is known hides
+            nothing.
 
     Raises:
         ValueError: an update has no axis of examples, or not the parameter's shape behind it.
@@ -107,7 +108,7 @@ class dpsgd(Composed):
 
     .. math:: v_t = u_t + \beta\,v_{t-1}, \qquad \Delta\theta_t = -\eta_t\,v_t
 
-    with :math:`u_t` of :class:`differentially_private_aggregate`, which says what it is given.
+    with :math:`u_t` of :class:`differentially_private_aggregate`, which says what its updates are.
 
     When:
         As :class:`differentially_private_aggregate`, which also goes before any other method.
@@ -116,7 +117,7 @@ class dpsgd(Composed):
         learning_rate: :math:`\eta \ge 0`.
         l2_norm_clip: :math:`C > 0`, the bound of an example's norm.
         noise_multiplier: :math:`\sigma \ge 0`, in units of that bound.
-        seed: of the noise, or a key.
+        seed: the seed of the noise, or a key.
         momentum: :math:`\beta \in [0, 1)`; without momentum if None.
         nesterov: look ahead along the momentum.
 

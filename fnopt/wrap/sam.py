@@ -31,16 +31,17 @@ class sam(Wrapper):
     way); or ``value_fn``, which it differentiates.
 
     Args:
-        optimizer: of the parameters.
-        adv_optimizer: of the ascent.
-        sync_period: gradients for one step, at least 1.
-        reset_state: whether the state of the ascent is made anew after every step.
+        optimizer: the optimizer of the parameters.
+        adv_optimizer: the optimizer of the ascent. Where it does not freeze a leaf itself, the
+            leaf's gradient takes part in the ascent, whatever ``optimizer`` freezes.
+        sync_period: the number of gradients for one step, at least 1.
+        reset_state: whether the state of the ascent is initialized again after every step.
         opaque_mode: whether one update is one step.
         batch_axis_name: the mapped axis over which the further gradients are averaged.
 
     Raises:
         TypeError: an argument is no transform.
-        ValueError: ``sync_period`` is below 1, or, in an opaque update, neither function was given.
+        ValueError: ``sync_period`` is below 1, or, in an opaque update, neither function was passed.
 
     When:
         Flat minima are worth two gradients a step. Opaque wherever an update has other effects,
@@ -130,11 +131,11 @@ class sam(Wrapper):
         if grad_fn is None:
             grad_fn = None if value_fn is None else jax.grad(value_fn)
         grad_fn = required(self, "grad_fn", grad_fn)
-        place, adv_state = params, state.adv_state
+        point, adv_state = params, state.adv_state
         for i in range(self.sync_period - 1):
-            ascent, adv_state = self._ascend(grads, adv_state, place, extra_args)
-            place = optax.apply_updates(place, ascent)
-            grads = grad_fn(place, i) if _takes_number(grad_fn) else grad_fn(place)
+            ascent, adv_state = self._ascend(grads, adv_state, point, extra_args)
+            point = optax.apply_updates(point, ascent)
+            grads = grad_fn(point, i) if _takes_number(grad_fn) else grad_fn(point)
             if self.batch_axis_name is not None:
                 grads = jax.lax.pmean(grads, self.batch_axis_name)
         step, opt_state = self.optimizer.update(grads, state.opt_state, params, **extra_args)

@@ -16,17 +16,17 @@ from fnopt.core.moments import cast
 from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
-def _as_numbers(given: Any) -> Any:
-    kept, treedef = [], jax.tree.structure(given)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(given):
+def _as_numbers(tree: Any) -> PyTree:
+    numbers, treedef = [], jax.tree.structure(tree)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         number = as_number(leaf)
         if number is None or jnp.ndim(number):
             raise TypeError(
                 f"must be a tree of numbers, but {jax.tree_util.keystr(path) or 'it'} is"
                 f" {leaf!r} ({type(leaf).__name__})"
             )
-        kept.append(number)
-    return treedef.unflatten(kept)
+        numbers.append(number)
+    return treedef.unflatten(numbers)
 
 
 class scale_by_tree(Transform):
@@ -43,7 +43,7 @@ class scale_by_tree(Transform):
     When:
         Rates by layer that are computed, as those of :func:`fnopt.initialize.mup`; between a
         preconditioner and decoupled weight decay if the decay is not to be multiplied. What is
-        said by paths is said by :class:`groups`, whose groups are optimizers of their own.
+        chosen by paths is for :class:`groups`, whose groups are optimizers of their own.
 
     >>> import fnopt, jax.numpy as jnp
     >>> tx = fnopt.chain(fnopt.sgd(1.0), fnopt.scale_by_tree({"body": 0.1, "head": 1.0}))
