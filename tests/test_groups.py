@@ -208,7 +208,7 @@ def test_decay_mask_is_a_mask():
 
 def test_the_table_says_who_gets_what():
     wanted = """
-path             shape   parameters  rule              gets
+path             shape   parameters  pattern           gets
 bias             ()               1  */bias, */scale   base, weight_decay=0.0
 embed/table      (4, 2)           8  embed/*           frozen
 layers/0/bias    (3,)             3  */bias, */scale   base, weight_decay=0.0
@@ -248,7 +248,7 @@ def test_a_rule_that_comes_too_late_is_refused():
 
 
 def test_a_leaf_without_a_rule_is_refused_by_its_path():
-    with pytest.raises(ValueError, match=r"no rule matches 'embed/table'.*'\*'"):
+    with pytest.raises(ValueError, match=r"no pattern matches 'embed/table'.*'\*'"):
         init(("layers/*", 1.0), ("bias", 1.0))
 
 

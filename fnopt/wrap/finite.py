@@ -20,7 +20,8 @@ class apply_if_finite(Wrapper):
     """Leaves out updates whose gradients are not finite, up to a number in a row.
 
     Nothing moves then, the inner state included. After more than ``max_consecutive_errors`` such
-    gradients in a row the wrapper passes them on, so that a failed run is seen; ``total_notfinite`` in its state counts them all.
+    gradients in a row the wrapper passes them on, so that a failed run is seen;
+    ``total_notfinite`` in its state counts them all.
 
     Args:
         inner: the optimizer.

@@ -41,7 +41,7 @@ class sam(Wrapper):
 
     Raises:
         TypeError: an argument is no transform.
-        ValueError: ``sync_period`` is below 1, or, in an opaque update, neither function was passed.
+        ValueError: ``sync_period`` is below 1, or an opaque update received neither function.
 
     When:
         Flat minima are worth two gradients a step. Opaque wherever an update has other effects,
