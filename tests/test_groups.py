@@ -225,11 +225,11 @@ total                            27                    frozen: 8
     assert lines[-1] == f"base: {ADAMW!r}"
 
 
-def init(*rules, base=ADAMW, params=PARAMS):
-    return fnopt.groups(*rules, base=base).init(params)
+def init(*assignments, base=ADAMW, params=PARAMS):
+    return fnopt.groups(*assignments, base=base).init(params)
 
 
-def test_a_rule_that_matches_nothing_is_refused_with_the_nearest_paths():
+def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_paths():
     with pytest.raises(ValueError, match=r"'\*/kernal' matches no leaf.*'layers/0/kernel'"):
         init(("*/kernal", "freeze"), ("*", 1.0))
     with pytest.raises(ValueError, match=r"'embbed/\*' matches no leaf; .*are 'embed/table'"):
@@ -242,37 +242,37 @@ def test_a_rule_that_matches_nothing_is_refused_with_the_nearest_paths():
         init((huge, "freeze"), ("*", 1.0))
 
 
-def test_a_rule_that_comes_too_late_is_refused():
+def test_a_pattern_that_comes_too_late_is_refused():
     with pytest.raises(ValueError, match=r"'\*/bias' comes too late.*bias, layers/0/bias"):
         init(("*", 1.0), ("*/bias", "freeze"))
 
 
-def test_a_leaf_without_a_rule_is_refused_by_its_path():
+def test_a_leaf_without_a_pattern_is_refused_by_its_path():
     with pytest.raises(ValueError, match=r"no pattern matches 'embed/table'.*'\*'"):
         init(("layers/*", 1.0), ("bias", 1.0))
 
 
 @pytest.mark.parametrize(
-    ("rules", "base", "error", "words"),
+    ("assignments", "base", "error", "words"),
     [
-        ([("*", 0.5)], None, ValueError, "'*' changes base; give groups(…, base=…)"),
+        ([("*", 0.5)], None, ValueError, "'*' changes base; pass groups(…, base=…)"),
         ([("*", "frozen")], ADAMW, TypeError, "'frozen'"),
         ([("*", None)], ADAMW, TypeError, "None"),
-        (["*"], ADAMW, TypeError, "a pair (which, what), got '*'"),
+        (["*"], ADAMW, TypeError, "a pair (pattern, treatment), got '*'"),
         ([("*", {"wd": 0.0})], ADAMW, ValueError, "'wd', which is no number of base (adamw)"),
         ([("*", {"nesterov": True})], ADAMW, TypeError, "True"),
-        ([("*", {"nesterov": 1.0})], ADAMW, ValueError, "give a transform, as base.replace(…)"),
+        ([("*", {"nesterov": 1.0})], ADAMW, ValueError, "use a transform, as base.replace(…)"),
         ([("*", {"weight_decay": -1.0})], ADAMW, ValueError, "weight_decay must lie in [0, inf)"),
     ],
     ids=lambda x: str(x)[:20],
 )
-def test_bad_rules_are_refused(rules, base, error, words):
+def test_bad_assignments_are_refused(assignments, base, error, words):
     with pytest.raises(error) as caught:
-        fnopt.groups(*rules, base=base)
+        fnopt.groups(*assignments, base=base)
     assert words in str(caught.value)
 
 
-def test_the_first_rule_wins_and_globs_mean_whole_paths():
+def test_the_first_pattern_wins_and_globs_mean_whole_paths():
     tx = fnopt.groups(("bias", "freeze"), ("layers/?/bias", 2.0), ("*", {}), base=fnopt.sgd(1.0))
     updates, _ = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
     assert float(updates["bias"]) == 0
@@ -304,7 +304,7 @@ def test_hyperparameters_are_those_applied():
     )
 
 
-def test_rules_by_functions_are_told_apart():
+def test_patterns_that_are_functions_have_names_of_their_own():
     tx = fnopt.groups(
         (lambda path, leaf: path == "a", 0.5), (lambda path, leaf: True, 2.0), base=fnopt.sgd(0.1)
     )
