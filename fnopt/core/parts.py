@@ -16,7 +16,7 @@ from fnopt.core.rule import Rule
 from fnopt.core.schedule import Decay, Fraction, Rate, Scalar, to_dtype
 from fnopt.core.select import Mask
 from fnopt.core.transform import Transform
-from fnopt.core.types import OptState, Params, PyTree, Slots, Updates
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 class identity(Transform):
@@ -58,7 +58,7 @@ class scale(Rule):
 
     elementwise = keeps_zero = True
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return self.step_size * grad, {}
 
 
@@ -72,7 +72,7 @@ class _scale_in_turn(Rule):
 
     elementwise = keeps_zero = True
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         # Beside wider leaves a number may be infinite in this dtype; what it is for is then 0.
         largest = jnp.finfo(grad.dtype).max
         second, third = (jnp.clip(x, -largest, largest) for x in (self.second, self.third))
@@ -115,7 +115,7 @@ class scale_by_schedule(Rule):
 
     elementwise = keeps_zero = True
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return self.step_size_fn * grad, {}
 
 
@@ -133,7 +133,7 @@ class scale_by_learning_rate(Rule):
 
     elementwise = keeps_zero = True
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         if self.learning_rate is None:
             return grad, {}
         return (-self.learning_rate if self.flip_sign else self.learning_rate) * grad, {}
@@ -165,7 +165,7 @@ class trace(Rule):
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param, self.accumulator_dtype)}
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         trace = grad + self.decay * slots.trace
         return (grad + self.decay * trace if self.nesterov else trace), {"trace": trace}
 
@@ -203,7 +203,7 @@ class ema(Rule):
     def once(self, t: Any) -> Any:
         return bias_correction(self.decay, t) if self.debias else 1.0
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         average = moment(grad, slots.ema, self.decay)
         return average / t, {"ema": average}
 
@@ -228,7 +228,7 @@ class add_decayed_weights(Rule):
     needs_params = True
     elementwise = True
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return grad + self.weight_decay * param, {}
 
 

@@ -61,7 +61,7 @@ class Rule(Transform):
     """Fields of the state that are one value for all leaves, as the count is (see ``Joint``)."""
     needs_params: ClassVar[bool] = False
     """Whether the formula needs the parameter."""
-    leafwise: ClassVar[bool] = True
+    leafwise: ClassVar[bool] = True  # a rule that overrides update must say if it mixes leaves
     alike: ClassVar[bool] = True
     mask = None  # no annotation, lest it be a field
     """Which leaves the rule is for; a subclass with ``mask: Mask = None`` lets the user say."""

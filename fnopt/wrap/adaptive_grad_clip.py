@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from fnopt.core import NonNegative, Positive, Rule, Static, norm
 from fnopt.core.moments import over_norm
-from fnopt.core.types import Slots
 
 Axes = int | tuple[int, ...] | None
 
@@ -98,7 +97,7 @@ class adaptive_grad_clip(Rule):
     def elementwise(self) -> bool:
         return self.axis == ()
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         bound = self.clipping * jnp.maximum(unitwise_norm(param, self.axis), self.eps)
         tiny = jnp.finfo(grad.dtype).tiny
         return unitwise_clip(unitwise_norm(grad, self.axis), bound, grad, tiny), {}

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import NonNegative, Positive, Rule, scale_to_length
-from fnopt.core.types import Slots
 
 
 class clip(Rule):
@@ -22,7 +21,7 @@ class clip(Rule):
 
     elementwise = keeps_zero = True
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return jnp.clip(grad, -self.max_delta, self.max_delta), {}
 
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import Rule
-from fnopt.core.types import Slots
 
 
 class zero_nans(Rule):
@@ -27,7 +26,7 @@ class zero_nans(Rule):
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"found_nan": jnp.zeros((), bool)}
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         nan = jnp.isnan(grad)
         return jnp.where(nan, jnp.zeros_like(grad), grad), {"found_nan": jnp.any(nan)}
 
@@ -52,5 +51,5 @@ class keep_params_nonnegative(Rule):
     needs_params = True
     elementwise = True
 
-    def direct(self, grad: jax.Array, slots: Slots, param: Any, t: Any) -> Any:
+    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         return jnp.where(param + grad < 0, -param, grad), {}

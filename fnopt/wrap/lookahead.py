@@ -12,7 +12,8 @@ from fnopt.core import Inner, Static, Wrapper, computing_dtype
 from fnopt.core.checks import Interval, float_leaves, leaves_like, same_shape
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
-from fnopt.core.types import OptState, Params, Updates
+from fnopt.core.plan import LeafPlan
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 LookaheadParams = optax.LookaheadParams
 
@@ -72,6 +73,14 @@ class lookahead(Wrapper):
         super().__post_init__()
         if self.sync_period < 1:
             raise ValueError(f"lookahead: sync_period must be at least 1, got {self.sync_period!r}")
+
+    def plan(self, params: Params) -> PyTree:
+        if not isinstance(params, LookaheadParams):
+            return super().plan(params)
+        # The two of a pair depend on each other; the optimizer knows the first alone.
+        return jax.tree_util.tree_map_with_path(
+            lambda path, param: LeafPlan(label=jax.tree_util.keystr(path)), params
+        )
 
     def init(self, params: Params) -> LookaheadState:
         pairs = isinstance(params, LookaheadParams)
