@@ -67,8 +67,8 @@ class flatten(Wrapper):
             parts = zip(jnp.split(vector, ends[:-1]), grads, strict=True)
             return treedef.unflatten([_as(part.reshape(g.shape), g.dtype) for part, g in parts])
 
-        extra_args = seen_by_part(extra_args, lambda tree: _joined(jax.tree.leaves(tree)), spread)
-        vector, state = self.inner.update(vector, state, params, **extra_args)
+        given = seen_by_part(extra_args, lambda tree: _joined(jax.tree.leaves(tree)), spread)
+        vector, state = self.inner.update(vector, state, params, **given)
         return spread(vector), state
 
     def _check(self, params: Params, vector: jax.Array) -> None:

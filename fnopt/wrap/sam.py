@@ -131,11 +131,11 @@ class sam(Wrapper):
         if grad_fn is None:
             grad_fn = None if value_fn is None else jax.grad(value_fn)
         grad_fn = required(self, "grad_fn", grad_fn)
-        point, adv_state = params, state.adv_state
+        place, adv_state = params, state.adv_state
         for i in range(self.sync_period - 1):
-            ascent, adv_state = self._ascend(grads, adv_state, point, extra_args)
-            point = optax.apply_updates(point, ascent)
-            grads = grad_fn(point, i) if _takes_number(grad_fn) else grad_fn(point)
+            ascent, adv_state = self._ascend(grads, adv_state, place, extra_args)
+            place = optax.apply_updates(place, ascent)
+            grads = grad_fn(place, i) if _takes_number(grad_fn) else grad_fn(place)
             if self.batch_axis_name is not None:
                 grads = jax.lax.pmean(grads, self.batch_axis_name)
         step, opt_state = self.optimizer.update(grads, state.opt_state, params, **extra_args)
