@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import fnmatch
 from collections.abc import Callable, Hashable, Iterable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -124,6 +124,9 @@ class Selection:
     choice: Callable[[Params], PyTree] | tuple[Hashable, ...]
     structure: Any = None
 
+    kind: ClassVar[str]
+    """The values and where the user wrote them, for the error."""
+
     def tree(self, params: Params) -> PyTree:
         """The values for these parameters, a prefix of them."""
         if callable(self.choice):
@@ -142,7 +145,7 @@ class Selection:
                 lambda value, sub: every.extend([value] * len(jax.tree.leaves(sub))), values, params
             )
         except (ValueError, TypeError) as error:
-            raise ValueError(f"no tree of them for the parameters: {error}") from error
+            raise ValueError(f"{self.kind} for the parameters: {error}") from error
         return every
 
     def __repr__(self) -> str:
@@ -153,6 +156,8 @@ class Selection:
 
 class Flags(Selection):
     """Which leaves are meant: True or False for each."""
+
+    kind = "mask is no tree of flags"
 
     def flags(self, tree: PyTree) -> list[bool]:
         """A flag for every leaf of ``tree``.
@@ -172,15 +177,11 @@ class Flags(Selection):
         self.spread(flags, tree)
         return jax.tree.map(bool, flags)
 
-    def spread(self, values: PyTree, params: Params) -> list[Any]:
-        try:
-            return super().spread(values, params)
-        except ValueError as error:
-            raise ValueError(f"mask is {error}") from error
-
 
 class Labels(Selection):
     """A label for each leaf."""
+
+    kind = "param_labels is no tree of labels"
 
 
 def _is_glob(mask: Any) -> bool:

@@ -84,14 +84,15 @@ class flatten(Wrapper):
                     " yours and elementwise, say so in its class by elementwise = True; for"
                     " transformations of optax there is optax.flatten"
                 )
-        (packed,) = jax.tree.leaves(self.inner.plan(vector))
-        for path, plan in plans:
-            if plan.label != packed.label:
-                raise ValueError(
-                    f"flatten: {type(self.inner).__name__} tells leaves apart (by a mask, by labels"
-                    f" or by paths) and would treat {_name(path)} differently within one vector of"
-                    " all leaves; flatten within each group instead, as groups(…, flatten(…))"
-                )
+        first = plans[0][1].label
+        others = [path for path, plan in plans if plan.label != first]
+        if others or [first] != [plan.label for plan in jax.tree.leaves(self.inner.plan(vector))]:
+            raise ValueError(
+                f"flatten: {type(self.inner).__name__} tells leaves apart (by a mask, by labels or by"
+                f" paths) and would treat {_name((others or [plans[0][0]])[0])} differently within"
+                " one vector of all leaves; flatten within each group instead, as"
+                " groups(…, flatten(…))"
+            )
 
     def count(self, state: OptState) -> jax.Array | None:
         return self.inner.count(state)

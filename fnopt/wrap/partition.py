@@ -94,11 +94,9 @@ class partition(Transform):
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
         labels = self.param_labels.tree(params) if jax.tree.leaves(params) else None
         try:
-            jax.tree.map(lambda label, sub: None, labels, params if labels is not None else None)
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"partition: param_labels is no tree of labels for the parameters: {error}"
-            ) from error
+            self.param_labels.spread(labels, params if labels is not None else None)
+        except ValueError as error:
+            raise ValueError(f"partition: {error}") from error
         for label in jax.tree.leaves(labels):
             if label not in self.transforms:
                 raise ValueError(
