@@ -84,13 +84,14 @@ class flatten(Wrapper):
                     " yours and elementwise, say so in its class by elementwise = True; for"
                     " transformations of optax there is optax.flatten"
                 )
-        first = plans[0][1].label
-        others = [path for path, plan in plans if plan.label != first]
-        if others or [first] != [plan.label for plan in jax.tree.leaves(self.inner.plan(vector))]:
+        path, plan = plans[0]
+        others = [other for other, its in plans if its.label != plan.label]
+        (packed,) = [plan] if others else jax.tree.leaves(self.inner.plan(vector))
+        if others or packed.label != plan.label:
             raise ValueError(
-                f"flatten: {type(self.inner).__name__} tells leaves apart (by a mask, by labels or by"
-                f" paths) and would treat {_name((others or [plans[0][0]])[0])} differently within"
-                " one vector of all leaves; flatten within each group instead, as"
+                f"flatten: {type(self.inner).__name__} tells leaves apart, by a mask, by labels or"
+                f" by paths, and would treat {_name(others[0] if others else path)} differently"
+                " within one vector of all leaves; flatten within each group instead, as"
                 " groups(…, flatten(…))"
             )
 
