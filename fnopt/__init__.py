@@ -30,6 +30,7 @@ from fnopt.core import scale_by_learning_rate as scale_by_learning_rate
 from fnopt.core import scale_by_schedule as scale_by_schedule
 from fnopt.core import set_to_zero as set_to_zero
 from fnopt.core import trace as trace
+from fnopt.core.select import decay_mask as decay_mask
 from fnopt.first_order.acprop import acprop as acprop
 from fnopt.first_order.acprop import scale_by_acprop as scale_by_acprop
 from fnopt.first_order.adabelief import adabelief as adabelief
@@ -227,7 +228,6 @@ from fnopt.wrap.multi_steps import MultiSteps as MultiSteps
 from fnopt.wrap.partition import multi_transform as multi_transform
 from fnopt.wrap.partition import partition as partition
 from fnopt.wrap.partition import selective_transform as selective_transform
-from fnopt.wrap.paths import decay_mask as decay_mask
 from fnopt.wrap.per_example import per_example_global_norm_clip as per_example_global_norm_clip
 from fnopt.wrap.per_example import per_example_layer_norm_clip as per_example_layer_norm_clip
 from fnopt.wrap.privacy import differentially_private_aggregate as differentially_private_aggregate

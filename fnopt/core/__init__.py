@@ -21,8 +21,6 @@ from fnopt.core.fields import Table as Table
 from fnopt.core.fields import as_key as as_key
 from fnopt.core.fields import as_numbers as as_numbers
 from fnopt.core.joint import Joint as Joint
-from fnopt.core.mask import Mask as Mask
-from fnopt.core.mask import combined as combined
 from fnopt.core.moments import abs_sq as abs_sq
 from fnopt.core.moments import computing_dtype as computing_dtype
 from fnopt.core.moments import divide as divide
@@ -62,6 +60,8 @@ from fnopt.core.schedule import by_epoch as by_epoch
 from fnopt.core.schedule import constant_schedule as constant_schedule
 from fnopt.core.schedule import multiply_schedules as multiply_schedules
 from fnopt.core.schedule import negate_schedule as negate_schedule
+from fnopt.core.select import Mask as Mask
+from fnopt.core.select import combined as combined
 from fnopt.core.transform import Transform as Transform
 from fnopt.core.transform import hyperparameters as hyperparameters
 from fnopt.core.wrapper import Inner as Inner

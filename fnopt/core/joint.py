@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,8 @@ class Joint(Rule):
     Everything in ``update_leaves`` has the widest precision of the leaves, float32 at least; what
     it returns is rounded as in :class:`Rule`.
     """
+
+    leafwise: ClassVar[bool] = False
 
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any

@@ -12,42 +12,43 @@ import optax
 from fnopt.core.bias import bias_correction
 from fnopt.core.context import Context
 from fnopt.core.fields import DType, Static
-from fnopt.core.mask import Mask
 from fnopt.core.moments import divide, moment, zeros
 from fnopt.core.norms import relative_change, scaled_norm
+from fnopt.core.plan import plan_by
 from fnopt.core.ranges import Decay, Fraction, Rate, Scalar
 from fnopt.core.rule import Rule
 from fnopt.core.schedule import to_dtype
+from fnopt.core.select import Mask
 from fnopt.core.transform import Transform
-from fnopt.core.types import Arrays, LeafUpdate, Numeric, Slots
+from fnopt.core.types import Arrays, LeafUpdate, Numeric, OptState, Params, PyTree, Slots, Updates
 
 
 class identity(Transform):
     """Leaves the updates as they are."""
 
-    def init(self, params: Any) -> Any:
+    leafwise = elementwise = keeps_zero = alike = True
+
+    def init(self, params: Params) -> OptState:
         return optax.EmptyState()
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         return updates, state
-
-    @property
-    def leafwise(self) -> bool:
-        return True
 
 
 class set_to_zero(identity):
     """Makes every update zero, so that the parameters stay."""
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         return jax.tree.map(jnp.zeros_like, updates), state
 
-    def frozen(self, params: Any) -> Any:
-        return jax.tree.map(lambda param: True, params)
+    def plan(self, params: Params) -> PyTree:
+        return jax.tree.map(
+            lambda plan: dataclasses.replace(plan, frozen=True), plan_by(self, params)
+        )
 
 
 class scale(Rule):
@@ -58,6 +59,9 @@ class scale(Rule):
     """
 
     step_size: Scalar
+
+    elementwise = keeps_zero = True
+    elementwise = keeps_zero = True
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return self.step_size * grad, {}
@@ -99,6 +103,8 @@ class scale_by_schedule(Rule):
 
     step_size_fn: Scalar
 
+    elementwise = keeps_zero = True
+
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return self.step_size_fn * grad, {}
 
@@ -114,6 +120,8 @@ class scale_by_learning_rate(Rule):
     learning_rate: Rate = None
     _: dataclasses.KW_ONLY
     flip_sign: Static[bool] = True
+
+    elementwise = keeps_zero = True
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         if self.learning_rate is None:
@@ -142,6 +150,7 @@ class trace(Rule):
     accumulator_dtype: DType = None
 
     State = optax.TraceState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param, self.accumulator_dtype)}
@@ -176,6 +185,7 @@ class ema(Rule):
     accumulator_dtype: DType = None
 
     State = optax.EmaState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"ema": zeros(param, self.accumulator_dtype)}
@@ -206,6 +216,7 @@ class add_decayed_weights(Rule):
     mask: Mask = None
 
     needs_params = True
+    elementwise = True
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad + self.weight_decay * param, {}

@@ -21,6 +21,7 @@ from fnopt.core.checks import (
 )
 from fnopt.core.context import Context
 from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.plan import UNTOUCHED
 from fnopt.core.schedule import is_schedule
 from fnopt.core.slots import round_direction, round_slots, widen_slots
 from fnopt.core.transform import Transform, at_count
@@ -63,6 +64,8 @@ class Rule(Transform):
     """Fields of the state that are one value for all leaves, as the count is (see ``Joint``)."""
     needs_params: ClassVar[bool] = False
     """Whether the formula needs the parameter."""
+    leafwise: ClassVar[bool] = True  # a rule that overrides update must say if it mixes leaves
+    alike: ClassVar[bool] = True
     mask = None  # no annotation, lest it be a field
     """Which leaves the rule is for; a subclass with ``mask: Mask = None`` lets the user say."""
 
@@ -95,10 +98,10 @@ class Rule(Transform):
         """
         return None
 
-    @property
-    def leafwise(self) -> bool:
-        kind = type(self)
-        return (kind.update, kind._step) == (Rule.update, Rule._step)
+    def plan(self, params: Any) -> Any:
+        plans, treedef = jax.tree.flatten(super().plan(params))
+        chosen = zip(plans, self._chosen(params, len(plans)), strict=True)
+        return treedef.unflatten([plan if flag else UNTOUCHED for plan, flag in chosen])
 
     def init(self, params: Params) -> OptState:
         _, leaves, treedef = float_leaves("params", params)

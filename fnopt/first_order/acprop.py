@@ -67,6 +67,7 @@ class scale_by_acprop(Rule):
     eps_root: NonNegative = 1e-16
 
     State = optax.ScaleByBeliefState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}

@@ -58,6 +58,7 @@ class scale_by_belief(Rule):
     nesterov: Static[bool] = False
 
     State = optax.ScaleByBeliefState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}

@@ -73,6 +73,8 @@ class scale_by_adabound(Rule):
     eps: NonNegative = 1e-8
     amsbound: Static[bool] = False
 
+    elementwise = keeps_zero = True
+
     @property
     def State(self) -> Any:
         return optax.ScaleByAmsgradState if self.amsbound else optax.ScaleByAdamState

@@ -44,6 +44,7 @@ class scale_by_adadelta(Rule):
     eps: NonNegative = 1e-6
 
     State = optax.ScaleByAdaDeltaState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"e_g": real_zeros(param), "e_x": real_zeros(param)}

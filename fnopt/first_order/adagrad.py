@@ -41,6 +41,7 @@ class scale_by_rss(Rule):
     eps_in_sqrt: Static[bool] = True
 
     State = optax.ScaleByRssState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"sum_of_squares": real_zeros(param, fill=self.initial_accumulator_value)}

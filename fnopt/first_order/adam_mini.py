@@ -59,6 +59,7 @@ class scale_by_adam_mini(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
+    keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {

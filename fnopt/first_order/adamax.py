@@ -46,6 +46,7 @@ class scale_by_adamax(Rule):
     eps: NonNegative = 1e-8
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}

@@ -77,6 +77,7 @@ class scale_by_adan(Rule):
     eps_root: NonNegative = 0.0
 
     State = AdanState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"m": zeros(param), "v": zeros(param), "n": real_zeros(param), "g": zeros(param)}

@@ -74,6 +74,7 @@ class scale_by_ademamix(Rule):
     nu_dtype: DType = None
 
     State = AdemamixState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         means = {name: zeros(param, self.mu_dtype) for name in ("m1", "m2")}

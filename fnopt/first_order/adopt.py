@@ -72,6 +72,7 @@ class scale_by_adopt(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}

@@ -59,6 +59,8 @@ class scale_by_aggmo(Transform):
 
     betas: Betas = (0.0, 0.9, 0.99)
 
+    leafwise = elementwise = keeps_zero = alike = True
+
     def init(self, params: Params) -> ScaleByAggmoState:
         return ScaleByAggmoState(tuple(trace(beta).init(params).trace for beta in self.betas))
 

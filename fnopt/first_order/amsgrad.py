@@ -64,6 +64,7 @@ class scale_by_amsgrad(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAmsgradState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         nu = {name: real_zeros(param, dtype=self.nu_dtype) for name in ("nu", "nu_max")}

@@ -78,6 +78,7 @@ class asgd(Rule):
 
     State = AsgdState
     needs_params = True
+    elementwise = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         wide = computing_dtype(param.dtype)

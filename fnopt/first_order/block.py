@@ -30,6 +30,7 @@ class scale_by_param_block_norm(Rule):
     min_scale: NonNegative = 1e-3
 
     needs_params = True
+    keeps_zero = True
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.maximum(norm(param), self.min_scale) * grad, {}
@@ -45,6 +46,7 @@ class scale_by_param_block_rms(Rule):
     min_scale: NonNegative = 1e-3
 
     needs_params = True
+    keeps_zero = True
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.maximum(rms(param), self.min_scale) * grad, {}
@@ -66,6 +68,8 @@ class clip_by_block_rms(Rule):
     """
 
     threshold: Bound
+
+    keeps_zero = True
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad / excess(rms(grad), self.threshold), {}

@@ -68,6 +68,7 @@ class scale_by_came(Rule):
     clipping_threshold: Bound = 1.0
 
     State = CameState
+    keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         row, col, whole = factored_zeros(param, _last_two(param))

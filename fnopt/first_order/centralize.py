@@ -49,6 +49,8 @@ class centralize(Rule):
 
     units: Units = "last"
 
+    keeps_zero = True
+
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         if grad.ndim < 2:
             return grad, {}

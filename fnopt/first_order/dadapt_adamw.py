@@ -71,6 +71,7 @@ class dadapt_adamw(DistanceEstimate):
     weight_decay: Rate = 0.0
 
     State = optax.contrib.DAdaptAdamWState
+    elementwise = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.

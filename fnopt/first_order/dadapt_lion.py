@@ -72,6 +72,7 @@ class dadapt_lion(DistanceEstimate):
     weight_decay: Rate = 0.0
 
     State = DAdaptLionState
+    elementwise = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.

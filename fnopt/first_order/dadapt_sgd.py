@@ -69,6 +69,7 @@ class dadapt_sgd(DistanceEstimate):
     weight_decay: Rate = 0.0
 
     State = DAdaptSGDState
+    elementwise = True
     shared = (*DistanceEstimate.shared, "grad_norm")
 
     def init_shared(self, params: Arrays) -> dict[str, Any]:

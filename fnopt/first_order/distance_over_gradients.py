@@ -70,6 +70,7 @@ class scale_by_distance_over_gradients(Rule):
 
     State = ScaleByDistanceOverGradientsState
     needs_params = True
+    keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         size = norm(cast(param, computing_dtype(param.dtype)))

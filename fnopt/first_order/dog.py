@@ -70,6 +70,7 @@ class scale_by_dog(Joint):
     State = optax.contrib.DoGState
     shared = ("is_init_step", "max_dist", "sum_sq_norm_grads")
     needs_params = True
+    elementwise = keeps_zero = True
 
     def init_shared(self, params: Arrays) -> dict[str, Any]:
         [(kind, number)] = self.init_step.items()

@@ -48,6 +48,7 @@ class scale_by_dowg(Joint):
     State = optax.contrib.DoWGState
     shared = ("weighted_sq_norm_grads", "estim_sq_dist")
     needs_params = True
+    elementwise = keeps_zero = True
 
     def init_shared(self, params: Arrays) -> dict[str, Any]:
         first = self.eps if self.init_estim_sq_dist is None else self.init_estim_sq_dist

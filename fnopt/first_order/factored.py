@@ -42,6 +42,7 @@ class scale_by_factored_rms(Rule):
     decay_rate_fn: Static[Any] = None
 
     State = optax.FactoredState
+    keeps_zero = True
 
     def axes(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
         """The second longest axis and the longest, or None where they are not factored."""

@@ -49,6 +49,7 @@ class grokfast_ema(Joint):
 
     State = GrokfastEmaState
     shared = ("is_initial_step",)
+    leafwise = elementwise = keeps_zero = True
 
     def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"is_initial_step": jnp.array(True)}
@@ -113,6 +114,7 @@ class grokfast_ma(Joint):
 
     State = GrokfastMaState
     shared = ("place", "full")
+    leafwise = elementwise = keeps_zero = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

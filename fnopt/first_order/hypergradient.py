@@ -71,6 +71,7 @@ class hypergradient_sgd(Joint):
 
     State = HypergradientSgdState
     shared = ("learning_rate",)
+    elementwise = keeps_zero = True
 
     def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"learning_rate": jnp.asarray(self.learning_rate, jnp.result_type(float))}

@@ -23,7 +23,7 @@ from fnopt.core import (
     trace,
 )
 from fnopt.core.fields import Field
-from fnopt.core.mask import as_flags
+from fnopt.core.select import as_flags
 from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.trust_ratio import scale_by_trust_ratio, trusted
 

@@ -56,6 +56,7 @@ class scale_by_lion(Rule):
     smooth_beta: Positive = 1.0
 
     State = optax.ScaleByLionState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype)}

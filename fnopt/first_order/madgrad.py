@@ -45,6 +45,7 @@ class scale_by_madgrad(Rule):
 
     State = optax.contrib.MadgradState
     needs_params = True
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Sums, not averages: in half precision they would soon stand still.

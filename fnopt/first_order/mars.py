@@ -45,6 +45,7 @@ class correct_by_mars(Joint):
 
     State = scale_by_optimistic_gradient.State
     shared = scale_by_optimistic_gradient.shared
+    elementwise = keeps_zero = True
 
     def init_shared(self, params: Arrays) -> dict[str, Any]:
         return scale_by_optimistic_gradient().init_shared(params)

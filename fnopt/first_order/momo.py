@@ -68,6 +68,7 @@ class momo(ModelOfLoss):
     adapt_lower_bound: Static[bool] = False
 
     State = optax.contrib.MomoState
+    elementwise = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"exp_avg": zeros(param, computing_dtype(param.dtype))}

@@ -82,6 +82,7 @@ class momo_adam(ModelOfLoss):
     adapt_lower_bound: Static[bool] = False
 
     State = optax.contrib.MomoAdamState
+    elementwise = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {

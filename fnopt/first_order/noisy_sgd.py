@@ -69,6 +69,8 @@ class add_noise(Joint):
 
     State = optax.AddNoiseState
     shared = ("rng_key",)
+    leafwise = True
+    alike = False  # each leaf draws from a key of its own
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,6 +22,9 @@ class normalize(Joint):
         NeurIPS 2015, arXiv:1507.02030, Algorithm 1.
     """
 
+    elementwise = keeps_zero = True
+    leafwise = False
+
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
@@ -41,6 +44,9 @@ class normalize_by_update_norm(Joint):
 
     scale_factor: Scalar = 1.0
     eps: NonNegative = 1e-6
+
+    elementwise = keeps_zero = True
+    leafwise = False
 
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any

@@ -62,6 +62,7 @@ class scale_by_novograd(Rule):
 
     State = optax.ScaleByNovogradState
     needs_params = True
+    keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {

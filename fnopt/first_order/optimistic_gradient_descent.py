@@ -47,6 +47,7 @@ class scale_by_optimistic_gradient(Joint):
 
     State = ScaleByOptimisticGradientState
     shared = ("is_initial_step",)
+    leafwise = elementwise = keeps_zero = True
 
     def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"is_initial_step": jnp.array(True)}

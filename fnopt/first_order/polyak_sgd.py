@@ -49,6 +49,8 @@ class scale_by_polyak(Joint):
     eps: NonNegative = 0.0
     variant: Variant = "sps"
 
+    elementwise = keeps_zero = True
+
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:

@@ -82,6 +82,7 @@ class prodigy(DistanceEstimate):
     safeguard_warmup: Static[bool] = False
 
     State = optax.contrib.ProdigyState
+    elementwise = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.

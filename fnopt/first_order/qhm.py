@@ -40,6 +40,7 @@ class scale_by_qhm(Rule):
     accumulator_dtype: DType = None
 
     State = optax.TraceState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param, self.accumulator_dtype)}

@@ -66,6 +66,7 @@ class quickprop(Rule):
 
     State = QuickpropState
     needs_params = True
+    elementwise = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         if jnp.iscomplexobj(param):

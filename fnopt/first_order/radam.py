@@ -74,6 +74,7 @@ class scale_by_radam(Rule):
     eps_before_correction: Static[bool] = False
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}

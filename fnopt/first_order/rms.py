@@ -60,6 +60,8 @@ class scale_by_rms(Rule):
     eps_in_sqrt: Static[bool] = True
     bias_correction: Static[bool] = False
 
+    elementwise = keeps_zero = True
+
     @property
     def State(self) -> Any:
         return RmsWithCountState if self.bias_correction else optax.ScaleByRmsState

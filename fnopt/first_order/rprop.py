@@ -66,6 +66,8 @@ class scale_by_rprop(Joint):
     _: dataclasses.KW_ONLY
     variant: Variant = "irprop-"
 
+    leafwise = elementwise = keeps_zero = True
+
     @property
     def State(self) -> Any:
         return RpropWithValueState if self.variant == "irprop+" else optax.ScaleByRpropState

@@ -24,6 +24,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.plan import plan_by
 from fnopt.core.ranges import AtLeastOne, Bound
 from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
@@ -101,8 +102,14 @@ class scale_by_sophia(Wrapper):
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
 
+    leafwise = elementwise = alike = False  # the curvature may be of any kind
+    keeps_zero = True
+
     State = SophiaState
     inner_state = "hessian_fn_state"
+
+    def plan(self, params: Any) -> Any:
+        return plan_by(self, params)
 
     def init(self, params: Params) -> SophiaState:
         count = jnp.zeros((), jnp.int32)

@@ -76,6 +76,11 @@ class schedule_free(Wrapper):
     weight_lr_power: NonNegative = 2.0
     state_dtype: DType = None
 
+    @property
+    def keeps_zero(self) -> bool:
+        # In a dtype of its own z may differ from the parameters without any update.
+        return self.state_dtype is None
+
     State = optax.contrib.ScheduleFreeState
     inner_state = "base_optimizer_state"
 

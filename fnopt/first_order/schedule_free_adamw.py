@@ -55,6 +55,9 @@ class _ScheduleFree(Transform):
         rest = {name: numbers[name] for name in ("b1", "weight_lr_power", "state_dtype")}
         return schedule_free(chain(*self.parts_of(rate)), rate, **rest)
 
+    def plan(self, params: Any) -> Any:
+        return self.whole.plan(params)
+
     def init(self, params: Params) -> OptState:
         return self.whole.init(params)
 

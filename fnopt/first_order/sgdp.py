@@ -37,6 +37,7 @@ class _projected_trace(trace):
     channel_axis: Static[int] = -1
 
     needs_params = True
+    elementwise = False  # a projection is of a leaf
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         direction, new = super().update_leaf(grad, slots, param, ctx)

@@ -19,6 +19,7 @@ class _decay_by_rate(Rule):
     mask: Mask = None
 
     needs_params = True
+    elementwise = True
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad - self.learning_rate * self.weight_decay * param, {}

@@ -14,6 +14,8 @@ from fnopt.core.types import LeafUpdate, Slots
 class scale_by_sign(Rule):
     r"""Keeps the sign alone: :math:`u = \operatorname{sign}(g)`; of a complex number its phase."""
 
+    elementwise = keeps_zero = True
+
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.sign(grad), {}
 

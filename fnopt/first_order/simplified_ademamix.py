@@ -59,6 +59,7 @@ class scale_by_simplified_ademamix(Rule):
     eps_root: NonNegative = 0.0
 
     State = SimplifiedAdemamixState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"m": zeros(param), "n": real_zeros(param)}

@@ -50,6 +50,7 @@ class scale_by_sm3(Rule):
     eps: NonNegative = 1e-8
 
     State = optax.ScaleBySM3State
+    keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         return {"mu": _over_other_axes(jnp.max, real_zeros(param)), "nu": zeros(param)}

@@ -93,6 +93,7 @@ class swats(Joint):
 
     State = SwatsState
     shared = ("mean_rate", "sgd_rate", "max_lr")
+    elementwise = keeps_zero = True
 
     def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {name: jnp.zeros((), jnp.result_type(float)) for name in self.shared}

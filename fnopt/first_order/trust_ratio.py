@@ -36,6 +36,7 @@ class scale_by_trust_ratio(Rule):
     mask: Mask = None
 
     needs_params = True
+    keeps_zero = True
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         weights, step = (jnp.maximum(norm(x), self.min_norm) for x in (param, grad))

@@ -55,6 +55,7 @@ class scale_by_yogi(Rule):
     initial_accumulator_value: NonNegative = 1e-6
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param, fill=self.initial_accumulator_value)}

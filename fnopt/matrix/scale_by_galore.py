@@ -71,6 +71,13 @@ class scale_by_galore(Wrapper):
     _: dataclasses.KW_ONLY
     long_side: Static[bool] = True
 
+    elementwise = False  # a subspace is that of a matrix
+
+    @property
+    def alike(self) -> bool:
+        # A tree or a function of names of axes may tell leaves of one shape apart.
+        return self.weight_dimension_numbers is None
+
     State = optax.contrib.GaLoreState
     inner_state = "base_optimizer_state"
 

@@ -13,8 +13,8 @@ import optax.contrib
 from fnopt.core import computing_dtype
 from fnopt.core.checks import leaves_like
 from fnopt.core.fields import Field
-from fnopt.core.labels import Labels, as_labels
 from fnopt.core.moments import cast
+from fnopt.core.select import Labels, as_labels
 
 GaLoreDimensionNumbers = optax.contrib.GaLoreDimensionNumbers
 
@@ -28,9 +28,9 @@ def _hashable(axes: Any) -> Any:
 
 def _axes(given: Any) -> Labels:
     labels = as_labels(given, lambda x: x is None or isinstance(x, GaLoreDimensionNumbers))
-    if callable(labels.given):
+    if callable(labels.choice):
         return labels
-    return dataclasses.replace(labels, given=tuple(map(_hashable, labels.given)))
+    return dataclasses.replace(labels, choice=tuple(map(_hashable, labels.choice)))
 
 
 Axes = Annotated[Any, Field(convert=_axes, static=True)]

@@ -45,6 +45,8 @@ class Watcher(Transform):
     A subclass has ``monitor``, and defines its scale and its state after a metric.
     """
 
+    leafwise = elementwise = keeps_zero = alike = True
+
     def scale(self, state: OptState) -> jax.Array:
         """What updates are multiplied by in this state."""
         raise NotImplementedError

@@ -20,6 +20,8 @@ class clip(Rule):
 
     max_delta: NonNegative
 
+    elementwise = keeps_zero = True
+
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.clip(grad, -self.max_delta, self.max_delta), {}
 
@@ -38,6 +40,9 @@ class clip_by_global_norm(Joint):
     """
 
     max_norm: Positive
+
+    elementwise = keeps_zero = True
+    leafwise = False
 
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any

@@ -1,4 +1,4 @@
-"""Updates kept to what is allowed: numbers for NaN, parameters that are not negative."""
+"""Constraints on updates: no NaN, parameters that are not negative."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fnopt.core.types import LeafUpdate, Slots
 
 
 class zero_nans(Rule):
-    """Puts 0 in the place of every NaN; infinities stay.
+    """Replaces every NaN by 0; infinities stay.
 
     Its state says of every leaf whether the last update had one (``found_nan``).
 
@@ -22,6 +22,7 @@ class zero_nans(Rule):
     """
 
     State = optax.ZeroNansState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"found_nan": jnp.zeros((), bool)}
@@ -49,6 +50,7 @@ class keep_params_nonnegative(Rule):
     """
 
     needs_params = True
+    elementwise = True
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.where(param + grad < 0, -param, grad), {}

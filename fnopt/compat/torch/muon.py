@@ -31,6 +31,7 @@ class scale_by_torch_muon(Rule):
     adjust_lr_fn: Adjustment
 
     State = optax.TraceState
+    keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         if param.ndim != 2:

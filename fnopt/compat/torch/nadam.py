@@ -69,6 +69,7 @@ class scale_by_nadam(Joint):
 
     State = ScaleByNadamState
     shared = ("mu_product",)
+    leafwise = elementwise = keeps_zero = True
 
     def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"mu_product": real_number(1.0, params)}

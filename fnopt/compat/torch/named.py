@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core import did_you_mean
+from fnopt.core.select import path_name
 from fnopt.initialize.layout import flax_layout as flax_layout
 from fnopt.wrap.layout import Parts
-from fnopt.wrap.paths import path_name
 
 
 class Named:

@@ -36,6 +36,7 @@ class damped_trace(Rule):
     dampening: Scalar
 
     State = DampedTraceState
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param)}
