@@ -109,6 +109,7 @@ class chain(Composed):
     """
 
     transforms: Parts
+    family = "wrappers"
 
     def __init__(self, *args: Any, transforms: Any = ()) -> None:
         object.__setattr__(self, "transforms", args or transforms)
@@ -137,6 +138,7 @@ class named_chain(Composed):
 
     transforms: Parts
     names: Names
+    family = "wrappers"
 
     def __init__(self, *args: Any, transforms: Any = (), names: Any = ()) -> None:
         names = tuple(name for name, _ in args) or tuple(names)

@@ -67,6 +67,7 @@ class Wrapper(Transform):
     """A named tuple; a state of another kind is refused by :meth:`check`."""
     inner_state: ClassVar[str] = "inner_state"
     """The field of the state that is the inner transform's."""
+    family = "wrappers"
 
     @property
     def wrapped(self) -> Transform:

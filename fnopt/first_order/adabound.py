@@ -125,6 +125,7 @@ class adabound(Composed):
     amsbound: Static[bool] = False
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         given = self.b1, self.b2, self.final_learning_rate, self.gamma, self.eps, self.amsbound

@@ -66,6 +66,7 @@ class dadapt_lion(Joint):
     betas: Betas = (0.9, 0.99)
     estim_lr0: Positive = 1e-6
     weight_decay: Rate = 0.0
+    family = "rate_free"
 
     State = DAdaptLionState
     shared = ("estim_lr", "numerator_weighted")

@@ -64,6 +64,7 @@ class dadapt_sgd(Joint):
     momentum: Decay = 0.9
     estim_lr0: Positive = 1e-6
     weight_decay: Rate = 0.0
+    family = "rate_free"
 
     State = DAdaptSGDState
     shared = ("estim_lr", "numerator_weighted", "grad_norm")

@@ -78,6 +78,7 @@ class momo_adam(Joint):
     lower_bound: Scalar = 0.0
     weight_decay: Rate = 0.0
     adapt_lower_bound: Static[bool] = False
+    family = "rate_free"
 
     State = optax.contrib.MomoAdamState
     shared = ("barf", "gamma", "lb")

@@ -76,6 +76,7 @@ class prodigy(Joint):
     estim_lr_coef: Positive = 1.0
     weight_decay: Rate = 0.0
     safeguard_warmup: Static[bool] = False
+    family = "rate_free"
 
     State = optax.contrib.ProdigyState
     shared = ("estim_lr", "numerator_weighted")

@@ -69,6 +69,7 @@ class scale_by_galore(Wrapper):
     weight_dimension_numbers: Axes = None
     _: dataclasses.KW_ONLY
     long_side: Static[bool] = True
+    family = "parts"
 
     State = optax.contrib.GaLoreState
     inner_state = "base_optimizer_state"

@@ -100,6 +100,7 @@ class scale_by_sophia(Wrapper):
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "parts"
 
     State = SophiaState
     inner_state = "hessian_fn_state"

@@ -44,6 +44,8 @@ class Watcher(Transform):
     A subclass has ``monitor`` and says what it makes of a figure and which scale it is at.
     """
 
+    family = ""
+
     def scale(self, state: Any) -> jax.Array:
         """What updates are multiplied by in this state."""
         raise NotImplementedError
@@ -145,6 +147,7 @@ class reduce_on_plateau(Watcher):
     _: dataclasses.KW_ONLY
     monitor: Annotated[Any, Field(static=True, choices=("value", "metric"))] = "value"
     mode: Annotated[Any, Field(static=True, choices=("min", "max"))] = "min"
+    family = "parts"
 
     def init(self, params: Any) -> PlateauState:
         number, zero = jnp.zeros((), jnp.result_type(float)), jnp.zeros((), jnp.int32)

@@ -83,6 +83,7 @@ class groups(Transform):
     patterns: Static[tuple[Pattern, ...]]
     treatments: Treatments
     base: Inner = None
+    family = "wrappers"
 
     def __init__(
         self, *rules: Any, patterns: Any = (), treatments: Any = (), base: Any = None
