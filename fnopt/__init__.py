@@ -1,12 +1,14 @@
 """Functional optimization for JAX: an optimizer is a value."""
 
 # By hand: base classes, the parts that methods share, functions. Names alone, no code.
+from optax import LookaheadParams as LookaheadParams
 from optax import apply_updates as apply_updates
 from optax import incremental_update as incremental_update
 from optax import periodic_update as periodic_update
 from optax import stateless as stateless
 from optax import stateless_with_tree_map as stateless_with_tree_map
 from optax import with_extra_args_support as with_extra_args_support
+from optax.contrib import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 
 from fnopt.core import Composed as Composed
 from fnopt.core import Joint as Joint
@@ -35,14 +37,12 @@ from fnopt.first_order.asgd import asgd_eval_params as asgd_eval_params
 from fnopt.first_order.schedule_free_eval import (
     schedule_free_eval_params as schedule_free_eval_params,
 )
-from fnopt.first_order.subspace import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 from fnopt.registry import optimizer as optimizer
 from fnopt.registry import optimizers as optimizers
 from fnopt.registry import schedules as schedules
 from fnopt.schedule.plot import plot as plot
 from fnopt.wrap.adaptive_grad_clip import unitwise_clip as unitwise_clip
 from fnopt.wrap.adaptive_grad_clip import unitwise_norm as unitwise_norm
-from fnopt.wrap.lookahead import LookaheadParams as LookaheadParams
 from fnopt.wrap.masked import freeze as freeze
 from fnopt.wrap.partition import multi_transform as multi_transform
 from fnopt.wrap.partition import selective_transform as selective_transform
