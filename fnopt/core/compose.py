@@ -103,6 +103,7 @@ class chain(Composed):
     """
 
     transforms: Parts
+    family = "wrappers"
 
     def __init__(self, *args: Any, transforms: Any = ()) -> None:
         object.__setattr__(self, "transforms", args or transforms)
@@ -131,6 +132,7 @@ class named_chain(Composed):
 
     transforms: Parts
     names: Names
+    family = "wrappers"
 
     def __init__(self, *args: Any, transforms: Any = (), names: Any = ()) -> None:
         names = tuple(name for name, _ in args) or tuple(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,9 @@ class Schedule(Value):
     A subclass has numbers as fields and computes ``at(count)`` from them, elementwise; both come
     to it in the dtype of the result.
     """
+
+    family: ClassVar[str] = "schedules"
+    """As :attr:`fnopt.Transform.family`."""
 
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to the schedule
 

@@ -36,6 +36,15 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
 
     rate_name: ClassVar[str] = "learning_rate"
     """The field that is the learning rate, where there is one."""
+    family: ClassVar[str] = "parts"
+    """The page of the reference it is listed on: parts, wrappers, or the kind of an optimizer.
+
+    It is "" for a base class that is no method itself, which is neither exported nor listed.
+    """
+    usual_rate: ClassVar[float | None] = None
+    """The learning rate to try first; None for the argument's default, or 0.003 without one."""
+    example: ClassVar[dict[str, Any]] = {}
+    """Arguments, beside the learning rate, with which the reference counts its bytes of state."""
 
     # What is promised for every leaf, by default nothing; a property where a static flag decides.
     leafwise: ClassVar[bool] = False

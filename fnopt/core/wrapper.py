@@ -71,6 +71,7 @@ class Wrapper(Transform):
     """A named tuple; a state of another kind is refused by :meth:`check`."""
     inner_state: ClassVar[str] = "inner_state"
     """The field of the state that is the inner transform's."""
+    family = "wrappers"
 
     # What the wrapper adds to the inner transform's plan; it hands the rest on.
     leafwise: ClassVar[bool] = True

@@ -116,6 +116,7 @@ class acprop(Composed):
     eps_root: NonNegative = 1e-16
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

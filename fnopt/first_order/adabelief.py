@@ -105,6 +105,7 @@ class adabelief(Composed):
     eps_root: NonNegative = 1e-16
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -139,6 +139,7 @@ class adabound(Composed):
     amsbound: Static[bool] = False
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         arguments = self.b1, self.b2, self.final_learning_rate, self.gamma, self.eps, self.amsbound

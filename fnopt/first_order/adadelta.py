@@ -83,6 +83,8 @@ class adadelta(Composed):
     eps: NonNegative = 1e-6
     weight_decay: Rate = 0.0
     weight_decay_mask: Mask = None
+    family = "adaptive"
+    usual_rate = 1.0
 
     def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         return {"learning_rate": 1.0, **super().hyperparameters(state, **extra_args)}

@@ -72,6 +72,7 @@ class adafactor(Composed):
     eps: Positive = 1e-30
     factored: Static[bool] = True
     weight_decay_mask: Mask = None
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         clipping, momentum, decay = (

@@ -82,6 +82,8 @@ class adagrad(Composed):
     learning_rate: Rate
     initial_accumulator_value: NonNegative = 0.1
     eps: NonNegative = 1e-7
+    family = "adaptive"
+    usual_rate = 0.05
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -122,6 +122,7 @@ class adam(Composed):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         arguments = self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype

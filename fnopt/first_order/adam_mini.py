@@ -128,6 +128,7 @@ class adam_mini(Composed):
     _: dataclasses.KW_ONLY
     block_axis: Static[int | None] = None
     nu_dtype: DType = None
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -84,6 +84,7 @@ class adamax(Composed):
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-8
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

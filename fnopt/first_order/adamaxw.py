@@ -44,6 +44,7 @@ class adamaxw(Composed):
     eps: NonNegative = 1e-8
     weight_decay: Rate = 1e-4
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -93,6 +93,7 @@ class adamp(Composed):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
     channel_axis: Static[int] = -1
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         rule = functools.partial(

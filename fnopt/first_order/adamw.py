@@ -59,6 +59,7 @@ class adamw(Composed):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -132,6 +132,7 @@ class adan(Composed):
     eps_root: NonNegative = 1e-8
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

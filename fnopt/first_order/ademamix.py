@@ -139,6 +139,7 @@ class ademamix(Composed):
     mask: Mask = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         arguments = self.b1, self.b2, self.b3, self.alpha, self.eps, self.eps_root, self.mu_dtype

@@ -130,6 +130,7 @@ class adopt(Composed):
     use_clipping: Static[bool] = True
     clip_value_fn: Cap = None
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -105,6 +105,8 @@ class aggmo(Composed):
 
     learning_rate: Rate
     betas: Betas = (0.0, 0.9, 0.99)
+    family = "gradient_descent"
+    usual_rate = 0.05
 
     def parts(self) -> tuple[Transform, ...]:
         return scale_by_aggmo(self.betas), scale_by_learning_rate(self.learning_rate)

@@ -120,6 +120,7 @@ class amsgrad(Composed):
     bias_correction_nu: Static[bool] = True
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

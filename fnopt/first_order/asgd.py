@@ -75,6 +75,7 @@ class asgd(Rule):
     lambd: NonNegative = 1e-4
     alpha: NonNegative = 0.75
     t0: Cap = 1e6
+    family = "gradient_descent"
 
     State = AsgdState
     needs_params = True

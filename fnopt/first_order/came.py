@@ -136,6 +136,7 @@ class came(Composed):
     clipping_threshold: Bound = 1.0
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

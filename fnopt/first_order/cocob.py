@@ -107,6 +107,7 @@ class cocob(Composed):
     eps: NonNegative = 1e-8
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "rate_free"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -69,6 +69,7 @@ class dadapt_adamw(DistanceEstimate):
     eps: NonNegative = 1e-8
     estim_lr0: Positive = 1e-6
     weight_decay: Rate = 0.0
+    family = "rate_free"
 
     State = optax.contrib.DAdaptAdamWState
     elementwise = True

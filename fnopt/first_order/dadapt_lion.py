@@ -70,6 +70,7 @@ class dadapt_lion(DistanceEstimate):
     betas: Betas = (0.9, 0.99)
     estim_lr0: Positive = 1e-6
     weight_decay: Rate = 0.0
+    family = "rate_free"
 
     State = DAdaptLionState
     elementwise = True

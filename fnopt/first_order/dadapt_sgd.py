@@ -67,6 +67,7 @@ class dadapt_sgd(DistanceEstimate):
     momentum: Decay = 0.9
     estim_lr0: Positive = 1e-6
     weight_decay: Rate = 0.0
+    family = "rate_free"
 
     State = DAdaptSGDState
     elementwise = True

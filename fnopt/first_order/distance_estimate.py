@@ -11,6 +11,7 @@ from fnopt.core.types import Arrays
 class DistanceEstimate(Joint):
     """A method whose rate is an estimate of the distance, from the first, ``estim_lr0``, upward."""
 
+    family = ""
     shared = ("estim_lr", "numerator_weighted")
     needs_params = True
 

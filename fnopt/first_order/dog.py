@@ -134,6 +134,7 @@ class dog(Composed):
     eps: NonNegative = 1e-8
     weight_decay: Rate = None
     mask: Mask = None
+    family = "rate_free"
 
     def parts(self) -> tuple[Transform, ...]:
         penalty = identity()

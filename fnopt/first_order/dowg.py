@@ -101,6 +101,7 @@ class dowg(Composed):
     eps: NonNegative = 1e-4
     weight_decay: Rate = None
     mask: Mask = None
+    family = "rate_free"
 
     def parts(self) -> tuple[Transform, ...]:
         penalty = identity()

@@ -50,6 +50,7 @@ class fromage(Composed):
 
     learning_rate: Rate
     min_norm: NonNegative = 1e-6
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return scale_by_trust_ratio(self.min_norm), _step_on_sphere(self.learning_rate)

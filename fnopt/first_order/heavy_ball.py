@@ -43,6 +43,8 @@ class heavy_ball(Composed):
     momentum: Decay = 0.9
     nesterov: Static[bool] = False
     accumulator_dtype: DType = None
+    family = "gradient_descent"
+    usual_rate = 0.05
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -68,6 +68,7 @@ class hypergradient_sgd(Joint):
 
     learning_rate: Rate
     hypergrad_lr: Rate = 1e-6
+    family = "gradient_descent"
 
     State = HypergradientSgdState
     shared = ("learning_rate",)
@@ -129,6 +130,7 @@ class hypergradient_adam(hypergradient_sgd):
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-8
+    family = "adaptive"
 
     State = HypergradientAdamState
 

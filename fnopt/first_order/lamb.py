@@ -49,6 +49,7 @@ class lamb(Composed):
     eps_root: NonNegative = 0.0
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -93,6 +93,7 @@ class lars(Composed):
     trust_ratio_mask: _Chosen = True
     momentum: Decay = 0.9
     nesterov: Static[bool] = False
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         masks = self.weight_decay_mask or _ALL, self.trust_ratio_mask or _ALL

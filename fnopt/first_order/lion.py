@@ -101,6 +101,8 @@ class lion(Composed):
     mu_dtype: DType = None
     weight_decay: Rate = 1e-3
     mask: Mask = None
+    family = "sign"
+    usual_rate = 3e-4
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -105,6 +105,7 @@ class madgrad(Composed):
     momentum: Decay = 0.9
     weight_decay: Rate = 0.0
     eps: NonNegative = 1e-6
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -111,6 +111,7 @@ class mars(Composed):
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -66,6 +66,7 @@ class momo(ModelOfLoss):
     lower_bound: Scalar = 0.0
     weight_decay: Rate = 0.0
     adapt_lower_bound: Static[bool] = False
+    family = "rate_free"
 
     State = optax.contrib.MomoState
     elementwise = True

@@ -14,6 +14,7 @@ from fnopt.core.types import Arrays, Numeric
 class ModelOfLoss(Joint):
     """What MoMo and MoMo-Adam share: their averages, and the refusal of what has no step."""
 
+    family = ""
     shared = ("barf", "gamma", "lb")
     needs_params = True
 

@@ -125,6 +125,8 @@ class noisy_sgd(Composed):
     key: Seed = None
     _: dataclasses.KW_ONLY
     seed: Seed = None
+    family = "gradient_descent"
+    usual_rate = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -109,6 +109,7 @@ class novograd(Composed):
     eps: NonNegative = 1e-6
     eps_root: NonNegative = 0.0
     weight_decay: Rate = 0.0
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

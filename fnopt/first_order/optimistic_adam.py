@@ -61,6 +61,7 @@ class optimistic_adam_v2(Composed):
     mu_dtype: DType = None
     nesterov: Static[bool] = True
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (
@@ -116,6 +117,7 @@ class optimistic_adam(Composed):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = True
     nu_dtype: DType = None
+    family = "adaptive"
 
     def __post_init__(self) -> None:
         warnings.warn(

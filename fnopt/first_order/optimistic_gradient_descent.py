@@ -104,6 +104,8 @@ class optimistic_gradient_descent(Composed):
     learning_rate: Rate
     alpha: NonNegative = 1.0
     beta: NonNegative = 1.0
+    family = "gradient_descent"
+    usual_rate = 0.1
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -101,6 +101,7 @@ class polyak_sgd(Composed):
     f_min: Scalar = 0.0
     eps: NonNegative = 0.0
     variant: Variant = "sps"
+    family = "rate_free"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -80,6 +80,7 @@ class prodigy(DistanceEstimate):
     estim_lr_coef: Positive = 1.0
     weight_decay: Rate = 0.0
     safeguard_warmup: Static[bool] = False
+    family = "rate_free"
 
     State = optax.contrib.ProdigyState
     elementwise = True

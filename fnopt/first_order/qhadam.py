@@ -125,6 +125,7 @@ class qhadam(Composed):
     mask: Mask = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         arguments = self.b1, self.b2, self.nu1, self.nu2, self.eps, self.mu_dtype

@@ -77,6 +77,8 @@ class qhm(Composed):
     momentum: Decay = 0.999
     nu: Scalar = 0.7
     accumulator_dtype: DType = None
+    family = "gradient_descent"
+    usual_rate = 0.1
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -63,6 +63,7 @@ class quickprop(Rule):
     learning_rate: Rate
     mu: Positive = 1.75
     weight_decay: Rate = 1e-4
+    family = "sign"
 
     State = QuickpropState
     needs_params = True

@@ -128,6 +128,7 @@ class radam(Composed):
     threshold: Threshold = 5.0
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         arguments = self.b1, self.b2, self.eps, self.eps_root, self.threshold

@@ -53,6 +53,7 @@ class rmsprop(Composed):
     momentum: Decay = None
     nesterov: Static[bool] = False
     bias_correction: Static[bool] = False
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         divide = scale_by_stddev if self.centered else scale_by_rms

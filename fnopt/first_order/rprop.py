@@ -145,6 +145,7 @@ class rprop(Composed):
     max_step_size: Bound = 50.0
     _: dataclasses.KW_ONLY
     variant: Variant = "irprop-"
+    family = "sign"
 
     def parts(self) -> tuple[Transform, ...]:
         return scale_by_rprop(**self._asdict()), scale(-1.0)

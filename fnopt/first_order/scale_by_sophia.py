@@ -101,6 +101,7 @@ class scale_by_sophia(Wrapper):
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "parts"
 
     leafwise = elementwise = alike = False  # the curvature may be of any kind
     keeps_zero = True

@@ -41,6 +41,7 @@ class _ScheduleFree(Transform):
 
     learning_rate: Rate
     warmup_steps: Warmup = None
+    family = "rate_free"
 
     def parts_of(self, rate: Any) -> tuple[Transform, ...]:
         """The optimizer's parts, given its rate."""

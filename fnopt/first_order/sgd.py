@@ -49,6 +49,8 @@ class sgd(Composed):
     momentum: Decay = None
     nesterov: Static[bool] = False
     accumulator_dtype: DType = None
+    family = "gradient_descent"
+    usual_rate = 0.1
 
     def parts(self) -> tuple[Transform, ...]:
         velocity = (

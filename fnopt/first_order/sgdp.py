@@ -89,6 +89,8 @@ class sgdp(Composed):
     mask: Mask = None
     _: dataclasses.KW_ONLY
     channel_axis: Static[int] = -1
+    family = "gradient_descent"
+    usual_rate = 0.05
 
     def parts(self) -> tuple[Transform, ...]:
         rule = functools.partial(

@@ -55,6 +55,8 @@ class sgdw(Composed):
     weight_decay: Rate = 1e-4
     mask: Mask = None
     nesterov: Static[bool] = False
+    family = "gradient_descent"
+    usual_rate = 0.05
 
     def parts(self) -> tuple[Transform, ...]:
         return (

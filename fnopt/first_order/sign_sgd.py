@@ -44,6 +44,8 @@ class sign_sgd(Composed):
     """
 
     learning_rate: Rate
+    family = "sign"
+    usual_rate = 3e-4
 
     def parts(self) -> tuple[Transform, ...]:
         return scale_by_sign(), scale_by_learning_rate(self.learning_rate)

@@ -28,6 +28,8 @@ class signum(Composed):
     learning_rate: Rate
     beta: Decay = 0.9
     accumulator_dtype: DType = None
+    family = "sign"
+    usual_rate = 3e-4
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -110,6 +110,7 @@ class simplified_ademamix(Composed):
     eps_root: NonNegative = 0.0
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -98,6 +98,7 @@ class sm3(Composed):
 
     learning_rate: Rate
     momentum: Decay = 0.9
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return scale_by_sm3(self.momentum), scale_by_learning_rate(self.learning_rate)

@@ -94,6 +94,7 @@ class stable_adamw(Composed):
     clipping_threshold: Bound = 1.0
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         rule = functools.partial(

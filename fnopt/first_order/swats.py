@@ -90,6 +90,7 @@ class swats(Joint):
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-9
+    family = "adaptive"
 
     State = SwatsState
     shared = ("mean_rate", "sgd_rate", "max_lr")

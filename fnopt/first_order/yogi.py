@@ -99,6 +99,7 @@ class yogi(Composed):
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-3
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

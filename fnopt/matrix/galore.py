@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
 from fnopt.core import (
     Composed,
@@ -63,6 +64,8 @@ class galore(Composed):
     weight_dimension_numbers: Axes = None
     _: dataclasses.KW_ONLY
     long_side: Static[bool] = True
+    family = "adaptive"
+    example: ClassVar[dict[str, Any]] = {"rank": 16}
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -70,6 +70,7 @@ class scale_by_galore(Wrapper):
     weight_dimension_numbers: Axes = None
     _: dataclasses.KW_ONLY
     long_side: Static[bool] = True
+    family = "parts"
 
     elementwise = False  # a subspace is that of a matrix
 

@@ -45,6 +45,7 @@ class Watcher(Transform):
     A subclass has ``monitor``, and defines its scale and its state after a metric.
     """
 
+    family = ""
     leafwise = elementwise = keeps_zero = alike = True
 
     def scale(self, state: OptState) -> jax.Array:
@@ -148,6 +149,7 @@ class reduce_on_plateau(Watcher):
     _: dataclasses.KW_ONLY
     monitor: Annotated[Any, Field(static=True, choices=("value", "metric"))] = "value"
     mode: Annotated[Any, Field(static=True, choices=("min", "max"))] = "min"
+    family = "parts"
 
     def init(self, params: Params) -> PlateauState:
         number, zero = jnp.zeros((), jnp.result_type(float)), jnp.zeros((), jnp.int32)

@@ -85,6 +85,7 @@ class groups(Transform):
     patterns: Static[tuple[Pattern, ...]]
     treatments: Treatments
     base: Inner = None
+    family = "wrappers"
 
     def __init__(
         self, *assignments: Any, patterns: Any = (), treatments: Any = (), base: Any = None

@@ -55,6 +55,7 @@ class partition(Transform):
     param_labels: Annotated[Any, Field(convert=as_labels, static=True)]
     _: dataclasses.KW_ONLY
     mask_compatible_extra_args: Static[bool] = False
+    family = "wrappers"
 
     def init(self, params: Params) -> optax.PartitionState:
         groups = self._masked(params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -132,6 +132,8 @@ class dpsgd(Composed):
     seed: Seed
     momentum: Decay = None
     nesterov: Static[bool] = False
+    family = "gradient_descent"
+    example: ClassVar[dict[str, Any]] = {"l2_norm_clip": 1.0, "noise_multiplier": 1.0, "seed": 0}
 
     def parts(self) -> tuple[Transform, ...]:
         momentum = identity()
