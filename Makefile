@@ -13,7 +13,7 @@ PYTEST := -q -n auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format docs bench clean
+.PHONY: help demo test test-all lint format generate docs bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ lint: $(STAMP)-all  ## style and types
 format: $(STAMP)-all  ## put the style right where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+generate: $(STAMP)-all  ## write what is drawn from the methods: fnopt/__init__.py, docs/reference
+	$(BIN)/python tools/face.py
+	$(BIN)/python tools/pages.py
 
 docs: $(STAMP)-docs  ## the pages of docs/ as HTML under build/docs
 	$(BIN)/sphinx-build --quiet --fail-on-warning docs build/docs

@@ -1,11 +1,14 @@
 """Functional optimization for JAX: an optimizer is a value."""
 
+# By hand: base classes, the parts that methods share, functions. Names alone, no code.
+from optax import LookaheadParams as LookaheadParams
 from optax import apply_updates as apply_updates
 from optax import incremental_update as incremental_update
 from optax import periodic_update as periodic_update
 from optax import stateless as stateless
 from optax import stateless_with_tree_map as stateless_with_tree_map
 from optax import with_extra_args_support as with_extra_args_support
+from optax.contrib import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 
 from fnopt.core import Composed as Composed
 from fnopt.core import Joint as Joint
@@ -30,6 +33,27 @@ from fnopt.core import scale_by_learning_rate as scale_by_learning_rate
 from fnopt.core import scale_by_schedule as scale_by_schedule
 from fnopt.core import set_to_zero as set_to_zero
 from fnopt.core import trace as trace
+from fnopt.core.select import decay_mask as decay_mask
+from fnopt.first_order.asgd import asgd_eval_params as asgd_eval_params
+from fnopt.first_order.schedule_free_eval import (
+    schedule_free_eval_params as schedule_free_eval_params,
+)
+from fnopt.registry import optimizer as optimizer
+from fnopt.registry import optimizers as optimizers
+from fnopt.registry import schedules as schedules
+from fnopt.schedule.plot import plot as plot
+from fnopt.wrap.adaptive_grad_clip import unitwise_clip as unitwise_clip
+from fnopt.wrap.adaptive_grad_clip import unitwise_norm as unitwise_norm
+from fnopt.wrap.masked import freeze as freeze
+from fnopt.wrap.partition import multi_transform as multi_transform
+from fnopt.wrap.partition import selective_transform as selective_transform
+from fnopt.wrap.per_example import per_example_global_norm_clip as per_example_global_norm_clip
+from fnopt.wrap.per_example import per_example_layer_norm_clip as per_example_layer_norm_clip
+from fnopt.wrap.skip import skip_large_updates as skip_large_updates
+from fnopt.wrap.skip import skip_not_finite as skip_not_finite
+
+# From here on written by `make generate`: the transforms and schedules of all modules.
+# isort: off
 from fnopt.first_order.acprop import acprop as acprop
 from fnopt.first_order.acprop import scale_by_acprop as scale_by_acprop
 from fnopt.first_order.adabelief import adabelief as adabelief
@@ -61,7 +85,6 @@ from fnopt.first_order.aggmo import scale_by_aggmo as scale_by_aggmo
 from fnopt.first_order.amsgrad import amsgrad as amsgrad
 from fnopt.first_order.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from fnopt.first_order.asgd import asgd as asgd
-from fnopt.first_order.asgd import asgd_eval_params as asgd_eval_params
 from fnopt.first_order.block import clip_by_block_rms as clip_by_block_rms
 from fnopt.first_order.block import scale_by_param_block_norm as scale_by_param_block_norm
 from fnopt.first_order.block import scale_by_param_block_rms as scale_by_param_block_rms
@@ -82,7 +105,6 @@ from fnopt.first_order.dowg import dowg as dowg
 from fnopt.first_order.dowg import scale_by_dowg as scale_by_dowg
 from fnopt.first_order.factored import scale_by_factored_rms as scale_by_factored_rms
 from fnopt.first_order.fromage import fromage as fromage
-from fnopt.first_order.galore import galore as galore
 from fnopt.first_order.grokfast import grokfast_ema as grokfast_ema
 from fnopt.first_order.grokfast import grokfast_ma as grokfast_ma
 from fnopt.first_order.heavy_ball import heavy_ball as heavy_ball
@@ -134,14 +156,10 @@ from fnopt.first_order.rms import scale_by_stddev as scale_by_stddev
 from fnopt.first_order.rmsprop import rmsprop as rmsprop
 from fnopt.first_order.rprop import rprop as rprop
 from fnopt.first_order.rprop import scale_by_rprop as scale_by_rprop
-from fnopt.first_order.scale_by_galore import scale_by_galore as scale_by_galore
 from fnopt.first_order.scale_by_sophia import scale_by_sophia as scale_by_sophia
 from fnopt.first_order.schedule_free import schedule_free as schedule_free
 from fnopt.first_order.schedule_free_adamw import schedule_free_adamw as schedule_free_adamw
 from fnopt.first_order.schedule_free_adamw import schedule_free_sgd as schedule_free_sgd
-from fnopt.first_order.schedule_free_eval import (
-    schedule_free_eval_params as schedule_free_eval_params,
-)
 from fnopt.first_order.sgd import sgd as sgd
 from fnopt.first_order.sgdp import sgdp as sgdp
 from fnopt.first_order.sgdw import sgdw as sgdw
@@ -156,14 +174,12 @@ from fnopt.first_order.sm3 import scale_by_sm3 as scale_by_sm3
 from fnopt.first_order.sm3 import sm3 as sm3
 from fnopt.first_order.sophia import sophia as sophia
 from fnopt.first_order.stable_adamw import stable_adamw as stable_adamw
-from fnopt.first_order.subspace import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 from fnopt.first_order.swats import swats as swats
 from fnopt.first_order.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from fnopt.first_order.yogi import scale_by_yogi as scale_by_yogi
 from fnopt.first_order.yogi import yogi as yogi
-from fnopt.registry import optimizer as optimizer
-from fnopt.registry import optimizers as optimizers
-from fnopt.registry import schedules as schedules
+from fnopt.matrix.galore import galore as galore
+from fnopt.matrix.scale_by_galore import scale_by_galore as scale_by_galore
 from fnopt.schedule.ademamix import ademamix_alpha_schedule as ademamix_alpha_schedule
 from fnopt.schedule.ademamix import ademamix_b3_schedule as ademamix_b3_schedule
 from fnopt.schedule.chebyshev import chebyshev_schedule as chebyshev_schedule
@@ -187,7 +203,6 @@ from fnopt.schedule.piecewise import (
     piecewise_interpolate_schedule as piecewise_interpolate_schedule,
 )
 from fnopt.schedule.plateau import reduce_on_plateau as reduce_on_plateau
-from fnopt.schedule.plot import plot as plot
 from fnopt.schedule.restarts import cosine_warm_restarts as cosine_warm_restarts
 from fnopt.schedule.restarts import sgdr_schedule as sgdr_schedule
 from fnopt.schedule.stable import inverse_sqrt_schedule as inverse_sqrt_schedule
@@ -201,8 +216,6 @@ from fnopt.schedule.warmup import (
     warmup_polynomial_decay_schedule as warmup_polynomial_decay_schedule,
 )
 from fnopt.wrap.adaptive_grad_clip import adaptive_grad_clip as adaptive_grad_clip
-from fnopt.wrap.adaptive_grad_clip import unitwise_clip as unitwise_clip
-from fnopt.wrap.adaptive_grad_clip import unitwise_norm as unitwise_norm
 from fnopt.wrap.apply_every import apply_every as apply_every
 from fnopt.wrap.cautious import cautious as cautious
 from fnopt.wrap.clip import clip as clip
@@ -216,24 +229,15 @@ from fnopt.wrap.groups import groups as groups
 from fnopt.wrap.kahan import kahan as kahan
 from fnopt.wrap.layout import flatten as flatten
 from fnopt.wrap.layout import split_real_and_imaginary as split_real_and_imaginary
-from fnopt.wrap.lookahead import LookaheadParams as LookaheadParams
 from fnopt.wrap.lookahead import lookahead as lookahead
-from fnopt.wrap.masked import freeze as freeze
 from fnopt.wrap.masked import masked as masked
 from fnopt.wrap.mechanize import mechanize as mechanize
 from fnopt.wrap.monitor import measure_with_ema as measure_with_ema
 from fnopt.wrap.monitor import monitor as monitor
 from fnopt.wrap.multi_steps import MultiSteps as MultiSteps
-from fnopt.wrap.partition import multi_transform as multi_transform
 from fnopt.wrap.partition import partition as partition
-from fnopt.wrap.partition import selective_transform as selective_transform
-from fnopt.wrap.paths import decay_mask as decay_mask
-from fnopt.wrap.per_example import per_example_global_norm_clip as per_example_global_norm_clip
-from fnopt.wrap.per_example import per_example_layer_norm_clip as per_example_layer_norm_clip
 from fnopt.wrap.privacy import differentially_private_aggregate as differentially_private_aggregate
 from fnopt.wrap.privacy import dpsgd as dpsgd
 from fnopt.wrap.sam import sam as sam
 from fnopt.wrap.scale_by_tree import scale_by_tree as scale_by_tree
-from fnopt.wrap.skip import skip_large_updates as skip_large_updates
-from fnopt.wrap.skip import skip_not_finite as skip_not_finite
 from fnopt.wrap.snapshot import snapshot as snapshot

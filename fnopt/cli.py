@@ -199,14 +199,6 @@ def make_objective(dataset: str, x: Any, y: Any, seed: int) -> tuple[Objective, 
     return task, "accuracy"
 
 
-USUAL_RATES = {
-    **{"adadelta": 1.0, "adagrad": 0.05, "aggmo": 0.05, "heavy_ball": 0.05, "noisy_sgd": 0.1},
-    **{"optimistic_gradient_descent": 0.1, "qhm": 0.1, "sgd": 0.1, "sgdp": 0.05, "sgdw": 0.05},
-    **{"lion": 3e-4, "sign_sgd": 3e-4, "signum": 3e-4},
-}
-"""Of optimizers whose usual rate is neither their default nor about 0.003."""
-
-
 def _usual_rate(optimizer: str) -> float:
     entry = fnopt.optimizers().get(optimizer)
     if entry is None:
@@ -216,8 +208,8 @@ def _usual_rate(optimizer: str) -> float:
     if "learning_rate" not in fields or not required <= {"learning_rate"}:
         wanted = ", ".join(sorted(required)) or "no learning_rate"
         raise ValueError(f"the optimizer {optimizer!r} takes {wanted}: train with it in Python")
-    usual = fields["learning_rate"].default
-    return USUAL_RATES.get(optimizer, usual if isinstance(usual, float) else 3e-3)
+    default = fields["learning_rate"].default
+    return entry.make.usual_rate or (default if isinstance(default, float) else 3e-3)
 
 
 def make_optimizer(

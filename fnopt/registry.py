@@ -1,4 +1,4 @@
-"""What there is, by name: optimizers and schedules, each with a line and its source."""
+"""Methods by name: optimizers and schedules, each with a summary and its source."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ import importlib
 import inspect
 import re
 import textwrap
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fnopt.core import Schedule, Transform, Wrapper, did_you_mean
+from fnopt.core import Composed, Joint, Rule, Schedule, Transform, Wrapper, did_you_mean
+
+KINDS = ("parts", "wrappers", "schedules")
+"""Families of methods that are no optimizers."""
+BASES = (Composed, Joint, Rule, Schedule, Transform, Wrapper)
+"""Exported to be subclassed: no methods themselves."""
 
 
 class Entry(NamedTuple):
     """One method.
 
     Attributes:
-        make: the class, which is called to make one.
-        summary: what it is, in a line.
-        source: where it was published; empty for what has no paper.
+        make: the class; calling it makes an instance.
+        summary: the first sentence of its docstring, as plain text.
+        source: where it was published; empty where there is no paper.
+        family: the page of the reference it is on.
     """
 
     make: Any
     summary: str
     source: str
+    family: str
 
 
 class Catalogue(dict[str, Entry]):
@@ -42,42 +50,41 @@ class Catalogue(dict[str, Entry]):
 
 
 def optimizers() -> Catalogue:
-    """All optimizers: what has a learning rate and needs no other transform.
+    """All optimizers that are ready to use: those whose ``family`` is a kind of optimizer.
+
+    Returns:
+        A dict from names to entries, in alphabetical order; it prints as a table.
 
     >>> import fnopt
     >>> fnopt.optimizers()["adam"].summary
     'Adam: momentum and a rate of its own for every weight.'
     """
-    return _public(
-        lambda made: (
-            issubclass(made, Transform)
-            and not issubclass(made, Wrapper)
-            and any(name.endswith("learning_rate") for name in made._fields)
-            and not made.__name__.startswith("scale_by_")
-        )
-    )
+    return _catalogue(lambda method: method.family not in KINDS)
 
 
 def schedules() -> Catalogue:
     """All schedules.
 
+    Returns:
+        A dict from names to entries, in alphabetical order; it prints as a table.
+
     >>> import fnopt
     >>> fnopt.schedules()["step_decay"].summary
     'A factor after every so many updates.'
     """
-    return _public(lambda made: issubclass(made, Schedule))
+    return _catalogue(lambda method: method.family == "schedules")
 
 
 def optimizer(name: str, *args: Any, **kwargs: Any) -> Transform:
     """An optimizer by its name.
 
     Args:
-        name: one of :func:`optimizers`.
-        *args, **kwargs: its own arguments.
+        name: a name in :func:`optimizers`.
+        *args, **kwargs: the arguments of that optimizer.
 
     Raises:
-        ValueError: there is none of this name; the nearest is suggested.
-        TypeError: it takes no such argument; the nearest is suggested.
+        ValueError: no optimizer has this name; the message suggests the nearest.
+        TypeError: the optimizer has no such argument; the message suggests the nearest.
 
     >>> import fnopt
     >>> fnopt.optimizer("sgd", learning_rate=0.1)
@@ -93,29 +100,46 @@ def optimizer(name: str, *args: Any, **kwargs: Any) -> Transform:
     return make(*args, **kwargs)
 
 
-def summary(made: Any) -> str:
+def exported() -> dict[str, Any]:
+    """The transforms and schedules of the package ``fnopt`` by name, sorted; aliases left out."""
+    face = vars(importlib.import_module("fnopt"))
+    return {
+        name: thing
+        for name, thing in sorted(face.items())
+        if inspect.isclass(thing)
+        and issubclass(thing, (Transform, Schedule))
+        and thing not in BASES
+        and thing.__name__ == name
+    }
+
+
+def summary(method: Any) -> str:
     """The first sentence of a docstring, without formulas."""
-    paragraph = " ".join((inspect.getdoc(made) or "").split("\n\n")[0].split())
+    paragraph = " ".join((inspect.getdoc(method) or "").split("\n\n")[0].split())
     return plain(re.sub(r":? :math:`[^`]*`", "", paragraph))
 
 
 def plain(text: str) -> str:
-    """A docstring's words without their markup."""
+    """The words of a docstring without their markup."""
     return re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "")
 
 
-def section(made: Any, title: str) -> str:
+def section(method: Any, title: str) -> str:
     """A section of a docstring, without its title; empty if there is none."""
-    found = re.search(rf"^{title}:\n((?:    .*\n?|\n)+)", inspect.getdoc(made) or "", re.M)
-    return textwrap.dedent(found[1]).strip() if found else ""
+    match = re.search(rf"^{title}:\n((?:    .*\n?|\n)+)", inspect.getdoc(method) or "", re.M)
+    return textwrap.dedent(match[1]).strip() if match else ""
 
 
-def _public(wanted: Any) -> Catalogue:
-    face = vars(importlib.import_module("fnopt"))
+def _catalogue(belongs: Callable[[Any], bool]) -> Catalogue:
     return Catalogue(
         {
-            name: Entry(made, summary(made), plain(" ".join(section(made, "References").split())))
-            for name, made in sorted(face.items())
-            if inspect.isclass(made) and name.islower() and wanted(made)
+            name: Entry(
+                method,
+                summary(method),
+                plain(" ".join(section(method, "References").split())),
+                method.family,
+            )
+            for name, method in exported().items()
+            if belongs(method)
         }
     )

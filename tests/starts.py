@@ -14,9 +14,9 @@ import numpy as np
 from flax import linen, nnx
 from jax.nn import initializers
 
+from fnopt.core.select import path_name
 from fnopt.initialize import lsuv
 from fnopt.train import objective
-from fnopt.wrap.paths import path_name
 
 EXAMPLES, FEATURES, SIDE, CLASSES = 48, 12, 6, 5
 CROSS_ENTROPY = "softmax_cross_entropy_with_integer_labels"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,8 @@ import pytest
 from flax import linen, nnx
 
 import fnopt
+from fnopt.core.select import path_name
 from fnopt.core.transform import as_transform
-from fnopt.wrap.paths import path_name
 
 PARAMS = {
     "embed": {"table": jnp.full((4, 2), 0.5)},
@@ -207,7 +208,7 @@ def test_decay_mask_is_a_mask():
 
 def test_the_table_says_who_gets_what():
     wanted = """
-path             shape   parameters  rule              gets
+path             shape   parameters  pattern           gets
 bias             ()               1  */bias, */scale   base, weight_decay=0.0
 embed/table      (4, 2)           8  embed/*           frozen
 layers/0/bias    (3,)             3  */bias, */scale   base, weight_decay=0.0
@@ -224,11 +225,11 @@ total                            27                    frozen: 8
     assert lines[-1] == f"base: {ADAMW!r}"
 
 
-def init(*rules, base=ADAMW, params=PARAMS):
-    return fnopt.groups(*rules, base=base).init(params)
+def init(*assignments, base=ADAMW, params=PARAMS):
+    return fnopt.groups(*assignments, base=base).init(params)
 
 
-def test_a_rule_that_matches_nothing_is_refused_with_the_nearest_paths():
+def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_paths():
     with pytest.raises(ValueError, match=r"'\*/kernal' matches no leaf.*'layers/0/kernel'"):
         init(("*/kernal", "freeze"), ("*", 1.0))
     with pytest.raises(ValueError, match=r"'embbed/\*' matches no leaf; .*are 'embed/table'"):
@@ -241,37 +242,37 @@ def test_a_rule_that_matches_nothing_is_refused_with_the_nearest_paths():
         init((huge, "freeze"), ("*", 1.0))
 
 
-def test_a_rule_that_comes_too_late_is_refused():
+def test_a_pattern_that_comes_too_late_is_refused():
     with pytest.raises(ValueError, match=r"'\*/bias' comes too late.*bias, layers/0/bias"):
         init(("*", 1.0), ("*/bias", "freeze"))
 
 
-def test_a_leaf_without_a_rule_is_refused_by_its_path():
-    with pytest.raises(ValueError, match=r"no rule matches 'embed/table'.*'\*'"):
+def test_a_leaf_without_a_pattern_is_refused_by_its_path():
+    with pytest.raises(ValueError, match=r"no pattern matches 'embed/table'.*'\*'"):
         init(("layers/*", 1.0), ("bias", 1.0))
 
 
 @pytest.mark.parametrize(
-    ("rules", "base", "error", "words"),
+    ("assignments", "base", "error", "words"),
     [
-        ([("*", 0.5)], None, ValueError, "'*' changes base; give groups(…, base=…)"),
+        ([("*", 0.5)], None, ValueError, "'*' changes base; pass groups(…, base=…)"),
         ([("*", "frozen")], ADAMW, TypeError, "'frozen'"),
         ([("*", None)], ADAMW, TypeError, "None"),
-        (["*"], ADAMW, TypeError, "a pair (which, what), got '*'"),
+        (["*"], ADAMW, TypeError, "a pair (pattern, treatment), got '*'"),
         ([("*", {"wd": 0.0})], ADAMW, ValueError, "'wd', which is no number of base (adamw)"),
         ([("*", {"nesterov": True})], ADAMW, TypeError, "True"),
-        ([("*", {"nesterov": 1.0})], ADAMW, ValueError, "give a transform, as base.replace(…)"),
+        ([("*", {"nesterov": 1.0})], ADAMW, ValueError, "use a transform, as base.replace(…)"),
         ([("*", {"weight_decay": -1.0})], ADAMW, ValueError, "weight_decay must lie in [0, inf)"),
     ],
     ids=lambda x: str(x)[:20],
 )
-def test_bad_rules_are_refused(rules, base, error, words):
+def test_bad_assignments_are_refused(assignments, base, error, words):
     with pytest.raises(error) as caught:
-        fnopt.groups(*rules, base=base)
+        fnopt.groups(*assignments, base=base)
     assert words in str(caught.value)
 
 
-def test_the_first_rule_wins_and_globs_mean_whole_paths():
+def test_the_first_pattern_wins_and_globs_mean_whole_paths():
     tx = fnopt.groups(("bias", "freeze"), ("layers/?/bias", 2.0), ("*", {}), base=fnopt.sgd(1.0))
     updates, _ = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
     assert float(updates["bias"]) == 0
@@ -303,7 +304,7 @@ def test_hyperparameters_are_those_applied():
     )
 
 
-def test_rules_by_functions_are_told_apart():
+def test_patterns_that_are_functions_have_names_of_their_own():
     tx = fnopt.groups(
         (lambda path, leaf: path == "a", 0.5), (lambda path, leaf: True, 2.0), base=fnopt.sgd(0.1)
     )
@@ -363,3 +364,86 @@ def test_a_gradient_that_others_depend_on_before_the_freezing_is_needed(before, 
     flags = fnopt.chain(before, fnopt.freeze({"body": False, "head": True})).frozen(params)
     paths = jax.tree_util.tree_leaves_with_path(flags)
     assert [path_name(path) for path, flag in paths if flag] == still
+
+
+STILL = fnopt.groups(("body/*", "freeze"), ("*", fnopt.sgd(0.1, momentum=0.9)))
+ASCENT = fnopt.chain(fnopt.normalize(), fnopt.sgd(0.05))
+STILL_ASCENT = fnopt.chain(fnopt.groups(("body/*", "freeze"), ("*", fnopt.identity())), ASCENT)
+MEASURE = fnopt.snapshot("size", optax.tree.norm)
+ODD = lambda count, **_: count % 2 == 1  # noqa: E731
+
+HAND_ON = [
+    fnopt.chain(fnopt.clip(1.0), STILL),
+    fnopt.chain(STILL, fnopt.scale(0.5)),
+    fnopt.chain(STILL, fnopt.clip_by_global_norm(1.0)),
+    fnopt.chain(STILL, fnopt.reduce_on_plateau()),
+    fnopt.chain(STILL, fnopt.scale_by_tree(0.5), fnopt.apply_every(2)),
+    fnopt.chain(STILL, MEASURE),
+    fnopt.chain(STILL, fnopt.masked(fnopt.add_decayed_weights(0.1), {"body": False, "head": True})),
+    fnopt.named_chain(("groups", STILL), ("scale", fnopt.scale(0.5))),
+    fnopt.lookahead(STILL, 2, 0.5),
+    fnopt.MultiSteps(STILL, 2),
+    fnopt.kahan(STILL),
+    fnopt.cautious(STILL),
+    fnopt.conditionally_mask(STILL, ODD),
+    fnopt.masked(STILL, True),
+    fnopt.partition({"all": STILL}, "all"),
+    fnopt.selective_transform(fnopt.sgd(0.1), freeze_mask="body/*"),
+    fnopt.groups(("*", STILL)),
+    fnopt.groups(("body/*", "freeze"), ("*", fnopt.flatten(fnopt.sgd(0.1)))),
+    fnopt.split_real_and_imaginary(STILL),
+    fnopt.schedule_free(STILL, 0.1),
+    fnopt.scale_by_galore(2, base_optimizer=STILL),
+    fnopt.sam(STILL, STILL_ASCENT),
+    fnopt.sam(STILL, STILL_ASCENT, opaque_mode=True),
+    fnopt.lookahead(fnopt.kahan(fnopt.chain(STILL, fnopt.reduce_on_plateau())), 2, 0.5),
+]
+READ_ALL = [
+    fnopt.chain(fnopt.clip_by_global_norm(1.0), STILL),
+    fnopt.chain(MEASURE, STILL),
+    fnopt.chain(STILL, fnopt.add_decayed_weights(0.1)),
+    fnopt.chain(STILL, optax.scale(0.5)),
+    fnopt.apply_if_finite(STILL, 3),
+    fnopt.mechanize(STILL),
+    fnopt.MultiSteps(STILL, 2, should_skip_update_fn=fnopt.skip_not_finite),
+    fnopt.conditionally_transform(STILL, ODD),
+    fnopt.conditionally_mask(STILL, ODD, forward_extra_args=True),
+    fnopt.schedule_free(STILL, 0.1, state_dtype="bfloat16"),
+    fnopt.sam(STILL, ASCENT),
+    fnopt.sam(STILL, ASCENT, opaque_mode=True),
+]
+
+
+@pytest.mark.parametrize(
+    "tx, free",
+    [*((tx, True) for tx in HAND_ON), *((tx, False) for tx in READ_ALL)],
+    ids=lambda x: type(x).__name__,
+)
+def test_a_frozen_gradient_is_computed_only_where_it_is_read(tx, free):
+    """Through every wrapper: the compiled step has no product of a frozen kernel's shape."""
+    params = {"body": {"kernel": jnp.ones((7, 5))}, "head": jnp.ones((5, 2))}
+    flags = as_transform(tx).frozen(params)
+    assert flags == {"body": {"kernel": free}, "head": False}
+
+    def loss(params, x):
+        params = jax.tree.map(
+            lambda still, p: jax.lax.stop_gradient(p) if still else p, flags, params
+        )
+        return jnp.sum(jnp.tanh(x @ params["body"]["kernel"]) @ params["head"])
+
+    @jax.jit
+    def step(params, state, x):
+        value, grads = jax.value_and_grad(loss)(params, x)
+        more = {"value": value, "grad_fn": lambda params: jax.grad(loss)(params, x)}
+        updates, state = tx.update(grads, state, params, **more)
+        return optax.apply_updates(params, updates), state
+
+    state, x = tx.init(params), jnp.linspace(-1.0, 1.0, 21).reshape(3, 7)
+    text = step.lower(params, state, x).compile().as_text()
+    assert bool(re.search(r"f32\[7,5\]\S* dot\(", text)) != free
+    before = params
+    for _ in range(3):
+        params, state = step(params, state, x)
+    if free:
+        assert (params["body"]["kernel"] == before["body"]["kernel"]).all()
+        assert (params["head"] != before["head"]).any()

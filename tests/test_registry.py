@@ -1,10 +1,43 @@
-"""What there is, by name."""
+"""Methods by name: the face, the catalogues, and what is made by name."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
 import fnopt
+from fnopt.core import Transform, Wrapper
+from fnopt.registry import KINDS, exported
+from tools import face
+
+
+def test_the_face_has_every_method():
+    assert face.FACE.read_text() == face.text(), "run: make generate"
+
+
+def test_the_face_can_be_written_while_it_cannot_be_imported():
+    """As when a module that it imports has been renamed."""
+    code = "import sys; from tools import face; face.text(); print(*vars(sys.modules['fnopt']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=face.ROOT, capture_output=True, text=True, check=True
+    )
+    assert "first_order" in done.stdout.split() and "sgd" not in done.stdout.split()
+
+
+def test_a_base_class_is_not_exported_and_a_method_is():
+    from fnopt.schedule import plateau
+
+    assert face.methods(plateau) == ["reduce_on_plateau"]
+
+
+def test_two_methods_of_one_name_are_refused(monkeypatch):
+    from fnopt.first_order import sgd
+
+    monkeypatch.setattr(face, "modules", lambda: [sgd, sgd])
+    with pytest.raises(ValueError, match=r"sgd is defined in fnopt\.first_order\.sgd and in"):
+        face.text()
 
 
 def test_every_optimizer_is_made_by_its_name():
@@ -17,6 +50,18 @@ def test_parts_and_wrappers_are_no_optimizers():
     listed = set(fnopt.optimizers())
     assert {"sgd", "adam", "adamw"} <= listed
     assert not listed & {"scale_by_adam", "scale_by_learning_rate", "chain", "clip", "Rule"}
+
+
+@pytest.mark.parametrize("name", list(exported()))
+def test_what_has_a_learning_rate_names_the_kind_of_optimizer_it_is(name):
+    method = exported()[name]
+    ready = (
+        issubclass(method, Transform)
+        and not issubclass(method, Wrapper)
+        and any(field.endswith("learning_rate") for field in method._fields)
+        and not name.startswith("scale_by_")
+    )
+    assert ready == (method.family not in KINDS), f"{name}.family is {method.family!r}"
 
 
 def test_schedules_are_listed_without_their_base():
@@ -40,7 +85,7 @@ def test_a_catalogue_is_plain_text():
 
 def test_a_catalogue_prints_a_line_and_the_source():
     lines = repr(fnopt.optimizers()).splitlines()
-    place = next(i for i, line in enumerate(lines) if line.startswith("adam "))
-    assert "a rate of its own for every weight" in lines[place]
-    assert "arXiv:1412.6980" in "".join(lines[place + 1 : place + 3])
+    row = next(i for i, line in enumerate(lines) if line.startswith("adam "))
+    assert "a rate of its own for every weight" in lines[row]
+    assert "arXiv:1412.6980" in "".join(lines[row + 1 : row + 3])
     assert all(entry.source for entry in fnopt.optimizers().values())

@@ -29,10 +29,10 @@ class mistaken(Rule):
 
     State = MeanState
 
-    def slots(self, param):
+    def init_leaf(self, param):
         return self.first(param)
 
-    def direct(self, grad, slots, param, t):
+    def update_leaf(self, grad, slots, param, ctx):
         return self.result(self.of_grad(grad), {"mean": self.of_slot(slots.mean)})
 
 
@@ -45,10 +45,10 @@ class mistaken_together(Joint):
 
     State = MeanState
 
-    def slots(self, param):
+    def init_leaf(self, param):
         return {"mean": jnp.zeros_like(param)}
 
-    def direct_all(self, grads, slots, params, shared, t, **extra_args):
+    def update_leaves(self, grads, slots, params, shared, ctx, **extra_args):
         rows = [{"mean": self.of_slot(s.mean)} for s in slots]
         return self.result(list(map(self.of_grad, grads)), rows, {})
 
@@ -130,21 +130,23 @@ def test_a_slot_keeps_its_structure_and_its_kind():
 
 def test_the_names_of_slots_are_those_of_the_state():
     refused(mistaken(first=lambda p: {"men": p}), ValueError, "mistaken", "['men']", "['mean']")
-    refused(mistaken(first=lambda p: p), TypeError, "mistaken", "what slots returns", "a dict")
+    refused(mistaken(first=lambda p: p), TypeError, "mistaken", "what init_leaf returns", "a dict")
     for new, error in (({}, ValueError), ({"mean": 0, "extra": 0}, ValueError), (None, TypeError)):
         tx = mistaken(result=lambda direction, _, new=new: (direction, new))
         refused(tx, error, "mistaken", "the next slots of updates['layer']['b']")
 
 
-def test_what_direct_returns_is_a_pair():
+def test_what_update_leaf_returns_is_a_pair():
     for result in (lambda direction, new: direction, lambda direction, new: (direction, new, {})):
-        refused(mistaken(result=result), TypeError, "mistaken: direct must return a pair", "['b']")
+        refused(
+            mistaken(result=result), TypeError, "mistaken: update_leaf must return a pair", "['b']"
+        )
 
 
 @pytest.mark.parametrize(
     "result, error, said",
     [
-        (lambda d, rows, new: (d, rows), TypeError, "direct_all must return three things"),
+        (lambda d, rows, new: (d, rows), TypeError, "update_leaves must return three things"),
         (lambda d, rows, new: (d[:1], rows, new), ValueError, "a list of directions, one for each"),
         (lambda d, rows, new: (d * 2, rows, new), ValueError, "of the 2 leaves"),
         (lambda d, rows, new: (d[0], rows, new), ValueError, "a list of directions"),

@@ -328,7 +328,7 @@ BAD_CONTAINERS = [
     ({"name": "SequentialLR", "schedulers": [], "milestones": []}, "at least one"),
     ({"name": "SequentialLR", "schedulers": [STEP, STEP], "milestones": []}, "need 1 milestone"),
     ({"name": "SequentialLR", "schedulers": [STEP, STEP], "milestones": [3, 5]}, "got 2"),
-    ({"name": "SequentialLR", "schedulers": [STEP, PLATEAU], "milestones": [3]}, "a figure"),
+    ({"name": "SequentialLR", "schedulers": [STEP, PLATEAU], "milestones": [3]}, "a metric"),
     ({"name": "SequentialLR", "schedulers": [STEP, CHAIN], "milestones": [3]}, "the first only"),
     (
         {
@@ -342,7 +342,7 @@ BAD_CONTAINERS = [
         "the first only",
     ),
     ({"name": "ChainedScheduler", "schedulers": []}, "at least one"),
-    ({"name": "ChainedScheduler", "schedulers": [STEP, PLATEAU]}, "a figure"),
+    ({"name": "ChainedScheduler", "schedulers": [STEP, PLATEAU]}, "a metric"),
 ]
 
 

@@ -250,6 +250,38 @@ def test_a_part_sees_the_loss_as_a_function_of_itself(wrap):
         np.testing.assert_allclose(updates["w"], wanted["w"], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "inner, words",
+    [
+        (fnopt.lamb(0.1), "scale_by_trust_ratio does not act on each element of w/kernel alone"),
+        (fnopt.chain(fnopt.clip(1.0), fnopt.adafactor(0.1)), "scale_by_factored_rms does not act"),
+        (fnopt.cautious(fnopt.adam(0.1)), "cautious does not act"),
+        (optax.sgd(0.1), "sgd does not act on .* for transformations of optax there is optax.flat"),
+        (fnopt.adamw(0.1, mask=fnopt.decay_mask), "adamw tells leaves apart .* treat w/kernel"),
+        (fnopt.adamw(0.1, mask="*/kernel"), "adamw tells leaves apart .* groups"),
+        (fnopt.groups(("b", "freeze"), ("*", fnopt.sgd(0.1))), "groups tells leaves apart"),
+    ],
+)
+def test_flatten_refuses_what_is_not_elementwise(inner, words):
+    params = {"w": {"kernel": jnp.ones((2, 3))}, "b": jnp.ones(2)}
+    tx = fnopt.flatten(inner)
+    with pytest.raises(ValueError, match=f"flatten: {words}"):
+        tx.init(params)
+    with pytest.raises(ValueError, match=f"flatten: {words}"):
+        tx.update(params, inner.init(params), params)
+
+
+def test_flatten_within_a_group_is_the_group():
+    params = {"w": {"kernel": jnp.ones((2, 3))}, "b": jnp.full(2, 2.0), "c": jnp.ones(())}
+    plain, flat = (
+        fnopt.groups(("*/kernel", fnopt.adamw(0.1)), ("*", wrap(fnopt.adam(0.1))))
+        for wrap in (lambda tx: tx, fnopt.flatten)
+    )
+    expected, _ = plain.update(params, plain.init(params), params)
+    updates, _ = flat.update(params, flat.init(params), params)
+    assert_close(updates, expected)
+
+
 def test_flatten_hands_on_the_loss():
     def loss(params):
         return jnp.sum(params["w"] ** 2) + jnp.sum(params["b"] ** 4)
@@ -268,5 +300,35 @@ def test_flatten_hands_on_the_loss():
 
 def test_a_mask_of_words_is_refused():
     for make in (fnopt.freeze, lambda mask: fnopt.adamw(1e-3, mask=mask)):
-        with pytest.raises(TypeError, match="True or False for leaves, got 'a'"):
-            make("a")
+        with pytest.raises(TypeError, match=r"True and False, a glob .*got 'a' within a tree"):
+            make({"w": "a"})
+
+
+def test_a_mask_is_a_glob_of_paths_too():
+    params = {"in": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "scale": jnp.ones(3)}
+    flags = {"in": {"kernel": False, "bias": True}, "scale": True}
+    globs = ("*/bias", "*/scale")
+    for make in (
+        fnopt.freeze,
+        lambda mask: fnopt.masked(fnopt.scale(2.0), mask),
+        lambda mask: fnopt.adamw(0.1, weight_decay=0.5, mask=mask),
+        lambda mask: fnopt.lars(0.1, 0.5, mask, trust_ratio_mask=mask),
+        lambda mask: fnopt.selective_transform(fnopt.sgd(0.1), freeze_mask=mask),
+        lambda mask: fnopt.groups(
+            ("in/*", {}), ("*", 2.0), base=fnopt.adamw(0.1, weight_decay=0.5, mask=mask)
+        ),
+    ):
+        tx, by_flags = make(globs), make(flags)
+        expected, _ = by_flags.update(params, by_flags.init(params), params)
+        updates, _ = tx.update(params, tx.init(params), params)
+        assert_same(updates, expected)
+    tx = fnopt.adamw(0.1, mask="*/kernel")
+    assert eval(repr(tx), vars(fnopt)) == tx and hash(tx) == hash(fnopt.adamw(0.2, mask="*/kernel"))
+
+
+def test_a_glob_that_matches_nothing_is_refused_where_all_leaves_are_seen():
+    params = {"in": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "out": jnp.ones(3)}
+    tx = fnopt.adamw(0.1, mask=("*/kernels",))
+    with pytest.raises(ValueError, match=r"mask \('\*/kernels',\) matches no leaf.*'in/kernel'"):
+        tx.init(params)
+    fnopt.groups(("out", fnopt.adamw(0.1, mask="*/kernel")), ("*", fnopt.sgd(0.1))).init(params)

@@ -1,4 +1,4 @@
-"""What bad input is told: argument, value, allowed range and cure, or the path of the leaf."""
+"""Errors for bad input: they name argument, value, range and cure, or the path of the leaf."""
 
 from __future__ import annotations
 
@@ -42,21 +42,31 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return (f"did you mean {lowered[near[0]]!r}? " if near else "") + "known: " + ", ".join(known)
 
 
-def positive_integer(argument: str, given: Any) -> int:
+def positive_integer(argument: str, value: Any) -> int:
     """An integer of any kind, at least 1; raises TypeError or ValueError naming the argument."""
-    return integer(argument, given, least=1)
+    return integer(argument, value, least=1)
 
 
-def integer(argument: str, given: Any, *, least: int) -> int:
-    """An integer of any kind, at least ``least``; raises TypeError or ValueError likewise."""
+def integer(argument: str, value: Any, *, least: int) -> int:
+    """An integer of any kind as a Python int.
+
+    Args:
+        argument: the argument's name, for the error.
+        value: an integer of Python, NumPy or JAX.
+        least: the smallest integer accepted.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is below ``least``.
+    """
     try:
-        number = operator.index(given)
+        number = operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(given, bool):
-        raise TypeError(f"{argument} must be an integer, got {given!r} ({type(given).__name__})")
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{argument} must be an integer, got {value!r} ({type(value).__name__})")
     if number < least:
-        raise ValueError(f"{argument} must be at least {least}, got {given!r}")
+        raise ValueError(f"{argument} must be at least {least}, got {value!r}")
     return number
 
 
@@ -103,8 +113,8 @@ def leaves_like(treedef: Any, what: str, tree: Any, like: str) -> list[Any]:
 
 def _difference(a: Any, b: Any, name_a: str, name_b: str) -> str:
     def paths(tree: Any) -> list[str]:
-        found = jax.tree_util.tree_flatten_with_path(tree)[0]
-        return [jax.tree_util.keystr(path) or "(the whole)" for path, _ in found]
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return [jax.tree_util.keystr(path) or "(the whole)" for path, _ in leaves]
 
     in_a, in_b = paths(a), paths(b)
     only_a = [path for path in in_a if path not in set(in_b)]
@@ -148,7 +158,16 @@ def same_names(what: str, new: Any, names: Iterable[str]) -> None:
 
 
 def updates_of(transform: Any, new: Any, updates: Any, params: Any) -> Any:
-    """Updates that a transform made of others, if they are like these or like the parameters.
+    """The updates that a transform returned, if they are like its input or like the parameters.
+
+    Args:
+        transform: the transform, for the error.
+        new: the updates that it returned.
+        updates: the updates that it received.
+        params: the parameters, or None.
+
+    Returns:
+        ``new``.
 
     Raises:
         ValueError: structure or shape is another; names the transform and the path.
@@ -158,7 +177,7 @@ def updates_of(transform: Any, new: Any, updates: Any, params: Any) -> Any:
     if jax.tree.structure(new) != structure:
         if params is not None and jax.tree.structure(new) == jax.tree.structure(params):
             return new  # pairs of parameters, as optax's lookahead has them
-        leaves_like(structure, what, new, "what it was given")
+        leaves_like(structure, what, new, "the updates it received")
         return new
     like = [None] * structure.num_leaves
     if params is not None:
@@ -181,7 +200,7 @@ def refuse_state(transform: Any, state: Any) -> NoReturn:
     """Raises ValueError: a state is not one that ``init`` of this transform makes."""
     raise ValueError(
         f"{type(transform).__name__}: the state given to update is a {type(state).__name__}, not"
-        " what init of this transform makes; make it anew (a schedule in the place of a number"
+        " what init of this transform makes; call init again (a schedule instead of a number"
         " makes another state)"
     )
 
@@ -191,19 +210,27 @@ _MEANINGS = {
     "grad": "the gradient at the parameters",
     "value_fn": "a function of the parameters giving the loss on this batch",
     "grad_fn": "a function of the parameters giving the gradient on this batch",
-    "metric": "the last validation figure",
+    "metric": "the metric of the last evaluation",
     "key": "a random key for this step",
 }
 
 
-def required(transform: Any, name: str, given: Any) -> Any:
-    """An extra argument that cannot be done without.
+def required(transform: Any, name: str, value: Any) -> Any:
+    """An extra argument that a transform cannot do without.
+
+    Args:
+        transform: the transform, for the error.
+        name: the argument's name.
+        value: its value, or None if it was not passed.
+
+    Returns:
+        ``value``.
 
     Raises:
         ValueError: it is None.
     """
-    if given is None:
+    if value is None:
         raise ValueError(
             f"{type(transform).__name__} needs {_MEANINGS[name]}: call update(…, {name}=…)"
         )
-    return given
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import jax
@@ -11,14 +12,15 @@ import jax.numpy as jnp
 from fnopt.core.checks import float_leaves, updates_of
 from fnopt.core.fields import Field, Static
 from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.plan import plan_in_turn
 from fnopt.core.transform import Transform, any_evaluates, as_transform, foreign
-from fnopt.core.types import OptState, Params
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 class Composed(Transform):
     """A transform that is other transforms one after the other.
 
-    A subclass has the method's hyperparameters as fields and says its parts::
+    A subclass has the method's hyperparameters as fields and returns its parts::
 
         class sgd(Composed):
             learning_rate: Rate
@@ -27,19 +29,19 @@ class Composed(Transform):
                 return (scale_by_learning_rate(self.learning_rate),)
 
     Its state is the tuple of its parts' states, as that of ``optax.chain``. Between its parts the
-    updates have the precision of the computation, float32 at least: they are rounded once.
+    updates have the precision of the computation, float32 at least; they are rounded once.
     """
 
     def parts(self) -> tuple[Transform, ...]:
         """The transforms, in the order of their application."""
         raise NotImplementedError
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return tuple(part.init(params) for part in self.parts())
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         parts = self.parts()
         if not isinstance(state, tuple) or len(parts) != len(state):
             raise ValueError(
@@ -48,9 +50,8 @@ class Composed(Transform):
             )
         return _run(parts, updates, state, params, extra_args)
 
-    @property
-    def leafwise(self) -> bool:
-        return all(part.leafwise for part in self.parts())
+    def plan(self, params: Params) -> PyTree:
+        return plan_in_turn(self.parts(), params)
 
     @property
     def evaluates(self) -> bool | None:
@@ -61,15 +62,7 @@ class Composed(Transform):
             params = part.eval_params(part_state, params)
         return params
 
-    def frozen(self, params: Any) -> Any:
-        # What the last part does is the update; what follows on a part may move what it left. What
-        # comes before it, as a clipping of the global norm, may need the gradient for others.
-        parts = self.parts()
-        if not parts or not all(part.leafwise for part in parts[:-1]):
-            return super().frozen(params)
-        return parts[-1].frozen(params)
-
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         counts = (part.count(s) for part, s in zip(self.parts(), state, strict=True))
         return next((count for count in counts if count is not None), None)
 
@@ -92,7 +85,7 @@ def _run(
     wide = [computing_dtype(dtype) for dtype in dtypes]
     updates, new_state = treedef.unflatten(leaves), []
     for part, part_state in zip(parts, state, strict=True):
-        # optax's parts keep moments in the dtype of what they are given.
+        # optax's parts keep moments in the dtype of the updates they receive.
         updates = cast_all(updates, dtypes if isinstance(part, foreign) else wide)
         new, part_state = part.update(updates, part_state, params, **extra_args)
         updates = updates_of(part, new, updates, params)
@@ -119,6 +112,7 @@ class chain(Composed):
     """
 
     transforms: Parts
+    family = "wrappers"
 
     def __init__(self, *args: Any, transforms: Any = ()) -> None:
         object.__setattr__(self, "transforms", args or transforms)
@@ -127,9 +121,9 @@ class chain(Composed):
     def parts(self) -> tuple[Transform, ...]:
         return self.transforms
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         labels = [type(part).__name__ for part in self.transforms]
-        return merge(labels, _told(self.transforms, state, extra_args))
+        return merge(labels, _of_parts(self.transforms, state, extra_args))
 
     def __repr__(self) -> str:
         return f"chain({', '.join(map(repr, self.transforms))})"
@@ -147,6 +141,7 @@ class named_chain(Composed):
 
     transforms: Parts
     names: Names
+    family = "wrappers"
 
     def __init__(self, *args: Any, transforms: Any = (), names: Any = ()) -> None:
         names = tuple(name for name, _ in args) or tuple(names)
@@ -161,23 +156,23 @@ class named_chain(Composed):
     def parts(self) -> tuple[Transform, ...]:
         return self.transforms
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return self._named(super().init(params))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         updates, states = super().update(updates, self._states(state), params, **extra_args)
         return updates, self._named(states)
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         return super().count(self._states(state))
 
     def eval_params(self, state: OptState, params: Params) -> Params:
         return super().eval_params(self._states(state), params)
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
-        return merge(self.names, _told(self.transforms, self._states(state), extra_args))
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
+        return merge(self.names, _of_parts(self.transforms, self._states(state), extra_args))
 
     def _named(self, states: Any) -> dict[str, Any]:
         # Ordered, as optax's: a plain dict would lose the order of the parts in a tree.map.
@@ -196,14 +191,19 @@ class named_chain(Composed):
         return f"named_chain({', '.join(map(repr, pairs))})"
 
 
-def merge(labels: Any, told: Any) -> dict[str, Any]:
-    """The numbers that several transforms tell of, under one name each; rates multiply."""
-    shared = collections.Counter(name for names in told for name in names)
+def merge(labels: Sequence[str], of_parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The hyperparameters of several transforms, each under a name of its own; rates multiply.
+
+    Args:
+        labels: the names of the transforms; those that appear twice get their position.
+        of_parts: the hyperparameters of each transform.
+    """
+    shared = collections.Counter(name for numbers in of_parts for name in numbers)
     times = collections.Counter(labels)
     merged: dict[str, Any] = {}
-    for place, (label, names) in enumerate(zip(labels, told, strict=True)):
-        label = f"{label}[{place}]" if times[label] > 1 else label
-        for name, value in names.items():
+    for i, (label, numbers) in enumerate(zip(labels, of_parts, strict=True)):
+        label = f"{label}[{i}]" if times[label] > 1 else label
+        for name, value in numbers.items():
             if name == "learning_rate":
                 merged[name] = merged[name] * value if name in merged else value
             else:
@@ -211,5 +211,5 @@ def merge(labels: Any, told: Any) -> dict[str, Any]:
     return merged
 
 
-def _told(parts: Any, states: Any, extra_args: dict[str, Any]) -> list[dict[str, Any]]:
+def _of_parts(parts: Any, states: Any, extra_args: dict[str, Any]) -> list[dict[str, Any]]:
     return [part.hyperparameters(s, **extra_args) for part, s in zip(parts, states, strict=True)]

@@ -1,4 +1,4 @@
-"""What the fields of a value accept: said once, by the name of a field's annotation.
+"""What the fields of a value accept, by the name of a field's annotation.
 
 A field is a leaf (or a subtree of values) unless it is declared ``Static``. The names here and in
 :mod:`fnopt.core.schedule` are the vocabulary::
@@ -12,7 +12,7 @@ A field is a leaf (or a subtree of values) unless it is declared ``Static``. The
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 import jax
@@ -31,8 +31,8 @@ class Field:
 
     Attributes:
         interval: the range of a concrete number; traced and batched ones pass.
-        below, above: the cure that the refusal of a number below or above the range names.
-        convert: makes of an argument what is kept, in place of the checks for numbers.
+        below, above: the advice for a number below or above the range, for the error.
+        convert: returns the value to store for an argument, instead of the checks for numbers.
         static: part of the structure (a flag, a dtype, a callable), not a leaf.
         choices: the values allowed; none means any.
     """
@@ -47,67 +47,82 @@ class Field:
     wanted = "a number or an array"
 
     def accept(self, argument: str, given: Any, default: Any) -> Any:
-        """What is kept of an argument; raises TypeError or ValueError naming it."""
+        """The value to store for an argument.
+
+        Args:
+            argument: the argument's name, for the error.
+            given: what the user passed.
+            default: the field's default; where it is None, None is accepted.
+
+        Raises:
+            TypeError, ValueError: it is not accepted.
+        """
         if given is None and default is None:
             return None
         if self.convert is None and not self.static:
             return self.accept_number(argument, given, default)
         try:
-            kept = given if self.convert is None else self.convert(given)
+            value = given if self.convert is None else self.convert(given)
         except TypeError as error:
             raise TypeError(f"{argument}: {error}") from error
-        if self.choices and kept not in self.choices:
+        if self.choices and value not in self.choices:
             raise ValueError(f"{argument} must be one of {self.choices}, got {given!r}")
         if self.static:
             try:
-                hash(kept)
+                hash(value)
             except TypeError as error:
                 raise TypeError(f"{argument} must be hashable, got {given!r}") from error
-        return kept
+        return value
 
     def accept_number(self, argument: str, given: Any, default: Any) -> Any:
-        kept = as_number(given)
-        if kept is None:
+        """The number to store for an argument; as :meth:`accept`."""
+        number = as_number(given)
+        if number is None:
             raise TypeError(
                 f"{argument} must be {self.wanted}, got {given!r} ({type(given).__name__})"
             )
-        if isinstance(kept, float) and self.interval is not None and kept not in self.interval:
+        if isinstance(number, float) and self.interval is not None and number not in self.interval:
             low, high = self.interval.ends
             # NaN is on neither side.
-            advice = self.below if kept <= low else self.above if kept >= high else ""
+            advice = self.below if number <= low else self.above if number >= high else ""
             advice = f" ({advice})" if advice else ""
             usual = f"; the default is {default!r}" if isinstance(default, (int, float)) else ""
             raise ValueError(
                 f"{argument} must lie in {self.interval}, got {given!r}{advice}{usual}"
             )
-        return kept
+        return number
 
 
-def as_number(given: Any) -> Any:
+def as_number(x: Any) -> Any:
     """A concrete scalar as a Python float, an array as it is, anything else as None.
 
     Python floats, so that int, float and NumPy scalars make one trace.
     """
-    if isinstance(given, Tracer):
-        return given
-    if isinstance(given, (bool, str)) or (not np.isscalar(given) and not hasattr(given, "dtype")):
+    if isinstance(x, Tracer):
+        return x
+    if isinstance(x, (bool, str)) or (not np.isscalar(x) and not hasattr(x, "dtype")):
         return None
     try:
-        dtype = jnp.result_type(given)
+        dtype = jnp.result_type(x)
     except TypeError:  # an array of another library
         return None
     if not (jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)):
         return None
-    return float(given) if np.ndim(given) == 0 else given  # pyright: ignore[reportArgumentType]
+    return float(x) if np.ndim(x) == 0 else x  # pyright: ignore[reportArgumentType]
 
 
-def as_numbers(given: Any) -> tuple[Any, ...]:
-    """Several numbers; raises TypeError if one is none."""
-    kept = tuple(map(as_number, given))
-    for number, one in zip(kept, given, strict=True):
+def as_numbers(xs: Iterable[Any]) -> tuple[Any, ...]:
+    """Several numbers, each as :func:`as_number` returns it.
+
+    Raises:
+        TypeError: one is no number.
+    """
+    xs = tuple(xs)
+    numbers = tuple(map(as_number, xs))
+    for number, x in zip(numbers, xs, strict=True):
         if number is None:
-            raise TypeError(f"must be numbers, got {one!r}")
-    return kept
+            raise TypeError(f"must be numbers, got {x!r}")
+    return numbers
 
 
 def _dtype_name(dtype: Any) -> str | None:
@@ -122,12 +137,12 @@ def _pairs(table: Any) -> tuple[tuple[Any, Any], ...]:
     return tuple(sorted(numbers) if all(isinstance(n, float) for n, _ in numbers) else numbers)
 
 
-def _as_seed(given: Any) -> Any:
-    if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
-        return int(given)
-    if not hasattr(given, "dtype"):
-        raise TypeError(f"must be an integer or a key, got {given!r} ({type(given).__name__})")
-    return given
+def _as_seed(seed: Any) -> Any:
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        return int(seed)
+    if not hasattr(seed, "dtype"):
+        raise TypeError(f"must be an integer or a key, got {seed!r} ({type(seed).__name__})")
+    return seed
 
 
 def as_key(seed: Any) -> jax.Array:
@@ -138,14 +153,14 @@ def as_key(seed: Any) -> jax.Array:
     return jax.random.key_data(seed) if typed else jnp.asarray(seed)
 
 
-# For the type checker a number is Any: a float or an array when given, and an array when a
-# method computes with it.
+# For the type checker a number is Any: the user passes a float or an array, and a method computes
+# with an array.
 Number = Annotated[Any, Field()]
 """A number or an array."""
 Steps = Annotated[Any, Field(Interval("(0, inf)"))]
 """A number of updates, above 0."""
 Table = Annotated[Any, Field(convert=_pairs)]
-"""A dict from counts to numbers, or pairs of them, kept as sorted pairs."""
+"""A dict from counts to numbers, or pairs of them, stored as sorted pairs."""
 Numbers = Annotated[Any, Field(convert=as_numbers)]
 """A tuple of numbers."""
 Seed = Annotated[Any, Field(convert=_as_seed)]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from fnopt.core.checks import same_names, same_shape
+from fnopt.core.context import Context
 from fnopt.core.moments import cast, computing_dtype
-from fnopt.core.rule import Leaves, Rule, settled, stored, widened
+from fnopt.core.rule import Leaves, Rule
+from fnopt.core.slots import round_direction, round_slots, widen_slots
 from fnopt.core.transform import at_count
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class Joint(Rule):
-    """A method that is a formula on all leaves together, as those are that find their own rate.
+    """A method that is one formula on all leaves together, such as one that finds its own rate.
 
-    A subclass says what the leaves share, beside their slots, and gives all directions at once::
+    A subclass defines what the leaves share, beside their slots, and computes all directions::
 
         class scale_by_distance(Joint):
             eps: Positive = 1e-6
@@ -25,41 +28,37 @@ class Joint(Rule):
             shared = ("farthest",)
             needs_params = True
 
-            def begin(self, params):
+            def init_shared(self, params):
                 return {"farthest": jnp.asarray(self.eps)}
 
-            def slots(self, param):
+            def init_leaf(self, param):
                 return {"start": jnp.array(param)}
 
-            def direct_all(self, grads, slots, params, shared, t, **extra_args):
+            def update_leaves(self, grads, slots, params, shared, ctx, **extra_args):
                 moved = global_norm([p - s.start for p, s in zip(params, slots, strict=True)])
                 farthest = jnp.maximum(shared["farthest"], moved)
                 rate = farthest / (global_norm(grads) + self.eps)
                 rows = [{"start": s.start} for s in slots]
                 return [rate * g for g in grads], rows, {"farthest": farthest}
 
-    Everything in ``direct_all`` is in the widest precision of the leaves, float32 at least; what
-    it returns is rounded as that of :class:`Rule` is.
+    Everything in ``update_leaves`` has the widest precision of the leaves, float32 at least; what
+    it returns is rounded as in :class:`Rule`.
     """
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> tuple[list[jax.Array], list[dict[str, Any]], dict[str, Any]]:
-        """The directions, the next slots and what is shared next.
+    leafwise: ClassVar[bool] = False
+
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
+        """The directions of all leaves, dicts of their next slots, and the next shared values.
 
         Args:
-            grads: the gradients of all leaves.
-            slots: their slots, by name.
-            params: the parameters, or None if they were not given to ``update``.
-            shared: what all leaves share, by name.
-            t: as in :meth:`Rule.direct`.
-            **extra_args: those of ``update``.
+            grads: the gradients, a list of arrays, one for each leaf.
+            slots: a list of named tuples, the slots of each leaf.
+            params: a list of the parameters; None if ``update`` was called without parameters.
+            shared: a dict of the values that all leaves share.
+            ctx: the count and what :meth:`Rule.precompute` returned; without path and dtype.
+            **extra_args: the extra arguments of ``update``.
         """
         raise NotImplementedError
 
@@ -67,56 +66,54 @@ class Joint(Rule):
         self, leaves: Leaves, shared: Any, count: Any, next_count: Any, extra_args: dict[str, Any]
     ) -> Any:
         paths, grads, rows, params, _ = leaves
-        real = jnp.finfo(computing_dtype(*(jnp.result_type(x) for x in (*grads, *_given(params)))))
-        wide = [computing_dtype(grad.dtype, real.dtype) for grad in grads]
+        known = [param for param in params if param is not None]
+        real = jnp.finfo(computing_dtype(*(jnp.result_type(x) for x in (*grads, *known)))).dtype
+        wide = [computing_dtype(grad.dtype, real) for grad in grads]
         # A number for all leaves meets leaves of every dtype, real and complex.
         with jax.numpy_dtype_promotion("standard"):
-            rule = at_count(self, count, real.dtype)
-            t = None if next_count is None else rule.once(cast(next_count, real.dtype))
-            result = rule.direct_all(
+            rule = at_count(self, count, real)
+            result = rule.update_leaves(
                 [cast(grad, dtype) for grad, dtype in zip(grads, wide, strict=True)],
-                [widened(row, dtype, real.dtype) for row, dtype in zip(rows, wide, strict=True)],
-                # No leaves are not no parameters: update of Rule has seen to those.
+                [widen_slots(row, dtype, real) for row, dtype in zip(rows, wide, strict=True)],
+                # A tree without leaves has parameters; that they are missing is refused before.
                 [cast(jnp.asarray(p), dtype) for p, dtype in zip(params, wide, strict=True)]
                 if all(param is not None for param in params)
                 else None,
-                {name: _floating(x, real.dtype) for name, x in shared.items()},
-                t,
+                {name: _floating(x, real) for name, x in shared.items()},
+                rule._context(next_count, real),
                 **extra_args,
             )
         kind = type(self).__name__
         if not isinstance(result, tuple) or len(result) != 3:
             raise TypeError(
-                f"{kind}: direct_all must return three things, the directions, the next slots and"
-                f" what is shared next, got {result!r:.99}"
+                f"{kind}: update_leaves must return three things, the directions, the next slots"
+                f" and what is shared next, got {result!r:.99}"
             )
         directions, slots, new = result
-        for what, found in (("directions", directions), ("rows of slots", slots)):
-            if not isinstance(found, (list, tuple)) or len(found) != len(grads):
-                number = len(found) if isinstance(found, (list, tuple)) else repr(found)[:99]
+        for what, values in (("directions", directions), ("rows of slots", slots)):
+            if not isinstance(values, (list, tuple)) or len(values) != len(grads):
+                number = len(values) if isinstance(values, (list, tuple)) else repr(values)[:99]
                 raise ValueError(
-                    f"{kind}: direct_all must return a list of {what}, one for each of the"
-                    f" {len(grads)} leaves ({', '.join(paths[:3])}{', …' * (len(paths) > 3)}),"
+                    f"{kind}: update_leaves must return a list of {what}, one for each of"
+                    f" the {len(grads)} leaves ({', '.join(paths[:3])}{', …' * (len(paths) > 3)}),"
                     f" got {number}"
                 )
         for i, direction in enumerate(directions):
-            rows[i] = stored(self, paths[i], slots[i], rows[i])
-            grads[i] = settled(self, paths[i], grads[i], direction)
+            rows[i] = round_slots(self, paths[i], slots[i], rows[i])
+            grads[i] = round_direction(self, paths[i], grads[i], direction)
         same_names(f"{kind}: what is shared next", new, shared)
-        return {name: _kept(name, new[name], old) for name, old in shared.items()}
-
-
-def _given(params: list[Any]) -> list[Any]:
-    return [param for param in params if param is not None]
+        return {name: _round_shared(name, new[name], old) for name, old in shared.items()}
 
 
 def _floating(x: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda x: cast(x, dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, x)
 
 
-def _kept(name: str, new: Any, old: Any) -> Any:
-    def keep(new: Any, old: Any) -> Any:
+def _round_shared(name: str, new: Any, old: Any) -> Any:
+    """A shared value in the dtypes of the one before."""
+
+    def round_one(new: Any, old: Any) -> Any:
         same_shape(f"state.{name}", jnp.shape(new), old.shape, "first value")
         return cast(jnp.asarray(new), old.dtype)
 
-    return jax.tree.map(keep, new, old)
+    return jax.tree.map(round_one, new, old)

@@ -1,19 +1,19 @@
-"""The formulas that methods share: empty slots, moving averages, norms."""
+"""The formulas that methods share: precision, empty slots, moving averages, quotients."""
 
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+from fnopt.core.types import Arrays, Numeric, PyTree
 
 
 def computing_dtype(*dtypes: Any) -> Any:
     """The precision of computations on arrays of these dtypes: at least single."""
-    with jax.numpy_dtype_promotion("standard"):  # it is for this that strict mode would refuse
+    with jax.numpy_dtype_promotion("standard"):  # which strict mode refuses
         return functools.reduce(jnp.promote_types, dtypes, jnp.dtype("float32"))
 
 
@@ -22,28 +22,33 @@ def cast(x: jax.Array, dtype: Any) -> jax.Array:
     return x if x.dtype == dtype and not getattr(x, "weak_type", False) else x.astype(dtype)
 
 
-def zeros(param: jax.Array, dtype: Any = None, fill: Any = 0) -> jax.Array:
+def zeros(param: jax.Array, dtype: Any = None, fill: Numeric = 0) -> jax.Array:
     """A slot like a parameter, filled with a number; sharded as the parameter is.
 
     Args:
         param: the parameter.
-        dtype: of the slot; that of the parameter if None.
-        fill: the number.
+        dtype: dtype of the slot; the parameter's if None.
+        fill: the number that the slot is filled with.
     """
     dtype = jax.dtypes.canonicalize_dtype(dtype) if dtype is not None else param.dtype
     return jnp.full_like(param, fill, dtype=dtype)
 
 
-def real_zeros(param: jax.Array, fill: Any = 0) -> jax.Array:
-    """A real slot like a parameter, in single precision at least: for squares and magnitudes.
+def real_zeros(param: jax.Array, fill: Numeric = 0, dtype: Any = None) -> jax.Array:
+    """A real slot like a parameter, for squares and magnitudes.
 
-    Half precision would not do: with a decay of 0.999 the average stands still once an increment
-    is below half a unit in the last place, and small squares are 0.
+    Args:
+        param: the parameter; the slot has its shape and sharding.
+        fill: the number that the slot is filled with.
+        dtype: dtype of the slot; the parameter's real dtype, single precision at least, if None.
+            In half precision an average with a decay of 0.999 stands still once an increment is
+            below half a unit in the last place, and small squares are 0: ``b2`` should be small.
     """
-    return zeros(param, jnp.finfo(computing_dtype(param.dtype)).dtype, fill)
+    dtype = jnp.finfo(computing_dtype(param.dtype)).dtype if dtype is None else dtype
+    return zeros(param, dtype, fill)
 
 
-def real_number(number: Any, params: Any) -> jax.Array:
+def real_number(number: Numeric, params: Arrays) -> jax.Array:
     """A number that all parameters share, in the precision of computations on them."""
     return jnp.asarray(number, jnp.finfo(computing_dtype(*(p.dtype for p in params))).dtype)
 
@@ -53,18 +58,15 @@ def abs_sq(x: jax.Array) -> jax.Array:
     return x.real * x.real + x.imag * x.imag if jnp.iscomplexobj(x) else x * x
 
 
-def moment(new: jax.Array, old: jax.Array, decay: Any) -> jax.Array:
-    r"""The exponential moving average :math:`\beta\,m + (1 - \beta)\,x`."""
-    return decay * old + (1 - decay) * new
+def moment(new: jax.Array, old: jax.Array, decay: Numeric) -> jax.Array:
+    r"""The exponential moving average :math:`\beta\,m + (1 - \beta)\,x`.
 
-
-def bias_correction(decay: Any, t: jax.Array) -> jax.Array:
-    r"""What an average that started at 0 is to be divided by: :math:`1 - \beta^t`.
-
-    That is for a decay that stays. Of one that is scheduled it is the present value's, as with
-    ``optax.inject_hyperparams``; exact would be :math:`1 - \prod_i \beta_i`.
+    Args:
+        new: :math:`x`, what is taken in.
+        old: :math:`m`, the average before.
+        decay: :math:`\beta`, the share of the old in the new average, in [0, 1].
     """
-    return 1 - decay**t
+    return decay * old + (1 - decay) * new
 
 
 @jax.custom_jvp
@@ -84,139 +86,12 @@ def _root_jvp(primals: Any, tangents: Any) -> Any:
     return y, dx * slope
 
 
-def norm(x: jax.Array, axis: Any = None, keepdims: bool = False) -> jax.Array:
-    """The Euclidean norm of one array, or of its parts, in single precision at least.
-
-    Right for every array whose norm can be represented, also where the squares cannot be (float32:
-    beyond 1e19, below 1e-19). Infinite where an element is infinite or the norm cannot be
-    represented, NaN where an element is NaN. Its slope at 0 is taken to be 0.
-
-    Args:
-        x: the array.
-        axis: the axes within a part; all if None.
-        keepdims: keep those axes, with length 1.
-    """
-    size = _norm(_real_parts([x]), axis)
-    return size if axis is None or keepdims else jnp.squeeze(size, axis)
+def sum_abs(tree: PyTree) -> Any:
+    """The sum of all magnitudes of a tree, 0 of an empty one."""
+    return sum(jnp.sum(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree))
 
 
-def global_norm(tree: Any) -> jax.Array:
-    """The Euclidean norm of all leaves together, as :func:`norm` computes it."""
-    return _norm(_real_parts(jax.tree.leaves(tree)), None)
-
-
-def rms(x: jax.Array) -> jax.Array:
-    """The root mean squared magnitude of one array, as :func:`norm`; 0 of an empty one."""
-    return norm(x) / math.sqrt(max(x.size, 1))
-
-
-def norm_by_row(xs: list[jax.Array]) -> jax.Array:
-    """For every index of the first axis, the norm of all arrays there together."""
-    return jnp.squeeze(_norm(tuple(x.reshape(len(x), -1) for x in _real_parts(xs)), 1), 1)
-
-
-def scaled_norm(tree: Any) -> tuple[jax.Array, jax.Array]:
-    """A number times the norm of all leaves, and that number, a power of 2 without a slope.
-
-    The product can be represented, and divided by, even where the norm itself cannot.
-    """
-    size, scale = _scaled_norm(_real_parts(jax.tree.leaves(tree)))
-    return size, jax.lax.stop_gradient(scale)
-
-
-def _real_parts(leaves: list[Any]) -> tuple[jax.Array, ...]:
-    leaves = [jnp.asarray(x) for x in leaves]
-    real = jnp.finfo(computing_dtype(*(x.dtype for x in leaves))).dtype
-    parts = [p for x in leaves for p in ((x.real, x.imag) if jnp.iscomplexobj(x) else (x,))]
-    # Nothing is 0: a tree without leaves has a norm too.
-    return tuple(cast(p, real) for p in parts) or (jnp.zeros((0, 0), real),)
-
-
-def _squares(parts: Any, axis: Any) -> jax.Array:
-    total = [jnp.sum(jax.lax.square(x), axis, keepdims=axis is not None) for x in parts]
-    return functools.reduce(jnp.add, total)
-
-
-# Jitted, so that leaves of one shape are traced once.
-@functools.partial(jax.jit, static_argnums=1)
-def _scaled(parts: tuple[jax.Array, ...], axis: Any) -> tuple[jax.Array, jax.Array]:
-    """Norms times powers of 2, and these.
-
-    The scale is 1 where the sum of squares is neither infinite nor so small that what became 0 or
-    subnormal in it could show; elsewhere the squares are those of scaled numbers.
-    """
-    info = jnp.finfo(parts[0].dtype)
-    exponents = (0, int(info.maxexp * 3 / 4), -int(info.maxexp * 5 / 8))
-    one, up, down = (np.asarray(2.0**exponent, info.dtype) for exponent in exponents)
-    low, high = 2.0 ** (info.minexp + info.nmant + 33), 2.0 ** (info.maxexp - 28)
-    plain = _squares(parts, axis)
-    known = (plain >= low) & (plain <= high)
-    small = plain < 1
-    scale = jnp.where(known, one, jnp.where(small, up, down))
-
-    def squares_of_scaled() -> jax.Array:
-        # Behind the barrier XLA cannot know that one number is for all arrays, which it would write
-        # out as large as they are; nor that an array is constant, for it makes x² c² of (x c)².
-        given = jax.lax.optimization_barrier((parts, (scale,) * len(parts)))
-        return _squares([x * by for x, by in zip(*given, strict=True)], axis)
-
-    def when_needed() -> jax.Array:
-        if sum(x.size for x in parts) <= 2**14:
-            return squares_of_scaled()
-        return jax.lax.cond(jnp.all(known), lambda: plain, squares_of_scaled)
-
-    def always() -> jax.Array:
-        of_large, of_small = (_squares([x * by for x in parts], axis) for by in (down, up))
-        return jnp.where(known, plain, jnp.where(small, of_small, of_large))
-
-    # On a CPU a second pass over a large array costs time and a branch none, but to compile; on an
-    # accelerator a branch waits for the host, and three sums over one array are one pass.
-    squares = jax.lax.platform_dependent(cpu=when_needed, default=always)
-    return jnp.sqrt(squares), scale
-
-
-def _units(parts: Any, size: jax.Array, scale: jax.Array) -> list[jax.Array]:
-    """Each number over the norm, which is its slope; 0 where the norm is."""
-    size = jnp.where(size == 0, jnp.ones_like(size), size)
-    return [_quotient(x * scale, size) for x in parts]
-
-
-def _along(units: Any, tangents: Any, axis: Any) -> jax.Array:
-    products = [u * t for u, t in zip(units, tangents, strict=True)]
-    return functools.reduce(
-        jnp.add, [jnp.sum(p, axis, keepdims=axis is not None) for p in products]
-    )
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _norm(parts: tuple[jax.Array, ...], axis: Any) -> jax.Array:
-    size, scale = _scaled(parts, axis)
-    return size / scale
-
-
-@_norm.defjvp
-def _norm_jvp(axis: Any, primals: Any, tangents: Any) -> Any:
-    (parts,), (changes,) = primals, tangents
-    size, scale = _scaled_norm(parts, axis)
-    units = _units(parts, size, jax.lax.stop_gradient(scale))
-    return size / jax.lax.stop_gradient(scale), _along(units, changes, axis)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _scaled_norm(parts: tuple[jax.Array, ...], axis: Any = None) -> tuple[jax.Array, jax.Array]:
-    return _scaled(parts, axis)
-
-
-@_scaled_norm.defjvp
-def _scaled_norm_jvp(axis: Any, primals: Any, tangents: Any) -> Any:
-    (parts,), (changes,) = primals, tangents
-    size, scale = _scaled_norm(parts, axis)
-    scale = jax.lax.stop_gradient(scale)
-    change = _along(_units(parts, size, scale), changes, axis) * scale
-    return (size, scale), (change, jnp.zeros_like(scale))
-
-
-def vdot(xs: Any, ys: Any) -> jax.Array:
+def vdot(xs: PyTree, ys: PyTree) -> jax.Array:
     """The inner product of two trees as real vectors, in single precision at least."""
     xs, ys = jax.tree.leaves(xs), jax.tree.leaves(ys)
     wide = computing_dtype(*(x.dtype for x in (*xs, *ys)))
@@ -227,15 +102,15 @@ def vdot(xs: Any, ys: Any) -> jax.Array:
     return sum(parts, start=jnp.zeros((), jnp.finfo(wide).dtype))
 
 
-def divide(x: Any, y: Any, otherwise: Any = 0.0, *, eps: Any = None) -> jax.Array:
+def divide(x: Any, y: Any, otherwise: Numeric = 0.0, *, eps: Numeric = None) -> jax.Array:
     """The quotient, and another number where the divisor is 0; with a slope at 0 too.
 
     Args:
-        x: the dividend.
-        y: the divisor; at least 0 if there is an ``eps``.
-        otherwise: where the divisor is 0.
-        eps: added to the divisor. Where it is known to be above 0 there is nothing to guard, and
-            less to compile.
+        x: the dividend, an array or a number.
+        y: the divisor, an array; at least 0 if there is an ``eps``.
+        otherwise: the result where the divisor is 0.
+        eps: a number added to the divisor; none if None. Where it is known to be above 0 there is
+            nothing to guard, and less to compile.
     """
     if eps is None:
         return _divide(x, y, otherwise)
@@ -248,40 +123,18 @@ def divide(x: Any, y: Any, otherwise: Any = 0.0, *, eps: Any = None) -> jax.Arra
 @jax.jit
 def _divide(x: Any, y: Any, otherwise: Any) -> jax.Array:
     at_zero = y == 0
-    return jnp.where(at_zero, otherwise, _quotient(x, jnp.where(at_zero, jnp.ones_like(y), y)))
+    return jnp.where(at_zero, otherwise, quotient(x, jnp.where(at_zero, jnp.ones_like(y), y)))
 
 
 @jax.custom_jvp
-def relative_change(x: jax.Array) -> jax.Array:
-    """1, whose slope is that of x over x: a divisor in place of x, where 1 / x² is too large."""
-    return jnp.ones_like(x)
-
-
-@relative_change.defjvp
-def _relative_change_jvp(primals: Any, tangents: Any) -> Any:
-    (x,), (dx,) = primals, tangents
-    return relative_change(x), divide(dx, x)
-
-
-@jax.jit
-def over_norm(x: jax.Array, size: jax.Array) -> jax.Array:
-    """An array over its norm, or what is larger; 0 over 0 is 0.
-
-    XLA multiplies by the reciprocal, which of a large norm is 0: hence first by a power of 2.
-    """
-    one, far = jnp.ones_like(size), 2.0 ** (int(jnp.finfo(size.dtype).maxexp) // 2)
-    by = jnp.where(size > far, one / far, jnp.where(size < 1 / far, one * far, one))
-    return divide(by * x, by * size)
-
-
-@jax.custom_jvp
-def _quotient(x: Any, y: Any) -> jax.Array:
+def quotient(x: Any, y: Any) -> jax.Array:
+    """x / y, whose slope does not need the square of y to be representable."""
     return x / y
 
 
-@_quotient.defjvp
+@quotient.defjvp
 def _quotient_jvp(primals: Any, tangents: Any) -> Any:
     # jax's slope has the square of the divisor, which need not be representable where this is.
     (x, y), (dx, dy) = primals, tangents
-    ratio = _quotient(x, y)
+    ratio = quotient(x, y)
     return ratio, (dx - ratio * dy) / y

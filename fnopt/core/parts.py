@@ -9,86 +9,80 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fnopt.core.bias import bias_correction
+from fnopt.core.context import Context
 from fnopt.core.fields import DType, Static
-from fnopt.core.mask import Mask
-from fnopt.core.moments import bias_correction, divide, moment, relative_change, scaled_norm, zeros
+from fnopt.core.moments import divide, moment, zeros
+from fnopt.core.norms import relative_change, scaled_norm
+from fnopt.core.plan import plan_by
+from fnopt.core.ranges import Decay, Fraction, Rate, Scalar
 from fnopt.core.rule import Rule
-from fnopt.core.schedule import Decay, Fraction, Rate, Scalar, to_dtype
+from fnopt.core.schedule import to_dtype
+from fnopt.core.select import Mask
 from fnopt.core.transform import Transform
+from fnopt.core.types import Arrays, LeafUpdate, Numeric, OptState, Params, PyTree, Slots, Updates
 
 
 class identity(Transform):
     """Leaves the updates as they are."""
 
-    def init(self, params: Any) -> Any:
+    leafwise = elementwise = keeps_zero = alike = True
+
+    def init(self, params: Params) -> OptState:
         return optax.EmptyState()
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         return updates, state
 
     @property
     def evaluates(self) -> bool | None:
         return False
 
-    @property
-    def leafwise(self) -> bool:
-        return True
-
 
 class set_to_zero(identity):
     """Makes every update zero, so that the parameters stay."""
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         return jax.tree.map(jnp.zeros_like, updates), state
 
-    def frozen(self, params: Any) -> Any:
-        return jax.tree.map(lambda param: True, params)
+    def plan(self, params: Params) -> PyTree:
+        return jax.tree.map(
+            lambda plan: dataclasses.replace(plan, frozen=True), plan_by(self, params)
+        )
 
 
 class scale(Rule):
     r"""Multiplies by a number: :math:`u = \alpha\,g`.
 
     Args:
-        step_size: :math:`\alpha`, any sign.
+        step_size: factor :math:`\alpha`, of any sign.
     """
 
     step_size: Scalar
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    elementwise = keeps_zero = True
+    elementwise = keeps_zero = True
+
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return self.step_size * grad, {}
 
 
-class _scale_in_turn(Rule):
-    """Multiplies by numbers whose product need not be representable, one after the other."""
-
-    first: Scalar
-    second: Scalar
-    third: Scalar
-    change: Scalar
-
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        # Beside wider leaves a number may be infinite in this dtype; what it is for is then 0.
-        largest = jnp.finfo(grad.dtype).max
-        second, third = (jnp.clip(x, -largest, largest) for x in (self.second, self.third))
-        return third * (second * (self.first * grad)) / self.change, {}
-
-
 def scale_to_length(
-    grads: list[jax.Array], length: Any, eps: Any = 0.0, at_most: bool = False
-) -> Rule:
-    r"""The rule that gives these updates together a length: :math:`\alpha\,g/(|g| + \epsilon)`.
+    grads: Arrays, length: Numeric, eps: Numeric = 0.0, at_most: bool = False
+) -> Arrays:
+    r"""Updates that together have a length: :math:`\alpha\,g/(|g| + \epsilon)`.
 
     Right also where the norm, or a number over it, cannot be represented.
 
     Args:
-        grads: the updates.
-        length: :math:`\alpha`.
-        eps: :math:`\epsilon \ge 0`.
-        at_most: leave shorter ones as they are, bit for bit.
+        grads: the updates, a list of floating or complex arrays of one precision.
+        length: :math:`\alpha`, the Euclidean norm of the result (of any sign).
+        eps: :math:`\epsilon \ge 0`, added to the norm.
+        at_most: whether updates that are shorter than ``length`` stay as they are, bit for bit.
     """
     size, by = scaled_norm(grads)
     length, eps = to_dtype(length, size.dtype), to_dtype(eps, size.dtype)
@@ -98,7 +92,9 @@ def scale_to_length(
     if at_most:
         above = ~(size <= length * by)  # so that NaN stays for all to see
         numbers = (jnp.where(above, number, jnp.ones_like(size)) for number in numbers)
-    return _scale_in_turn(*numbers)
+    first, second, third, change = numbers
+    # One after the other: their product need not be representable.
+    return [third * (second * (first * grad)) / change for grad in grads]
 
 
 class scale_by_schedule(Rule):
@@ -106,12 +102,14 @@ class scale_by_schedule(Rule):
     :math:`\alpha(0)`.
 
     Args:
-        step_size_fn: :math:`\alpha`, any sign.
+        step_size_fn: factor :math:`\alpha`, of any sign: a schedule, a callable or a number.
     """
 
     step_size_fn: Scalar
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    elementwise = keeps_zero = True
+
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return self.step_size_fn * grad, {}
 
 
@@ -119,15 +117,17 @@ class scale_by_learning_rate(Rule):
     r"""Makes a step of a direction: :math:`u = -\eta\,g`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`; None leaves the updates as they are.
-        flip_sign: False for a step along the direction, :math:`u = \eta\,g`.
+        learning_rate: learning rate :math:`\eta \ge 0`; the updates stay as they are if None.
+        flip_sign: whether the step is against the direction; False for :math:`u = \eta\,g`.
     """
 
     learning_rate: Rate = None
     _: dataclasses.KW_ONLY
     flip_sign: Static[bool] = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    elementwise = keeps_zero = True
+
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         if self.learning_rate is None:
             return grad, {}
         return (-self.learning_rate if self.flip_sign else self.learning_rate) * grad, {}
@@ -140,9 +140,9 @@ class trace(Rule):
         \quad\text{or, with Nesterov's,}\quad u_t = g_t + \beta\,v_t
 
     Args:
-        decay: :math:`\beta \in [0, 1]`.
-        nesterov: look ahead along the sum.
-        accumulator_dtype: of the sum.
+        decay: share of the old sum that is kept, :math:`\beta \in [0, 1]`.
+        nesterov: whether to look ahead along the sum.
+        accumulator_dtype: dtype of the sum; the parameter's if None.
 
     References:
         Sutskever, Martens, Dahl & Hinton, *On the importance of initialization and momentum in
@@ -154,11 +154,12 @@ class trace(Rule):
     accumulator_dtype: DType = None
 
     State = optax.TraceState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param, self.accumulator_dtype)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         trace = grad + self.decay * slots.trace
         return (grad + self.decay * trace if self.nesterov else trace), {"trace": trace}
 
@@ -170,9 +171,9 @@ class ema(Rule):
         u_t = m_t / (1 - \beta^t) \quad\text{or, without debiasing,}\quad u_t = m_t
 
     Args:
-        decay: :math:`\beta \in [0, 1)`.
-        debias: correct for the start at 0.
-        accumulator_dtype: of the average.
+        decay: decay of the average, :math:`\beta \in [0, 1)`.
+        debias: whether to correct for the start at 0.
+        accumulator_dtype: dtype of the average; the parameter's if None.
 
     When:
         Momentum whose size does not depend on :math:`\beta`, unlike that of :class:`trace`. Last
@@ -188,16 +189,17 @@ class ema(Rule):
     accumulator_dtype: DType = None
 
     State = optax.EmaState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"ema": zeros(param, self.accumulator_dtype)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.decay, t) if self.debias else 1.0
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         average = moment(grad, slots.ema, self.decay)
-        return average / t, {"ema": average}
+        return average / ctx.precomputed, {"ema": average}
 
 
 class add_decayed_weights(Rule):
@@ -207,7 +209,7 @@ class add_decayed_weights(Rule):
     :class:`add_l2` says by its name.
 
     Args:
-        weight_decay: :math:`\lambda \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     References:
@@ -218,8 +220,9 @@ class add_decayed_weights(Rule):
     mask: Mask = None
 
     needs_params = True
+    elementwise = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad + self.weight_decay * param, {}
 
 
@@ -230,6 +233,6 @@ class add_l2(add_decayed_weights):
     methods that is not :class:`add_decayed_weights` at the end.
 
     Args:
-        weight_decay: :math:`\lambda \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to penalize; all if None.
     """

@@ -1,10 +1,11 @@
-"""What a rule is: a transform told leaf by leaf, with everything tree-shaped derived once."""
+"""What a rule is: a transform written as one formula on one leaf; the tree is handled here."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -15,13 +16,16 @@ from fnopt.core.checks import (
     float_leaves,
     leaves_like,
     refuse_state,
-    same_kind,
     same_names,
     same_shape,
 )
+from fnopt.core.context import Context
 from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.plan import UNTOUCHED
 from fnopt.core.schedule import is_schedule
+from fnopt.core.slots import round_direction, round_slots, widen_slots
 from fnopt.core.transform import Transform, at_count
+from fnopt.core.types import Arrays, LeafUpdate, Numeric, OptState, Params, Slots, Updates
 
 
 class ScheduledState(NamedTuple):
@@ -34,91 +38,89 @@ class ScheduledState(NamedTuple):
 class Rule(Transform):
     """A method that is one formula on one array, as most first-order methods are.
 
-    A subclass says which slots a parameter has, and how gradient, slots, parameter and count give
-    a direction and the next slots::
+    A subclass defines the slots of one parameter and how its gradient, slots, value and the count
+    give a direction and the next slots::
 
         class trace(Rule):
             decay: Decay
             State = optax.TraceState
 
-            def slots(self, param):
+            def init_leaf(self, param):
                 return {"trace": zeros(param)}
 
-            def direct(self, grad, slots, param, t):
+            def update_leaf(self, grad, slots, param, ctx):
                 trace = grad + self.decay * slots.trace
                 return trace, {"trace": trace}
 
-    In ``direct`` the fields of ``self`` are numbers (schedules are evaluated at the count), and
-    they, ``grad``, ``slots``, ``param`` and ``t`` are in one precision: float32, or float64 for
-    float64 leaves. What it returns is rounded to the dtypes of the gradient and of the slots. The
-    tree, the layout of the state, dtypes, schedules and masks are seen to here.
+    In ``update_leaf`` the fields of ``self`` are numbers (schedules are evaluated at the count).
+    They, ``grad``, ``slots``, ``param`` and ``ctx.t`` have one precision: float32, or float64 for
+    float64 leaves. What it returns is rounded to the dtypes of the gradient and of the slots. This
+    class handles the tree, the layout of the state, dtypes, schedules and masks.
     """
 
     State: ClassVar[Any] = optax.EmptyState
-    """A named tuple of the slots, and of ``count`` if the formula needs it (may be a property)."""
+    """A named tuple of the slots, with ``count`` if the formula needs the count (or a property)."""
     shared: ClassVar[tuple[str, ...]] = ()
     """Fields of the state that are one value for all leaves, as the count is (see ``Joint``)."""
     needs_params: ClassVar[bool] = False
     """Whether the formula needs the parameter."""
+    leafwise: ClassVar[bool] = True  # a rule that overrides update must say if it mixes leaves
+    alike: ClassVar[bool] = True
     mask = None  # no annotation, lest it be a field
     """Which leaves the rule is for; a subclass with ``mask: Mask = None`` lets the user say."""
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        """The slots of one parameter before the first update: arrays, or containers of them."""
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
+        """The slots of one parameter before the first update: arrays, or containers of arrays."""
         return {}
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
-        """What all leaves share, before the first update."""
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
+        """The values that all leaves share, by name, before the first update (see ``Joint``)."""
         return {}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        """The direction and a dict of the next slots.
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        """The direction of one leaf and a dict of its next slots.
 
         Args:
-            grad: the gradient, or what the transforms before have made of it.
-            slots: this parameter's slots, by name.
-            param: the parameter, or None if it was not given to ``update``.
-            t: the number of this update, 1 for the first, or what :meth:`once` makes of it; None
-                if the rule does not count.
+            grad: the gradient, or what the transforms before this one made of it.
+            slots: a named tuple of the leaf's slots.
+            param: the parameter; None if ``update`` was called without parameters.
+            ctx: the count, what :meth:`precompute` returned, path and dtype of the leaf.
         """
         raise NotImplementedError
 
-    def once(self, t: Any) -> Any:
-        """What the formula needs of the count alone, computed once for all leaves."""
-        return t
+    def precompute(self, t: Numeric) -> Any:
+        """What the formula needs of the count alone, computed once for all leaves of one dtype.
 
-    def kept_in(self, dtype: Any) -> Rule:
-        """The rule for a leaf that is kept in this dtype; this one unless overridden."""
-        return self
+        It is ``ctx.precomputed`` of every leaf; a named tuple where there are several values.
 
-    def given_all(self, grads: list[jax.Array]) -> Rule:
-        """The rule for each leaf, now that all gradients are known; this one unless overridden."""
-        return self
+        Args:
+            t: the number of this update, 1 for the first: a scalar in the computation's dtype.
+        """
+        return None
 
     @property
     def evaluates(self) -> bool | None:
         return False
 
-    @property
-    def leafwise(self) -> bool:
-        kind = type(self)
-        changed = kind.update, kind._step, kind.given_all
-        return changed == (Rule.update, Rule._step, Rule.given_all)
+    def plan(self, params: Any) -> Any:
+        plans, treedef = jax.tree.flatten(super().plan(params))
+        chosen = zip(plans, self._chosen(params, len(plans)), strict=True)
+        return treedef.unflatten([plan if flag else UNTOUCHED for plan, flag in chosen])
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         _, leaves, treedef = float_leaves("params", params)
         Slots, rule = self._slots_type(), at_count(self, jnp.zeros((), jnp.int32))
         left_out = Slots(*(optax.MaskedNode() for _ in Slots._fields))
         rows = [left_out] * len(leaves)
         for i in filter(self._chosen(params, len(leaves)).__getitem__, range(len(leaves))):
-            slots = rule.slots(leaves[i])
-            same_names(f"{type(self).__name__}: what slots returns", slots, Slots._fields)
+            slots = rule.init_leaf(leaves[i])
+            same_names(f"{type(self).__name__}: what init_leaf returns", slots, Slots._fields)
             rows[i] = Slots(**slots)
-        return self._pack(jnp.zeros((), jnp.int32), rule.begin(leaves), rows, treedef)
+        return self._pack(jnp.zeros((), jnp.int32), rule.init_shared(leaves), rows, treedef)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if params is None and self.needs_params:
             raise ValueError(
                 f"{type(self).__name__} needs the parameters: call update(updates, state, params)"
@@ -140,24 +142,29 @@ class Rule(Transform):
     def _step(
         self, leaves: Leaves, shared: Any, count: Any, next_count: Any, extra_args: dict[str, Any]
     ) -> Any:
-        """Puts directions and next slots in the place of gradients and slots."""
+        """Writes directions over gradients and next slots over slots; returns what is shared."""
         grads, rows = leaves.grads, leaves.rows
-        rule = at_count(self, count).given_all(grads)
+        rule = at_count(self, count)
 
         @functools.cache
-        def prepared(real: Any) -> tuple[Rule, Any]:
+        def in_precision(real: Any) -> tuple[Rule, Context]:
             numbers = at_count(rule, None, real)
-            return numbers, None if next_count is None else numbers.once(
-                cast(jnp.asarray(next_count), real)
-            )
+            return numbers, numbers._context(next_count, real)
 
         for i in filter(leaves.chosen.__getitem__, range(len(grads))):
-            grads[i], rows[i] = _direct(
-                prepared, leaves.paths[i], grads[i], rows[i], leaves.params[i]
+            grads[i], rows[i] = _update_leaf(
+                in_precision, leaves.paths[i], grads[i], rows[i], leaves.params[i]
             )
         return shared
 
-    def count(self, state: Any) -> jax.Array | None:
+    def _context(self, next_count: Any, real: Any) -> Context:
+        """The count and what is computed from it, in the dtype of the computation."""
+        if next_count is None:
+            return Context()
+        t = cast(jnp.asarray(next_count), real)
+        return Context(t, self.precompute(t))
+
+    def count(self, state: OptState) -> jax.Array | None:
         # By its fields: every tuple has a method of this name.
         return state.count if "count" in state._fields else None
 
@@ -189,17 +196,17 @@ class Rule(Transform):
         Slots = self._slots_type()
         inner = state.inner_state if isinstance(state, ScheduledState) else state
         held = {*getattr(state, "_fields", ()), *getattr(inner, "_fields", ())} - {"inner_state"}
-        wanted = {*self.State._fields, *(["count"] if self._scheduled() else [])}
-        # optax's users give a part without state whatever is empty.
-        empty = not wanted and not jax.tree.leaves(state)
-        if not empty and (held != wanted or not hasattr(state, "_fields")):
+        fields = {*self.State._fields, *(["count"] if self._scheduled() else [])}
+        # optax's users give a part without state any empty container.
+        empty = not fields and not jax.tree.leaves(state)
+        if not empty and (held != fields or not hasattr(state, "_fields")):
             refuse_state(self, state)
         trees = [
             leaves_like(treedef, f"state.{k}", getattr(inner, k), "updates") for k in Slots._fields
         ]
         rows = zip(*trees, strict=True) if trees else [()] * treedef.num_leaves
         shared = {name: getattr(inner, name) for name in self.shared}
-        count = self.count(state) if "count" in wanted else None
+        count = self.count(state) if "count" in fields else None
         return count, shared, [Slots(*row) for row in rows]
 
 
@@ -220,81 +227,39 @@ def _slots_of(State: Any, shared: tuple[str, ...]) -> Any:
     return collections.namedtuple("Slots", names)
 
 
-def _direct(
-    prepared: Any, path: str, grad: jax.Array, slots: Any, param: Any
-) -> tuple[jax.Array, Any]:
+def _update_leaf(
+    in_precision: Callable[[Any], tuple[Rule, Context]],
+    path: str,
+    grad: jax.Array,
+    slots: Slots,
+    param: Any,
+) -> tuple[jax.Array, Slots]:
     """A rule's direction and slots for one leaf, computed wide and returned in their own dtypes.
 
     Args:
-        prepared: gives the rule with its numbers, and what it makes of the count, in a dtype.
+        in_precision: gives the rule, its numbers in a real dtype, and the context of this update.
+        path: the leaf's path, for errors.
+        grad: the gradient.
+        slots: a named tuple of the leaf's slots.
+        param: the parameter, or None.
     """
-    wide = computing_dtype(grad.dtype, *([] if param is None else [jnp.result_type(param)]))
+    dtype = grad.dtype if param is None else jnp.result_type(param)
+    wide = computing_dtype(grad.dtype, dtype)
     real = jnp.finfo(wide).dtype
     # Moments of complex leaves are real or complex: these may mix, nothing else may.
     mixing = jnp.issubdtype(wide, jnp.complexfloating)
     with jax.numpy_dtype_promotion("standard") if mixing else contextlib.nullcontext():
-        rule, t = prepared(real)
-        result = rule.kept_in(grad.dtype if param is None else jnp.result_type(param)).direct(
+        rule, ctx = in_precision(real)
+        result = rule.update_leaf(
             cast(grad, wide),
-            widened(slots, wide, real),
+            widen_slots(slots, wide, real),
             None if param is None else cast(jnp.asarray(param), wide),
-            t,
+            ctx._replace(path=path, dtype=dtype),
         )
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(
-            f"{type(rule).__name__}: direct must return a pair, the direction and a dict of the"
-            f" next slots, got {result!r:.99} for {path}"
+            f"{type(rule).__name__}: update_leaf must return a pair, the direction and a dict"
+            f" of the next slots, got {result!r:.99} for {path}"
         )
-    return settled(rule, path, grad, result[0]), stored(rule, path, result[1], slots)
-
-
-def settled(rule: Any, path: str, grad: jax.Array, direction: Any) -> jax.Array:
-    """A direction in the dtype of the gradient; refused by its path if it is not like it."""
-    what = f"{type(rule).__name__}: the direction of {path}"
-    same_shape(what, jnp.shape(direction), grad.shape, "gradient")
-    same_kind(what, direction, grad, "gradient")
-    return cast(jnp.asarray(direction), grad.dtype)
-
-
-def widened(slots: Any, wide: Any, real: Any) -> Any:
-    """A row of slots in the precision of the computation."""
-
-    def widen(slot: Any) -> Any:
-        if not isinstance(slot, jax.Array):
-            return jax.tree.map(widen, slot)
-        if jnp.issubdtype(slot.dtype, jnp.complexfloating):
-            return cast(slot, wide)
-        return cast(slot, real) if jnp.issubdtype(slot.dtype, jnp.floating) else slot
-
-    return type(slots)(*map(widen, slots))
-
-
-def stored(rule: Any, path: str, row: Any, slots: Any) -> Any:
-    """A row of new slots in the dtypes of the old."""
-    of_rule = type(rule).__name__
-
-    def store(name: str, new: Any, slot: Any) -> Any:
-        if not isinstance(slot, jax.Array):
-            # nnx.Optimizer gives containers back as its own kinds; what is in them counts.
-            parts, structure = jax.tree.flatten(slot)
-            news = jax.tree.leaves(new)
-            if len(news) != len(parts):
-                raise ValueError(
-                    f"{of_rule}: the next state.{name} of {path} has {len(news)} arrays, but the"
-                    f" one before has {len(parts)}; a slot keeps its structure"
-                )
-            return structure.unflatten([store(name, *pair) for pair in zip(news, parts)])  # noqa: B905
-        # Without params nothing else sees that a gradient has broadcast its slots.
-        what = f"{of_rule}: {path}, by its next state.{name},"
-        same_shape(what, jnp.shape(new), slot.shape, f"state.{name}")
-        if jnp.iscomplexobj(new) and not jnp.iscomplexobj(slot):
-            raise TypeError(
-                f"{of_rule}: {path} is complex, but its state.{name} is {slot.dtype}, which would"
-                " lose the imaginary part; choose a complex dtype for it, or None"
-            )
-        if not jnp.issubdtype(slot.dtype, jnp.inexact):
-            same_kind(f"{of_rule}: state.{name} of {path}", slot, new, "next value")
-        return cast(jnp.asarray(new), slot.dtype)
-
-    same_names(f"{of_rule}: the next slots of {path}", row, slots._fields)
-    return type(slots)(*(store(name, row[name], x) for name, x in slots._asdict().items()))
+    direction = round_direction(rule, path, grad, result[0])
+    return direction, round_slots(rule, path, result[1], slots)

@@ -1,16 +1,17 @@
-"""What a schedule is: a value that is called with the count of updates made so far."""
+"""What a schedule is: a value called with the count of updates so far; and its arithmetic."""
 
 from __future__ import annotations
 
-import dataclasses
+import functools
+import operator
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from fnopt.core.checks import Interval
-from fnopt.core.fields import Field, Number, Static
+from fnopt.core.fields import Field, Number, Static, Steps
+from fnopt.core.types import Numeric
 from fnopt.core.value import Value, make
 
 
@@ -18,7 +19,7 @@ class Schedule(Value):
     """A number for every count of updates: ``schedule(count)``, a float32 (float64 under x64).
 
     The count is that of the updates made so far, so the first update uses ``schedule(0)``, the
-    n-th ``schedule(n - 1)``; every schedule keeps to this, whatever its source counts from.
+    n-th ``schedule(n - 1)``; this holds for every schedule, also where its source counts from 1.
 
     Schedules add, subtract and multiply, with each other, with numbers and with any callable::
 
@@ -32,9 +33,12 @@ class Schedule(Value):
     to it in the dtype of the result.
     """
 
+    family: ClassVar[str] = "schedules"
+    """As :attr:`fnopt.Transform.family`."""
+
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to the schedule
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         """The schedule's formula."""
         raise NotImplementedError
 
@@ -50,31 +54,31 @@ class Schedule(Value):
 
     def by_epoch(self, steps_per_epoch: Any, staircase: bool = True) -> Schedule:
         """This schedule of epochs as one of updates; see :class:`fnopt.by_epoch`."""
-        return arithmetic.by_epoch(self, steps_per_epoch, staircase)
+        return by_epoch(self, steps_per_epoch, staircase)
 
     def __add__(self, other: Any) -> Schedule:
-        return arithmetic.add_schedules((self, other))
+        return add_schedules((self, other))
 
     def __radd__(self, other: Any) -> Schedule:
-        return arithmetic.add_schedules((other, self))
+        return add_schedules((other, self))
 
     def __sub__(self, other: Any) -> Schedule:
-        return arithmetic.add_schedules((self, -as_schedule(other)))
+        return add_schedules((self, -as_schedule(other)))
 
     def __rsub__(self, other: Any) -> Schedule:
-        return arithmetic.add_schedules((other, -self))
+        return add_schedules((other, -self))
 
     def __mul__(self, other: Any) -> Schedule:
-        return arithmetic.multiply_schedules((self, other))
+        return multiply_schedules((self, other))
 
     def __rmul__(self, other: Any) -> Schedule:
-        return arithmetic.multiply_schedules((other, self))
+        return multiply_schedules((other, self))
 
     def __truediv__(self, other: Any) -> Schedule:
         return self * (1 / other)  # by a number; there is no quotient of schedules
 
     def __neg__(self) -> Schedule:
-        return arithmetic.negate_schedule(self)
+        return negate_schedule(self)
 
     def __pos__(self) -> Schedule:
         return self
@@ -97,7 +101,7 @@ class constant_schedule(Schedule):
 
     value: Number
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.value
 
 
@@ -105,7 +109,7 @@ class foreign_schedule(Schedule):
     """A callable that is not fnopt's (an optax schedule, say): structure, compared by identity.
 
     Args:
-        function: called with the count as an integer array.
+        function: a function of the count, an integer array.
     """
 
     function: Static[Callable[[Any], Any]]
@@ -120,10 +124,103 @@ class foreign_schedule(Schedule):
 
 
 def as_schedule(given: Any) -> Schedule:
-    """A schedule of whatever stands for one: a schedule, a number or any callable."""
+    """A schedule of a schedule, a number or any callable."""
     if isinstance(given, Schedule):
         return given
     return foreign_schedule(given) if callable(given) else constant_schedule(given)
+
+
+def as_schedules(given: Any) -> tuple[Schedule, ...]:
+    """A tuple of schedules from a sequence of schedules, numbers and callables, at least one."""
+    if isinstance(given, Schedule) or not (schedules := tuple(map(as_schedule, given))):
+        raise TypeError(f"must be a sequence of at least one schedule, got {given!r}")
+    return schedules
+
+
+Inside = Annotated[Any, Field(convert=as_schedule)]
+"""A schedule in another; numbers and any callables are accepted."""
+Schedules = Annotated[Any, Field(convert=as_schedules)]
+"""Several of them."""
+
+
+class add_schedules(Schedule):
+    r"""The sum of schedules, as ``a + b`` makes it: :math:`\eta_t = \sum_i \eta^{(i)}_t`.
+
+    Args:
+        schedules: the schedules; numbers and any callables are accepted.
+
+    When:
+        A floor under a decay, or a cycle around one.
+    """
+
+    schedules: Schedules
+
+    def at(self, count: jax.Array) -> Numeric:
+        return functools.reduce(operator.add, (schedule(count) for schedule in self.schedules))
+
+
+class multiply_schedules(Schedule):
+    r"""The product of schedules, as ``a * b`` makes it: :math:`\eta_t = \prod_i \eta^{(i)}_t`.
+
+    Args:
+        schedules: the schedules; numbers and any callables are accepted.
+
+    When:
+        A shape that a warm-up, a cooldown or a group's own factor is to be laid over.
+
+    >>> import fnopt
+    >>> schedule = 0.5 * fnopt.linear_schedule(1.0, 0.0, 4)
+    >>> [float(schedule(count)) for count in range(5)]
+    [0.5, 0.375, 0.25, 0.125, 0.0]
+    """
+
+    schedules: Schedules
+
+    def at(self, count: jax.Array) -> Numeric:
+        return functools.reduce(operator.mul, (schedule(count) for schedule in self.schedules))
+
+
+class negate_schedule(Schedule):
+    r"""A schedule with the other sign, as ``-schedule`` makes it: :math:`-\eta_t`.
+
+    Args:
+        schedule: the schedule; a number or any callable is accepted.
+
+    When:
+        Differences of schedules; a learning rate is given without a sign.
+    """
+
+    schedule: Inside
+
+    def at(self, count: jax.Array) -> Numeric:
+        return -self.schedule(count)
+
+
+class by_epoch(Schedule):
+    r"""A schedule of epochs, used by updates: :math:`\eta_t = \eta^{(e)}(\lfloor t / n \rfloor)`.
+
+    Args:
+        schedule: a schedule of the count of epochs; a number or any callable is accepted.
+        steps_per_epoch: number of updates in an epoch, :math:`n > 0`.
+        staircase: whether the value changes between epochs only; False for :math:`t / n` itself (a
+            callable that is not fnopt's is called with whole counts all the same).
+
+    When:
+        A recipe in epochs, as torch's are.
+
+    >>> import fnopt
+    >>> schedule = fnopt.linear_schedule(1.0, 0.0, 2).by_epoch(3)
+    >>> [float(schedule(count)) for count in range(7)]
+    [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.0]
+    """
+
+    schedule: Inside
+    steps_per_epoch: Steps
+    staircase: Static[bool] = True
+
+    def at(self, count: jax.Array) -> Numeric:
+        n = self.steps_per_epoch
+        return self.schedule(count // n if self.staircase else count / n)
 
 
 def is_schedule(x: Any) -> bool:
@@ -142,54 +239,3 @@ def map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
 def to_dtype(x: Any, dtype: Any) -> Any:
     """A number in this dtype. A Python float stays what it is, exact and weakly typed."""
     return x if isinstance(x, (float, Schedule)) else jnp.asarray(x).astype(dtype)
-
-
-@dataclasses.dataclass(frozen=True)
-class Scheduled(Field):
-    """A leaf that may also be a schedule of the count, or any callable as one."""
-
-    wanted = "a number, an array or a schedule"
-
-    def accept_number(self, argument: str, given: Any, default: Any) -> Any:
-        if callable(given):
-            return as_schedule(given)
-        return super().accept_number(argument, given, default)
-
-
-@dataclasses.dataclass(frozen=True)
-class OrNone(Scheduled):
-    """A leaf that may be None whatever its default is."""
-
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        return None if given is None else super().accept(argument, given, default)
-
-
-Scalar = Annotated[Any, Scheduled()]
-"""A number, an array or a schedule."""
-Rate = Annotated[
-    Any,
-    Scheduled(
-        Interval("[0, inf)"),
-        below="the step is subtracted already: give it without a sign",
-        above="a step at an infinite rate is not finite",
-    ),
-]
-"""A learning rate or a decay of weights, at least 0: a number, an array or a schedule."""
-Decay = Annotated[
-    Any,
-    Scheduled(Interval("[0, 1)"), above="an average that keeps all of the old takes nothing in"),
-]
-"""The share of the old in an average, in [0, 1): a number, an array or a schedule."""
-Fraction = Annotated[Any, Scheduled(Interval("[0, 1]"))]
-"""From 0 to 1, both included: a number, an array or a schedule."""
-NonNegative = Annotated[Any, Scheduled(Interval("[0, inf)"))]
-"""At least 0: a number, an array or a schedule."""
-Positive = Annotated[Any, Scheduled(Interval("(0, inf)"))]
-"""Above 0: a number, an array or a schedule."""
-Cap = Annotated[Any, Scheduled(Interval("[0, inf]"))]
-"""A rate that is never exceeded, at least 0, inf for none: a number, an array or a schedule."""
-Bound = Annotated[Any, OrNone(Interval("(0, inf]"))]
-"""What is clipped to, above 0; None or inf for no clipping: a number, an array or a schedule."""
-
-# The sums and products of schedules are schedules, so each of the two modules needs the other.
-from fnopt.core import arithmetic  # noqa: E402

@@ -10,8 +10,9 @@ import optax
 
 from fnopt.core.checks import updates_of
 from fnopt.core.fields import Static
+from fnopt.core.plan import frozen_of, plan_by
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
-from fnopt.core.types import OptState, Params
+from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.core.value import Value
 
 
@@ -31,38 +32,77 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     - ``evaluation``: the loss on this batch as functions of the parameters, an
       :class:`~fnopt.core.Evaluation`; ``value_fn`` (or ``obj_fn``) and ``grad_fn``, optax's names
       for two of them, may be given instead;
-    - ``metric``, ``evaluations``: the last validation figure and how many there have been;
+    - ``metric``, ``evaluations``: the metric of the last evaluation and how many there have been;
     - ``key``: a key for this step's own draws.
     """
 
     rate_name: ClassVar[str] = "learning_rate"
     """The field that is the learning rate, where there is one."""
+    family: ClassVar[str] = "parts"
+    """The page of the reference it is listed on: parts, wrappers, or the kind of an optimizer.
 
-    def init(self, params: Any) -> Any:
-        """The state before the first update."""
+    It is "" for a base class that is no method itself, which is neither exported nor listed.
+    """
+    usual_rate: ClassVar[float | None] = None
+    """The learning rate to try first; None for the argument's default, or 0.003 without one."""
+    example: ClassVar[dict[str, Any]] = {}
+    """Arguments, beside the learning rate, with which the reference counts its bytes of state."""
+
+    # What is promised for every leaf, by default nothing; a property where a static flag decides.
+    leafwise: ClassVar[bool] = False
+    """Whether a leaf's update depends on no other leaf, and no other leaf's update on it."""
+    elementwise: ClassVar[bool] = False
+    """Whether the formula acts on each element alone, up to numbers that all leaves share."""
+    keeps_zero: ClassVar[bool] = False
+    """Whether an update that is zero at every step stays zero."""
+    alike: ClassVar[bool] = False
+    """Whether leaves of one shape and dtype are treated alike."""
+
+    def init(self, params: Params) -> OptState:
+        """The state before the first update.
+
+        Args:
+            params: the parameters.
+        """
         raise NotImplementedError
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
-        """The transformed updates, like ``updates`` in structure and dtypes, and the next state."""
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
+        """The transformed updates and the next state.
+
+        Args:
+            updates: the gradients, or what the transforms before have made of them.
+            state: the state that ``init`` or the last ``update`` returned.
+            params: the parameters; some transforms do without.
+            **extra_args: see above.
+
+        Returns:
+            Updates like ``updates`` in structure and dtypes, and the next state.
+        """
         raise NotImplementedError
 
-    def count(self, state: Any) -> jax.Array | None:
-        """The number of updates made so far, or None where this transform does not count."""
+    def count(self, state: OptState) -> jax.Array | None:
+        """The number of updates in this state, or None where this transform does not count."""
         return None
 
-    @property
-    def leafwise(self) -> bool:
-        """Whether the update of a leaf is made of that leaf's own gradient, and of no other's."""
-        return False
+    def plan(self, params: Params) -> PyTree:
+        """What this transform promises for each parameter.
 
-    def frozen(self, params: Any) -> Any:
+        Args:
+            params: the parameters; shapes suffice.
+
+        Returns:
+            A tree of :class:`fnopt.core.plan.LeafPlan` like ``params``.
+        """
+        return plan_by(self, params)
+
+    def frozen(self, params: Params) -> PyTree:
         """For each parameter a flag, whether its gradient need not be computed; a tree like them.
 
-        That is where its update is 0 whatever comes, and no other's depends on its gradient.
+        That is where its update is 0 for any gradient, and no other's depends on its gradient.
         """
-        return jax.tree.map(lambda param: False, params)
+        return frozen_of(self, params)
 
     def eval_params(self, state: OptState, params: Params) -> Params:
         """The parameters to evaluate, to average and to keep as the best.
@@ -84,13 +124,13 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
         """Whether ``update`` may call the functions among its extra arguments; None if unknown."""
         return None
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         """What the next update applies, by name; see :func:`fnopt.hyperparameters`."""
         fields = vars(at_count(self, self.count(state)))
         return {
             "learning_rate" if name == self.rate_name else name: fields[name]
             for name, spec in self._specs.items()
-            # A transform in it tells of itself, and a seed is no hyperparameter.
+            # A transform in it reports its own, and a seed is no hyperparameter.
             if not spec.static and not isinstance(fields[name], (Transform, int, type(None)))
         }
 
@@ -116,47 +156,48 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
 
 
 class foreign(Transform):
-    """An optax transformation that is not fnopt's: structure, without hyperparameters to reach.
+    """An optax transformation that is not fnopt's, as structure: it has no leaves.
 
     Args:
-        transformation: compared by the identity of its functions.
+        transformation: the pair of functions; compared by their identity.
     """
 
     transformation: Static[optax.GradientTransformation]
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return self.transformation.init(params)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner = optax.with_extra_args_support(self.transformation)
         new, state = inner.update(updates, state, params, **extra_args)
         return updates_of(self, new, updates, params), state
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         # What optax.inject_hyperparams shows of itself.
         return dict(optax.tree.get(state, "hyperparams", {}))
 
     def __repr__(self) -> str:
-        # optax's transformations are closures: all that can be said is who made them.
+        # optax's transformations are closures: all that is known is which function returned it.
         return getattr(self.transformation.update, "__qualname__", "foreign").split(".<locals>")[0]
 
 
-def as_transform(given: Any) -> Transform:
-    """A transform of ours or of optax as a transform of ours.
+def as_transform(transformation: Any) -> Transform:
+    """A transformation of fnopt or of optax as a :class:`Transform`.
 
     Raises:
         TypeError: it is neither.
     """
-    if isinstance(given, Transform):
-        return given
-    if isinstance(given, optax.MultiSteps):
-        given = given.gradient_transformation()
-    if isinstance(given, optax.GradientTransformation):
-        return foreign(given)
+    if isinstance(transformation, Transform):
+        return transformation
+    if isinstance(transformation, optax.MultiSteps):
+        transformation = transformation.gradient_transformation()
+    if isinstance(transformation, optax.GradientTransformation):
+        return foreign(transformation)
     raise TypeError(
-        f"expected a transform, of fnopt or of optax, got {given!r} ({type(given).__name__})"
+        "expected a transform, of fnopt or of optax, got"
+        f" {transformation!r} ({type(transformation).__name__})"
     )
 
 
@@ -171,8 +212,8 @@ def at_count(value: Any, count: jax.Array | None, dtype: Any = None) -> Any:
 
     Args:
         value: the transform.
-        count: updates made so far; None is allowed where there is no schedule.
-        dtype: what its numbers become, if given.
+        count: the number of updates so far; may be None where there is no schedule.
+        dtype: the dtype of its numbers; as they are if None.
     """
 
     def evaluate(x: Any) -> Any:
@@ -188,13 +229,16 @@ def hyperparameters(
 ) -> dict[str, Any]:
     """What the next update of an optimizer applies, by name.
 
-    In a chain the learning rates of the parts multiply; another name that two parts share is told
-    apart by the part, as in ``"trace.decay"``. Works under ``jit``.
+    In a chain the learning rates of the parts multiply; any other name that two parts share has
+    the part's name before it, as in ``"trace.decay"``. Works under ``jit``.
 
     Args:
         tx: the optimizer.
         state: its state before the update.
-        **extra_args: those of the update; a transform with memory may act on them.
+        **extra_args: the extra arguments of the update, on which some transforms act.
+
+    Returns:
+        A dict of numbers, arrays of no axes.
 
     >>> import fnopt, jax.numpy as jnp
     >>> tx = fnopt.adam(fnopt.linear_schedule(1.0, 0.0, 10))

@@ -30,3 +30,11 @@ Metrics: TypeAlias = dict[str, jax.Array]
 """Numbers that a step or an evaluation reports, by name."""
 Numeric: TypeAlias = Any
 """A Python number, an array or a traced value."""
+Arrays: TypeAlias = list[jax.Array]
+"""One array for each leaf, in the order of the leaves."""
+Rows: TypeAlias = list[Slots]
+"""The slots of each leaf, in the order of the leaves."""
+LeafUpdate: TypeAlias = tuple[jax.Array, dict[str, Any]]
+"""The direction of one leaf and its next slots by name."""
+LeavesUpdate: TypeAlias = tuple[Arrays, list[dict[str, Any]], dict[str, Any]]
+"""The directions of all leaves, their next slots by name, and the next shared values by name."""

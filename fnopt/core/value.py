@@ -18,8 +18,8 @@ from fnopt.core.fields import Field
 class Value:
     """A frozen dataclass that is a pytree: its numbers are leaves, the rest is structure.
 
-    Both kinds of value, transforms and schedules, are made by calling their class, whose name is
-    therefore a function's name: ``adam(1e-3)`` is an ``adam`` and prints as one. Arguments are
+    A value (a transform or a schedule) is made by calling its class, whose name is therefore a
+    function's name: ``adam(1e-3)`` is an ``adam`` and prints as one. Arguments are
     checked and converted in that call alone: a value that is unflattened may hold gradients,
     axis numbers or tracers where its numbers were.
 
@@ -49,12 +49,12 @@ class Value:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
             argument = f"{type(self).__name__}: {field.name}"
-            given = getattr(self, field.name)
-            kept = self._specs[field.name].accept(argument, given, field.default)
-            object.__setattr__(self, field.name, kept)
+            value = getattr(self, field.name)
+            value = self._specs[field.name].accept(argument, value, field.default)
+            object.__setattr__(self, field.name, value)
 
     def replace(self, **changes: Any) -> typing.Self:
-        """A copy with other arguments, checked like any."""
+        """A copy with other arguments, which are checked as those of a call are."""
         return dataclasses.replace(self, **changes)  # pyright: ignore[reportArgumentType]
 
     def __eq__(self, other: object) -> bool:
@@ -81,9 +81,9 @@ class Value:
 
 def make(cls: type[Value], fields: dict[str, Any]) -> Any:
     """A value with these fields, unchecked."""
-    made = _new(cls)
-    vars(made).update(fields)
-    return made
+    value = _new(cls)
+    vars(value).update(fields)
+    return value
 
 
 def _new(cls: type[Value]) -> Any:

@@ -9,15 +9,16 @@ import jax
 from fnopt.core.checks import refuse_state
 from fnopt.core.compose import merge
 from fnopt.core.fields import Field
+from fnopt.core.plan import LeafPlan, plan_by
 from fnopt.core.transform import Transform, as_transform
-from fnopt.core.types import OptState, Params
+from fnopt.core.types import OptState, Params, PyTree
 
 Inner = Annotated[Any, Field(convert=as_transform)]
 """A transform, of fnopt or of optax; optax's is structure, not leaves."""
 
 
 class Wrapper(Transform):
-    """A transform made of another: its one field that is a transform.
+    """A transform that calls another: its one field that is a transform.
 
     A subclass keeps the inner transform's state in a field of its own ``State``::
 
@@ -31,20 +32,33 @@ class Wrapper(Transform):
                 self.check(state)
                 ...
 
-    What it shows of its numbers (:func:`fnopt.hyperparameters`) is its own and the inner ones.
+    Its hyperparameters (:func:`fnopt.hyperparameters`) are its own and the inner ones. What is
+    frozen in the inner transform stays frozen, unless the wrapper reads all gradients or moves a
+    leaf whose inner update is zero; class attributes say so.
     """
 
     State: ClassVar[Any]
     """A named tuple; a state of another kind is refused by :meth:`check`."""
     inner_state: ClassVar[str] = "inner_state"
     """The field of the state that is the inner transform's."""
+    family = "wrappers"
+
+    # What the wrapper adds to the inner transform's plan; it hands the rest on.
+    leafwise: ClassVar[bool] = True
+    """Whether it reads and changes each leaf by itself, beside what the inner transform does."""
+    elementwise: ClassVar[bool] = True
+    """Whether it acts on each element alone, up to numbers that all leaves share."""
+    keeps_zero: ClassVar[bool] = True
+    """Whether inner updates that are zero at every step stay zero."""
+    alike: ClassVar[bool] = True
+    """Whether it treats leaves of one shape and dtype alike."""
 
     @property
     def wrapped(self) -> Transform:
         """The inner transform."""
         return next(x for x in vars(self).values() if isinstance(x, Transform))
 
-    def check(self, state: Any) -> Any:
+    def check(self, state: OptState) -> OptState:
         """The inner state; raises ValueError if the state is not this transform's."""
         if getattr(state, "_fields", None) != self.State._fields:
             refuse_state(self, state)
@@ -58,10 +72,13 @@ class Wrapper(Transform):
     def eval_params(self, state: OptState, params: Params) -> Params:
         return self.wrapped.eval_params(getattr(state, self.inner_state), params)
 
-    def count(self, state: Any) -> jax.Array | None:
+    def plan(self, params: Params) -> PyTree:
+        return jax.tree.map(LeafPlan.within, self.wrapped.plan(params), plan_by(self, params))
+
+    def count(self, state: OptState) -> jax.Array | None:
         return self.wrapped.count(getattr(state, self.inner_state))
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         inner = self.wrapped.hyperparameters(getattr(state, self.inner_state), **extra_args)
         names = type(self).__name__, type(self.wrapped).__name__
         return merge(names, (super().hyperparameters(state), inner))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -26,6 +27,19 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
+
+
+class Start(NamedTuple):
+    """What ACProp needs of the count.
+
+    Attributes:
+        first: whether this is the first update, before which there is no deviation.
+        nu_correction: the divisor of the mean squared deviation before this update.
+    """
+
+    first: jax.Array
+    nu_correction: jax.Array
 
 
 class scale_by_acprop(Rule):
@@ -41,10 +55,10 @@ class scale_by_acprop(Rule):
     request 1716.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`, gathered in :math:`s` with every update.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean squared surprise, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added to :math:`s` in every update, :math:`\bar\epsilon \ge 0`.
     """
 
     b1: Decay = 0.9
@@ -53,15 +67,16 @@ class scale_by_acprop(Rule):
     eps_root: NonNegative = 1e-16
 
     State = optax.ScaleByBeliefState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def once(self, t: Any) -> Any:
-        return t == 1, bias_correction(self.b2, jnp.maximum(t - 1, 1))
+    def precompute(self, t: Numeric) -> Start:
+        return Start(t == 1, bias_correction(self.b2, jnp.maximum(t - 1, 1)))
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        first, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        first, nu_correction = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         # g - m by the old mean: an infinite gradient gives an infinite square, not NaN.
         square = abs_sq(self.b1 * (grad - slots.mu))
@@ -77,12 +92,12 @@ class acprop(Composed):
         \Bigl(\frac{g_t}{\sqrt{\hat s_{t-1}} + \epsilon} + \lambda\,\theta_{t-1}\Bigr)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean that gradients stray from.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean squared surprise.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, added to the mean square with every update.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean that gradients stray from, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean squared surprise, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added to the mean square in every update, :math:`\bar\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     When:
@@ -101,6 +116,7 @@ class acprop(Composed):
     eps_root: NonNegative = 1e-16
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -10,6 +10,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     NonNegative,
     Rate,
@@ -17,7 +19,8 @@ from fnopt.core import (
     Static,
     Transform,
     abs_sq,
-    bias_correction,
+    bias_corrections,
+    corrected_mean,
     divide,
     moment,
     real_zeros,
@@ -25,7 +28,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.first_order.adam import corrected_mean, mean_correction
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_belief(Rule):
@@ -40,11 +43,11 @@ class scale_by_belief(Rule):
     With Nesterov's momentum :math:`\hat m_t` is that of :class:`scale_by_adam`.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`, gathered in :math:`s` with every update.
-        nesterov: as Dozat 2016.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean squared surprise, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added to :math:`s` in every update, :math:`\bar\epsilon \ge 0`.
+        nesterov: whether to use Nesterov's momentum, as in Dozat 2016.
     """
 
     b1: Decay = 0.9
@@ -55,21 +58,22 @@ class scale_by_belief(Rule):
     nesterov: Static[bool] = False
 
     State = optax.ScaleByBeliefState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def once(self, t: Any) -> Any:
-        return mean_correction(self.b1, t, self.nesterov), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t, self.nesterov)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         # g - m by the old mean: an infinite gradient gives an infinite square, not NaN.
         square = abs_sq(self.b1 * (grad - slots.mu))
         nu = moment(square, slots.nu, self.b2) + self.eps_root
-        mean = corrected_mean(mu, grad, self.b1, mu_correction)
-        return divide(mean, root(nu / nu_correction), eps=self.eps), {"mu": mu, "nu": nu}
+        mean = corrected_mean(mu, grad, self.b1, corrections)
+        return divide(mean, root(nu / corrections.nu), eps=self.eps), {"mu": mu, "nu": nu}
 
 
 class adabelief(Composed):
@@ -78,15 +82,15 @@ class adabelief(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,\hat m_t / (\sqrt{\hat s_t} + \epsilon)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean squared surprise.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, added to the mean square with every update.
-        nesterov: Nesterov's momentum.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean squared surprise, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added to the mean square in every update, :math:`\bar\epsilon \ge 0`.
+        nesterov: whether to use Nesterov's momentum.
 
     When:
-        In the place of :class:`adam` where it generalizes worse than :class:`sgd`, or in training
+        Instead of :class:`adam` where it generalizes worse than :class:`sgd`, or in training
         GANs. Nearly constant gradients make huge steps: raise ``eps`` if it is unstable.
 
     References:
@@ -101,6 +105,7 @@ class adabelief(Composed):
     eps_root: NonNegative = 1e-16
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

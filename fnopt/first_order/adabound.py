@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -20,14 +21,23 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_l2,
-    bias_correction,
     divide,
     moment,
+    rate_correction,
     real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
+
+
+class Bounds(NamedTuple):
+    """Adam's rate with both corrections, and the least and the largest rate of a weight."""
+
+    rate: jax.Array
+    low: jax.Array
+    high: jax.Array
 
 
 class scale_by_adabound(Rule):
@@ -42,16 +52,17 @@ class scale_by_adabound(Rule):
 
     AMSBound has :math:`\max_{i \le t} v_i` for :math:`v_t`. The two corrections of the rate and the
     absence of :math:`1/\sqrt t` are those of the authors' code. At :math:`\eta_t = 0` it stands
-    still, whatever the bounds are.
+    still for any bounds.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`; it acts before the clip, and so stands here.
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        final_learning_rate: :math:`\eta^* \ge 0`.
-        gamma: :math:`\gamma > 0`.
-        eps: :math:`\epsilon \ge 0`.
-        amsbound: AMSBound.
+        learning_rate: learning rate :math:`\eta \ge 0`, an argument of the rule as the clip is
+            after it.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        final_learning_rate: learning rate where the bounds meet, :math:`\eta^* \ge 0`.
+        gamma: how fast the bounds close, per update, :math:`\gamma > 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        amsbound: whether to divide by the largest mean square so far (AMSBound).
     """
 
     learning_rate: Rate
@@ -62,22 +73,24 @@ class scale_by_adabound(Rule):
     eps: NonNegative = 1e-8
     amsbound: Static[bool] = False
 
+    elementwise = keeps_zero = True
+
     @property
     def State(self) -> Any:
         return optax.ScaleByAmsgradState if self.amsbound else optax.ScaleByAdamState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         nu = {name: real_zeros(param) for name in ("nu", "nu_max")[: 1 + self.amsbound]}
         return {"mu": zeros(param), **nu}
 
-    def once(self, t: Any) -> Any:
-        rate = self.learning_rate * root(bias_correction(self.b2, t)) / bias_correction(self.b1, t)
+    def precompute(self, t: Numeric) -> Bounds:
+        rate = self.learning_rate * rate_correction(self.b1, self.b2, t)
         # At a rate of 0 the bounds would be a rate of their own.
         last = jnp.where(self.learning_rate == 0, 0.0, self.final_learning_rate)
-        return rate, last - last / (self.gamma * t + 1), last + last / (self.gamma * t)
+        return Bounds(rate, last - last / (self.gamma * t + 1), last + last / (self.gamma * t))
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        rate, low, high = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        rate, low, high = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = square = moment(abs_sq(grad), slots.nu, self.b2)
         new = {"mu": mu, "nu": nu}
@@ -97,14 +110,15 @@ class adabound(Composed):
     lower the bounds: give ``final_learning_rate`` one too (the authors' code scales it alike).
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, Adam's.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        final_learning_rate: :math:`\eta^* \ge 0`, that of gradient descent.
-        gamma: :math:`\gamma > 0`, how fast the bounds close, per update.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        amsbound: divide by the largest mean square so far.
-        weight_decay: :math:`\lambda \ge 0` of an L2 penalty in the gradient.
+        learning_rate: learning rate of Adam's phase, :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        final_learning_rate: learning rate of gradient descent, where the bounds meet,
+            :math:`\eta^* \ge 0`.
+        gamma: how fast the bounds close, per update, :math:`\gamma > 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        amsbound: whether to divide by the largest mean square so far.
+        weight_decay: strength of an L2 penalty in the gradient, :math:`\lambda \ge 0`.
         mask: the leaves to penalize; all if None.
 
     When:
@@ -125,11 +139,12 @@ class adabound(Composed):
     amsbound: Static[bool] = False
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
-        given = self.b1, self.b2, self.final_learning_rate, self.gamma, self.eps, self.amsbound
+        arguments = self.b1, self.b2, self.final_learning_rate, self.gamma, self.eps, self.amsbound
         return (
             add_l2(self.weight_decay, self.mask),
-            scale_by_adabound(self.learning_rate, *given),
+            scale_by_adabound(self.learning_rate, *arguments),
             scale_by_learning_rate(1.0),
         )

@@ -9,6 +9,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -23,6 +24,7 @@ from fnopt.core import (
     root,
     scale_by_learning_rate,
 )
+from fnopt.core.types import LeafUpdate, OptState, Slots
 
 
 class scale_by_adadelta(Rule):
@@ -34,19 +36,20 @@ class scale_by_adadelta(Rule):
         E[\Delta^2]_t &= \rho\,E[\Delta^2]_{t-1} + (1 - \rho)\,u_t^2
 
     Args:
-        rho: :math:`\rho \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`; above 0, or nothing ever moves.
+        rho: decay of both averages, :math:`\rho \in [0, 1)`.
+        eps: added under both roots, :math:`\epsilon \ge 0`; above 0, or nothing ever moves.
     """
 
     rho: Decay = 0.9
     eps: NonNegative = 1e-6
 
     State = optax.ScaleByAdaDeltaState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"e_g": real_zeros(param), "e_x": real_zeros(param)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         e_g = moment(abs_sq(grad), slots.e_g, self.rho)
         direction = grad * divide(root(slots.e_x + self.eps), root(e_g + self.eps))
         e_x = moment(abs_sq(direction), slots.e_x, self.rho)
@@ -60,11 +63,11 @@ class adadelta(Composed):
         \frac{\sqrt{E[\Delta^2]_{t-1} + \epsilon}}{\sqrt{E[g^2]_t + \epsilon}}\,g_t
 
     Args:
-        learning_rate: :math:`\eta \ge 0`; None is the paper's step, :math:`\eta = 1`. (optax's None
+        learning_rate: learning rate :math:`\eta \ge 0`; 1, the paper's, if None. (optax's None
             leaves the sign out too, and climbs.)
-        rho: :math:`\rho \in [0, 1)` of both averages.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0` of an L2 penalty in the gradient.
+        rho: decay of both averages, :math:`\rho \in [0, 1)`.
+        eps: added under both roots, :math:`\epsilon \ge 0`.
+        weight_decay: strength of an L2 penalty in the gradient, :math:`\lambda \ge 0`.
         weight_decay_mask: the leaves to penalize; all if None.
 
     When:
@@ -80,8 +83,10 @@ class adadelta(Composed):
     eps: NonNegative = 1e-6
     weight_decay: Rate = 0.0
     weight_decay_mask: Mask = None
+    family = "adaptive"
+    usual_rate = 1.0
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         return {"learning_rate": 1.0, **super().hyperparameters(state, **extra_args)}
 
     def parts(self) -> tuple[Transform, ...]:

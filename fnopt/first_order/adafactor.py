@@ -18,7 +18,7 @@ from fnopt.core import (
     scale,
     scale_by_learning_rate,
 )
-from fnopt.core.schedule import Bound
+from fnopt.core.ranges import Bound
 from fnopt.first_order.block import clip_by_block_rms, scale_by_param_block_rms
 from fnopt.first_order.factored import scale_by_factored_rms
 
@@ -39,18 +39,20 @@ class adafactor(Composed):
         column. AdamW is easier to tune where it fits.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`; None for 1. The paper's is
+        learning_rate: relative learning rate :math:`\eta \ge 0`; 1 if None. The paper's is
             :math:`\min(10^{-2}, 1 / \sqrt t)`.
-        min_dim_size_to_factor: the two longest axes are factored if as long as this.
-        decay_rate: :math:`c > 0` in the decay :math:`1 - t^{-c}`.
-        decay_offset: subtracted from :math:`t` in it.
-        multiply_by_parameter_scale: False for steps that are not relative to the weights.
-        clipping_threshold: :math:`d > 0`; None or inf does not clip.
-        momentum: of the average of steps, in [0, 1); None keeps none.
-        dtype_momentum: of that average.
-        weight_decay_rate: at least 0, not times :math:`\eta`; None does not decay.
+        min_dim_size_to_factor: length from which the two longest axes are factored, an integer.
+        decay_rate: power in the decay :math:`1 - t^{-c}`, :math:`c > 0`.
+        decay_offset: number subtracted from :math:`t` in the decay, at least 0.
+        multiply_by_parameter_scale: whether steps are relative to the size of the weights.
+        clipping_threshold: largest root mean square of a step, :math:`d > 0`; None or inf does not
+            clip.
+        momentum: decay of the average of steps, in [0, 1); no average if None.
+        dtype_momentum: dtype of that average; the parameter's if None.
+        weight_decay_rate: strength of the weight decay, at least 0, not times :math:`\eta`; none if
+            None.
         eps: added to squared gradients, above 0.
-        factored: False keeps the whole second moment.
+        factored: whether the second moment is factored; False keeps all of it.
         weight_decay_mask: the leaves to decay; all if None.
 
     References:
@@ -70,6 +72,7 @@ class adafactor(Composed):
     eps: Positive = 1e-30
     factored: Static[bool] = True
     weight_decay_mask: Mask = None
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         clipping, momentum, decay = (

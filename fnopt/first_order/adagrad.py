@@ -10,6 +10,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     NonNegative,
     Rate,
     Rule,
@@ -19,6 +20,7 @@ from fnopt.core import (
     real_zeros,
     scale_by_learning_rate,
 )
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_rss(Rule):
@@ -29,8 +31,8 @@ class scale_by_rss(Rule):
     Where the sum is still 0, so is the direction.
 
     Args:
-        initial_accumulator_value: :math:`s_0 \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
+        initial_accumulator_value: initial sum, :math:`s_0 \ge 0`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
         eps_in_sqrt: False for :math:`u_t = g_t / (\sqrt{s_t} + \epsilon)`.
     """
 
@@ -39,11 +41,12 @@ class scale_by_rss(Rule):
     eps_in_sqrt: Static[bool] = True
 
     State = optax.ScaleByRssState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"sum_of_squares": real_zeros(param, fill=self.initial_accumulator_value)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         total = slots.sum_of_squares + abs_sq(grad)
         # Both branches are differentiated, so the root that is not taken must be finite too.
         safe = jnp.where(total > 0, total, jnp.ones_like(total))
@@ -63,9 +66,9 @@ class adagrad(Composed):
         \Delta\theta_t = -\eta_t\,g_t / \sqrt{s_t + \epsilon}
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        initial_accumulator_value: :math:`s_0 \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        initial_accumulator_value: initial sum, :math:`s_0 \ge 0`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
 
     When:
         Convex problems and sparse features, where rare ones should keep a large rate; in long runs
@@ -79,6 +82,8 @@ class adagrad(Composed):
     learning_rate: Rate
     initial_accumulator_value: NonNegative = 0.1
     eps: NonNegative = 1e-7
+    family = "adaptive"
+    usual_rate = 0.05
 
     def parts(self) -> tuple[Transform, ...]:
         return (

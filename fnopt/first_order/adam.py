@@ -10,6 +10,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     NonNegative,
@@ -18,14 +20,16 @@ from fnopt.core import (
     Static,
     Transform,
     abs_sq,
-    bias_correction,
+    bias_corrections,
+    corrected_mean,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.first_order.mean_square import mean_square
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_adam(Rule):
@@ -41,13 +45,13 @@ class scale_by_adam(Rule):
     :math:`\beta_1\,m_t / (1 - \beta_1^{t+1}) + (1 - \beta_1)\,g_t / (1 - \beta_1^t)`.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`; above 0 where one differentiates through the update.
-        mu_dtype: of :math:`m`.
-        nesterov: as Dozat 2016.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`; above 0 for hypergradients.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
+        nesterov: whether to use Nesterov's momentum, as in Dozat 2016.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.9
@@ -60,37 +64,21 @@ class scale_by_adam(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}
 
-    def once(self, t: Any) -> Any:
-        return mean_correction(self.b1, t, self.nesterov), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t, self.nesterov)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        mean = corrected_mean(mu, grad, self.b1, mu_correction)
-        size = root(nu / nu_correction + self.eps_root)
+        mean = corrected_mean(mu, grad, self.b1, corrections)
+        size = root(nu / corrections.nu + self.eps_root)
         return divide(mean, size, eps=self.eps), {"mu": mu, "nu": nu}
-
-
-def mean_correction(b1: Any, t: Any, nesterov: bool) -> tuple[Any, Any]:
-    """What :func:`corrected_mean` needs of the count: for the mean now and, with Nesterov's, next.
-
-    Args:
-        b1: the decay of the mean.
-        t: the number of this update.
-        nesterov: whether to look ahead.
-    """
-    return bias_correction(b1, t), bias_correction(b1, t + 1) if nesterov else None
-
-
-def corrected_mean(mu: jax.Array, grad: jax.Array, b1: Any, correction: Any) -> jax.Array:
-    """The mean of gradients without the bias of its start, Nesterov's where there is a next."""
-    now, ahead = correction
-    return mu / now if ahead is None else b1 * mu / ahead + (1 - b1) * grad / now
 
 
 class adam(Composed):
@@ -99,14 +87,14 @@ class adam(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,\hat m_t / (\sqrt{\hat v_t + \bar\epsilon} + \epsilon)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        mu_dtype: of the mean.
-        nesterov: Nesterov's momentum (NAdam).
-        nu_dtype: of the mean square; None for single precision at least.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        nesterov: whether to use Nesterov's momentum (NAdam).
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         The first thing to try on almost anything: insensitive to the scale of gradients and not
@@ -134,10 +122,11 @@ class adam(Composed):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
-        given = self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype
+        arguments = self.b1, self.b2, self.eps, self.eps_root, self.mu_dtype
         return (
-            scale_by_adam(*given, nesterov=self.nesterov, nu_dtype=self.nu_dtype),
+            scale_by_adam(*arguments, nesterov=self.nesterov, nu_dtype=self.nu_dtype),
             scale_by_learning_rate(self.learning_rate),
         )

@@ -11,6 +11,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     Mask,
@@ -21,14 +23,15 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_decayed_weights,
-    bias_correction,
+    bias_corrections,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.first_order.mean_square import mean_square
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_adam_mini(Rule):
@@ -38,13 +41,13 @@ class scale_by_adam_mini(Rule):
         u_t = \hat m_t / (\sqrt{\hat v_t} + \epsilon)
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        mu_dtype: of :math:`m`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
         block_axis: the axis along which every index is a block :math:`b` of its own, in leaves
             that have two; None for a block a leaf.
-        nu_dtype: of the mean square; None for single precision at least.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.9
@@ -56,22 +59,23 @@ class scale_by_adam_mini(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
+    keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "mu": zeros(param, self.mu_dtype),
-            "nu": self._mean(mean_square(param, self.nu_dtype)),
+            "nu": self._mean(real_zeros(param, dtype=self.nu_dtype)),
         }
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(self._mean(abs_sq(grad)), slots.nu, self.b2)
-        size = root(nu / nu_correction)
-        return divide(mu / mu_correction, size, eps=self.eps), {"mu": mu, "nu": nu}
+        size = root(nu / corrections.nu)
+        return divide(mu / corrections.mu, size, eps=self.eps), {"mu": mu, "nu": nu}
 
     def _mean(self, square: jax.Array) -> jax.Array:
         """One number for each block."""
@@ -98,16 +102,16 @@ class adam_mini(Composed):
         attention heads; to choose them leaf by leaf, use it on groups of parameters.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        mu_dtype: of the mean.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
         block_axis: the axis along which every index is a block (0: rows), in leaves that have two;
             None for a block a leaf.
-        nu_dtype: of the mean square; None for single precision at least.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     References:
         Zhang et al., *Adam-mini: use fewer learning rates to gain more*, ICLR 2025,
@@ -124,6 +128,7 @@ class adam_mini(Composed):
     _: dataclasses.KW_ONLY
     block_axis: Static[int | None] = None
     nu_dtype: DType = None
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -10,6 +10,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     NonNegative,
     Rate,
@@ -22,6 +23,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_adamax(Rule):
@@ -34,9 +36,9 @@ class scale_by_adamax(Rule):
     The paper has no :math:`\epsilon`; as in optax and torch it stands for the division by 0.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon > 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the largest magnitude, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the magnitude, :math:`\epsilon > 0`.
     """
 
     b1: Decay = 0.9
@@ -44,17 +46,18 @@ class scale_by_adamax(Rule):
     eps: NonNegative = 1e-8
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.b1, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mu = moment(grad, slots.mu, self.b1)
         nu = jnp.maximum(self.b2 * slots.nu, jnp.abs(grad) + self.eps)
-        return divide(mu / t, nu), {"mu": mu, "nu": nu}
+        return divide(mu / ctx.precomputed, nu), {"mu": mu, "nu": nu}
 
 
 class adamax(Composed):
@@ -63,10 +66,10 @@ class adamax(Composed):
     .. math:: \Delta\theta_t = -\frac{\eta_t}{1 - \beta_1^t}\,\frac{m_t}{w_t}
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the largest magnitude.
-        eps: :math:`\epsilon > 0`, added to the magnitude.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the largest magnitude, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the magnitude, :math:`\epsilon > 0`.
 
     When:
         Gradients that are mostly 0 with rare large ones, as those of embeddings; elsewhere
@@ -81,6 +84,7 @@ class adamax(Composed):
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-8
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

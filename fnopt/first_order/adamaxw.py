@@ -22,11 +22,11 @@ class adamaxw(Composed):
         \Bigl(\frac{m_t}{(1 - \beta_1^t)\,w_t} + \lambda\,\theta_{t-1}\Bigr)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the largest magnitude.
-        eps: :math:`\epsilon > 0`, added to the magnitude.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the largest magnitude, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the magnitude, :math:`\epsilon > 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     When:
@@ -44,6 +44,7 @@ class adamaxw(Composed):
     eps: NonNegative = 1e-8
     weight_decay: Rate = 1e-4
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -19,6 +20,7 @@ from fnopt.core import (
     Transform,
     scale_by_learning_rate,
 )
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.decayed import decayed
 from fnopt.first_order.projection import projected
@@ -34,9 +36,10 @@ class _projected_adam(scale_by_adam):
     channel_axis: Static[int] = -1
 
     needs_params = True
+    elementwise = False  # a projection is of a leaf
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        direction, new = super().direct(grad, slots, param, t)
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        direction, new = super().update_leaf(grad, slots, param, ctx)
         direction, tangent = projected(
             direction, grad, param, self.delta, self.eps, self.channel_axis
         )
@@ -62,16 +65,16 @@ class adamp(Composed):
         learn ever less. Without normalization it is AdamW.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root and beside the norms.
-        weight_decay: :math:`\lambda \ge 0`.
-        delta: :math:`\delta \ge 0`.
-        wd_ratio: :math:`\rho \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root and to the norms, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        delta: bound of the cosine below which a leaf is projected, :math:`\delta \ge 0`.
+        wd_ratio: factor of the weight decay where a leaf is projected, :math:`\rho \ge 0`.
         mask: the leaves to decay; all if None.
-        nesterov: Nesterov's momentum, as in :class:`adam`.
-        channel_axis: of the outputs: -1 in flax's kernels, 0 in torch's.
+        nesterov: whether to use Nesterov's momentum, as in :class:`adam`.
+        channel_axis: axis of the outputs: -1 in flax's kernels, 0 in torch's.
 
     References:
         Heo et al., *AdamP: slowing down the slowdown for momentum optimizers on scale-invariant
@@ -90,6 +93,7 @@ class adamp(Composed):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
     channel_axis: Static[int] = -1
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         rule = functools.partial(

@@ -28,16 +28,16 @@ class adamw(Composed):
     The decay is multiplied by the rate, as in optax and torch.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        mu_dtype: of the mean.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        nesterov: Nesterov's momentum (NAdamW).
-        nu_dtype: of the mean square; None for single precision at least.
+        nesterov: whether to use Nesterov's momentum (NAdamW).
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         The default for transformers and for most networks that are regularized by weight decay;
@@ -59,6 +59,7 @@ class adamw(Composed):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

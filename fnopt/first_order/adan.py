@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -25,6 +26,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class AdanState(NamedTuple):
@@ -35,6 +37,15 @@ class AdanState(NamedTuple):
     v: Any
     n: Any
     g: Any
+
+
+class Start(NamedTuple):
+    """Whether this is the first update, and the divisors of the three averages."""
+
+    first: jax.Array
+    m_correction: jax.Array
+    v_correction: jax.Array
+    n_correction: jax.Array
 
 
 class scale_by_adan(Rule):
@@ -52,11 +63,11 @@ class scale_by_adan(Rule):
     (0.92): its pull request 1715.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        b3: :math:`\beta_3 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean difference, :math:`\beta_2 \in [0, 1)`.
+        b3: decay of the mean square, :math:`\beta_3 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
     """
 
     b1: Decay = 0.98
@@ -66,15 +77,16 @@ class scale_by_adan(Rule):
     eps_root: NonNegative = 0.0
 
     State = AdanState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"m": zeros(param), "v": zeros(param), "n": real_zeros(param), "g": zeros(param)}
 
-    def once(self, t: Any) -> Any:
-        return t == 1, [bias_correction(b, t) for b in (self.b1, self.b2, self.b3)]
+    def precompute(self, t: Numeric) -> Start:
+        return Start(t == 1, *(bias_correction(b, t) for b in (self.b1, self.b2, self.b3)))
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        first, (m_correction, v_correction, n_correction) = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        first, m_correction, v_correction, n_correction = ctx.precomputed
         difference = jnp.where(first, jnp.zeros_like(grad), grad - slots.g)
         m = moment(grad, slots.m, self.b1)
         v = moment(difference, slots.v, self.b2)
@@ -94,13 +106,13 @@ class adan(Composed):
     code with ``no_prox``, is the same to first order in :math:`\lambda\eta`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean difference.
-        b3: :math:`\beta_3 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean difference, :math:`\beta_2 \in [0, 1)`.
+        b3: decay of the mean square, :math:`\beta_3 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     When:
@@ -120,6 +132,7 @@ class adan(Composed):
     eps_root: NonNegative = 1e-8
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -9,6 +9,8 @@ import jax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     Mask,
@@ -18,14 +20,15 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_decayed_weights,
-    bias_correction,
+    bias_corrections,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.first_order.mean_square import mean_square
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class AdemamixState(NamedTuple):
@@ -47,17 +50,17 @@ class scale_by_ademamix(Rule):
         u_t &= \frac{m^1_t / (1 - \beta_1^t) + \alpha\,m^2_t}
             {\sqrt{v_t / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
-    The slow mean has no divisor: it is to fill slowly.
+    The slow mean has no divisor, so that it fills slowly.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        b3: :math:`\beta_3 \in [0, 1)`.
-        alpha: :math:`\alpha \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`.
-        mu_dtype: of both means. (optax keeps :math:`v` in it too.)
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the fast mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        b3: decay of the slow mean, :math:`\beta_3 \in [0, 1)`.
+        alpha: weight of the slow mean, :math:`\alpha \ge 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of both means; the parameter's if None. (optax keeps :math:`v` in it too.)
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.9
@@ -71,21 +74,22 @@ class scale_by_ademamix(Rule):
     nu_dtype: DType = None
 
     State = AdemamixState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         means = {name: zeros(param, self.mu_dtype) for name in ("m1", "m2")}
-        return {**means, "nu": mean_square(param, self.nu_dtype)}
+        return {**means, "nu": real_zeros(param, dtype=self.nu_dtype)}
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         m1 = moment(grad, slots.m1, self.b1)
         m2 = moment(grad, slots.m2, self.b3)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        size = root(nu / nu_correction + self.eps_root)
-        direction = divide(m1 / mu_correction + self.alpha * m2, size, eps=self.eps)
+        size = root(nu / corrections.nu + self.eps_root)
+        direction = divide(m1 / corrections.mu + self.alpha * m2, size, eps=self.eps)
         return direction, {"m1": m1, "m2": m2, "nu": nu}
 
 
@@ -96,19 +100,19 @@ class ademamix(Composed):
         {\sqrt{\hat v_t + \bar\epsilon} + \epsilon} + \lambda\,\theta_{t-1}\Bigr)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the fast mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        b3: :math:`\beta_3 \in [0, 1)`, of the slow mean; in the paper an
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the fast mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        b3: decay of the slow mean, :math:`\beta_3 \in [0, 1)`; in the paper an
             :class:`ademamix_b3_schedule` from ``b1``.
-        alpha: :math:`\alpha \ge 0`, the weight of the slow mean; in the paper an
+        alpha: weight of the slow mean, :math:`\alpha \ge 0`; in the paper an
             :class:`ademamix_alpha_schedule`.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        mu_dtype: of both means.
-        weight_decay: :math:`\lambda \ge 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of both means; the parameter's if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        nu_dtype: of the mean square; None for single precision at least.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         Long runs, of ten thousands of updates, at one distribution, with both schedules; for short
@@ -119,12 +123,8 @@ class ademamix(Composed):
         arXiv:2409.03137, Algorithm 1.
 
     >>> import fnopt
-    >>> steps = 20_000
-    >>> tx = fnopt.ademamix(
-    ...     1e-3,
-    ...     b3=fnopt.ademamix_b3_schedule(0.9, 0.9999, steps),
-    ...     alpha=fnopt.ademamix_alpha_schedule(5.0, steps),
-    ... )
+    >>> b3 = fnopt.ademamix_b3_schedule(0.9, 0.9999, 20_000)
+    >>> tx = fnopt.ademamix(1e-3, b3=b3, alpha=fnopt.ademamix_alpha_schedule(5.0, 20_000))
     """
 
     learning_rate: Rate
@@ -139,11 +139,12 @@ class ademamix(Composed):
     mask: Mask = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
-        given = self.b1, self.b2, self.b3, self.alpha, self.eps, self.eps_root, self.mu_dtype
+        arguments = self.b1, self.b2, self.b3, self.alpha, self.eps, self.eps_root, self.mu_dtype
         return (
-            scale_by_ademamix(*given, nu_dtype=self.nu_dtype),
+            scale_by_ademamix(*arguments, nu_dtype=self.nu_dtype),
             add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),
         )

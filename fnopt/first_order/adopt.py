@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     DType,
     NonNegative,
@@ -21,12 +22,20 @@ from fnopt.core import (
     abs_sq,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.schedule import Cap
-from fnopt.first_order.mean_square import mean_square
+from fnopt.core.ranges import Cap
+from fnopt.core.types import LeafUpdate, Numeric, Slots
+
+
+class Start(NamedTuple):
+    """Whether this is the first update, and the bound of the clip."""
+
+    first: jax.Array
+    bound: Numeric
 
 
 class scale_by_adopt(Rule):
@@ -40,15 +49,16 @@ class scale_by_adopt(Rule):
     The first gradient makes :math:`v_0 = g_0^2` and no move; it is the next that has :math:`t = 1`.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        mu_dtype: of :math:`m`.
-        nesterov: :math:`u_t` is the mean taken once more, of :math:`m_t` and the same gradient.
-        use_clipping: False leaves the clip out.
-        clip_value_fn: :math:`c_t`, a number or a schedule of :math:`t`; None is
-            :math:`t^{1/4}`.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: smallest divisor, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
+        nesterov: whether :math:`u_t` is the mean of :math:`m_t` and, a second time, the same
+            gradient.
+        use_clipping: whether to clip.
+        clip_value_fn: bound :math:`c_t`, a number or a schedule of :math:`t`; :math:`t^{1/4}` if
+            None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.9
@@ -62,15 +72,17 @@ class scale_by_adopt(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}
 
-    def once(self, t: Any) -> Any:
-        return t == 1, (t - 1) ** 0.25 if self.clip_value_fn is None else self.clip_value_fn
+    def precompute(self, t: Numeric) -> Start:
+        bound = (t - 1) ** 0.25 if self.clip_value_fn is None else self.clip_value_fn
+        return Start(t == 1, bound)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        first, bound = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        first, bound = ctx.precomputed
         scaled = divide(grad, jnp.maximum(root(slots.nu), self.eps))
         if self.use_clipping:
             scaled = jnp.clip(scaled, -bound, bound)
@@ -87,20 +99,20 @@ class adopt(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,m_t
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, the least divisor.
-        mu_dtype: of the mean.
-        nesterov: Nesterov's momentum.
-        use_clipping: False for Algorithm 1 of the paper, which may leap where a first gradient is
-            nearly 0.
-        clip_value_fn: the largest step before the rate, a number or a schedule of the updates made
-            before; None is the paper's fourth root.
-        nu_dtype: of the mean square; None for single precision at least.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: smallest divisor, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        nesterov: whether to use Nesterov's momentum.
+        use_clipping: whether to clip; False for Algorithm 1 of the paper, which may leap where a
+            first gradient is nearly 0.
+        clip_value_fn: largest step before the rate, a number or a schedule of the updates so far;
+            their fourth root, as in the paper, if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
-        In the place of :class:`adam` where that is unstable or ``b2`` would need tuning, or where
+        Instead of :class:`adam` where that is unstable or ``b2`` would need tuning, or where
         a proof is wanted.
 
     References:
@@ -118,6 +130,7 @@ class adopt(Composed):
     use_clipping: Static[bool] = True
     clip_value_fn: Cap = None
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

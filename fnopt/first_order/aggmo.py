@@ -19,6 +19,7 @@ from fnopt.core import (
 from fnopt.core.checks import Interval, float_leaves, refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params, Updates
 
 _DAMPING = Interval("[0, 1)")
 
@@ -58,12 +59,14 @@ class scale_by_aggmo(Transform):
 
     betas: Betas = (0.0, 0.9, 0.99)
 
-    def init(self, params: Any) -> ScaleByAggmoState:
+    leafwise = elementwise = keeps_zero = alike = True
+
+    def init(self, params: Params) -> ScaleByAggmoState:
         return ScaleByAggmoState(tuple(trace(beta).init(params).trace for beta in self.betas))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, ScaleByAggmoState]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, ScaleByAggmoState]:
         if not isinstance(state, ScaleByAggmoState) or len(state.velocities) != len(self.betas):
             refuse_state(self, state)
         _, grads, treedef = float_leaves("updates", updates)
@@ -73,7 +76,7 @@ class scale_by_aggmo(Transform):
             for beta, velocity in zip(self.betas, state.velocities, strict=True)
         ]
         mean = jax.tree.map(_mean, treedef.unflatten(grads), *(u for u, _ in moved))
-        return mean, ScaleByAggmoState(tuple(kept.trace for _, kept in moved))
+        return mean, ScaleByAggmoState(tuple(state.trace for _, state in moved))
 
 
 def _mean(grad: jax.Array, *velocities: jax.Array) -> jax.Array:
@@ -88,7 +91,7 @@ class aggmo(Composed):
         \Delta\theta_t = \frac{\eta_t}{K} \sum_{i=1}^K v^{(i)}_t
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
         betas: the damping factors :math:`\beta^{(i)} \in [0, 1)`; the paper's are
             :math:`1 - 0.1^{i-1}`.
 
@@ -102,6 +105,8 @@ class aggmo(Composed):
 
     learning_rate: Rate
     betas: Betas = (0.0, 0.9, 0.99)
+    family = "gradient_descent"
+    usual_rate = 0.05
 
     def parts(self) -> tuple[Transform, ...]:
         return scale_by_aggmo(self.betas), scale_by_learning_rate(self.learning_rate)

@@ -11,6 +11,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     NonNegative,
@@ -22,11 +24,12 @@ from fnopt.core import (
     bias_correction,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.first_order.mean_square import mean_square
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_amsgrad(Rule):
@@ -39,15 +42,15 @@ class scale_by_amsgrad(Rule):
         u_t &= \frac{m_t / (1 - \beta_1^t)}{\sqrt{\bar v_t + \bar\epsilon} + \epsilon}
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`.
-        mu_dtype: of :math:`m`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
         bias_correction_mu: False for the paper's :math:`m_t` without its divisor.
         bias_correction_nu: False for the paper's :math:`v_t` without its divisor. (torch corrects
             the largest :math:`v` and not each.)
-        nu_dtype: of the mean square; None for single precision at least.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.9
@@ -61,23 +64,24 @@ class scale_by_amsgrad(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAmsgradState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        nu = {name: mean_square(param, self.nu_dtype) for name in ("nu", "nu_max")}
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        nu = {name: real_zeros(param, dtype=self.nu_dtype) for name in ("nu", "nu_max")}
         return {"mu": zeros(param, self.mu_dtype), **nu}
 
-    def once(self, t: Any) -> Any:
-        return (
+    def precompute(self, t: Numeric) -> Corrections:
+        return Corrections(
             bias_correction(self.b1, t) if self.bias_correction_mu else 1.0,
             bias_correction(self.b2, t) if self.bias_correction_nu else 1.0,
         )
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        nu_max = jnp.maximum(slots.nu_max, nu / nu_correction)
-        direction = divide(mu / mu_correction, root(nu_max + self.eps_root), eps=self.eps)
+        nu_max = jnp.maximum(slots.nu_max, nu / corrections.nu)
+        direction = divide(mu / corrections.mu, root(nu_max + self.eps_root), eps=self.eps)
         return direction, {"mu": mu, "nu": nu, "nu_max": nu_max}
 
 
@@ -87,15 +91,15 @@ class amsgrad(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,\hat m_t / (\sqrt{\bar v_t + \bar\epsilon} + \epsilon)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        mu_dtype: of the mean.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
         bias_correction_mu: False for the paper's mean.
         bias_correction_nu: False for the paper's mean square.
-        nu_dtype: of the mean square; None for single precision at least.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         Rare and informative large gradients, for which Adam forgets too fast and need not
@@ -116,6 +120,7 @@ class amsgrad(Composed):
     bias_correction_nu: Static[bool] = True
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

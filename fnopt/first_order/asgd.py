@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import NonNegative, Rate, Rule, computing_dtype, zeros
-from fnopt.core.schedule import Cap
-from fnopt.core.types import OptState, Params
+from fnopt.core import Context, NonNegative, Rate, Rule, computing_dtype, zeros
+from fnopt.core.ranges import Cap
+from fnopt.core.types import LeafUpdate, Numeric, OptState, Params, Slots
 
 
 class AsgdState(NamedTuple):
@@ -23,6 +23,13 @@ class AsgdState(NamedTuple):
 
     count: jax.Array
     average: Any
+
+
+class Numbers(NamedTuple):
+    """The rate of this update, and the share of its parameters in their average."""
+
+    rate: jax.Array
+    share: jax.Array
 
 
 class asgd(Rule):
@@ -40,10 +47,10 @@ class asgd(Rule):
     torch's ASGD; its average leaves out one more of them, as ours with a ``t0`` larger by 1.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        lambd: :math:`\lambda \ge 0`, decay of the weights, and of the rate.
-        alpha: :math:`\alpha \ge 0`, the power of the rate.
-        t0: :math:`t_0 \ge 0`, updates before the averaging.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        lambd: decay of the weights and of the rate, :math:`\lambda \ge 0`.
+        alpha: power by which the rate falls, :math:`\alpha \ge 0`.
+        t0: number of updates before the averaging, :math:`t_0 \ge 0`.
 
     When:
         Noisy problems, convex above all, where the averaged end is better than the last point;
@@ -68,23 +75,25 @@ class asgd(Rule):
     lambd: NonNegative = 1e-4
     alpha: NonNegative = 0.75
     t0: Cap = 1e6
+    family = "gradient_descent"
 
     State = AsgdState
     needs_params = True
+    elementwise = True
 
     def eval_params(self, state: OptState, params: Params) -> Params:
         return _like(state.average, params)
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         wide = computing_dtype(param.dtype)
         return {"average": zeros(param, wide) + param.astype(wide)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Numbers:
         rate = self.learning_rate / (1 + self.lambd * self.learning_rate * (t - 1)) ** self.alpha
-        return rate, 1 / jnp.maximum(t - self.t0, jnp.ones_like(t))
+        return Numbers(rate, 1 / jnp.maximum(t - self.t0, jnp.ones_like(t)))
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        rate, share = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        rate, share = ctx.precomputed
         update = -rate * (self.lambd * param + grad)
         return update, {"average": slots.average + share * (param + update - slots.average)}
 
@@ -93,8 +102,8 @@ def asgd_eval_params(state: OptState, params: Params) -> Params:
     """The averaged parameters, for evaluation.
 
     Args:
-        state: of :class:`asgd`, or of an optimizer that holds one.
-        params: the parameters, for the dtypes of the result.
+        state: the state of :class:`asgd`, or of an optimizer that contains one.
+        params: the parameters, whose dtypes the result has.
     """
     return _like(optax.tree.get(state, "average"), params)
 

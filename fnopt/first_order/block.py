@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import NonNegative, Rule, norm, rms
-from fnopt.core.schedule import Bound
+from fnopt.core import Context, NonNegative, Rule, norm, rms
+from fnopt.core.ranges import Bound
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
-def excess(size: Any, bound: Any) -> Any:
+def excess(size: Numeric, bound: Numeric) -> Any:
     """What something of this size is divided by to be of the bound at most; None or inf: 1."""
     if bound is None:
         return 1.0
@@ -23,14 +24,15 @@ class scale_by_param_block_norm(Rule):
     r"""Multiplies by the norm of the leaf: :math:`u = \max(\lVert\theta\rVert, n)\,g`.
 
     Args:
-        min_scale: :math:`n \ge 0`.
+        min_scale: smallest factor, :math:`n \ge 0`.
     """
 
     min_scale: NonNegative = 1e-3
 
     needs_params = True
+    keeps_zero = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.maximum(norm(param), self.min_scale) * grad, {}
 
 
@@ -38,14 +40,15 @@ class scale_by_param_block_rms(Rule):
     r"""Multiplies by the root mean square of the leaf: :math:`u = \max(\text{rms}\,\theta, n)\,g`.
 
     Args:
-        min_scale: :math:`n \ge 0`.
+        min_scale: smallest factor, :math:`n \ge 0`.
     """
 
     min_scale: NonNegative = 1e-3
 
     needs_params = True
+    keeps_zero = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.maximum(rms(param), self.min_scale) * grad, {}
 
 
@@ -57,7 +60,7 @@ class clip_by_block_rms(Rule):
         not take a step too long.
 
     Args:
-        threshold: :math:`d > 0`; None or inf does not clip.
+        threshold: largest root mean square, :math:`d > 0`; None or inf does not clip.
 
     References:
         Shazeer & Stern, *Adafactor: adaptive learning rates with sublinear memory cost*, ICML
@@ -66,5 +69,7 @@ class clip_by_block_rms(Rule):
 
     threshold: Bound
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    keeps_zero = True
+
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad / excess(rms(grad), self.threshold), {}

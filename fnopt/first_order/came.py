@@ -8,6 +8,7 @@ import jax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     Positive,
@@ -17,16 +18,18 @@ from fnopt.core import (
     abs_sq,
     add_decayed_weights,
     moment,
+    rms,
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.schedule import Bound
-from fnopt.first_order.block import clip_by_block_rms
+from fnopt.core.ranges import Bound
+from fnopt.core.types import LeafUpdate, Slots
+from fnopt.first_order.block import excess
 from fnopt.first_order.factored import factored_zeros, inverse_root
 
 
 class CameState(NamedTuple):
-    """The mean of updates, and rows, columns or whole of two second moments."""
+    """The mean of steps, and two second moments: of each the rows and columns, or the whole."""
 
     mu: Any
     v_row: Any
@@ -49,12 +52,12 @@ class scale_by_came(Rule):
     have a whole second moment and :math:`u_t = m_t`, as in the authors' program.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`, of the updates.
-        b2: :math:`\beta_2 \in [0, 1)`, of squared gradients.
-        b3: :math:`\beta_3 \in [0, 1)`, of squared deviations.
-        eps1: :math:`\epsilon_1 > 0`.
-        eps2: :math:`\epsilon_2 > 0`.
-        clipping_threshold: :math:`d > 0`; None or inf does not clip.
+        b1: decay of the mean of steps, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean of squared gradients, :math:`\beta_2 \in [0, 1)`.
+        b3: decay of the mean of squared deviations, :math:`\beta_3 \in [0, 1)`.
+        eps1: added to squared gradients, :math:`\epsilon_1 > 0`.
+        eps2: added to squared deviations, :math:`\epsilon_2 > 0`.
+        clipping_threshold: largest root mean square, :math:`d > 0`; None or inf does not clip.
     """
 
     b1: Decay = 0.9
@@ -65,19 +68,21 @@ class scale_by_came(Rule):
     clipping_threshold: Bound = 1.0
 
     State = CameState
+    keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, Any]:
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         row, col, whole = factored_zeros(param, _last_two(param))
         res_row, res_col, _ = factored_zeros(param, _last_two(param))
         slots = {"mu": zeros(param), "v_row": row, "v_col": col, "v": whole}
         return {**slots, "res_row": res_row, "res_col": res_col}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         axes = _last_two(grad)
         factor, (row, col, whole) = inverse_root(
             abs_sq(grad) + self.eps1, (slots.v_row, slots.v_col, slots.v), self.b2, axes
         )
-        step, _ = clip_by_block_rms(self.clipping_threshold).direct(grad * factor, (), None, None)
+        step = grad * factor
+        step = step / excess(rms(step), self.clipping_threshold)
         direction = mu = moment(step, slots.mu, self.b1)
         res_row = res_col = ()
         if axes is not None:
@@ -85,14 +90,8 @@ class scale_by_came(Rule):
                 abs_sq(step - mu) + self.eps2, (slots.res_row, slots.res_col, ()), self.b3, axes
             )
             direction = mu * factor
-        return direction, {
-            "mu": mu,
-            "v_row": row,
-            "v_col": col,
-            "v": whole,
-            "res_row": res_row,
-            "res_col": res_col,
-        }
+        new = {"mu": mu, "v_row": row, "v_col": col, "v": whole}
+        return direction, {**new, "res_row": res_row, "res_col": res_col}
 
 
 def _last_two(x: jax.Array) -> tuple[int, int] | None:
@@ -108,19 +107,19 @@ class came(Composed):
     first step is some ten times the rate, later ones up to fifty times; warm the rate up.
 
     When:
-        Large language models, in the place of Adafactor: memory but for one slot as its, progress
+        Large language models, instead of Adafactor: memory but for one slot as its, progress
         closer to AdamW's. Rates are lower than AdamW's.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the updates.
-        b2: :math:`\beta_2 \in [0, 1)`, of squared gradients.
-        b3: :math:`\beta_3 \in [0, 1)`, of squared deviations.
-        eps1: :math:`\epsilon_1 > 0`, added to squared gradients.
-        eps2: :math:`\epsilon_2 > 0`, added to squared deviations.
-        clipping_threshold: :math:`d > 0`, of the root mean square of a leaf's step; None or inf
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean of steps, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean of squared gradients, :math:`\beta_2 \in [0, 1)`.
+        b3: decay of the mean of squared deviations, :math:`\beta_3 \in [0, 1)`.
+        eps1: added to squared gradients, :math:`\epsilon_1 > 0`.
+        eps2: added to squared deviations, :math:`\epsilon_2 > 0`.
+        clipping_threshold: largest root mean square of a leaf's step, :math:`d > 0`; None or inf
             does not clip.
-        weight_decay: :math:`\lambda \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     References:
@@ -137,6 +136,7 @@ class came(Composed):
     clipping_threshold: Bound = 1.0
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

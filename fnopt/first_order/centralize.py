@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Rule
+from fnopt.core import Context, Rule
 from fnopt.core.fields import Field
+from fnopt.core.types import LeafUpdate, Slots
 
 Units = Annotated[Any, Field(static=True, choices=("last", "first"))]
 
@@ -30,7 +31,7 @@ class centralize(Rule):
         In front of momentum or an adaptive method on convolutional networks, at next to no cost.
 
     Args:
-        units: ``"last"`` or ``"first"``, where the axis of the units is.
+        units: axis of the units, ``"last"`` or ``"first"``.
 
     Raises:
         ValueError: it is neither.
@@ -48,7 +49,9 @@ class centralize(Rule):
 
     units: Units = "last"
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    keeps_zero = True
+
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         if grad.ndim < 2:
             return grad, {}
         axes = tuple(range(grad.ndim - 1) if self.units == "last" else range(1, grad.ndim))

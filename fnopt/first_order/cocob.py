@@ -10,6 +10,7 @@ import optax.contrib
 
 from fnopt.core import (
     Composed,
+    Context,
     Mask,
     NonNegative,
     Positive,
@@ -23,6 +24,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_cocob(Rule):
@@ -35,8 +37,8 @@ class scale_by_cocob(Rule):
         \theta_t &= \theta_0 + \frac{C_t\,(L_t + R_t)}{L_t\,\max(G_t + L_t, \alpha\,L_t)}
 
     Args:
-        alpha: :math:`\alpha > 0`; the first step is at most :math:`1/\alpha`.
-        eps: :math:`L_0 \ge 0`.
+        alpha: bound of the first step, which is at most :math:`1/\alpha`, :math:`\alpha > 0`.
+        eps: largest gradient assumed before the first, :math:`L_0 \ge 0`.
     """
 
     alpha: Positive = 100.0
@@ -44,8 +46,9 @@ class scale_by_cocob(Rule):
 
     State = optax.contrib.COCOBState
     needs_params = True
+    elementwise = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "init_particles": jnp.array(param),
             # A sum in half precision stands still once it is large.
@@ -55,7 +58,7 @@ class scale_by_cocob(Rule):
             "reward": real_zeros(param),
         }
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         start, size = slots.init_particles, jnp.abs(grad)
         scale = jnp.maximum(slots.scale, size)
         subgradients = slots.subgradients + size
@@ -84,10 +87,10 @@ class cocob(Composed):
     the gradients of different times.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        alpha: :math:`\alpha > 0`; the first step is at most :math:`1/\alpha`.
-        eps: :math:`\epsilon \ge 0`, the largest gradient taken to have been seen at the start.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        alpha: bound of the first step, which is at most :math:`1/\alpha`, :math:`\alpha > 0`.
+        eps: largest gradient assumed before the first, :math:`\epsilon \ge 0`.
+        weight_decay: strength of an L2 penalty, :math:`\lambda \ge 0`.
         mask: the leaves to penalize; all if None.
 
     When:
@@ -104,6 +107,7 @@ class cocob(Composed):
     eps: NonNegative = 1e-8
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "rate_free"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax.contrib
 
 from fnopt.core import (
-    Joint,
+    Context,
     NonNegative,
     Positive,
     Rate,
     abs_sq,
-    bias_correction,
     computing_dtype,
     divide,
     moment,
-    real_number,
+    rate_correction,
     real_zeros,
     root,
+    sum_abs,
     vdot,
     zeros,
 )
-from fnopt.core.checks import Interval
-from fnopt.core.schedule import Scheduled
+from fnopt.core.ranges import Betas
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
+from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pair(Scheduled):
-    """Two numbers of one range, each a number or a schedule."""
-
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        if not isinstance(given, (tuple, list)) or len(given) != 2:
-            raise TypeError(f"{argument} must be two numbers, got {given!r}")
-        return tuple(
-            self.accept_number(f"{argument}[{i}]", *pair)
-            for i, pair in enumerate(zip(given, default, strict=True))
-        )
-
-
-Betas = Annotated[Any, _Pair(Interval("[0, 1)"))]
-"""Two shares of the old in averages, each in [0, 1)."""
-
-
-def sum_abs(leaves: Any) -> Any:
-    """The sum of all magnitudes."""
-    return sum(jnp.sum(jnp.abs(leaf)) for leaf in leaves)
-
-
-class dadapt_adamw(Joint):
+class dadapt_adamw(DistanceEstimate):
     r"""AdamW that estimates its learning rate, the distance :math:`d` to the solution.
 
     .. math::
@@ -71,11 +49,12 @@ class dadapt_adamw(Joint):
     were 0, :math:`d` stays.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, about 1: a schedule with 1 as its peak.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        estim_lr0: :math:`d_0 > 0`, below the distance to the solution.
-        weight_decay: :math:`\omega \ge 0`.
+        learning_rate: factor of the estimated rate, :math:`\eta \ge 0`: a schedule with 1 as its
+            peak.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        estim_lr0: first estimate, below the distance to the solution, :math:`d_0 > 0`.
+        weight_decay: strength of the weight decay, :math:`\omega \ge 0`.
 
     When:
         AdamW is to run without a tuned rate; the rate only grows, so give a schedule that falls.
@@ -90,18 +69,12 @@ class dadapt_adamw(Joint):
     eps: NonNegative = 1e-8
     estim_lr0: Positive = 1e-6
     weight_decay: Rate = 0.0
+    family = "rate_free"
 
     State = optax.contrib.DAdaptAdamWState
-    shared = ("estim_lr", "numerator_weighted")
-    needs_params = True
+    elementwise = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
-        return {
-            "estim_lr": real_number(self.estim_lr0, params),
-            "numerator_weighted": real_number(0.0, params),
-        }
-
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.
         wide = computing_dtype(param.dtype)
         return {
@@ -110,22 +83,16 @@ class dadapt_adamw(Joint):
             "grad_sum": zeros(param, wide),
         }
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> jax.Array:
         b1, b2 = self.betas
-        return root(bias_correction(b2, t)) / bias_correction(b1, t)
+        return rate_correction(b1, b2, t)
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         (b1, b2), estimate = self.betas, shared["estim_lr"]
         slow = b2**0.5
-        rate = estimate * self.learning_rate * t
+        rate = estimate * self.learning_rate * ctx.precomputed
         before = [divide(s.grad_sum, root(s.exp_avg_sq) + self.eps) for s in slots]
         rows = [
             {
@@ -136,12 +103,12 @@ class dadapt_adamw(Joint):
             for g, s in zip(grads, slots, strict=True)
         ]
         numerator = moment(rate * vdot(grads, before), shared["numerator_weighted"], slow)
-        total = sum_abs(row["grad_sum"] for row in rows)
-        found = divide(numerator, (1 - slow) * total)
+        total = sum_abs([row["grad_sum"] for row in rows])
+        new_estimate = divide(numerator, (1 - slow) * total)
         directions = [
             -divide(row["exp_avg"], root(row["exp_avg_sq"]) + self.eps)
             - rate * self.weight_decay * p
             for row, p in zip(rows, params, strict=True)
         ]
-        new = {"estim_lr": jnp.maximum(estimate, found), "numerator_weighted": numerator}
+        new = {"estim_lr": jnp.maximum(estimate, new_estimate), "numerator_weighted": numerator}
         return directions, rows, new

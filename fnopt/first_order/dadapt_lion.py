@@ -8,17 +8,19 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import (
-    Joint,
+    Context,
     Positive,
     Rate,
     computing_dtype,
     divide,
     moment,
-    real_number,
+    sum_abs,
     vdot,
     zeros,
 )
-from fnopt.first_order.dadapt_adamw import Betas, sum_abs
+from fnopt.core.ranges import Betas
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
+from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
 class DAdaptLionState(NamedTuple):
@@ -30,7 +32,7 @@ class DAdaptLionState(NamedTuple):
     numerator_weighted: jax.Array
 
 
-class dadapt_lion(Joint):
+class dadapt_lion(DistanceEstimate):
     r"""Lion that estimates its learning rate, the distance :math:`d` to the solution.
 
     .. math::
@@ -48,10 +50,12 @@ class dadapt_lion(Joint):
     small, is the authors' program's. The paper has no Lion.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, about 1: a schedule with 1 as its peak.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        estim_lr0: :math:`d_0 > 0`, below the distance to the solution.
-        weight_decay: :math:`\omega \ge 0`.
+        learning_rate: factor of the estimated rate, :math:`\eta \ge 0`: a schedule with 1 as its
+            peak.
+        betas: share of the mean in the direction and decay of the mean,
+            :math:`\beta_1, \beta_2 \in [0, 1)`.
+        estim_lr0: first estimate, below the distance to the solution, :math:`d_0 > 0`.
+        weight_decay: strength of the weight decay, :math:`\omega \ge 0`.
 
     When:
         Lion is to run without a tuned rate; its authors call it experimental. The rate only grows,
@@ -66,31 +70,19 @@ class dadapt_lion(Joint):
     betas: Betas = (0.9, 0.99)
     estim_lr0: Positive = 1e-6
     weight_decay: Rate = 0.0
+    family = "rate_free"
 
     State = DAdaptLionState
-    shared = ("estim_lr", "numerator_weighted")
-    needs_params = True
+    elementwise = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
-        return {
-            "estim_lr": real_number(self.estim_lr0, params),
-            "numerator_weighted": real_number(0.0, params),
-        }
-
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.
         wide = computing_dtype(param.dtype)
         return {"exp_avg": zeros(param, wide), "grad_sum": zeros(param, wide)}
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         (b1, b2), estimate = self.betas, shared["estim_lr"]
         slow = b2**0.5
         rate = estimate * self.learning_rate
@@ -104,10 +96,10 @@ class dadapt_lion(Joint):
             }
             for g, sign, s in zip(grads, signs, slots, strict=True)
         ]
-        total = sum_abs(row["grad_sum"] for row in rows)
-        found = divide(numerator, (1 - slow) * total)
+        total = sum_abs([row["grad_sum"] for row in rows])
+        new_estimate = divide(numerator, (1 - slow) * total)
         directions = [
             -rate * (sign + self.weight_decay * p) for sign, p in zip(signs, params, strict=True)
         ]
-        new = {"estim_lr": jnp.maximum(estimate, found), "numerator_weighted": numerator}
+        new = {"estim_lr": jnp.maximum(estimate, new_estimate), "numerator_weighted": numerator}
         return directions, rows, new

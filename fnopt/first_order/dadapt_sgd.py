@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import (
+    Context,
     Decay,
-    Joint,
     Positive,
     Rate,
     computing_dtype,
@@ -19,6 +19,8 @@ from fnopt.core import (
     vdot,
     zeros,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
+from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
 class DAdaptSGDState(NamedTuple):
@@ -31,7 +33,7 @@ class DAdaptSGDState(NamedTuple):
     grad_norm: jax.Array
 
 
-class dadapt_sgd(Joint):
+class dadapt_sgd(DistanceEstimate):
     r"""Gradient descent that estimates its rate from the distance :math:`d` to the solution.
 
     .. math::
@@ -46,10 +48,11 @@ class dadapt_sgd(Joint):
     default, and leaves the decay out of :math:`\lVert g_1 \rVert`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, about 1: a schedule with 1 as its peak.
-        momentum: :math:`\beta \in [0, 1)`.
-        estim_lr0: :math:`d_0 > 0`, below the distance to the solution.
-        weight_decay: :math:`\omega \ge 0`, of an L2 penalty.
+        learning_rate: factor of the estimated rate, :math:`\eta \ge 0`: a schedule with 1 as its
+            peak.
+        momentum: weight of the last parameters, :math:`\beta \in [0, 1)`.
+        estim_lr0: first estimate, below the distance to the solution, :math:`d_0 > 0`.
+        weight_decay: strength of an L2 penalty, :math:`\omega \ge 0`.
 
     When:
         Gradient descent with momentum is known to suit and its rate is not; the rate only grows,
@@ -64,32 +67,23 @@ class dadapt_sgd(Joint):
     momentum: Decay = 0.9
     estim_lr0: Positive = 1e-6
     weight_decay: Rate = 0.0
+    family = "rate_free"
 
     State = DAdaptSGDState
-    shared = ("estim_lr", "numerator_weighted", "grad_norm")
-    needs_params = True
+    elementwise = True
+    shared = (*DistanceEstimate.shared, "grad_norm")
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
-        return {
-            "estim_lr": real_number(self.estim_lr0, params),
-            "numerator_weighted": real_number(0.0, params),
-            "grad_norm": real_number(0.0, params),
-        }
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
+        return {**super().init_shared(params), "grad_norm": real_number(0.0, params)}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # The first steps are too small for half precision.
         wide = computing_dtype(param.dtype)
         return {"z": jnp.array(param, wide), "grad_sum": zeros(param, wide)}
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         grads = [g + self.weight_decay * p for g, p in zip(grads, params, strict=True)]
         first, estimate = shared["grad_norm"], shared["estim_lr"]
         first = jnp.where(first == 0, global_norm(grads), first)
@@ -99,7 +93,7 @@ class dadapt_sgd(Joint):
             {"z": s.z - rate * g, "grad_sum": s.grad_sum + rate * g}
             for g, s in zip(grads, slots, strict=True)
         ]
-        found = divide(2 * numerator, global_norm([row["grad_sum"] for row in rows]))
+        new_estimate = divide(2 * numerator, global_norm([row["grad_sum"] for row in rows]))
         directions = [
             (1 - self.momentum) * (row["z"] - p) for row, p in zip(rows, params, strict=True)
         ]
@@ -107,7 +101,7 @@ class dadapt_sgd(Joint):
             directions,
             rows,
             {
-                "estim_lr": jnp.maximum(estimate, found),
+                "estim_lr": jnp.maximum(estimate, new_estimate),
                 "numerator_weighted": numerator,
                 "grad_norm": first,
             },

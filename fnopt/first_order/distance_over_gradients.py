@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import (
+    Context,
     DType,
     NonNegative,
     Rule,
@@ -19,6 +20,7 @@ from fnopt.core import (
     root,
 )
 from fnopt.core.moments import cast
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class ScaleByDistanceOverGradientsState(NamedTuple):
@@ -50,10 +52,11 @@ class scale_by_distance_over_gradients(Rule):
         There is no time to tune a rate; average the parameters, as the authors do.
 
     Args:
-        reps_rel: :math:`r \ge 0`, of the first distance; 1e-4 with batch normalization.
-        eps: :math:`\epsilon \ge 0`.
-        param_dtype: of the remembered start, or the parameter's own where that is wider.
-        global_scale: :math:`\alpha`; -1 for steps.
+        reps_rel: first distance relative to the start, :math:`r \ge 0`; 1e-4 with batch
+            normalization.
+        eps: added under the root, :math:`\epsilon \ge 0`.
+        param_dtype: dtype of the remembered start; the parameter's where that is wider, or if None.
+        global_scale: factor of the direction, :math:`\alpha`; -1 for steps.
 
     References:
         Ivgi, Hinder & Carmon, *DoG is SGD's best friend: a parameter-free dynamic step size
@@ -67,8 +70,9 @@ class scale_by_distance_over_gradients(Rule):
 
     State = ScaleByDistanceOverGradientsState
     needs_params = True
+    keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         size = norm(cast(param, computing_dtype(param.dtype)))
         wide = computing_dtype(param.dtype, self.param_dtype or param.dtype)
         return {
@@ -77,7 +81,7 @@ class scale_by_distance_over_gradients(Rule):
             "init_params": jnp.array(param, wide),
         }
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         farthest = jnp.maximum(slots.max_dist, norm(param - slots.init_params))
         total = slots.grad_sum_of_squares + jnp.sum(abs_sq(grad))
         rate = divide(self.global_scale * farthest, root(total + self.eps))

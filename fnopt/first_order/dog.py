@@ -11,6 +11,7 @@ import optax.contrib
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     Mask,
     NonNegative,
@@ -27,6 +28,7 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval, did_you_mean
 from fnopt.core.fields import Field, as_numbers
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 def _as_step(given: Any) -> dict[str, Any]:
@@ -36,11 +38,11 @@ def _as_step(given: Any) -> dict[str, Any]:
     [(kind, number)] = pairs
     if kind not in (kinds := ("distance", "learning_rate", "heuristic")):
         raise ValueError(f"init_step is of no known kind, {kind!r}; {did_you_mean(kind, kinds)}")
-    (kept,) = as_numbers([number])
-    if isinstance(kept, float) and kept not in (allowed := Interval("(0, inf)")):
-        raise ValueError(f"init_step must lie in {allowed}, got {kept!r}")
+    (number,) = as_numbers([number])
+    if isinstance(number, float) and number not in (allowed := Interval("(0, inf)")):
+        raise ValueError(f"init_step must lie in {allowed}, got {number!r}")
     # A dict of one: the kind is its structure, and the number its leaf.
-    return {kind: kept}
+    return {kind: number}
 
 
 InitStep = Annotated[Any, Field(convert=_as_step)]
@@ -48,7 +50,7 @@ InitStep = Annotated[Any, Field(convert=_as_step)]
 
 
 class scale_by_dog(Joint):
-    r"""Multiplies by the distance gone over the root of all squared gradients.
+    r"""Multiplies by the distance covered over the root of all squared gradients.
 
     .. math::
         \bar r_t = \max(\bar r_{t-1}, \lVert \theta_{t-1} - \theta_0 \rVert), \qquad
@@ -59,7 +61,7 @@ class scale_by_dog(Joint):
         init_step: what the first step comes from. ``("distance", r)`` is :math:`\bar r_0 = r`,
             ``("heuristic", a)`` :math:`\bar r_0 = a\,(1 + \lVert \theta_0 \rVert)` and
             ``("learning_rate", e)`` a first step of :math:`e\,g_1`.
-        eps: :math:`\epsilon \ge 0`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
     """
 
     init_step: InitStep
@@ -68,8 +70,9 @@ class scale_by_dog(Joint):
     State = optax.contrib.DoGState
     shared = ("is_init_step", "max_dist", "sum_sq_norm_grads")
     needs_params = True
+    elementwise = keeps_zero = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         [(kind, number)] = self.init_step.items()
         distance = {"heuristic": lambda: number * (1 + global_norm(params))}
         first = distance.get(kind, lambda: 0.0 if kind == "learning_rate" else number)()
@@ -79,20 +82,14 @@ class scale_by_dog(Joint):
             "sum_sq_norm_grads": real_number(0.0, params),
         }
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"init_params": jnp.array(param)}
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
-        gone = global_norm([p - s.init_params for p, s in zip(params, slots, strict=True)])
-        distance = jnp.maximum(shared["max_dist"], gone)
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
+        moved = global_norm([p - s.init_params for p, s in zip(params, slots, strict=True)])
+        distance = jnp.maximum(shared["max_dist"], moved)
         total = shared["sum_sq_norm_grads"] + vdot(grads, grads)
         rate = divide(distance, root(total + self.eps))
         if "learning_rate" in self.init_step:
@@ -108,19 +105,19 @@ class scale_by_dog(Joint):
 
 
 class dog(Composed):
-    r"""DoG: gradient descent whose rate is the distance gone over the gradients seen.
+    r"""DoG: gradient descent whose rate is the distance covered over the gradients seen.
 
     .. math:: \Delta\theta_t = -\eta_t\,g_t\,\max_{i < t} \lVert \theta_i - \theta_0 \rVert
         \,\big/\, \sqrt{\epsilon + \textstyle\sum_{i \le t} \lVert g_i \rVert^2}
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, 1 in the paper.
+        learning_rate: factor of the rate that is found, :math:`\eta \ge 0`; 1 in the paper.
         init_step: what the first step comes from: ``("heuristic", a)`` for a distance of
             :math:`a\,(1 + \lVert \theta_0 \rVert)`, with 1e-6 for :math:`a` or, with batch
             normalization, 1e-4; ``("distance", r)`` or ``("learning_rate", e)``, times
             the first :math:`\eta`.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty; none if None.
+        eps: added under the root, :math:`\epsilon \ge 0`.
+        weight_decay: strength of an L2 penalty, :math:`\lambda \ge 0`; none if None.
         mask: the leaves to penalize; all if None.
 
     When:
@@ -137,6 +134,7 @@ class dog(Composed):
     eps: NonNegative = 1e-8
     weight_decay: Rate = None
     mask: Mask = None
+    family = "rate_free"
 
     def parts(self) -> tuple[Transform, ...]:
         penalty = identity()

@@ -10,6 +10,7 @@ import optax.contrib
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     Mask,
     NonNegative,
@@ -24,10 +25,11 @@ from fnopt.core import (
     scale_by_learning_rate,
     vdot,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class scale_by_dowg(Joint):
-    r"""Multiplies by the squared distance gone over the root of weighted squared gradients.
+    r"""Multiplies by the squared distance covered over the root of weighted squared gradients.
 
     .. math::
         \bar r_t^2 = \max(\bar r_{t-1}^2, \lVert \theta_{t-1} - \theta_0 \rVert^2), \qquad
@@ -35,8 +37,9 @@ class scale_by_dowg(Joint):
         u_t = g_t\,\bar r_t^2 / (\sqrt{v_t} + \epsilon)
 
     Args:
-        init_estim_sq_dist: :math:`\bar r_0^2 > 0`; :math:`\epsilon` if None.
-        eps: :math:`\epsilon \ge 0`.
+        init_estim_sq_dist: first squared distance, :math:`\bar r_0^2 > 0`; :math:`\epsilon` if
+            None.
+        eps: added to the root, :math:`\epsilon \ge 0`.
     """
 
     init_estim_sq_dist: Positive = None
@@ -45,28 +48,23 @@ class scale_by_dowg(Joint):
     State = optax.contrib.DoWGState
     shared = ("weighted_sq_norm_grads", "estim_sq_dist")
     needs_params = True
+    elementwise = keeps_zero = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         first = self.eps if self.init_estim_sq_dist is None else self.init_estim_sq_dist
         return {
             "weighted_sq_norm_grads": real_number(0.0, params),
             "estim_sq_dist": real_number(first, params),
         }
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"init_params": jnp.array(param)}
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
-        gone = [p - s.init_params for p, s in zip(params, slots, strict=True)]
-        distance = jnp.maximum(shared["estim_sq_dist"], vdot(gone, gone))
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
+        moved = [p - s.init_params for p, s in zip(params, slots, strict=True)]
+        distance = jnp.maximum(shared["estim_sq_dist"], vdot(moved, moved))
         total = shared["weighted_sq_norm_grads"] + distance * vdot(grads, grads)
         rate = divide(distance, root(total) + self.eps)
         new = {"weighted_sq_norm_grads": total, "estim_sq_dist": distance}
@@ -82,10 +80,11 @@ class dowg(Composed):
     with :math:`\bar r_t` the farthest distance from the start so far.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, 1 in the paper.
-        init_estim_sq_dist: :math:`\bar r_0^2 > 0`; :math:`\epsilon` if None.
-        eps: :math:`\epsilon \ge 0`; the paper has none.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty; none if None.
+        learning_rate: factor of the rate that is found, :math:`\eta \ge 0`; 1 in the paper.
+        init_estim_sq_dist: first squared distance, :math:`\bar r_0^2 > 0`; :math:`\epsilon` if
+            None.
+        eps: added to the root, :math:`\epsilon \ge 0`; the paper has none.
+        weight_decay: strength of an L2 penalty, :math:`\lambda \ge 0`; none if None.
         mask: the leaves to penalize; all if None.
 
     When:
@@ -102,6 +101,7 @@ class dowg(Composed):
     eps: NonNegative = 1e-4
     weight_decay: Rate = None
     mask: Mask = None
+    family = "rate_free"
 
     def parts(self) -> tuple[Transform, ...]:
         penalty = identity()

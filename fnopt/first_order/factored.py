@@ -1,4 +1,4 @@
-"""A second moment kept as the product of two vectors."""
+"""A second moment stored as the product of two vectors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import NonNegative, Positive, Rule, Static, abs_sq, moment, real_zeros
+from fnopt.core import Context, NonNegative, Positive, Rule, Static, abs_sq, moment, real_zeros
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_factored_rms(Rule):
@@ -24,13 +25,13 @@ class scale_by_factored_rms(Rule):
     what is too small is not factored.
 
     Args:
-        factored: False keeps the whole average for every leaf.
-        decay_rate: :math:`c > 0`.
-        step_offset: subtracted from :math:`t`, which is taken as 1 before (optax: a NaN).
-        min_dim_size_to_factor: both axes must be as long.
-        epsilon: :math:`\epsilon > 0`.
-        decay_rate_fn: gives :math:`\beta_t` of :math:`t - 1` and ``decay_rate``, in the place of
-            the above.
+        factored: whether averages are factored; False keeps the whole average for every leaf.
+        decay_rate: power in the decay, :math:`c > 0`.
+        step_offset: number subtracted from :math:`t`, which is 1 at least (in optax then a NaN).
+        min_dim_size_to_factor: length that both axes must have at least, an integer.
+        epsilon: added to squared gradients, :math:`\epsilon > 0`.
+        decay_rate_fn: a function of :math:`t - 1` and ``decay_rate`` that gives :math:`\beta_t`;
+            the above if None.
     """
 
     factored: Static[bool] = True
@@ -41,6 +42,7 @@ class scale_by_factored_rms(Rule):
     decay_rate_fn: Static[Any] = None
 
     State = optax.FactoredState
+    keeps_zero = True
 
     def axes(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
         """The second longest axis and the longest, or None where they are not factored."""
@@ -49,26 +51,28 @@ class scale_by_factored_rms(Rule):
         *_, small, large = sorted(range(len(shape)), key=shape.__getitem__)
         return (small, large) if shape[small] >= max(self.min_dim_size_to_factor, 1) else None
 
-    def slots(self, param: jax.Array) -> dict[str, Any]:
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         row, col, whole = factored_zeros(param, self.axes(param.shape))
         return {"v_row": row, "v_col": col, "v": whole}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         t = jnp.maximum(t - self.step_offset, 1)
         if self.decay_rate_fn is not None:
             return self.decay_rate_fn(t - 1, self.decay_rate)
         return 1 - t**-self.decay_rate
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        kept = slots.v_row, slots.v_col, slots.v
-        # By its slots, lest a gradient of another shape be taken for another leaf's.
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        moments = slots.v_row, slots.v_col, slots.v
+        # By its slots, so that a gradient of another shape is not taken for another leaf's.
         axes = None if isinstance(slots.v, jax.Array) else self.axes(grad.shape)
-        factor, (row, col, whole) = inverse_root(abs_sq(grad) + self.epsilon, kept, t, axes)
+        factor, (row, col, whole) = inverse_root(
+            abs_sq(grad) + self.epsilon, moments, ctx.precomputed, axes
+        )
         return grad * factor, {"v_row": row, "v_col": col, "v": whole}
 
 
 def factored_zeros(param: jax.Array, axes: tuple[int, int] | None) -> tuple[Any, Any, Any]:
-    """Rows, columns and whole of a second moment; what is not kept is an empty tuple."""
+    """Rows, columns and whole of a second moment; an empty tuple for what there is not."""
     whole = real_zeros(param)
     if axes is None:
         return (), (), whole
@@ -77,17 +81,17 @@ def factored_zeros(param: jax.Array, axes: tuple[int, int] | None) -> tuple[Any,
 
 
 def inverse_root(
-    square: jax.Array, kept: tuple[Any, Any, Any], decay: Any, axes: tuple[int, int] | None
+    square: jax.Array, moments: tuple[Any, Any, Any], decay: Any, axes: tuple[int, int] | None
 ) -> tuple[jax.Array, tuple[Any, Any, Any]]:
-    """One over the root of the new second moment, and what is kept of it.
+    """One over the root of the new second moment, and its new slots.
 
     Args:
-        square: what is averaged.
-        kept: as :func:`factored_zeros` has made it.
-        decay: of the average.
-        axes: the axis that the columns lack, and that which the rows lack.
+        square: the array that is averaged.
+        moments: the slots, as :func:`factored_zeros` returns them.
+        decay: decay of the average, a number in [0, 1).
+        axes: the axis that the columns lack and the axis that the rows lack; not factored if None.
     """
-    row, col, whole = kept
+    row, col, whole = moments
     # A square that is too large for its precision would leave no ratio of row and column.
     square = jnp.minimum(square, jnp.finfo(square.dtype).max / 4)
     if axes is None:

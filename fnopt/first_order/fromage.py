@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Composed, NonNegative, Rate, Rule, Transform
+from fnopt.core import Composed, Context, NonNegative, Rate, Rule, Transform
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.trust_ratio import scale_by_trust_ratio
 
 
@@ -18,7 +19,7 @@ class _step_on_sphere(Rule):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         eta = self.learning_rate
         size = jnp.sqrt(1 + eta**2)
         # 1 / size - 1 without the cancellation that a small rate brings.
@@ -39,8 +40,8 @@ class fromage(Composed):
         the rate is a relative one, 0.01 its usual value. Biases of 0 hardly move.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        min_norm: both norms are at least this, which is at least 0.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        min_norm: smallest value that either norm counts as, at least 0.
 
     References:
         Bernstein, Vahdat, Yue & Liu, *On the distance between two neural networks and the
@@ -49,6 +50,7 @@ class fromage(Composed):
 
     learning_rate: Rate
     min_norm: NonNegative = 1e-6
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return scale_by_trust_ratio(self.min_norm), _step_on_sphere(self.learning_rate)

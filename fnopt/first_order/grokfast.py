@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Decay, Joint, NonNegative, Static, moment, zeros
+from fnopt.core import Context, Decay, Joint, NonNegative, Static, moment, zeros
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class GrokfastEmaState(NamedTuple):
@@ -31,8 +32,8 @@ class grokfast_ema(Joint):
     The start is that of the authors' code. It stands before an optimizer.
 
     Args:
-        alpha: :math:`\alpha \in [0, 1)`.
-        lamb: :math:`\lambda \ge 0`.
+        alpha: decay of the average, :math:`\alpha \in [0, 1)`.
+        lamb: weight of the average, :math:`\lambda \ge 0`.
 
     When:
         Networks that generalize long after they have learnt their training data (grokking), with
@@ -48,16 +49,17 @@ class grokfast_ema(Joint):
 
     State = GrokfastEmaState
     shared = ("is_initial_step",)
+    leafwise = elementwise = keeps_zero = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"is_initial_step": jnp.array(True)}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"ema": zeros(param)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         first = shared["is_initial_step"]
         averages = [
             jnp.where(first, g, moment(g, s.ema, self.alpha))
@@ -71,8 +73,8 @@ class GrokfastMaState(NamedTuple):
     """The state of :class:`grokfast_ma`.
 
     Attributes:
-        place: in the windows, of the oldest gradient.
-        full: whether the windows are.
+        place: the position of the oldest gradient in the windows.
+        full: whether the windows are full.
         window: the last gradients, along a new first axis.
     """
 
@@ -89,10 +91,10 @@ class grokfast_ma(Joint):
     It stands before an optimizer, and keeps :math:`w` gradients.
 
     Args:
-        window_size: :math:`w \ge 1`.
-        lamb: :math:`\lambda \ge 0`.
-        warmup: leave the first :math:`w - 1` gradients as they are; else the mean is of those there
-            have been.
+        window_size: number of gradients in the mean, an integer :math:`w \ge 1`.
+        lamb: weight of the average, :math:`\lambda \ge 0`.
+        warmup: whether the first :math:`w - 1` gradients stay as they are; else the mean is of
+            those so far.
 
     Raises:
         ValueError: the window is empty.
@@ -112,6 +114,7 @@ class grokfast_ma(Joint):
 
     State = GrokfastMaState
     shared = ("place", "full")
+    leafwise = elementwise = keeps_zero = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,26 +123,26 @@ class grokfast_ma(Joint):
                 f"grokfast_ma: window_size must be at least 1, got {self.window_size!r}"
             )
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"place": jnp.zeros((), jnp.int32), "full": jnp.array(False)}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"window": jnp.stack([zeros(param)] * self.window_size)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
-        place = shared["place"]
-        full = shared["full"] | (place == self.window_size - 1)
-        size = jnp.where(full, self.window_size, place + 1)
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
+        position = shared["place"]
+        full = shared["full"] | (position == self.window_size - 1)
+        size = jnp.where(full, self.window_size, position + 1)
         lamb = jnp.where(full | (not self.warmup), self.lamb, 0.0)
         windows = [
-            jax.lax.dynamic_update_index_in_dim(s.window, g, place, axis=0)
+            jax.lax.dynamic_update_index_in_dim(s.window, g, position, axis=0)
             for g, s in zip(grads, slots, strict=True)
         ]
         directions = [
             g + lamb * jnp.sum(window, axis=0) / size.astype(jnp.finfo(g.dtype).dtype)
             for g, window in zip(grads, windows, strict=True)
         ]
-        shared = {"place": (place + 1) % self.window_size, "full": full}
+        shared = {"place": (position + 1) % self.window_size, "full": full}
         return directions, [{"window": window} for window in windows], shared

@@ -20,13 +20,14 @@ class heavy_ball(Composed):
     .. math:: \Delta\theta_t = \beta\,\Delta\theta_{t-1} - \eta_t\,g_t
 
     A rate that changes acts on new gradients alone, where :class:`sgd` (and torch) scale the whole
-    velocity anew. At a constant rate the two are the same.
+    velocity. At a constant rate the two are the same.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\beta \in [0, 1)`.
-        nesterov: look ahead along the velocity: :math:`\beta\,\Delta\theta_t - \eta_t\,g_t`.
-        accumulator_dtype: of the velocity.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the velocity, :math:`\beta \in [0, 1)`.
+        nesterov: whether to look ahead along the velocity:
+            :math:`\beta\,\Delta\theta_t - \eta_t\,g_t`.
+        accumulator_dtype: dtype of the velocity; the parameter's if None.
 
     When:
         As :class:`sgd` with momentum, where the rate changes abruptly and old steps are to keep
@@ -42,6 +43,8 @@ class heavy_ball(Composed):
     momentum: Decay = 0.9
     nesterov: Static[bool] = False
     accumulator_dtype: DType = None
+    family = "gradient_descent"
+    usual_rate = 0.05
 
     def parts(self) -> tuple[Transform, ...]:
         return (

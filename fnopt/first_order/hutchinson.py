@@ -12,17 +12,18 @@ from optax.contrib import HutchinsonState
 from fnopt.core import Seed, Transform, as_key, evaluation_of, required
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params, Updates
 
 
 class hutchinson_estimator_diag_hessian(Transform):
-    r"""Puts an estimate of the Hessian's diagonal in the place of the gradient.
+    r"""Replaces the gradient by an estimate of the Hessian's diagonal.
 
     .. math:: \hat h = z \odot \nabla^2 L(\theta)\,z, \qquad z_i = \pm 1 \text{ at random}
 
     It is unbiased, and exact where the Hessian is diagonal. It costs about two gradients.
 
     Args:
-        random_seed: a seed or a key; 0 if None.
+        random_seed: seed of the signs, an integer or a key; 0 if None.
 
     Raises:
         ValueError: ``update`` was given no parameters, or no ``value_fn`` (or ``obj_fn``, by
@@ -40,15 +41,15 @@ class hutchinson_estimator_diag_hessian(Transform):
     def evaluates(self) -> bool | None:
         return True
 
-    def init(self, params: Any) -> HutchinsonState:
+    def init(self, params: Params) -> HutchinsonState:
         float_leaves("params", params)
         return HutchinsonState(as_key(0 if self.random_seed is None else self.random_seed))
 
     def update(
         self,
-        updates: Any,
-        state: Any,
-        params: Any = None,
+        updates: Updates,
+        state: OptState,
+        params: Params = None,
         **extra_args: Any,
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != HutchinsonState._fields:
@@ -63,7 +64,7 @@ class hutchinson_estimator_diag_hessian(Transform):
         for path, grad, param in zip(paths, grads, like, strict=True):
             same_shape(path, grad.shape, param.shape, "parameter")
         key, subkey = jax.random.split(state.key)
-        # Drawn in single precision whatever the parameters are, as optax's, for the same draws.
+        # Drawn in single precision for all parameters, as in optax, for the same draws.
         signs: Any = optax.tree.random_like(subkey, like, jax.random.rademacher, dtype="float32")
         signs = [cast(sign, param.dtype) for sign, param in zip(signs, like, strict=True)]
         _, product = jax.jvp(

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Decay, Joint, NonNegative, Rate, zeros
+from fnopt.core import Context, Decay, Joint, NonNegative, Rate, zeros
+from fnopt.core.types import Arrays, LeafUpdate, LeavesUpdate, Numeric, OptState, Rows, Slots
 from fnopt.first_order.adam import scale_by_adam
 
 
@@ -16,8 +17,8 @@ class HypergradientSgdState(NamedTuple):
     """The state of :class:`hypergradient_sgd`.
 
     Attributes:
-        learning_rate: the one applied last; before the first update the initial one.
-        direction: the last step over the rate, without its sign.
+        learning_rate: the rate of the last update; before the first the initial rate.
+        direction: the last step divided by the rate, without its sign.
     """
 
     learning_rate: jax.Array
@@ -25,12 +26,7 @@ class HypergradientSgdState(NamedTuple):
 
 
 class HypergradientAdamState(NamedTuple):
-    """The state of :class:`hypergradient_adam`; ``mu`` and ``nu`` are Adam's moments.
-
-    Attributes:
-        learning_rate: the one applied last; before the first update the initial one.
-        direction: the last step over the rate, without its sign.
-    """
+    """That of :class:`hypergradient_sgd`, with the count and with Adam's ``mu`` and ``nu``."""
 
     count: jax.Array
     learning_rate: jax.Array
@@ -49,8 +45,8 @@ class hypergradient_sgd(Joint):
     become negative, as in the paper.
 
     Args:
-        learning_rate: :math:`\alpha_0 \ge 0`; of a schedule the first value alone.
-        hypergrad_lr: :math:`\beta \ge 0`.
+        learning_rate: initial learning rate :math:`\alpha_0 \ge 0`; of a schedule the first value.
+        hypergrad_lr: learning rate of the learning rate, :math:`\beta \ge 0`.
 
     When:
         To spare the search for a rate, at the price of one for :math:`\beta`, to which the result
@@ -72,33 +68,35 @@ class hypergradient_sgd(Joint):
 
     learning_rate: Rate
     hypergrad_lr: Rate = 1e-6
+    family = "gradient_descent"
 
     State = HypergradientSgdState
     shared = ("learning_rate",)
+    elementwise = keeps_zero = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"learning_rate": jnp.asarray(self.learning_rate, jnp.result_type(float))}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"direction": zeros(param)}
 
-    def direction(self, grad: jax.Array, slots: Any, t: Any) -> tuple[jax.Array, dict[str, Any]]:
-        """The step over the rate, without its sign, and the slots it needs."""
+    def direction(self, grad: jax.Array, slots: Slots, ctx: Context) -> LeafUpdate:
+        """The step divided by the rate, without its sign, and its next slots by name."""
         return grad, {}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         # Not vdot, which would refuse gradients of another shape than the slots without their path.
         slope = sum(
             jnp.sum((g * jnp.conj(s.direction)).real) for g, s in zip(grads, slots, strict=True)
         )
         rate = shared["learning_rate"] + self.hypergrad_lr * slope
-        found = [self.direction(g, s, t) for g, s in zip(grads, slots, strict=True)]
-        rows = [{**row, "direction": direction} for direction, row in found]
-        return [-rate * direction for direction, _ in found], rows, {"learning_rate": rate}
+        results = [self.direction(g, s, ctx) for g, s in zip(grads, slots, strict=True)]
+        rows = [{**row, "direction": direction} for direction, row in results]
+        return [-rate * direction for direction, _ in results], rows, {"learning_rate": rate}
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         # The rate of the next update is known only with its gradient.
         rate = optax.tree.get(state, "learning_rate")
         return {**super().hyperparameters(state), "learning_rate": rate}
@@ -114,11 +112,11 @@ class hypergradient_adam(hypergradient_sgd):
     with Adam's moments; see :class:`hypergradient_sgd`.
 
     Args:
-        learning_rate: :math:`\alpha_0 \ge 0`; of a schedule the first value alone.
-        hypergrad_lr: :math:`\beta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
+        learning_rate: initial learning rate :math:`\alpha_0 \ge 0`; of a schedule the first value.
+        hypergrad_lr: learning rate of the learning rate, :math:`\beta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
 
     When:
         As :class:`hypergradient_sgd`, where Adam is wanted.
@@ -132,17 +130,18 @@ class hypergradient_adam(hypergradient_sgd):
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-8
+    family = "adaptive"
 
     State = HypergradientAdamState
 
     def _adam(self) -> scale_by_adam:
         return scale_by_adam(self.b1, self.b2, self.eps)
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {**super().slots(param), **self._adam().slots(param)}
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {**super().init_leaf(param), **self._adam().init_leaf(param)}
 
-    def once(self, t: Any) -> Any:
-        return self._adam().once(t)
+    def precompute(self, t: Numeric) -> Any:
+        return self._adam().precompute(t)
 
-    def direction(self, grad: jax.Array, slots: Any, t: Any) -> tuple[jax.Array, dict[str, Any]]:
-        return self._adam().direct(grad, slots, None, t)
+    def direction(self, grad: jax.Array, slots: Slots, ctx: Context) -> LeafUpdate:
+        return self._adam().update_leaf(grad, slots, None, ctx)

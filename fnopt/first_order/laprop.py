@@ -10,6 +10,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     Mask,
@@ -19,14 +21,15 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_decayed_weights,
-    bias_correction,
+    bias_corrections,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.first_order.mean_square import mean_square
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_laprop(Rule):
@@ -42,11 +45,11 @@ class scale_by_laprop(Rule):
     :math:`n` for :math:`v`.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        mu_dtype: of :math:`m`.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.9
@@ -57,19 +60,20 @@ class scale_by_laprop(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        scaled = divide(grad, root(nu / nu_correction), eps=self.eps)
+        scaled = divide(grad, root(nu / corrections.nu), eps=self.eps)
         mu = moment(scaled, slots.mu, self.b1)
-        return mu / mu_correction, {"mu": mu, "nu": nu}
+        return mu / corrections.mu, {"mu": mu, "nu": nu}
 
 
 class laprop(Composed):
@@ -78,17 +82,17 @@ class laprop(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,\bigl(m_t / (1 - \beta_1^t) + \lambda\,\theta_{t-1}\bigr)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`; the paper's default is 4e-4.
-        b1: :math:`\beta_1 \in [0, 1)`, of the momentum.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        mu_dtype: of the momentum.
-        weight_decay: :math:`\lambda \ge 0`, decoupled.
+        learning_rate: learning rate :math:`\eta \ge 0`; the paper's default is 4e-4.
+        b1: decay of the momentum, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of the momentum; the parameter's if None.
+        weight_decay: strength of the decoupled weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        nu_dtype: of the mean square; None for single precision at least.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
-        In the place of :class:`adamw` where ``b2`` must be small beside ``b1``: noisy or
+        Instead of :class:`adamw` where ``b2`` must be small beside ``b1``: noisy or
         changing objectives, as in reinforcement learning and GANs.
 
     The authors' program averages the rate times the divided gradient, so that a schedule acts
@@ -108,6 +112,7 @@ class laprop(Composed):
     mask: Mask = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -8,6 +8,7 @@ import jax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -22,7 +23,8 @@ from fnopt.core import (
     trace,
 )
 from fnopt.core.fields import Field
-from fnopt.core.mask import as_flags
+from fnopt.core.select import as_flags
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.trust_ratio import scale_by_trust_ratio, trusted
 
 
@@ -44,7 +46,7 @@ class _decay_and_trust(Rule):
 
     needs_params = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         weights = norm(param)
         step = norm(grad) + self.weight_decay * weights
         decayed = grad + self.weight_decay * param
@@ -61,7 +63,7 @@ class lars(Composed):
         \qquad \Delta\theta_t = v_t
 
     Norms are those of a leaf; where that of the weights or the divisor is 0,
-    :math:`\lambda_t = 1`. The divisor is the paper's: optax has the norm of the sum in the place of
+    :math:`\lambda_t = 1`. The divisor is the paper's: optax has the norm of the sum instead of
     the sum of the norms, which agrees without decay.
 
     When:
@@ -69,14 +71,14 @@ class lars(Composed):
         masks, as is usual.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        weight_decay: :math:`\beta \ge 0`.
-        weight_decay_mask: the leaves to decay.
-        trust_coefficient: :math:`\kappa \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
-        trust_ratio_mask: the leaves to scale.
-        momentum: :math:`m \in [0, 1)`.
-        nesterov: look ahead along the velocity.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\beta \ge 0`.
+        weight_decay_mask: the leaves to decay; all if True or None.
+        trust_coefficient: ratio of step to weights, :math:`\kappa \ge 0`.
+        eps: added to the sum of the norms, :math:`\epsilon \ge 0`.
+        trust_ratio_mask: the leaves to scale; all if True or None.
+        momentum: decay of the velocity, :math:`m \in [0, 1)`.
+        nesterov: whether to look ahead along the velocity.
 
     References:
         You, Gitman & Ginsburg, *Large batch training of convolutional networks*, 2017,
@@ -91,6 +93,7 @@ class lars(Composed):
     trust_ratio_mask: _Chosen = True
     momentum: Decay = 0.9
     nesterov: Static[bool] = False
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         masks = self.weight_decay_mask or _ALL, self.trust_ratio_mask or _ALL

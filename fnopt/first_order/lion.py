@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     DType,
     Mask,
@@ -24,6 +25,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.fields import Field
+from fnopt.core.types import LeafUpdate, Slots
 
 Mode = Annotated[Any, Field(static=True, choices=("hard", "smooth", "refined"))]
 
@@ -39,11 +41,11 @@ class scale_by_lion(Rule):
     where :math:`\lvert c_t\rvert < 1`.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`, of what is applied.
-        b2: :math:`\beta_2 \in [0, 1)`, of what is kept.
-        mu_dtype: of :math:`m`.
+        b1: share of the momentum in the direction, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the momentum, :math:`\beta_2 \in [0, 1)`.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
         mode: ``"hard"`` (the paper's), ``"smooth"`` or ``"refined"``.
-        smooth_beta: :math:`\kappa > 0`, used with ``"smooth"`` alone.
+        smooth_beta: steepness :math:`\kappa > 0`, for ``"smooth"`` alone.
     """
 
     b1: Decay = 0.9
@@ -54,11 +56,12 @@ class scale_by_lion(Rule):
     smooth_beta: Positive = 1.0
 
     State = optax.ScaleByLionState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mean = moment(grad, slots.mu, self.b1)
         if self.mode == "smooth":
             direction = jnp.tanh(self.smooth_beta * mean)
@@ -76,15 +79,15 @@ class lion(Composed):
         \operatorname{sign}(\beta_1\,m_{t-1} + (1 - \beta_1)\,g_t) + \lambda\,\theta_{t-1}\bigr)
 
     When:
-        In the place of AdamW where memory counts (one slot), with large batches; its rate is 3 to
+        Instead of AdamW where memory counts (one slot), with large batches; its rate is 3 to
         10 times smaller than AdamW's, its decay as much larger. With small batches it is no better.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of what is applied.
-        b2: :math:`\beta_2 \in [0, 1)`, of what is kept.
-        mu_dtype: of the momentum.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: share of the momentum in the direction, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the momentum, :math:`\beta_2 \in [0, 1)`.
+        mu_dtype: dtype of the momentum; the parameter's if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     References:
@@ -98,6 +101,8 @@ class lion(Composed):
     mu_dtype: DType = None
     weight_decay: Rate = 1e-3
     mask: Mask = None
+    family = "sign"
+    usual_rate = 3e-4
 
     def parts(self) -> tuple[Transform, ...]:
         return (

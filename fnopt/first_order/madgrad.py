@@ -10,6 +10,7 @@ import optax.contrib
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     NonNegative,
     Rate,
@@ -21,6 +22,7 @@ from fnopt.core import (
     real_zeros,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 def _cube_root(x: jax.Array) -> jax.Array:
@@ -32,8 +34,8 @@ class scale_by_madgrad(Rule):
     r"""The whole step of MADGRAD, rate and sign included; see :class:`madgrad`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: in [0, 1): the paper's :math:`1 - c`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: weight of the last parameters, in [0, 1): the paper's :math:`1 - c`.
         eps: :math:`\epsilon \ge 0`, added to the cube root and to the rate.
     """
 
@@ -43,8 +45,9 @@ class scale_by_madgrad(Rule):
 
     State = optax.contrib.MadgradState
     needs_params = True
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Sums, not averages: in half precision they would soon stand still.
         wide = computing_dtype(param.dtype)
         return {
@@ -53,14 +56,14 @@ class scale_by_madgrad(Rule):
             "x0": jnp.array(param),
         }
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         # A rate of 0 stays 0.
         eps = jnp.where(self.learning_rate == 0, 0.0, self.eps)
         return (self.learning_rate + eps) * jnp.sqrt(t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        step = t * grad
-        # Not t times a square that is too large for its precision: at a rate of 0 that is NaN.
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        step = ctx.precomputed * grad
+        # Not the rate times the square, which may be infinite: at a rate of 0 that is NaN.
         grad_sum_sq = slots.grad_sum_sq + (step * grad.conj()).real
         s = slots.s + step
         # With nothing summed up and no eps there is no direction.
@@ -84,10 +87,10 @@ class madgrad(Composed):
     a rate of 0 has none here, so that it adds nothing to the sums.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\mu \in [0, 1)`: the paper's :math:`1 - c`.
-        weight_decay: of an L2 penalty, at least 0; the authors advise 0 or a very small one.
-        eps: :math:`\epsilon \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: weight of the last parameters, :math:`\mu \in [0, 1)`: the paper's :math:`1 - c`.
+        weight_decay: strength of an L2 penalty, at least 0; the authors advise 0 or very little.
+        eps: added to the cube root and to the rate, :math:`\epsilon \ge 0`.
 
     When:
         Where SGD generalizes better than Adam but is hard to tune, and for sparse gradients. The
@@ -102,6 +105,7 @@ class madgrad(Composed):
     momentum: Decay = 0.9
     weight_decay: Rate = 0.0
     eps: NonNegative = 1e-6
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

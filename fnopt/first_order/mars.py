@@ -20,7 +20,8 @@ from fnopt.core import (
     global_norm,
     scale_by_learning_rate,
 )
-from fnopt.core.schedule import Bound
+from fnopt.core.ranges import Bound
+from fnopt.core.types import Arrays, LeavesUpdate
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.block import excess
 from fnopt.first_order.optimistic_gradient_descent import scale_by_optimistic_gradient
@@ -33,9 +34,9 @@ class correct_by_mars(Joint):
         u_t = c_t \cdot c\,/\max(\lVert c_t \rVert, c), \qquad g_0 = g_1
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`, of the average that comes after it.
-        gamma: :math:`\gamma \ge 0`.
-        max_norm: :math:`c > 0`, of all leaves together.
+        b1: decay of the mean that the next transform takes, :math:`\beta_1 \in [0, 1)`.
+        gamma: weight of the correction, :math:`\gamma \ge 0`.
+        max_norm: largest norm of all leaves together, :math:`c > 0`; None or inf does not clip.
     """
 
     b1: Decay = 0.95
@@ -44,17 +45,18 @@ class correct_by_mars(Joint):
 
     State = scale_by_optimistic_gradient.State
     shared = scale_by_optimistic_gradient.shared
+    elementwise = keeps_zero = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
-        return scale_by_optimistic_gradient().begin(params)
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
+        return scale_by_optimistic_gradient().init_shared(params)
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return scale_by_optimistic_gradient().slots(param)
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        return scale_by_optimistic_gradient().init_leaf(param)
 
-    def direct_all(self, grads: Any, *given: Any, **extra_args: Any) -> Any:
+    def update_leaves(self, grads: Arrays, *args: Any, **extra_args: Any) -> LeavesUpdate:
         optimism = self.gamma * self.b1 / (1 - self.b1)
         change = scale_by_optimistic_gradient(1.0, optimism)
-        corrected, rows, shared = change.direct_all(grads, *given, **extra_args)
+        corrected, rows, shared = change.update_leaves(grads, *args, **extra_args)
         if self.max_norm is None:
             return corrected, rows, shared
         too_long = excess(global_norm(corrected), self.max_norm)
@@ -79,16 +81,16 @@ class mars(Composed):
     what is no matrix (here that is for groups of parameters to say).
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        weight_decay: :math:`\lambda \ge 0`.
-        gamma: :math:`\gamma \ge 0`, how much is corrected; 0 is AdamW on clipped gradients.
-        max_norm: above 0, of the clipped gradient; the paper's is 1; None or inf for no clipping.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        gamma: weight of the correction, :math:`\gamma \ge 0`; 0 is AdamW on clipped gradients.
+        max_norm: largest norm of the gradient, above 0, 1 in the paper; None or inf does not clip.
         mask: the leaves to decay; all if None.
-        mu_dtype: of the mean.
-        nu_dtype: of the mean square; None for single precision at least.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         Pretraining of language models in place of AdamW, at somewhat higher rates.
@@ -109,6 +111,7 @@ class mars(Composed):
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

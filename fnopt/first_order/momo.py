@@ -9,23 +9,23 @@ import jax.numpy as jnp
 import optax.contrib
 
 from fnopt.core import (
+    Context,
     Decay,
-    Joint,
     Rate,
     Scalar,
     Static,
     computing_dtype,
     moment,
-    real_number,
     required,
     vdot,
     zeros,
 )
-from fnopt.core.schedule import Cap
-from fnopt.first_order.momo_model import Model, refuse_decay_without_cap
+from fnopt.core.ranges import Cap
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
+from fnopt.first_order.momo_model import Model, ModelOfLoss
 
 
-class momo(Joint):
+class momo(ModelOfLoss):
     r"""MoMo: momentum whose step is bounded by what is left of the loss.
 
     .. math::
@@ -42,11 +42,12 @@ class momo(Joint):
     model :math:`\tau` is derived, and its authors' program do.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, rather large; inf for no limit to the step.
-        beta: :math:`\beta \in [0, 1)`.
-        lower_bound: :math:`f_*`, the least value of the loss, or a bound below it.
-        weight_decay: :math:`\lambda \ge 0`.
-        adapt_lower_bound: estimate the bound on the way, from ``lower_bound`` upward.
+        learning_rate: largest step, :math:`\eta \ge 0`, rather large; inf for no limit.
+        beta: decay of the averages, :math:`\beta \in [0, 1)`.
+        lower_bound: smallest value of the loss, or a bound below it, :math:`f_*`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        adapt_lower_bound: whether to estimate the bound during the run, from ``lower_bound``
+            upward.
 
     Raises:
         ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
@@ -65,41 +66,25 @@ class momo(Joint):
     lower_bound: Scalar = 0.0
     weight_decay: Rate = 0.0
     adapt_lower_bound: Static[bool] = False
+    family = "rate_free"
 
     State = optax.contrib.MomoState
-    shared = ("barf", "gamma", "lb")
-    needs_params = True
+    elementwise = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_decay_without_cap(self)
-
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
-        return {
-            "barf": real_number(0.0, params),
-            "gamma": real_number(0.0, params),
-            "lb": real_number(self.lower_bound, params),
-        }
-
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"exp_avg": zeros(param, computing_dtype(param.dtype))}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return jnp.where(t == 1, 0.0, self.beta)
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         value = required(self, "value", extra_args.get("value"))
-        barf = moment(value, shared["barf"], t)
-        gamma = moment(vdot(grads, params), shared["gamma"], t)
-        mean = [moment(g, s.exp_avg, t) for g, s in zip(grads, slots, strict=True)]
+        beta = ctx.precomputed
+        barf = moment(value, shared["barf"], beta)
+        gamma = moment(vdot(grads, params), shared["gamma"], beta)
+        mean = [moment(g, s.exp_avg, beta) for g, s in zip(grads, slots, strict=True)]
         model = Model(self, barf, gamma, vdot(mean, params), vdot(mean, mean), 1.0)
         step, bound = model.step(shared["lb"])
         directions = [model.move(p, step * m) for m, p in zip(mean, params, strict=True)]

@@ -8,29 +8,30 @@ import jax
 import optax.contrib
 
 from fnopt.core import (
+    Context,
+    Corrections,
     Decay,
-    Joint,
     NonNegative,
     Rate,
     Scalar,
     Static,
     abs_sq,
-    bias_correction,
+    bias_corrections,
     computing_dtype,
     divide,
     moment,
-    real_number,
     real_zeros,
     required,
     root,
     vdot,
     zeros,
 )
-from fnopt.core.schedule import Cap
-from fnopt.first_order.momo_model import Model, refuse_decay_without_cap
+from fnopt.core.ranges import Cap
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
+from fnopt.first_order.momo_model import Model, ModelOfLoss
 
 
-class momo_adam(Joint):
+class momo_adam(ModelOfLoss):
     r"""MoMo-Adam: AdamW whose step is bounded by what is left of the loss.
 
     .. math::
@@ -51,13 +52,14 @@ class momo_adam(Joint):
     model :math:`\tau` is derived, and its authors' program do.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, rather large; inf for no limit to the step.
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        lower_bound: :math:`f_*`, the least value of the loss, or a bound below it.
-        weight_decay: :math:`\lambda \ge 0`.
-        adapt_lower_bound: estimate the bound on the way, from ``lower_bound`` upward.
+        learning_rate: largest step, :math:`\eta \ge 0`, rather large; inf for no limit.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        lower_bound: smallest value of the loss, or a bound below it, :math:`f_*`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        adapt_lower_bound: whether to estimate the bound during the run, from ``lower_bound``
+            upward.
 
     Raises:
         ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
@@ -78,41 +80,24 @@ class momo_adam(Joint):
     lower_bound: Scalar = 0.0
     weight_decay: Rate = 0.0
     adapt_lower_bound: Static[bool] = False
+    family = "rate_free"
 
     State = optax.contrib.MomoAdamState
-    shared = ("barf", "gamma", "lb")
-    needs_params = True
+    elementwise = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_decay_without_cap(self)
-
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
-        return {
-            "barf": real_number(0.0, params),
-            "gamma": real_number(0.0, params),
-            "lb": real_number(self.lower_bound, params),
-        }
-
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "exp_avg": zeros(param, computing_dtype(param.dtype)),
             "exp_avg_sq": real_zeros(param),
         }
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
-        share, share_of_squares = t
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
+        corrections = ctx.precomputed
         value = required(self, "value", extra_args.get("value"))
         barf = moment(value, shared["barf"], self.b1)
         gamma = moment(vdot(grads, params), shared["gamma"], self.b1)
@@ -125,10 +110,10 @@ class momo_adam(Joint):
         ]
         mean = [row["exp_avg"] for row in rows]
         scaled = [
-            divide(row["exp_avg"], root(row["exp_avg_sq"] / share_of_squares) + self.eps)
+            divide(row["exp_avg"], root(row["exp_avg_sq"] / corrections.nu) + self.eps)
             for row in rows
         ]
-        model = Model(self, barf, gamma, vdot(mean, params), vdot(mean, scaled), share)
+        model = Model(self, barf, gamma, vdot(mean, params), vdot(mean, scaled), corrections.mu)
         step, bound = model.step(shared["lb"])
         directions = [model.move(p, step * m) for m, p in zip(scaled, params, strict=True)]
         return directions, rows, {"barf": barf, "gamma": gamma, "lb": bound}

@@ -7,18 +7,34 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from fnopt.core import divide
+from fnopt.core import Joint, divide, real_number
+from fnopt.core.types import Arrays, Numeric
 
 
-def refuse_decay_without_cap(rule: Any) -> None:
-    """Raises ValueError where an unbounded step would decay the weights to nothing."""
-    rate, decay = rule.learning_rate, rule.weight_decay
-    numbers = isinstance(rate, float) and isinstance(decay, float)
-    if numbers and math.isinf(rate) and decay:
-        raise ValueError(
-            f"{type(rule).__name__}: learning_rate must be finite with a weight_decay, got {rate!r}"
-            f" and {decay!r}"
-        )
+class ModelOfLoss(Joint):
+    """What MoMo and MoMo-Adam share: their averages, and the refusal of what has no step."""
+
+    family = ""
+    shared = ("barf", "gamma", "lb")
+    needs_params = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rate, decay = (vars(self)[name] for name in ("learning_rate", "weight_decay"))
+        numbers = isinstance(rate, float) and isinstance(decay, float)
+        # An unbounded step would decay the weights to nothing.
+        if numbers and math.isinf(rate) and decay:
+            raise ValueError(
+                f"{type(self).__name__}: learning_rate must be finite with a weight_decay, got"
+                f" {rate!r} and {decay!r}"
+            )
+
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
+        return {
+            "barf": real_number(0.0, params),
+            "gamma": real_number(0.0, params),
+            "lb": real_number(vars(self)["lower_bound"], params),
+        }
 
 
 class Model:
@@ -29,7 +45,15 @@ class Model:
     average that began at 0 is to be divided by.
     """
 
-    def __init__(self, rule: Any, barf: Any, gamma: Any, product: Any, square: Any, share: Any):
+    def __init__(
+        self,
+        rule: Any,
+        barf: Numeric,
+        gamma: Numeric,
+        product: Numeric,
+        square: Numeric,
+        share: Numeric,
+    ):
         self.rule, self.share, self.square = rule, share, square
         self.height = barf + product - gamma
         # A rate without a cap does without decay: 0 times inf would be no number.
@@ -38,7 +62,7 @@ class Model:
         self.decay = 1 + self.shrink
         self.cap = self.decay * (barf - gamma) + product
 
-    def step(self, bound: Any) -> tuple[Any, Any]:
+    def step(self, bound: Numeric) -> tuple[Any, Any]:
         """The step along the direction, and the next bound; given the last one."""
         rule, share = self.rule, self.share
         if not rule.adapt_lower_bound:
@@ -51,9 +75,9 @@ class Model:
         step = jnp.minimum(rule.learning_rate / share, divide(gap, self.square))
         if rule.adapt_lower_bound:
             gain = jnp.where(step > 0, 0.5 * step * self.square, 0.0)
-            found = jnp.maximum((self.height - gain) / share, rule.lower_bound)
-            # At a rate of 0 the step has told nothing of the loss below.
-            bound = jnp.where(rule.learning_rate > 0, found, bound)
+            raised = jnp.maximum((self.height - gain) / share, rule.lower_bound)
+            # At a rate of 0 the step says nothing of the loss below.
+            bound = jnp.where(rule.learning_rate > 0, raised, bound)
         return step, bound
 
     def move(self, param: Any, step: Any) -> Any:

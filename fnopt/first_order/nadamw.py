@@ -16,14 +16,14 @@ class nadamw(adamw):
         {\sqrt{\hat v_t + \bar\epsilon} + \epsilon} + \lambda\,\theta_{t-1}\Bigr)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        mu_dtype: of the mean.
-        nu_dtype: of the mean square; None for single precision at least.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
         nesterov: False for plain AdamW.
 

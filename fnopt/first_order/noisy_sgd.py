@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     NonNegative,
     Rate,
@@ -20,10 +21,11 @@ from fnopt.core import (
     root,
     scale_by_learning_rate,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 def _one_seed(transform: Any) -> None:
-    """Puts the deprecated ``seed`` in the place of ``key``."""
+    """Replaces ``key`` by the deprecated ``seed``."""
     if transform.seed is None:
         return
     if transform.key is not None:
@@ -43,9 +45,9 @@ class add_noise(Joint):
     the precision of the computation, float32 at least, and are rounded with the sum.
 
     Args:
-        eta: :math:`\eta \ge 0`, the first variance.
-        gamma: :math:`\gamma \ge 0`, how fast it falls.
-        key: an integer or a key; 0 if None. The state keeps its words.
+        eta: variance of the noise in the first update, :math:`\eta \ge 0`.
+        gamma: power of the count by which the variance falls, :math:`\gamma \ge 0`.
+        key: seed of the noise, an integer or a key; 0 if None. The state keeps its words.
         seed: the same by its old name; deprecated.
 
     Raises:
@@ -67,6 +69,8 @@ class add_noise(Joint):
 
     State = optax.AddNoiseState
     shared = ("rng_key",)
+    leafwise = True
+    alike = False  # each leaf draws from a key of its own
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,14 +79,14 @@ class add_noise(Joint):
             # The numbers of a transform are cast to the leaves' precision, which a key has not.
             object.__setattr__(self, "key", as_key(self.key))
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"rng_key": as_key(0 if self.key is None else self.key)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         key, own = jax.random.split(shared["rng_key"])
-        deviation = root(self.eta / t**self.gamma)
+        deviation = root(self.eta / ctx.t**self.gamma)
         directions = [
             g + deviation * jax.random.normal(k, g.shape, g.dtype)
             for g, k in zip(grads, jax.random.split(own, len(grads)), strict=True)
@@ -97,10 +101,11 @@ class noisy_sgd(Composed):
         z_t \sim \mathcal N(0, 1), \qquad \sigma_t^2 = \eta / t^\gamma
 
     Args:
-        learning_rate: :math:`\alpha \ge 0`.
-        eta: :math:`\eta \ge 0`, the first variance; 0.01, 0.3 and 1 are the paper's.
-        gamma: :math:`\gamma \ge 0`, how fast it falls.
-        key: an integer or a key; 0 if None.
+        learning_rate: learning rate :math:`\alpha \ge 0`.
+        eta: variance of the noise in the first update, :math:`\eta \ge 0`; 0.01, 0.3 or 1 in the
+            paper.
+        gamma: power of the count by which the variance falls, :math:`\gamma \ge 0`.
+        key: seed of the noise, an integer or a key; 0 if None.
         seed: the same by its old name; deprecated.
 
     Raises:
@@ -120,6 +125,8 @@ class noisy_sgd(Composed):
     key: Seed = None
     _: dataclasses.KW_ONLY
     seed: Seed = None
+    family = "gradient_descent"
+    usual_rate = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     DType,
     NonNegative,
@@ -20,11 +21,12 @@ from fnopt.core import (
     abs_sq,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.first_order.mean_square import mean_square
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_novograd(Rule):
@@ -35,17 +37,18 @@ class scale_by_novograd(Rule):
         u_t = m_t = \beta_1\,m_{t-1} +
             \frac{g_t}{\sqrt{v_t + \bar\epsilon} + \epsilon} + \lambda\,\theta_{t-1}
 
-    with :math:`v_1 = \lVert g_1\rVert^2` and :math:`m_0 = 0`: one number a leaf in the place of a
+    with :math:`v_1 = \lVert g_1\rVert^2` and :math:`m_0 = 0`: one number a leaf instead of a
     second moment.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`; the decay has the momentum too.
-        mu_dtype: of :math:`m`.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the momentum, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the squared norm, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`; it goes through the
+            momentum.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.9
@@ -59,18 +62,19 @@ class scale_by_novograd(Rule):
 
     State = optax.ScaleByNovogradState
     needs_params = True
+    keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {
             "mu": zeros(param, self.mu_dtype),
-            "nu": mean_square(jnp.zeros((), param.dtype), self.nu_dtype),
+            "nu": real_zeros(jnp.zeros((), param.dtype), dtype=self.nu_dtype),
         }
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return jnp.where(t == 1, 0.0, self.b2)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        nu = moment(jnp.sum(abs_sq(grad)), slots.nu, t)
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        nu = moment(jnp.sum(abs_sq(grad)), slots.nu, ctx.precomputed)
         scaled = divide(grad, root(nu + self.eps_root) + self.eps)
         mu = self.b1 * slots.mu + scaled + self.weight_decay * param
         return mu, {"mu": mu, "nu": nu}
@@ -87,12 +91,12 @@ class novograd(Composed):
         Speech and image models for which Adam's second slot is too much memory; large batches.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the momentum.
-        b2: :math:`\beta_2 \in [0, 1)`, of the squared norm.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the momentum, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the squared norm, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
 
     References:
         Ginsburg et al., *Stochastic gradient methods with layer-wise adaptive moments for training
@@ -105,6 +109,7 @@ class novograd(Composed):
     eps: NonNegative = 1e-6
     eps_root: NonNegative = 0.0
     weight_decay: Rate = 0.0
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

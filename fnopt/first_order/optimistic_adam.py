@@ -31,16 +31,16 @@ class optimistic_adam_v2(Composed):
     first step of double length, and no Nesterov's momentum; both are optax's.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        alpha: :math:`\alpha \ge 0`, of the direction.
-        beta: :math:`\beta \ge 0`, of its change.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        mu_dtype: of the mean.
-        nesterov: Nesterov's momentum; False for the paper's method.
-        nu_dtype: of the mean square; None for single precision at least.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        alpha: weight of the direction, :math:`\alpha \ge 0`.
+        beta: weight of its change, :math:`\beta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        nesterov: whether to use Nesterov's momentum; False for the paper's method.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
         Adversarial training (GANs) whose players go round in circles under Adam.
@@ -61,6 +61,7 @@ class optimistic_adam_v2(Composed):
     mu_dtype: DType = None
     nesterov: Static[bool] = True
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (
@@ -85,15 +86,15 @@ class optimistic_adam(Composed):
     the optimism. Unlike optax's it takes a schedule of the learning rate.
 
     Args:
-        learning_rate: :math:`\alpha \ge 0`.
+        learning_rate: learning rate :math:`\alpha \ge 0`.
         optimism: :math:`\beta \ge 0`; that of the learning rate if None, as in the paper.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        mu_dtype: of the mean.
-        nesterov: Nesterov's momentum; False for the paper's method.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        nesterov: whether to use Nesterov's momentum; False for the paper's method.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     Warns:
         DeprecationWarning: always.
@@ -116,6 +117,7 @@ class optimistic_adam(Composed):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = True
     nu_dtype: DType = None
+    family = "adaptive"
 
     def __post_init__(self) -> None:
         warnings.warn(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     NonNegative,
     Rate,
@@ -16,6 +17,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class ScaleByOptimisticGradientState(NamedTuple):
@@ -36,8 +38,8 @@ class scale_by_optimistic_gradient(Joint):
     .. math:: u_t = (\alpha + \beta)\,g_t - \beta\,g_{t-1}, \qquad g_0 = g_1
 
     Args:
-        alpha: :math:`\alpha \ge 0`, of the gradient.
-        beta: :math:`\beta \ge 0`, of its change.
+        alpha: weight of the gradient, :math:`\alpha \ge 0`.
+        beta: weight of its change, :math:`\beta \ge 0`.
     """
 
     alpha: NonNegative = 1.0
@@ -45,16 +47,17 @@ class scale_by_optimistic_gradient(Joint):
 
     State = ScaleByOptimisticGradientState
     shared = ("is_initial_step",)
+    leafwise = elementwise = keeps_zero = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"is_initial_step": jnp.array(True)}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"previous_gradient": zeros(param)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         first = shared["is_initial_step"]
         directions = [
             (self.alpha + self.beta) * g - self.beta * jnp.where(first, g, s.previous_gradient)
@@ -71,9 +74,10 @@ class optimistic_gradient_descent(Composed):
         \bigl((\alpha + \beta)\,g_t - \beta\,g_{t-1}\bigr), \qquad g_0 = g_1
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        alpha: :math:`\alpha \ge 0`, of the gradient.
-        beta: :math:`\beta \ge 0`, of its change; the usual method has :math:`\beta = \alpha`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        alpha: weight of the gradient, :math:`\alpha \ge 0`.
+        beta: weight of its change, :math:`\beta \ge 0`; the usual method has
+            :math:`\beta = \alpha`.
 
     When:
         Games of two players (min-max), where gradient descent circles the solution or leaves it.
@@ -100,6 +104,8 @@ class optimistic_gradient_descent(Composed):
     learning_rate: Rate
     alpha: NonNegative = 1.0
     beta: NonNegative = 1.0
+    family = "gradient_descent"
+    usual_rate = 0.1
 
     def parts(self) -> tuple[Transform, ...]:
         return (

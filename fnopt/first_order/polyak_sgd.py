@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import jax
 import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     NonNegative,
     Rate,
@@ -20,7 +20,8 @@ from fnopt.core import (
     vdot,
 )
 from fnopt.core.fields import Field
-from fnopt.core.schedule import Cap
+from fnopt.core.ranges import Cap
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 Variant = Annotated[Any, Field(static=True, choices=("sps", "sps+"))]
 
@@ -34,9 +35,9 @@ class scale_by_polyak(Joint):
     Where gradient and :math:`\epsilon` are 0, so is the direction. ``update`` needs ``value``.
 
     Args:
-        f_min: :math:`f_*`, the least value of the loss, or a bound below it.
-        max_learning_rate: :math:`\gamma_{\max} \ge 0`; inf for none.
-        eps: :math:`\epsilon \ge 0`.
+        f_min: smallest value of the loss, or a bound below it, :math:`f_*`.
+        max_learning_rate: largest step size, :math:`\gamma_{\max} \ge 0`; inf for no limit.
+        eps: added to the squared norm, :math:`\epsilon \ge 0`.
         variant: ``"sps"``, or ``"sps+"`` for a gap that counts as 0 where it is below.
 
     Raises:
@@ -48,15 +49,11 @@ class scale_by_polyak(Joint):
     eps: NonNegative = 0.0
     variant: Variant = "sps"
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    elementwise = keeps_zero = True
+
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         gap = required(self, "value", extra_args.get("value")) - self.f_min
         if self.variant == "sps+":
             gap = jnp.maximum(gap, 0.0)
@@ -76,10 +73,10 @@ class polyak_sgd(Composed):
     doubles the step; here it halves it, as both say.
 
     Args:
-        max_learning_rate: :math:`\gamma_{\max} \ge 0`; inf for none.
-        scaling: :math:`s \ge 0`.
-        f_min: :math:`f_*`, the least value of the loss, or a bound below it.
-        eps: :math:`\epsilon \ge 0`.
+        max_learning_rate: largest step size, :math:`\gamma_{\max} \ge 0`; inf for no limit.
+        scaling: factor of the step, :math:`s \ge 0`.
+        f_min: smallest value of the loss, or a bound below it, :math:`f_*`.
+        eps: added to the squared norm, :math:`\epsilon \ge 0`.
         variant: ``"sps"``, or ``"sps+"`` for a gap that counts as 0 where it is below.
 
     When:
@@ -104,6 +101,7 @@ class polyak_sgd(Composed):
     f_min: Scalar = 0.0
     eps: NonNegative = 0.0
     variant: Variant = "sps"
+    family = "rate_free"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -9,27 +9,29 @@ import jax.numpy as jnp
 import optax.contrib
 
 from fnopt.core import (
+    Context,
     Decay,
-    Joint,
     NonNegative,
     Positive,
     Rate,
     Static,
     abs_sq,
-    bias_correction,
     computing_dtype,
     divide,
     moment,
-    real_number,
+    rate_correction,
     real_zeros,
     root,
+    sum_abs,
     vdot,
     zeros,
 )
-from fnopt.first_order.dadapt_adamw import Betas, sum_abs
+from fnopt.core.ranges import Betas
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
+from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
-class prodigy(Joint):
+class prodigy(DistanceEstimate):
     r"""AdamW that estimates its learning rate :math:`d`, and faster than D-Adaptation.
 
     .. math::
@@ -48,14 +50,16 @@ class prodigy(Joint):
     the paper :math:`d_{t-1}`. Where all gradients were 0, :math:`d` stays.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, about 1: a schedule with 1 as its peak.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        beta3: :math:`\beta_3 \in [0, 1)`; :math:`\sqrt{\beta_2}` if None.
-        eps: :math:`\epsilon \ge 0`.
+        learning_rate: factor of the estimated rate, :math:`\eta \ge 0`: a schedule with 1 as its
+            peak.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        beta3: decay of the sums in the estimate, :math:`\beta_3 \in [0, 1)`; :math:`\sqrt{\beta_2}`
+            if None.
+        eps: added to the root, :math:`\epsilon \ge 0`.
         estim_lr0: :math:`d_0 > 0`, below the distance to the solution, and large enough for a step
             of this size to move the parameters: in half precision 1e-6 is not.
-        estim_lr_coef: :math:`c > 0`.
-        weight_decay: :math:`\omega \ge 0`.
+        estim_lr_coef: factor of the estimate, :math:`c > 0`.
+        weight_decay: strength of the weight decay, :math:`\omega \ge 0`.
         safeguard_warmup: :math:`d_{t-1}` for :math:`\lambda_t` in :math:`s`, so that a warm-up of
             :math:`\eta` does not make the estimate too large.
 
@@ -76,18 +80,12 @@ class prodigy(Joint):
     estim_lr_coef: Positive = 1.0
     weight_decay: Rate = 0.0
     safeguard_warmup: Static[bool] = False
+    family = "rate_free"
 
     State = optax.contrib.ProdigyState
-    shared = ("estim_lr", "numerator_weighted")
-    needs_params = True
+    elementwise = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
-        return {
-            "estim_lr": real_number(self.estim_lr0, params),
-            "numerator_weighted": real_number(0.0, params),
-        }
-
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         # Times the estimate, gradients are too small for half precision.
         wide = computing_dtype(param.dtype)
         return {
@@ -97,22 +95,16 @@ class prodigy(Joint):
             "params0": jnp.array(param),
         }
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> jax.Array:
         b1, b2 = self.betas
-        return root(bias_correction(b2, t)) / bias_correction(b1, t)
+        return rate_correction(b1, b2, t)
 
-    def direct_all(
-        self,
-        grads: list[jax.Array],
-        slots: list[Any],
-        params: Any,
-        shared: dict[str, Any],
-        t: Any,
-        **extra_args: Any,
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         (b1, b2), d = self.betas, shared["estim_lr"]
         slow = b2**0.5 if self.beta3 is None else self.beta3
-        rate = d * self.learning_rate * t
+        rate = d * self.learning_rate * ctx.precomputed
         weight = d / self.estim_lr0
         rows = [
             {
@@ -125,8 +117,8 @@ class prodigy(Joint):
         ]
         along = vdot(grads, [s.params0 - p for s, p in zip(slots, params, strict=True)])
         numerator = slow * shared["numerator_weighted"] + weight * rate * along
-        total = sum_abs(row["grad_sum"] for row in rows)
-        found = divide(self.estim_lr_coef * numerator, total)
+        total = sum_abs([row["grad_sum"] for row in rows])
+        new_estimate = divide(self.estim_lr_coef * numerator, total)
         directions = [
             -rate * divide(row["exp_avg"], root(row["exp_avg_sq"]) + d * self.eps)
             - rate * self.weight_decay * p
@@ -135,5 +127,5 @@ class prodigy(Joint):
         return (
             directions,
             rows,
-            {"estim_lr": jnp.maximum(d, found), "numerator_weighted": numerator},
+            {"estim_lr": jnp.maximum(d, new_estimate), "numerator_weighted": numerator},
         )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import divide, root
+from fnopt.core.types import Numeric
 
 
 def projected(
-    direction: jax.Array, grad: jax.Array, param: jax.Array, delta: Any, eps: Any, axis: int
+    direction: jax.Array, grad: jax.Array, param: jax.Array, delta: Numeric, eps: Numeric, axis: int
 ) -> tuple[jax.Array, jax.Array | bool]:
     r"""The direction at right angles to the weights, if the gradient is; and whether it is.
 
@@ -24,12 +24,12 @@ def projected(
     its gradient is at right angles to them. Leaves with fewer than two axes stay as they are.
 
     Args:
-        direction: what is applied.
+        direction: the direction of the step, an array like ``param``.
         grad: the gradient at the weights.
         param: the weights.
-        delta: :math:`\delta`.
-        eps: beside the norms.
-        axis: of the channels.
+        delta: bound of the cosine, :math:`\delta \ge 0`.
+        eps: added to the norms, a number at least 0.
+        axis: axis of the channels, an integer.
     """
     if param.ndim < 2 or not param.size:
         return direction, False

@@ -11,6 +11,8 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     DType,
     Fraction,
@@ -22,14 +24,15 @@ from fnopt.core import (
     Transform,
     abs_sq,
     add_decayed_weights,
-    bias_correction,
+    bias_corrections,
     divide,
     moment,
+    real_zeros,
     root,
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.first_order.mean_square import mean_square
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_qhadam(Rule):
@@ -43,13 +46,13 @@ class scale_by_qhadam(Rule):
             {\sqrt{(1 - \nu_2)\,g_t^2 + \nu_2\,\hat v_t} + \epsilon}
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        nu1: :math:`\nu_1`, usually in :math:`[0, 1]`.
-        nu2: :math:`\nu_2 \in [0, 1]`.
-        eps: :math:`\epsilon \ge 0`.
-        mu_dtype: of :math:`m`.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        nu1: share of the mean, :math:`\nu_1`, usually in :math:`[0, 1]`.
+        nu2: share of the mean square, :math:`\nu_2 \in [0, 1]`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.995
@@ -62,22 +65,23 @@ class scale_by_qhadam(Rule):
     nu_dtype: DType = None
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        mean = (1 - self.nu1) * grad + self.nu1 * mu / mu_correction
+        mean = (1 - self.nu1) * grad + self.nu1 * mu / corrections.mu
         # Neither share may be 0 times a square too large for its precision, which is NaN.
         now = ((1 - self.nu2) * grad * grad.conj()).real
         finite = jnp.minimum(nu, jnp.finfo(nu.dtype).max)
-        size = root(now + self.nu2 * finite / nu_correction)
+        size = root(now + self.nu2 * finite / corrections.nu)
         return divide(mean, size, eps=self.eps), {"mu": mu, "nu": nu}
 
 
@@ -90,19 +94,19 @@ class qhadam(Composed):
     At :math:`\nu_1 = \nu_2 = 1` it is :class:`adam`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        nu1: :math:`\nu_1`, usually in :math:`[0, 1]`, the share of the mean.
-        nu2: :math:`\nu_2 \in [0, 1]`, the share of the mean square; below 1 it bounds the step.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        mu_dtype: of the mean.
-        weight_decay: :math:`\lambda \ge 0`, decoupled.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        nu1: share of the mean, :math:`\nu_1`, usually in :math:`[0, 1]`.
+        nu2: share of the mean square, :math:`\nu_2 \in [0, 1]`; below 1 it bounds the step.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        weight_decay: strength of the decoupled weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        nu_dtype: of the mean square; None for single precision at least.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
-        In the place of :class:`adam` where a longer memory helps; ``nu2`` a little below 1 where
+        Instead of :class:`adam` where a longer memory helps; ``nu2`` a little below 1 where
         Adam's steps are unstable.
 
     References:
@@ -121,11 +125,12 @@ class qhadam(Composed):
     mask: Mask = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
-        given = self.b1, self.b2, self.nu1, self.nu2, self.eps, self.mu_dtype
+        arguments = self.b1, self.b2, self.nu1, self.nu2, self.eps, self.mu_dtype
         return (
-            scale_by_qhadam(*given, nu_dtype=self.nu_dtype),
+            scale_by_qhadam(*arguments, nu_dtype=self.nu_dtype),
             add_decayed_weights(self.weight_decay, self.mask),
             scale_by_learning_rate(self.learning_rate),
         )

@@ -9,6 +9,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     DType,
     Rate,
@@ -19,6 +20,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_qhm(Rule):
@@ -27,10 +29,10 @@ class scale_by_qhm(Rule):
     .. math:: m_t = \beta\,m_{t-1} + (1 - \beta)\,g_t, \qquad u_t = (1 - \nu)\,g_t + \nu\,m_t
 
     Args:
-        decay: :math:`\beta \in [0, 1)`.
-        nu: :math:`\nu`, usually in :math:`[0, 1]`: at 0 the gradient, at 1 the mean, at
-            :math:`\beta` Nesterov's momentum.
-        accumulator_dtype: of the mean.
+        decay: decay of the mean, :math:`\beta \in [0, 1)`.
+        nu: share of the mean, :math:`\nu`, usually in :math:`[0, 1]`: 0 is the gradient, 1 the
+            mean, :math:`\beta` Nesterov's momentum.
+        accumulator_dtype: dtype of the mean; the parameter's if None.
     """
 
     decay: Decay = 0.999
@@ -38,11 +40,12 @@ class scale_by_qhm(Rule):
     accumulator_dtype: DType = None
 
     State = optax.TraceState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param, self.accumulator_dtype)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mean = moment(grad, slots.trace, self.decay)
         return (1 - self.nu) * grad + self.nu * mean, {"trace": mean}
 
@@ -55,14 +58,14 @@ class qhm(Composed):
     The momentum is a mean, so a rate is :math:`1 / (1 - \beta)` times that of :class:`sgd`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\beta \in [0, 1)`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the mean, :math:`\beta \in [0, 1)`.
         nu: :math:`\nu`, usually in :math:`[0, 1]`; at 0 and 1 and at :math:`\beta` it is gradient
             descent without momentum, with it, and with Nesterov's.
-        accumulator_dtype: of the mean.
+        accumulator_dtype: dtype of the mean; the parameter's if None.
 
     When:
-        In the place of :class:`sgd` with momentum: the defaults allow a long memory (0.999) that
+        Instead of :class:`sgd` with momentum: the defaults allow a long memory (0.999) that
         plain momentum does not.
 
     References:
@@ -74,6 +77,8 @@ class qhm(Composed):
     momentum: Decay = 0.999
     nu: Scalar = 0.7
     accumulator_dtype: DType = None
+    family = "gradient_descent"
+    usual_rate = 0.1
 
     def parts(self) -> tuple[Transform, ...]:
         return (

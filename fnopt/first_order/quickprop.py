@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Positive, Rate, Rule, divide, zeros
+from fnopt.core import Context, Positive, Rate, Rule, divide, zeros
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class QuickpropState(NamedTuple):
@@ -34,9 +35,10 @@ class quickprop(Rule):
         with noisy gradients: a secant of two draws means nothing.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        mu: :math:`\mu > 0`, how much longer than the last a step may be.
-        weight_decay: :math:`\lambda \ge 0`, in the slope, so that weights stay bounded.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        mu: how many times as long as the last a step may be, :math:`\mu > 0`.
+        weight_decay: strength of the decay in the slope, :math:`\lambda \ge 0`; it bounds the
+            weights.
 
     Raises:
         TypeError: a parameter is complex: slopes there have no sign.
@@ -61,11 +63,13 @@ class quickprop(Rule):
     learning_rate: Rate
     mu: Positive = 1.75
     weight_decay: Rate = 1e-4
+    family = "sign"
 
     State = QuickpropState
     needs_params = True
+    elementwise = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         if jnp.iscomplexobj(param):
             raise TypeError(
                 "quickprop needs slopes with a sign, but a parameter is complex; optimize its real"
@@ -73,7 +77,7 @@ class quickprop(Rule):
             )
         return {"step": zeros(param), "slope": zeros(param)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         slope = grad + self.weight_decay * param
         # How steeply the loss falls along the last step, now and before it.
         way = jnp.sign(slots.step)

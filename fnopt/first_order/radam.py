@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     NonNegative,
     Rate,
@@ -18,6 +19,8 @@ from fnopt.core import (
     Static,
     Transform,
     abs_sq,
+    bias_corrections,
+    corrected_mean,
     divide,
     moment,
     real_zeros,
@@ -26,8 +29,9 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.checks import Interval
-from fnopt.core.schedule import Scheduled
-from fnopt.first_order.adam import corrected_mean, mean_correction
+from fnopt.core.ranges import Scheduled
+from fnopt.core.types import LeafUpdate, Numeric, Slots
+from fnopt.first_order.rectification import Rectification, rectification
 
 Threshold = Annotated[Any, Scheduled(Interval("[4, inf)"), "below 4 there is no variance")]
 
@@ -44,17 +48,18 @@ class scale_by_radam(Rule):
             r_t\,\hat m_t / (\sqrt{\hat v_t + \bar\epsilon} + \epsilon) & \rho_t \ge \rho_{\min} \\
             \hat m_t & \text{else}\end{cases}
 
-    with :math:`\hat m_t` and :math:`\hat v_t` those of :class:`scale_by_adam`. In single precision
-    :math:`\rho_t` cancels: at :math:`\beta_2 = 0.999` optax's first :math:`r_t` are a few per cent
-    off, these are not.
+    with :math:`\hat m_t` and :math:`\hat v_t` those of :class:`scale_by_adam`. As it is written
+    :math:`\rho_t` cancels in single precision: at :math:`\beta_2 = 0.999` optax's first :math:`r_t`
+    are a few per cent off, these are not.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`.
-        threshold: :math:`\rho_{\min} \ge 4`; the paper has 4, its authors' code 5.
-        nesterov: as Dozat 2016.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        threshold: smallest length to divide at, :math:`\rho_{\min} \ge 4`; the paper has 4, its
+            authors' code 5.
+        nesterov: whether to use Nesterov's momentum, as in Dozat 2016.
         eps_before_correction: divide by :math:`(\sqrt{v_t} + \epsilon) / \sqrt{1 - \beta_2^t}`, as
             the authors' code and torch do.
     """
@@ -69,30 +74,24 @@ class scale_by_radam(Rule):
     eps_before_correction: Static[bool] = False
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def once(self, t: Any) -> Any:
-        # In one precision throughout: 1 - b2 of a Python float is not that of its single.
-        b2 = jnp.asarray(self.b2, t.dtype)
-        nu_correction = -jnp.expm1(t * jnp.log(b2))
-        limit = (1 + b2) / (1 - b2)
-        length = limit - 2 * t * b2**t / nu_correction
-        square = divide((length - 4) * (length - 2) * limit, (limit - 4) * (limit - 2) * length)
-        certain = length >= self.threshold
-        rate = root(jnp.where(certain, square, 0.0))
-        return mean_correction(self.b1, t, self.nesterov), nu_correction, certain, rate
+    def precompute(self, t: Numeric) -> Rectification:
+        corrections = bias_corrections(self.b1, self.b2, t, self.nesterov)
+        return rectification(corrections, self.b2, t, self.threshold)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction, certain, rate = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections, certain, rate = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
-        mean = corrected_mean(mu, grad, self.b1, mu_correction)
+        mean = corrected_mean(mu, grad, self.b1, corrections)
         if self.eps_before_correction:
-            size = (root(nu + self.eps_root) + self.eps) / root(nu_correction)
+            size = (root(nu + self.eps_root) + self.eps) / root(corrections.nu)
         else:
-            size = root(nu / nu_correction + self.eps_root) + self.eps
+            size = root(nu / corrections.nu + self.eps_root) + self.eps
         return jnp.where(certain, divide(rate * mean, size), mean), {"mu": mu, "nu": nu}
 
 
@@ -104,13 +103,13 @@ class radam(Composed):
     and :math:`-\eta_t\,\hat m_t` in the first updates, see :class:`scale_by_radam`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        threshold: :math:`\rho_{\min} \ge 4`, how many gradients the mean square must rest on.
-        nesterov: Nesterov's momentum.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        threshold: number of gradients that the mean square must rest on, :math:`\rho_{\min} \ge 4`.
+        nesterov: whether to use Nesterov's momentum.
 
     When:
         Adam wants a warm-up and one would rather not choose its length. The first updates are
@@ -129,10 +128,11 @@ class radam(Composed):
     threshold: Threshold = 5.0
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = False
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
-        given = self.b1, self.b2, self.eps, self.eps_root, self.threshold
+        arguments = self.b1, self.b2, self.eps, self.eps_root, self.threshold
         return (
-            scale_by_radam(*given, nesterov=self.nesterov),
+            scale_by_radam(*arguments, nesterov=self.nesterov),
             scale_by_learning_rate(self.learning_rate),
         )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import (
+    Context,
     Decay,
     NonNegative,
     Rule,
@@ -21,6 +22,7 @@ from fnopt.core import (
     root,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class RmsWithCountState(NamedTuple):
@@ -45,11 +47,11 @@ class scale_by_rms(Rule):
         u_t = g_t / \sqrt{\nu_t + \epsilon}
 
     Args:
-        decay: :math:`\beta \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        initial_scale: :math:`\nu_0 \ge 0`.
+        decay: decay of the average, :math:`\beta \in [0, 1)`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
+        initial_scale: initial mean square, :math:`\nu_0 \ge 0`.
         eps_in_sqrt: False for :math:`u_t = g_t / (\sqrt{\nu_t} + \epsilon)`.
-        bias_correction: divide :math:`\nu_t` by :math:`1 - \beta^t`.
+        bias_correction: whether to divide :math:`\nu_t` by :math:`1 - \beta^t`.
     """
 
     decay: Decay = 0.9
@@ -58,19 +60,21 @@ class scale_by_rms(Rule):
     eps_in_sqrt: Static[bool] = True
     bias_correction: Static[bool] = False
 
+    elementwise = keeps_zero = True
+
     @property
     def State(self) -> Any:
         return RmsWithCountState if self.bias_correction else optax.ScaleByRmsState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"nu": real_zeros(param, fill=self.initial_scale)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.decay, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         nu = moment(abs_sq(grad), slots.nu, self.decay)
-        square = nu / t if self.bias_correction else nu
+        square = nu / ctx.precomputed if self.bias_correction else nu
         return _divide(grad, square, self.eps, self.eps_in_sqrt), {"nu": nu}
 
 
@@ -85,11 +89,11 @@ class scale_by_stddev(scale_by_rms):
     change would else be the root of a negative number.
 
     Args:
-        decay: :math:`\beta \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        initial_scale: :math:`\nu_0 \ge 0`.
+        decay: decay of the average, :math:`\beta \in [0, 1)`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
+        initial_scale: initial mean square, :math:`\nu_0 \ge 0`.
         eps_in_sqrt: False for :math:`u_t = g_t / (\sqrt{\nu_t - \mu_t^2} + \epsilon)`.
-        bias_correction: divide both averages by :math:`1 - \beta^t`.
+        bias_correction: whether to divide both averages by :math:`1 - \beta^t`.
 
     References:
         Graves, *Generating sequences with recurrent neural networks*, 2013, arXiv:1308.0850,
@@ -100,15 +104,15 @@ class scale_by_stddev(scale_by_rms):
     def State(self) -> Any:
         return StddevWithCountState if self.bias_correction else optax.ScaleByRStdDevState
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param), **super().slots(param)}
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"mu": zeros(param), **super().init_leaf(param)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mu = moment(grad, slots.mu, self.decay)
         nu = moment(abs_sq(grad), slots.nu, self.decay)
         mean, square = mu, nu
         if self.bias_correction:
-            mean, square = mu / t, nu / t
+            mean, square = mu / ctx.precomputed, nu / ctx.precomputed
         # An infinite square less an infinite one is no number.
         gap = jnp.where(square < jnp.inf, square - abs_sq(mean), square)
         variance = jnp.maximum(gap, 0)

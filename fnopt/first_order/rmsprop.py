@@ -25,15 +25,15 @@ class rmsprop(Composed):
     Momentum, where wanted, is of the steps: :math:`v_t = \Delta\theta_t + \mu\,v_{t-1}`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        decay: :math:`\beta \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        initial_scale: :math:`\nu_0 \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        decay: decay of the average, :math:`\beta \in [0, 1)`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
+        initial_scale: initial mean square, :math:`\nu_0 \ge 0`.
         eps_in_sqrt: False for :math:`\epsilon` beside the root, as torch and Keras have it.
-        centered: divide by the standard deviation, see :class:`scale_by_stddev`.
-        momentum: :math:`\mu \in [0, 1)`; None keeps no velocity.
-        nesterov: look ahead along the velocity.
-        bias_correction: divide the averages by :math:`1 - \beta^t`.
+        centered: whether to divide by the standard deviation, see :class:`scale_by_stddev`.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1)`; no velocity if None.
+        nesterov: whether to look ahead along the velocity.
+        bias_correction: whether to divide the averages by :math:`1 - \beta^t`.
 
     When:
         Objectives that move, as in reinforcement learning, and recurrent networks; one slot less
@@ -53,6 +53,7 @@ class rmsprop(Composed):
     momentum: Decay = None
     nesterov: Static[bool] = False
     bias_correction: Static[bool] = False
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         divide = scale_by_stddev if self.centered else scale_by_rms

@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Joint,
     NonNegative,
     Rate,
@@ -22,7 +23,8 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
-from fnopt.core.schedule import Bound, Scheduled
+from fnopt.core.ranges import Bound, Scheduled
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 Variant = Annotated[Any, Field(static=True, choices=("rprop+", "rprop-", "irprop+", "irprop-"))]
 Shrinkage = Annotated[Any, Scheduled(Interval("(0, 1)"))]
@@ -64,6 +66,8 @@ class scale_by_rprop(Joint):
     _: dataclasses.KW_ONLY
     variant: Variant = "irprop-"
 
+    leafwise = elementwise = keeps_zero = True
+
     @property
     def State(self) -> Any:
         return RpropWithValueState if self.variant == "irprop+" else optax.ScaleByRpropState
@@ -72,20 +76,19 @@ class scale_by_rprop(Joint):
     def shared(self) -> tuple[str, ...]:
         return ("prev_value",) if self.variant == "irprop+" else ()
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return dict.fromkeys(self.shared, jnp.full((), jnp.inf, jnp.result_type(float)))
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         sizes = real_zeros(param, fill=self.learning_rate)
         return {"step_sizes": sizes, "prev_updates": zeros(param)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any,
-        value: Any = None, **extra_args: Any,
-    ) -> Any:  # fmt: skip
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         risen = self.variant == "rprop+"
         if self.variant == "irprop+":
-            value = jnp.asarray(required(self, "value", value))
+            value = jnp.asarray(required(self, "value", extra_args.get("value")))
             risen, shared = value > shared["prev_value"], {"prev_value": value}
         directions, rows = [], []
         for grad, slot in zip(grads, slots, strict=True):
@@ -96,13 +99,13 @@ class scale_by_rprop(Joint):
             # A size of 0 has not begun: a schedule may start there.
             size = jnp.where(slot.step_sizes == 0, self.learning_rate, slot.step_sizes)
             step = jnp.where(agreement == 0, size, bounded)
-            direction = kept = step * sign
+            direction = stored = step * sign
             if self.variant != "rprop-":
-                kept = jnp.where(agreement < 0, 0, direction)
+                stored = jnp.where(agreement < 0, 0, direction)
                 back = jnp.where(risen, -slot.prev_updates, 0)
                 direction = jnp.where(agreement < 0, back, direction)
             directions.append(direction)
-            rows.append({"step_sizes": step, "prev_updates": kept})
+            rows.append({"step_sizes": step, "prev_updates": stored})
         return directions, rows, shared
 
 
@@ -111,20 +114,19 @@ class rprop(Composed):
 
     .. math:: \Delta\theta_t = -\Delta_t \operatorname{sign}(g_t)
 
-    with :math:`\Delta_t` as in :class:`scale_by_rprop`. The default, iRprop-, is what torch has
-    too. optax's applies every step one update late, the first being 0, so that the gradient it
-    judges a step by was taken before it; here a step is applied at once.
+    with :math:`\Delta_t` as in :class:`scale_by_rprop`. The default, iRprop-, is torch's too.
+    optax applies every step one update late; here a step is applied at once.
 
     When:
         Full-batch training of small networks, where it needs no tuning. Not with mini-batches:
         noise turns the signs, and the steps shrink.
 
     Args:
-        learning_rate: :math:`\Delta_0 \ge 0`; of a schedule only the first value above 0.
-        eta_minus: :math:`\eta^- \in (0, 1)`, where the sign has changed.
-        eta_plus: :math:`\eta^+ > 1`, where it has not.
-        min_step_size: :math:`\Delta_{\min} \ge 0`.
-        max_step_size: :math:`\Delta_{\max} > 0`; None or inf for none.
+        learning_rate: initial step size :math:`\Delta_0 \ge 0`; a schedule's first value above 0.
+        eta_minus: factor of a step size whose sign changed, :math:`\eta^- \in (0, 1)`.
+        eta_plus: factor of a step size whose sign did not change, :math:`\eta^+ > 1`.
+        min_step_size: smallest step size, :math:`\Delta_{\min} \ge 0`.
+        max_step_size: largest step size, :math:`\Delta_{\max} > 0`; no limit if None or inf.
         variant: ``"rprop+"``, ``"rprop-"``, ``"irprop+"`` (needs ``value``) or ``"irprop-"``.
 
     Raises:
@@ -143,6 +145,7 @@ class rprop(Composed):
     max_step_size: Bound = 50.0
     _: dataclasses.KW_ONLY
     variant: Variant = "irprop-"
+    family = "sign"
 
     def parts(self) -> tuple[Transform, ...]:
         return scale_by_rprop(**self._asdict()), scale(-1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import optax
 from optax.contrib import SophiaState
 
 from fnopt.core import (
+    Context,
     Decay,
     DType,
     Inner,
@@ -19,17 +20,16 @@ from fnopt.core import (
     Scalar,
     Wrapper,
     moment,
+    real_zeros,
     zeros,
 )
-from fnopt.core.checks import Interval
 from fnopt.core.moments import cast, computing_dtype
-from fnopt.core.schedule import Bound, Scheduled, to_dtype
+from fnopt.core.plan import plan_by
+from fnopt.core.ranges import AtLeastOne, Bound
+from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
+from fnopt.core.types import LeafUpdate, OptState, Params, Slots, Updates
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
-from fnopt.first_order.mean_square import mean_square
-
-Period = Annotated[Any, Scheduled(Interval("[1, inf)"))]
-"""A number of updates, at least 1."""
 
 
 class _Moments(NamedTuple):
@@ -50,10 +50,10 @@ class _clipped_newton(Rule):
 
     State = _Moments
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": mean_square(param, self.nu_dtype)}
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
+        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mu = moment(grad, slots.mu, self.b1)
         # With neither curvature nor eps the clipping alone bounds a step.
         step = jnp.where(mu == 0, mu, mu / jnp.maximum(self.gamma * slots.nu, self.eps))
@@ -77,17 +77,18 @@ class scale_by_sophia(Wrapper):
     ``snapshot("win_rate", lambda u: ...)`` behind this shows the share that was not clipped.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`, for each new diagonal.
-        eps: :math:`\epsilon \ge 0`.
-        gamma: :math:`\gamma \ge 0`; larger, and fewer elements are clipped. The authors want a
-            tenth to a half of them not to be.
-        clip_threshold: :math:`\rho > 0`; None or inf does not clip.
-        update_interval: :math:`k \ge 1`, to the nearest integer.
-        hessian_diagonal_fn: a transform that gives :math:`\hat h`. It is handed the extra
-            arguments, of which Hutchinson's needs ``value_fn`` (or ``obj_fn``).
-        mu_dtype: of :math:`m`.
-        nu_dtype: of the mean square; None for single precision at least.
+        b1: decay of the mean gradient, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean diagonal, :math:`\beta_2 \in [0, 1)`, applied with each estimate.
+        eps: smallest divisor, :math:`\epsilon \ge 0`.
+        gamma: factor of the curvature, :math:`\gamma \ge 0`; the larger, the fewer elements are
+            clipped. The authors want a tenth to a half of them not to be.
+        clip_threshold: largest magnitude of an element, :math:`\rho > 0`; None or inf does not
+            clip.
+        update_interval: number of updates per estimate, :math:`k \ge 1`, rounded.
+        hessian_diagonal_fn: a transform that gives :math:`\hat h`. It receives the extra arguments,
+            of which Hutchinson's needs ``value_fn`` (or ``obj_fn``).
+        mu_dtype: dtype of :math:`m`; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
 
     b1: Decay = 0.965
@@ -95,24 +96,31 @@ class scale_by_sophia(Wrapper):
     eps: NonNegative = 1e-8
     gamma: NonNegative = 0.01
     clip_threshold: Bound = 1.0
-    update_interval: Period = 10.0
+    update_interval: AtLeastOne = 10.0
     hessian_diagonal_fn: Inner = hutchinson_estimator_diag_hessian()
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "parts"
+
+    leafwise = elementwise = alike = False  # the curvature may be of any kind
+    keeps_zero = True
 
     State = SophiaState
     inner_state = "hessian_fn_state"
 
-    def init(self, params: Any) -> SophiaState:
+    def plan(self, params: Any) -> Any:
+        return plan_by(self, params)
+
+    def init(self, params: Params) -> SophiaState:
         count = jnp.zeros((), jnp.int32)
         moments = self._direction(at_count(self, count)).init(params)
         inner = self.hessian_diagonal_fn.init(params)
         return SophiaState(count, moments.mu, moments.nu, inner)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         now = at_count(self, state.count)
         period = jnp.round(jnp.asarray(now.update_interval)).astype(state.count.dtype)
@@ -135,7 +143,7 @@ class scale_by_sophia(Wrapper):
         count: Any = optax.safe_increment(state.count)
         return updates, SophiaState(count, moments.mu, moments.nu, inner)
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.count
 
     def _direction(self, now: Any) -> _clipped_newton:

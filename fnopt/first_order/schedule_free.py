@@ -1,4 +1,4 @@
-"""Schedule-free learning: averaging in the place of a falling rate."""
+"""Schedule-free learning: averaging instead of a falling rate."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from fnopt.core import (
 from fnopt.core.checks import Interval, float_leaves, leaves_like
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
-from fnopt.core.schedule import Scheduled
+from fnopt.core.ranges import Scheduled
 from fnopt.core.transform import at_count
-from fnopt.core.types import OptState, Params
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.first_order.schedule_free_eval import above, averaged_params
 
 Warmup = Annotated[Any, Field(Interval("[0, inf)"))]
@@ -51,19 +51,19 @@ class schedule_free(Wrapper):
     this one. All differ only where the rate is a schedule.
 
     Args:
-        base_optimizer: gives :math:`u`, without momentum of its own.
-        learning_rate: :math:`\eta \ge 0`, the rate of ``base_optimizer`` once more: constant after
-            a warm-up.
-        b1: :math:`\beta_1 \in (0, 1]`.
-        weight_lr_power: :math:`p \ge 0`, how much less updates with a small rate count.
-        state_dtype: of :math:`z`; that of the parameter if None.
+        base_optimizer: the optimizer that gives :math:`u`, without momentum of its own.
+        learning_rate: learning rate of ``base_optimizer``, given again, :math:`\eta \ge 0`:
+            constant after a warm-up.
+        b1: weight of the average in the parameters, :math:`\beta_1 \in (0, 1]`.
+        weight_lr_power: power of the rate that weighs an update in the average, :math:`p \ge 0`.
+        state_dtype: dtype of :math:`z`; the parameter's if None.
 
     Raises:
         TypeError: an argument is no transform.
         ValueError: an argument is out of its range.
 
     When:
-        The length of the training is open. Batch statistics must be made anew for :math:`x`.
+        The length of the training is open. Batch statistics must be computed again for :math:`x`.
 
     References:
         Defazio, Yang, Mehta, Mishchenko, Khaled & Cutkosky, *The road less scheduled*, NeurIPS
@@ -76,10 +76,15 @@ class schedule_free(Wrapper):
     weight_lr_power: NonNegative = 2.0
     state_dtype: DType = None
 
+    @property
+    def keeps_zero(self) -> bool:
+        # In a dtype of its own z may differ from the parameters without any update.
+        return self.state_dtype is None
+
     State = optax.contrib.ScheduleFreeState
     inner_state = "base_optimizer_state"
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         _, leaves, treedef = float_leaves("params", params)
         return self.State(
             b1=real_number(at_count(self, jnp.zeros((), jnp.int32)).b1, leaves),
@@ -90,27 +95,27 @@ class schedule_free(Wrapper):
             z=treedef.unflatten([jnp.array(x, self.state_dtype) for x in leaves]),
         )
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.step_count - 1
 
     def eval_params(self, state: OptState, params: Params) -> Params:
         return averaged_params(state, params)
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
-        # The rate is the inner optimizer's said once more, not a factor of it.
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
+        # The rate is that of the inner optimizer, given again, not a factor of it.
         rate = at_count(self, self.count(state)).learning_rate
         return {**super().hyperparameters(state, **extra_args), "learning_rate": rate}
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         if params is None:
             raise ValueError(
                 "schedule_free needs the parameters: call update(updates, state, params)"
             )
         _, grads, treedef = float_leaves("updates", updates)
-        places = leaves_like(treedef, "params", params, "updates")
+        points = leaves_like(treedef, "params", params, "updates")
         steps, inner_state = self.base_optimizer.update(updates, inner_state, params, **extra_args)
         real = state.max_lr.dtype
         rule = at_count(self, self.count(state), real)
@@ -130,7 +135,7 @@ class schedule_free(Wrapper):
 
         with jax.numpy_dtype_promotion("standard"):
             trees = [treedef.flatten_up_to(tree) for tree in (state.z, steps)]
-            moved = [move(*leaves) for leaves in zip(places, *trees, strict=True)]
+            moved = [move(*leaves) for leaves in zip(points, *trees, strict=True)]
         return (
             treedef.unflatten(
                 [cast(step, grad.dtype) for (step, _), grad in zip(moved, grads, strict=True)]

@@ -21,7 +21,7 @@ from fnopt.core import (
     divide,
     scale_by_learning_rate,
 )
-from fnopt.core.types import OptState, Params
+from fnopt.core.types import Numeric, OptState, Params, Updates
 from fnopt.first_order.rmsprop import scale_by_rms
 from fnopt.first_order.schedule_free import Share, Warmup, schedule_free
 
@@ -32,7 +32,7 @@ class _warmed_up(Schedule):
     rate: Scalar
     steps: Warmup
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return as_schedule(self.rate)(count) * jnp.minimum(divide(count, self.steps, 1.0), 1.0)
 
 
@@ -41,6 +41,7 @@ class _ScheduleFree(Transform):
 
     learning_rate: Rate
     warmup_steps: Warmup = None
+    family = "rate_free"
 
     def parts_of(self, rate: Any) -> tuple[Transform, ...]:
         """The optimizer's parts, given its rate."""
@@ -52,17 +53,18 @@ class _ScheduleFree(Transform):
         rate, numbers = self.learning_rate, vars(self)
         if self.warmup_steps is not None:
             rate = _warmed_up(rate, self.warmup_steps)
-        names = ("b1", "weight_lr_power", "state_dtype")
-        return schedule_free(
-            chain(*self.parts_of(rate)), rate, **{name: numbers[name] for name in names}
-        )
+        rest = {name: numbers[name] for name in ("b1", "weight_lr_power", "state_dtype")}
+        return schedule_free(chain(*self.parts_of(rate)), rate, **rest)
 
-    def init(self, params: Any) -> Any:
+    def plan(self, params: Any) -> Any:
+        return self.whole.plan(params)
+
+    def init(self, params: Params) -> OptState:
         return self.whole.init(params)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         return self.whole.update(updates, state, params, **extra_args)
 
     def eval_params(self, state: OptState, params: Params) -> Params:
@@ -72,10 +74,10 @@ class _ScheduleFree(Transform):
     def evaluates(self) -> bool | None:
         return self.whole.evaluates
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         return self.whole.count(state)
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         rate = self.whole.hyperparameters(state, **extra_args)["learning_rate"]
         return {**super().hyperparameters(state, **extra_args), "learning_rate": rate}
 
@@ -84,12 +86,12 @@ class schedule_free_sgd(_ScheduleFree):
     r"""Schedule-free gradient descent: :class:`schedule_free` of steps along the gradient.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        warmup_steps: updates in which the rate rises from 0 to :math:`\eta`; none if None or 0.
-        b1: :math:`\beta_1 \in (0, 1]`.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty at :math:`y`; none if None or 0.
-        weight_lr_power: :math:`p \ge 0`, how much less updates with a small rate count.
-        state_dtype: of :math:`z`; that of the parameter if None.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        warmup_steps: number of updates in which the rate rises from 0 to :math:`\eta`; 0 if None.
+        b1: weight of the average in the parameters, :math:`\beta_1 \in (0, 1]`.
+        weight_decay: strength of an L2 penalty at :math:`y`, :math:`\lambda \ge 0`; none if None.
+        weight_lr_power: power of the rate that weighs an update in the average, :math:`p \ge 0`.
+        state_dtype: dtype of :math:`z`; the parameter's if None.
 
     When:
         Gradient descent with momentum suits and the length of the training is open.
@@ -120,14 +122,14 @@ class schedule_free_adamw(_ScheduleFree):
     begins at 0, as in optax, the paper's at the first of its steps.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        warmup_steps: updates in which the rate rises from 0 to :math:`\eta`; none if None or 0.
-        b1: :math:`\beta_1 \in (0, 1]`, in the place of the mean's.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        weight_decay: :math:`\lambda \ge 0`, of the weights at :math:`y`.
-        weight_lr_power: :math:`p \ge 0`, how much less updates with a small rate count.
-        state_dtype: of :math:`z`; that of the parameter if None.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        warmup_steps: number of updates in which the rate rises from 0 to :math:`\eta`; 0 if None.
+        b1: weight of the average in the parameters, :math:`\beta_1 \in (0, 1]`, instead of a mean.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay at :math:`y`, :math:`\lambda \ge 0`.
+        weight_lr_power: power of the rate that weighs an update in the average, :math:`p \ge 0`.
+        state_dtype: dtype of :math:`z`; the parameter's if None.
 
     When:
         AdamW suits and the length of the training is open; its rate is one to ten times AdamW's.

@@ -36,25 +36,26 @@ def averaged_params(state: OptState, params: Params) -> Params:
     return jax.tree.map(mean, params, state.z)
 
 
-def schedule_free_eval_params(state: Any, params: Any) -> Any:
+def schedule_free_eval_params(state: OptState, params: Params) -> Params:
     """The averaged parameters, which are to be evaluated.
 
     Args:
-        state: of :class:`fnopt.schedule_free`, or one that holds one, as a chain's does.
-        params: the parameters that go with it.
+        state: the state of :class:`fnopt.schedule_free`, or one that contains it, such as a
+            chain's.
+        params: the parameters that belong to this state.
 
     Raises:
         ValueError: there is no such state in it, or there are several.
     """
-    wanted = optax.contrib.ScheduleFreeState
-    found = [
+    kind = optax.contrib.ScheduleFreeState
+    states = [
         node
-        for node in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, wanted))
-        if isinstance(node, wanted)
+        for node in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kind))
+        if isinstance(node, kind)
     ]
-    if len(found) != 1:
+    if len(states) != 1:
         raise ValueError(
-            f"schedule_free_eval_params needs the state of schedule_free; found {len(found)} in a"
+            f"schedule_free_eval_params needs the state of schedule_free; found {len(states)} in a"
             f" {type(state).__name__}"
         )
-    return averaged_params(found[0], params)
+    return averaged_params(states[0], params)

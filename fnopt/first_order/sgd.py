@@ -24,10 +24,10 @@ class sgd(Composed):
     stands outside the velocity: see :class:`heavy_ball` for the other convention.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\mu \in [0, 1)`; None keeps no velocity.
-        nesterov: look ahead along the velocity.
-        accumulator_dtype: of the velocity.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1)`; no velocity if None.
+        nesterov: whether to look ahead along the velocity.
+        accumulator_dtype: dtype of the velocity; the parameter's if None.
 
     When:
         With momentum, convolutional networks whose rate and schedule are tuned, where it often
@@ -49,6 +49,8 @@ class sgd(Composed):
     momentum: Decay = None
     nesterov: Static[bool] = False
     accumulator_dtype: DType = None
+    family = "gradient_descent"
+    usual_rate = 0.1
 
     def parts(self) -> tuple[Transform, ...]:
         velocity = (

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -20,6 +21,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     trace,
 )
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.decayed import decayed
 from fnopt.first_order.projection import projected
 
@@ -35,9 +37,10 @@ class _projected_trace(trace):
     channel_axis: Static[int] = -1
 
     needs_params = True
+    elementwise = False  # a projection is of a leaf
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        direction, new = super().direct(grad, slots, param, t)
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        direction, new = super().update_leaf(grad, slots, param, ctx)
         direction, tangent = projected(
             direction, grad, param, self.delta, self.eps, self.channel_axis
         )
@@ -57,18 +60,18 @@ class sgdp(Composed):
     the paper, what is stored is not projected.
 
     When:
-        Networks with batch normalization, in the place of SGD with momentum.
+        Networks with batch normalization, instead of SGD with momentum.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\mu \in [0, 1)`.
-        nesterov: look ahead along the velocity.
-        weight_decay: :math:`\lambda \ge 0`.
-        delta: :math:`\delta \ge 0`.
-        wd_ratio: :math:`\rho \ge 0`.
-        eps: beside the norms, at least 0.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1)`.
+        nesterov: whether to look ahead along the velocity.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        delta: bound of the cosine below which a leaf is projected, :math:`\delta \ge 0`.
+        wd_ratio: factor of the weight decay where a leaf is projected, :math:`\rho \ge 0`.
+        eps: added to the norms, at least 0.
         mask: the leaves to decay; all if None.
-        channel_axis: of the outputs: -1 in flax's kernels, 0 in torch's.
+        channel_axis: axis of the outputs: -1 in flax's kernels, 0 in torch's.
 
     References:
         Heo et al., *AdamP: slowing down the slowdown for momentum optimizers on scale-invariant
@@ -86,6 +89,8 @@ class sgdp(Composed):
     mask: Mask = None
     _: dataclasses.KW_ONLY
     channel_axis: Static[int] = -1
+    family = "gradient_descent"
+    usual_rate = 0.05
 
     def parts(self) -> tuple[Transform, ...]:
         rule = functools.partial(

@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 
-from fnopt.core import Composed, Decay, Mask, Rate, Rule, Static, Transform
+from fnopt.core import Composed, Context, Decay, Mask, Rate, Rule, Static, Transform
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.heavy_ball import heavy_ball
 
 
@@ -18,8 +19,9 @@ class _decay_by_rate(Rule):
     mask: Mask = None
 
     needs_params = True
+    elementwise = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad - self.learning_rate * self.weight_decay * param, {}
 
 
@@ -34,14 +36,14 @@ class sgdw(Composed):
     first rate. The rate stands inside the velocity, as in :class:`heavy_ball`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\mu \in [0, 1)`.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1)`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        nesterov: look ahead along the velocity.
+        nesterov: whether to look ahead along the velocity.
 
     When:
-        In the place of SGD with an L2 penalty: rate and decay can be tuned more independently.
+        Instead of SGD with an L2 penalty: rate and decay can be tuned more independently.
 
     References:
         Loshchilov & Hutter, *Decoupled weight decay regularization*, ICLR 2019, arXiv:1711.05101,
@@ -53,6 +55,8 @@ class sgdw(Composed):
     weight_decay: Rate = 1e-4
     mask: Mask = None
     nesterov: Static[bool] = False
+    family = "gradient_descent"
+    usual_rate = 0.05
 
     def parts(self) -> tuple[Transform, ...]:
         return (

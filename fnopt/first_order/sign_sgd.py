@@ -7,18 +7,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Composed, Rate, Rule, Transform, scale_by_learning_rate
+from fnopt.core import Composed, Context, Rate, Rule, Transform, scale_by_learning_rate
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_sign(Rule):
     r"""Keeps the sign alone: :math:`u = \operatorname{sign}(g)`; of a complex number its phase."""
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    elementwise = keeps_zero = True
+
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.sign(grad), {}
 
 
 class sign_sgd(Composed):
-    r"""Sign descent: every weight moves by the learning rate, whatever its gradient's size.
+    r"""Sign descent: every weight moves by the learning rate, for any size of its gradient.
 
     .. math:: \Delta\theta_t = -\eta_t\,\operatorname{sign}(g_t)
 
@@ -27,7 +30,7 @@ class sign_sgd(Composed):
         constant rate it ends in a jump to and fro: let the rate fall.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
 
     References:
         Bernstein, Wang, Azizzadenesheli & Anandkumar, *signSGD: compressed optimisation for
@@ -41,6 +44,8 @@ class sign_sgd(Composed):
     """
 
     learning_rate: Rate
+    family = "sign"
+    usual_rate = 3e-4
 
     def parts(self) -> tuple[Transform, ...]:
         return scale_by_sign(), scale_by_learning_rate(self.learning_rate)

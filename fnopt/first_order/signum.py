@@ -16,9 +16,9 @@ class signum(Composed):
         As :class:`sign_sgd`, with noisy gradients; :class:`lion` is its successor.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        beta: :math:`\beta \in [0, 1)`.
-        accumulator_dtype: of the average.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        beta: decay of the average, :math:`\beta \in [0, 1)`.
+        accumulator_dtype: dtype of the average; the parameter's if None.
 
     References:
         Bernstein, Wang, Azizzadenesheli & Anandkumar, *signSGD: compressed optimisation for
@@ -28,6 +28,8 @@ class signum(Composed):
     learning_rate: Rate
     beta: Decay = 0.9
     accumulator_dtype: DType = None
+    family = "sign"
+    usual_rate = 3e-4
 
     def parts(self) -> tuple[Transform, ...]:
         return (

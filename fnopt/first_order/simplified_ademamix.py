@@ -8,6 +8,7 @@ import jax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     Mask,
     NonNegative,
@@ -24,6 +25,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class SimplifiedAdemamixState(NamedTuple):
@@ -43,11 +45,11 @@ class scale_by_simplified_ademamix(Rule):
         u_t = \frac{m_t + \alpha\,g_t}{\sqrt{n_t / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        alpha: :math:`\alpha \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`.
+        b1: decay of the sum, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        alpha: weight of the new gradient, :math:`\alpha \ge 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
     """
 
     b1: Decay = 0.99
@@ -57,22 +59,23 @@ class scale_by_simplified_ademamix(Rule):
     eps_root: NonNegative = 0.0
 
     State = SimplifiedAdemamixState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"m": zeros(param), "n": real_zeros(param)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         m = self.b1 * slots.m + grad
         n = moment(abs_sq(grad), slots.n, self.b2)
-        size = root(n / t + self.eps_root) + self.eps
+        size = root(n / ctx.precomputed + self.eps_root) + self.eps
         return divide(m + self.alpha * grad, size), {"m": m, "n": n}
 
 
 class simplified_ademamix(Composed):
-    r"""AdEMAMix with one momentum, and the new gradient in the place of the fast mean.
+    r"""AdEMAMix with one momentum, and the new gradient instead of the fast mean.
 
     .. math:: \Delta\theta_t = -\eta_t\,\Bigl(\frac{m_t + \alpha\,g_t}
         {\sqrt{\hat n_t + \bar\epsilon} + \epsilon} + \lambda\,\theta_{t-1}\Bigr)
@@ -81,13 +84,13 @@ class simplified_ademamix(Composed):
     :math:`\alpha = 0` it is Adam without the correction of its mean.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the sum.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        alpha: :math:`\alpha \ge 0`, the weight of the new gradient.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        eps_root: :math:`\bar\epsilon \ge 0`, under the root.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the sum, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        alpha: weight of the new gradient, :math:`\alpha \ge 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
 
     When:
@@ -107,6 +110,7 @@ class simplified_ademamix(Composed):
     eps_root: NonNegative = 0.0
     weight_decay: Rate = 0.0
     mask: Mask = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     NonNegative,
     Rate,
@@ -23,11 +24,12 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.checks import Interval
-from fnopt.core.schedule import Scheduled
+from fnopt.core.ranges import Scheduled
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_sm3(Rule):
-    r"""Adagrad with, in the place of a sum for every element, one for every index of every axis.
+    r"""Adagrad with, instead of a sum for every element, one for every index of every axis.
 
     .. math::
         \nu_t(i) = \min_{r \ni i} \mu_{t-1}(r) + g_t(i)^2, \qquad
@@ -38,9 +40,9 @@ class scale_by_sm3(Rule):
     over its elements, as Adagrad does. Where the sum is still 0, so is the direction.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
         b2: 1 for sums, less for averages :math:`\nu_t = \beta_2 \min\mu + (1 - \beta_2)\,g_t^2`.
-        eps: :math:`\epsilon \ge 0`.
+        eps: added under the root, :math:`\epsilon \ge 0`.
     """
 
     b1: Decay = 0.9
@@ -48,11 +50,12 @@ class scale_by_sm3(Rule):
     eps: NonNegative = 1e-8
 
     State = optax.ScaleBySM3State
+    keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, Any]:
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         return {"mu": _over_other_axes(jnp.max, real_zeros(param)), "nu": zeros(param)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         new = jnp.where(self.b2 == 1, 1, 1 - self.b2)
         bound = functools.reduce(jnp.minimum, _along_axes(jax.tree.leaves(slots.mu), grad.ndim))
         total = new * abs_sq(grad) + self.b2 * bound
@@ -85,8 +88,8 @@ class sm3(Composed):
         Large embeddings and matrices, where Adagrad would serve but for its memory.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        momentum: :math:`\beta_1 \in [0, 1)`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the mean, :math:`\beta_1 \in [0, 1)`.
 
     References:
         Anil, Gupta, Koren & Singer, *Memory-efficient adaptive optimization*, NeurIPS 2019,
@@ -95,6 +98,7 @@ class sm3(Composed):
 
     learning_rate: Rate
     momentum: Decay = 0.9
+    family = "layerwise"
 
     def parts(self) -> tuple[Transform, ...]:
         return scale_by_sm3(self.momentum), scale_by_learning_rate(self.learning_rate)

@@ -16,9 +16,9 @@ from fnopt.core import (
     add_decayed_weights,
     scale_by_learning_rate,
 )
-from fnopt.core.schedule import Bound
+from fnopt.core.ranges import AtLeastOne, Bound
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
-from fnopt.first_order.scale_by_sophia import Period, scale_by_sophia
+from fnopt.first_order.scale_by_sophia import scale_by_sophia
 
 
 class sophia(Composed):
@@ -35,18 +35,19 @@ class sophia(Composed):
         below AdamW's, 3 to 5 times Lion's, and Hessian-vector products at hand.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean gradient.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean diagonal.
-        eps: :math:`\epsilon \ge 0`, the least curvature.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean gradient, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean diagonal, :math:`\beta_2 \in [0, 1)`.
+        eps: smallest curvature that is divided by, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         weight_decay_mask: the leaves to decay; all if None.
-        gamma: :math:`\gamma \ge 0`, of the curvature.
-        clip_threshold: :math:`\rho > 0`; None or inf does not clip.
-        update_interval: updates from one estimate of the curvature to the next.
+        gamma: factor of the curvature, :math:`\gamma \ge 0`.
+        clip_threshold: largest magnitude of an element, :math:`\rho > 0`; None or inf does not
+            clip.
+        update_interval: number of updates from one estimate of the curvature to the next, rounded.
         hessian_diagonal_fn: a transform that gives the estimate.
-        mu_dtype: of the mean gradient.
-        nu_dtype: of the mean square; None for single precision at least.
+        mu_dtype: dtype of the mean gradient; the parameter's if None.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     References:
         Liu, Li, Hall, Liang & Ma, *Sophia: a scalable stochastic second-order optimizer for
@@ -62,11 +63,12 @@ class sophia(Composed):
     weight_decay_mask: Mask = None
     gamma: NonNegative = 0.01
     clip_threshold: Bound = 1.0
-    update_interval: Period = 10.0
+    update_interval: AtLeastOne = 10.0
     hessian_diagonal_fn: Inner = hutchinson_estimator_diag_hessian()
     mu_dtype: DType = None
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

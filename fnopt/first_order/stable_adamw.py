@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from fnopt.core import (
     Composed,
+    Context,
     Decay,
     DType,
     Mask,
@@ -22,7 +23,8 @@ from fnopt.core import (
     root,
     scale_by_learning_rate,
 )
-from fnopt.core.schedule import Bound
+from fnopt.core.ranges import Bound
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.block import excess
 from fnopt.first_order.decayed import decayed
@@ -36,14 +38,15 @@ class _clipped_adam(scale_by_adam):
     mask: Mask = None
 
     needs_params = True
+    elementwise = False  # a leaf's rate is clipped as one
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        direction, new = super().direct(grad, slots, param, t)
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        direction, new = super().update_leaf(grad, slots, param, ctx)
         total = direction + self.weight_decay * param
         if self.threshold is None:
             return total, new
         # The square of the quotient: that of the gradient may be too large for its precision.
-        size = jnp.maximum(root(new["nu"] / t[1]), self.eps)
+        size = jnp.maximum(root(new["nu"] / ctx.precomputed.nu), self.eps)
         lag = rms(divide(grad, size))
         return total / excess(lag, self.threshold), new
 
@@ -61,19 +64,20 @@ class stable_adamw(Composed):
     :math:`\epsilon` are those of :class:`adamw`; optimi's, for torch, are 1e-2 and 1e-6.
 
     When:
-        In the place of AdamW with clipped gradients, where the loss has spikes: large transformers,
+        Instead of AdamW with clipped gradients, where the loss has spikes: large transformers,
         low precision, :math:`\beta_2` near 1.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        mu_dtype: of the mean.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        mu_dtype: dtype of the mean; the parameter's if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        clipping_threshold: :math:`d > 0`, the paper's being 1; None or inf does not clip.
-        nu_dtype: of the mean square; None for single precision at least.
+        clipping_threshold: lag from which steps shrink, :math:`d > 0`, 1 in the paper; None or inf
+            does not clip.
+        nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     References:
         Wortsman et al., *Stable and low-precision training for large-scale vision-language
@@ -90,6 +94,7 @@ class stable_adamw(Composed):
     clipping_threshold: Bound = 1.0
     _: dataclasses.KW_ONLY
     nu_dtype: DType = None
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         rule = functools.partial(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import (
+    Context,
     Decay,
     Joint,
     NonNegative,
@@ -16,11 +17,13 @@ from fnopt.core import (
     bias_correction,
     divide,
     moment,
+    rate_correction,
     real_zeros,
     root,
     vdot,
     zeros,
 )
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class SwatsState(NamedTuple):
@@ -62,17 +65,17 @@ class swats(Joint):
     .. math:: v_t = \beta_1\,v_{t-1} + g_t, \qquad
         \Delta\theta_t = -(1 - \beta_1)\,\Lambda\,v_t
 
-    The products are of all parameters together. Other than in the paper, the rates are kept in
+    The products are of all parameters together. Unlike in the paper, the rates are kept in
     units of :math:`\eta_t`, so that a schedule goes on acting after the switch, and are compared in
     units of the largest :math:`\eta` so far, so that a schedule that comes near 0 brings about no
     switch (at a constant rate neither changes anything); and there is no switch to a negative
     :math:`\Lambda`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`, Adam's.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean, and of the momentum after the switch.
-        b2: :math:`\beta_2 \in [0, 1)`, of the mean square and of the rates.
-        eps: :math:`\epsilon \ge 0`, beside the root, and how near the rates must come.
+        learning_rate: learning rate of Adam's phase, :math:`\eta \ge 0`.
+        b1: decay of the mean, and of the momentum after the switch, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square and of the rates, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`, and how near the rates must come.
 
     When:
         Vision models where Adam starts faster and SGD ends better. Whether and when it switches
@@ -87,27 +90,29 @@ class swats(Joint):
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-9
+    family = "adaptive"
 
     State = SwatsState
     shared = ("mean_rate", "sgd_rate", "max_lr")
+    elementwise = keeps_zero = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {name: jnp.zeros((), jnp.result_type(float)) for name in self.shared}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         mean_rate, sgd_rate = shared["mean_rate"], shared["sgd_rate"]
         switched = sgd_rate > 0
-        correction = bias_correction(self.b2, t)
+        correction = bias_correction(self.b2, ctx.t)
 
         # Adam's phase, with p in units of the rate and of the opposite sign.
         mu = [moment(g, s.mu, self.b1) for g, s in zip(grads, slots, strict=True)]
         nu = [moment(abs_sq(g), s.nu, self.b2) for g, s in zip(grads, slots, strict=True)]
-        factor = root(correction) / bias_correction(self.b1, t)
+        factor = rate_correction(self.b1, self.b2, ctx.t)
         p = [divide(factor * m, root(v) + self.eps) for m, v in zip(mu, nu, strict=True)]
         along = vdot(p, grads)
         rate = divide(vdot(p, p), along)
@@ -115,7 +120,7 @@ class swats(Joint):
         # By the largest rate so far: at one near 0 any two rates are less than eps apart.
         max_lr = jnp.maximum(shared["max_lr"], self.learning_rate)
         settled = max_lr * jnp.abs(mean / correction - rate) < self.eps
-        now = settled & (max_lr > 0) & (t > 1) & (along != 0) & (mean > 0)
+        now = settled & (max_lr > 0) & (ctx.t > 1) & (along != 0) & (mean > 0)
 
         # The other one.
         velocity = [self.b1 * s.mu + g for g, s in zip(grads, slots, strict=True)]

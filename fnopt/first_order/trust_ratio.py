@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Mask, NonNegative, Rule, norm
-from fnopt.core.moments import over_norm
+from fnopt.core import Context, Mask, NonNegative, Rule, norm
+from fnopt.core.norms import over_norm
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_trust_ratio(Rule):
@@ -19,9 +20,9 @@ class scale_by_trust_ratio(Rule):
     A direction of a leaf that is all 0, or that would be, stays as it is.
 
     Args:
-        min_norm: :math:`n \ge 0`.
-        trust_coefficient: :math:`\kappa \ge 0`.
-        eps: :math:`\epsilon \ge 0`.
+        min_norm: smallest value that either norm counts as, :math:`n \ge 0`.
+        trust_coefficient: ratio of step to weights, :math:`\kappa \ge 0`.
+        eps: added to the norm of the direction, :math:`\epsilon \ge 0`.
         mask: the leaves to scale; all if None.
 
     References:
@@ -35,17 +36,18 @@ class scale_by_trust_ratio(Rule):
     mask: Mask = None
 
     needs_params = True
+    keeps_zero = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         weights, step = (jnp.maximum(norm(x), self.min_norm) for x in (param, grad))
         return trusted(grad, weights, step, self.trust_coefficient, self.eps), {}
 
 
 def trusted(
-    grad: jax.Array, weights: jax.Array, step: jax.Array, coefficient: Any, eps: Any
+    grad: jax.Array, weights: jax.Array, step: jax.Array, coefficient: Numeric, eps: Numeric
 ) -> jax.Array:
-    """A direction times the trust ratio of two norms; as it is where one is 0, lest weights of 0
-    stay so for ever."""
+    """A direction times the trust ratio of two norms; as it is where one is 0, so that weights of 0
+    do not stay 0."""
     known = (weights > 0) & (step > 0)
     # The ratio alone need not be representable.
     return jnp.where(known, coefficient * weights * over_norm(grad, step + eps), grad)

@@ -10,13 +10,15 @@ import optax
 
 from fnopt.core import (
     Composed,
+    Context,
+    Corrections,
     Decay,
     NonNegative,
     Rate,
     Rule,
     Transform,
     abs_sq,
-    bias_correction,
+    bias_corrections,
     divide,
     moment,
     real_zeros,
@@ -24,6 +26,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_yogi(Rule):
@@ -38,11 +41,11 @@ class scale_by_yogi(Rule):
     optax fills it with the value of :math:`v_0` and moves at no gradient.
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        eps_root: :math:`\bar\epsilon \ge 0`.
-        initial_accumulator_value: :math:`v_0 \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        eps_root: added under the root, :math:`\bar\epsilon \ge 0`.
+        initial_accumulator_value: initial mean square, :math:`v_0 \ge 0`.
     """
 
     b1: Decay = 0.9
@@ -52,23 +55,24 @@ class scale_by_yogi(Rule):
     initial_accumulator_value: NonNegative = 1e-6
 
     State = optax.ScaleByAdamState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param, fill=self.initial_accumulator_value)}
 
-    def once(self, t: Any) -> Any:
-        return bias_correction(self.b1, t), bias_correction(self.b2, t)
+    def precompute(self, t: Numeric) -> Corrections:
+        return bias_corrections(self.b1, self.b2, t)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         square = abs_sq(grad)
         mu = moment(grad, slots.mu, self.b1)
         # Not by the sign of a difference, which two infinite squares do not have.
         change = (1 - self.b2) * square
         moved = jnp.where(square < slots.nu, slots.nu - change, slots.nu + change)
         nu = jnp.where(square == slots.nu, slots.nu, moved)
-        size = root(nu / nu_correction + self.eps_root) + self.eps
-        return divide(mu / mu_correction, size), {"mu": mu, "nu": nu}
+        size = root(nu / corrections.nu + self.eps_root) + self.eps
+        return divide(mu / corrections.mu, size), {"mu": mu, "nu": nu}
 
 
 class yogi(Composed):
@@ -77,10 +81,10 @@ class yogi(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,\hat m_t / (\sqrt{\hat v_t} + \epsilon)
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        b1: :math:`\beta_1 \in [0, 1)`, of the mean.
-        b2: :math:`\beta_2 \in [0, 1)`, of the square.
-        eps: :math:`\epsilon \ge 0`, beside the root.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
 
     When:
         Sparse gradients or large noise, and federated learning's server step; the large ``eps`` is
@@ -95,6 +99,7 @@ class yogi(Composed):
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-3
+    family = "adaptive"
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
+from fnopt.core.select import Pattern, matches, nearest, path_name, show
 
 
 class Dense(NamedTuple):

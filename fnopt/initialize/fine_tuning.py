@@ -23,9 +23,9 @@ from typing import Any
 
 from fnopt.core import chain, scale
 from fnopt.core.checks import positive_integer
+from fnopt.core.select import Pattern
 from fnopt.wrap.conditional import conditionally_mask
 from fnopt.wrap.groups import groups
-from fnopt.wrap.paths import Pattern
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ def discriminative(order: Sequence[Pattern], base: Any, factor: float = 2.6) -> 
     >>> params = {name: {"kernel": jnp.ones((2, 2))} for name in ("conv1", "conv2", "head")}
     >>> tx = discriminative(["head/*", "conv2/*", "*"], fnopt.sgd(0.1))
     >>> print(tx.table(params))
-    path          shape   parameters  rule     gets
+    path          shape   parameters  pattern  gets
     conv1/kernel  (2, 2)           4  *        base, multiplier=0.14792899408284022
     conv2/kernel  (2, 2)           4  conv2/*  base, multiplier=0.3846153846153846
     head/kernel   (2, 2)           4  head/*   base

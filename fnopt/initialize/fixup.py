@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from fnopt.core import computing_dtype
 from fnopt.core.checks import positive_integer
-from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
+from fnopt.core.select import Pattern, matches, nearest, path_name, show
 
 
 def zero_last_layer(params: Any, *layers: Pattern) -> Any:

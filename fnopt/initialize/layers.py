@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from fnopt.core.select import path_name
 from fnopt.initialize.program import PRODUCTS, Program, Reference, Step, inner_of, primitives
-from fnopt.wrap.paths import path_name
 
 LOOPS = {"scan", "while", "cond"}
 NORMALIZING = {"reduce_sum", "reduce_max", "reduce_and", "reduce_or", "psum", "cumsum"}

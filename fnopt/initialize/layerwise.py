@@ -12,6 +12,7 @@ import optax
 from fnopt.core import computing_dtype
 from fnopt.core.checks import positive_integer
 from fnopt.core.parts import scale_by_learning_rate
+from fnopt.core.select import Pattern
 from fnopt.core.transform import as_transform
 from fnopt.initialize.autoencoder import denoising_autoencoder
 from fnopt.initialize.dense_stack import dense_stack
@@ -24,7 +25,6 @@ from fnopt.initialize.layer_arguments import (
 )
 from fnopt.initialize.layer_training import check_finite, encode, train_layer
 from fnopt.initialize.rbm import as_in_the_guide, restricted_boltzmann_machine
-from fnopt.wrap.paths import Pattern
 
 
 class Pretrained(NamedTuple):

@@ -24,10 +24,10 @@ import numpy as np
 
 from fnopt.core import computing_dtype
 from fnopt.core.checks import Interval, float_leaves
+from fnopt.core.select import Pattern, matches, show
 from fnopt.initialize.given import outputs_of
 from fnopt.initialize.layer_arguments import typed_key
 from fnopt.initialize.layers import Layer, Layers
-from fnopt.wrap.paths import Pattern, matches, show
 
 TOLERANCES = Interval("(0, inf)")
 

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from fnopt.core.checks import leaves_like
+from fnopt.core.select import Pattern, matches, nearest, path_name, show
 from fnopt.initialize.fixup import rescaled
 from fnopt.initialize.gain import FAN_MODES, one_of
-from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
 
 Axes = tuple[tuple[int, ...], tuple[int, ...]]
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import SequenceKey
 
+from fnopt.core.select import Pattern, nearest, path_name
 from fnopt.initialize.limits import short
-from fnopt.wrap.paths import Pattern, nearest, path_name
 
 OTHER_NAMES = {
     "weight": ("kernel", "scale", "embedding"),

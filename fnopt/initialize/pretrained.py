@@ -9,13 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from fnopt.core.select import Pattern, matches, show
 from fnopt.initialize.fitting import Fit, is_weight, like
 from fnopt.initialize.flattening import warn_of_flattening
 from fnopt.initialize.limits import some
 from fnopt.initialize.names import Assignment, array_leaves, as_rules, closest, random_keys
 from fnopt.initialize.report import PretrainedReport
 from fnopt.initialize.weights_file import read_weights
-from fnopt.wrap.paths import Pattern, matches, show
 
 
 def load_pretrained(

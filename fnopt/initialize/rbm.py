@@ -10,8 +10,8 @@ from jax.nn import sigmoid
 
 from fnopt.core import Number, Schedule, Static, Transform, add_decayed_weights, chain, trace
 from fnopt.core import scale_by_learning_rate as by_rate
+from fnopt.core.select import decay_mask
 from fnopt.core.value import Value
-from fnopt.wrap.paths import decay_mask
 
 
 class restricted_boltzmann_machine(Value):

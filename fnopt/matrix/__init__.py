@@ -1,1 +1,1 @@
-"""Methods that need a matrix, and their linear algebra."""
+"""Methods that treat a leaf as a matrix, and their linear algebra."""

@@ -7,11 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core.moments import cast, computing_dtype, norm
+from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.norms import norm
+from fnopt.core.types import Numeric
 
 
 def orthogonalized(
-    matrix: jax.Array, coefficients: Any, steps: int, eps: Any, dtype: Any = None
+    matrix: jax.Array, coefficients: Any, steps: int, eps: Numeric, dtype: Any = None
 ) -> jax.Array:
     r"""A matrix with its singular values driven towards 1.
 
@@ -19,12 +21,12 @@ def orthogonalized(
         X_{k+1} = a\,X_k + \bigl(b\,A_k + c\,A_k^2\bigr) X_k, \qquad A_k = X_k X_k^T
 
     Args:
-        matrix: :math:`M`; the smaller side is the one that is multiplied.
-        coefficients: :math:`a, b, c`. Muon's do not converge: they bring all but the smallest
-            values between 0.7 and 1.2, fast.
-        steps: iterations.
-        eps: the least norm that is divided by.
-        dtype: of the iteration; that of the matrix if None.
+        matrix: :math:`M`, an array of two axes; the products are as large as its smaller side.
+        coefficients: three numbers :math:`a, b, c`. Muon's do not converge: they bring all but the
+            smallest values between 0.7 and 1.2, fast.
+        steps: number of iterations.
+        eps: smallest norm that is divided by, a number at least 0.
+        dtype: dtype of the iteration; the matrix's if None.
 
     References:
         Higham, *Functions of matrices*, 2008, Section 8.3; Jordan et al., *Muon*, 2024, for the

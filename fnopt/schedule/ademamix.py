@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from fnopt.core import Number, Schedule, Steps
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 
 Average = Annotated[Any, Field(Interval("(0, 1)"))]
 
@@ -22,8 +23,9 @@ class ademamix_alpha_schedule(Schedule):
     with :math:`t = 1` for the first update, as the paper counts, that is for the count 0.
 
     Args:
-        end_value: :math:`\alpha`.
-        transition_steps: :math:`T > 0`, of the order of all updates of the run.
+        end_value: weight at the end, :math:`\alpha`.
+        transition_steps: length of the rise in updates, :math:`T > 0`, of the order of the whole
+            run.
 
     When:
         For ``alpha`` of :class:`ademamix`, with :class:`ademamix_b3_schedule` for ``b3``.
@@ -36,7 +38,7 @@ class ademamix_alpha_schedule(Schedule):
     end_value: Number
     transition_steps: Steps
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.end_value * _share(count, self.transition_steps)
 
 
@@ -49,9 +51,10 @@ class ademamix_b3_schedule(Schedule):
     with :math:`t = 1` for the first update, as the paper counts, that is for the count 0.
 
     Args:
-        init_value: :math:`\beta_0 \in (0, 1)`; the paper takes ``b1``.
-        end_value: :math:`\beta_T \in (0, 1)`.
-        transition_steps: :math:`T > 0`, of the order of all updates of the run.
+        init_value: decay at the start, :math:`\beta_0 \in (0, 1)`; ``b1`` in the paper.
+        end_value: decay at the end, :math:`\beta_T \in (0, 1)`.
+        transition_steps: length of the rise in updates, :math:`T > 0`, of the order of the whole
+            run.
 
     When:
         For ``b3`` of :class:`ademamix`: a mean as slow from the start makes early training
@@ -71,7 +74,7 @@ class ademamix_b3_schedule(Schedule):
     end_value: Average
     transition_steps: Steps
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         share = _share(count, self.transition_steps)
         first, last = jnp.log(self.init_value), jnp.log(self.end_value)
         return jnp.exp(first * last / ((1 - share) * last + share * first))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core import Schedule, Static
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import Positive, at_least_one, falling
 
 
@@ -28,12 +27,12 @@ class chebyshev_schedule(Schedule):
     single steps are above :math:`2 / M` and climb.
 
     Args:
-        min_curvature: :math:`m > 0`, at most the smallest eigenvalue of the Hessian.
-        max_curvature: :math:`M > m`, at least the largest.
-        transition_steps: :math:`T \ge 1`, static; a power of 2 for the fractal order. The steps
-            are repeated after it.
-        fractal: False for the order from largest to smallest, in which rounding errors grow
-            with :math:`T` until they cover the result.
+        min_curvature: bound below the smallest eigenvalue of the Hessian, :math:`m > 0`.
+        max_curvature: bound above the largest eigenvalue, :math:`M > m`.
+        transition_steps: number of steps in a cycle, an integer :math:`T \ge 1`, static; a power of
+            2 for the fractal order. The steps are repeated after it.
+        fractal: whether the order is fractal; False for that from largest to smallest, in which
+            rounding errors grow with :math:`T` until they cover the result.
 
     Raises:
         ValueError: a range or its order is wrong, or :math:`T` is no power of 2.
@@ -68,7 +67,7 @@ class chebyshev_schedule(Schedule):
                 f" got {self.transition_steps}"
             )
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         steps = self.transition_steps
         order = _fractal(steps) if self.fractal else np.arange(1, steps + 1)
         cosines = jnp.asarray(np.cos((order - 0.5) * np.pi / steps)).astype(count.dtype)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Static, Steps
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import Positive, Shape, Share, bend, between, path, progress
 
 Mode = Annotated[Any, Field(static=True, choices=("triangular", "triangular2", "exp_range"))]
@@ -24,13 +25,13 @@ class cyclic_schedule(Schedule):
     :math:`\gamma^t` (``"exp_range"``).
 
     Args:
-        base_value: :math:`\eta_0`.
-        max_value: :math:`\eta_1`, at the top of the first triangle. For a momentum that falls while
-            the rate rises, the smaller of its two values.
-        step_size_up: updates from bottom to top.
-        step_size_down: updates from top to bottom; as up if None.
-        mode: what :math:`a_t` is.
-        gamma: :math:`\gamma > 0`, for ``"exp_range"``.
+        base_value: value at the bottom, :math:`\eta_0`.
+        max_value: value at the top of the first triangle, :math:`\eta_1`. For a momentum that falls
+            while the rate rises, the smaller of its two values.
+        step_size_up: number of updates from bottom to top, above 0.
+        step_size_down: number of updates from top to bottom, above 0; ``step_size_up`` if None.
+        mode: choice of :math:`a_t`.
+        gamma: factor per update, :math:`\gamma > 0`, for ``"exp_range"``.
 
     Raises:
         ValueError: an argument is out of its range, or ``mode`` is none of the three.
@@ -54,7 +55,7 @@ class cyclic_schedule(Schedule):
     mode: Mode = "triangular"
     gamma: Positive = 1.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         up = self.step_size_up
         down = up if self.step_size_down is None else self.step_size_down
         cycle, position = _cycle(count, up + down)
@@ -72,9 +73,9 @@ class cosine_annealing_schedule(Schedule):
     .. math:: \eta_t = \eta_T + \tfrac12 (\eta_0 - \eta_T)(1 + \cos \pi\,t / T)
 
     Args:
-        init_value: :math:`\eta_0`.
-        decay_steps: :math:`T > 0`, half of a wave.
-        end_value: :math:`\eta_T`.
+        init_value: value at the start, :math:`\eta_0`.
+        decay_steps: half the length of a wave in updates, :math:`T > 0`.
+        end_value: value at the end, :math:`\eta_T`.
 
     When:
         torch's annealing is to be met beyond :math:`T` too; :class:`cosine_decay_schedule` stays at
@@ -93,7 +94,7 @@ class cosine_annealing_schedule(Schedule):
     decay_steps: Steps
     end_value: Number = 0.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         _, position = _cycle(count, 2 * self.decay_steps)
         gone = bend("cosine", position / self.decay_steps)
         return between(self.init_value, self.end_value, gone)
@@ -108,14 +109,14 @@ class onecycle_schedule(Schedule):
     between two updates.
 
     Args:
-        init_value: at count 0.
+        init_value: value at count 0.
         peak_value: at the end of the first phase. For a momentum that falls while the rate rises,
             the smallest: ``onecycle_schedule(0.95, 0.85, 0.95, steps)``.
-        end_value: at count :math:`T - 1` and after.
-        transition_steps: :math:`T > 0`.
-        pct_start: :math:`p \in [0, 1]`, at most a half for three phases.
-        anneal: ``"cosine"`` (half a wave in every phase) or ``"linear"``.
-        three_phase: go back to ``init_value`` as fast as the peak was reached.
+        end_value: value at count :math:`T - 1` and after.
+        transition_steps: length in updates, :math:`T > 0`.
+        pct_start: share of the first phase, :math:`p \in [0, 1]`, at most a half for three phases.
+        anneal: shape of every phase, ``"cosine"`` (half a wave) or ``"linear"``.
+        three_phase: whether to go back to ``init_value`` as fast as the peak was reached.
 
     Raises:
         ValueError: an argument is out of its range, or ``anneal`` is neither.
@@ -150,7 +151,7 @@ class onecycle_schedule(Schedule):
                 f" of which are as long as each other, got {self.pct_start}"
             )
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         top, end = self.pct_start * self.transition_steps - 1, self.transition_steps - 1
         if self.three_phase:
             values = (self.init_value, self.peak_value, self.init_value, self.end_value)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Steps
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import between, elapsed, positive, progress
 
 
@@ -18,11 +17,12 @@ class polynomial_schedule(Schedule):
         s = \min(\max(t - t_0, 0), T)\,/\,T
 
     Args:
-        init_value: :math:`\eta_0`.
-        end_value: :math:`\eta_T`.
-        power: :math:`p`.
-        transition_steps: :math:`T`; at 0 or below the value stays :math:`\eta_0`.
-        transition_begin: :math:`t_0`, taken as 0 if below.
+        init_value: value at the start, :math:`\eta_0`.
+        end_value: value at the end, :math:`\eta_T`.
+        power: power of the share that is left, :math:`p`.
+        transition_steps: length in updates, :math:`T`; at 0 or below the value stays
+            :math:`\eta_0`.
+        transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
 
     When:
         Segmentation recipes (power 0.9), and wherever a straight line falls too early or too late.
@@ -38,7 +38,7 @@ class polynomial_schedule(Schedule):
     transition_steps: Number
     transition_begin: Number = 0.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         since, length = elapsed(count, self.transition_begin), positive(self.transition_steps)
         # The end is its own branch: T / T may fall short of 1, and 0**p has no slope where p < 1.
         done = (since >= length) & (self.power != 0)
@@ -53,10 +53,11 @@ class linear_schedule(Schedule):
     .. math:: \eta_t = \eta_0 + (\eta_T - \eta_0)\,\min(\max(t - t_0, 0), T)\,/\,T
 
     Args:
-        init_value: :math:`\eta_0`.
-        end_value: :math:`\eta_T`.
-        transition_steps: :math:`T`; at 0 or below the value stays :math:`\eta_0`.
-        transition_begin: :math:`t_0`, taken as 0 if below.
+        init_value: value at the start, :math:`\eta_0`.
+        end_value: value at the end, :math:`\eta_T`.
+        transition_steps: length in updates, :math:`T`; at 0 or below the value stays
+            :math:`\eta_0`.
+        transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
 
     When:
         A budget that is known, above all a short one, down to 0.
@@ -75,7 +76,7 @@ class linear_schedule(Schedule):
     transition_steps: Number
     transition_begin: Number = 0.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return polynomial_schedule(
             self.init_value, self.end_value, 1, self.transition_steps, self.transition_begin
         ).at(count)
@@ -88,10 +89,10 @@ class cosine_decay_schedule(Schedule):
         \bigl(\tfrac12 (1 + \cos \pi\,\min(t, T) / T)\bigr)^p + \alpha\Bigr)
 
     Args:
-        init_value: :math:`\eta_0`.
-        decay_steps: :math:`T > 0`.
-        alpha: :math:`\alpha`, the share at the end.
-        exponent: :math:`p`.
+        init_value: value at the start, :math:`\eta_0`.
+        decay_steps: length of the decay in updates, :math:`T > 0`.
+        alpha: share of the value at the end, :math:`\alpha`.
+        exponent: power of the wave, :math:`p`.
 
     When:
         The usual choice for a length that is known and will not change.
@@ -105,7 +106,7 @@ class cosine_decay_schedule(Schedule):
     alpha: Number = 0.0
     exponent: Number = 1.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         # The end is its own branch: 0**p has no slope where p < 1.
         done = (count >= self.decay_steps) & (self.exponent != 0)
         wave = 0.5 * (1 + jnp.cos(jnp.pi * jnp.where(done, 0.0, count) / self.decay_steps))
@@ -120,9 +121,9 @@ class rex_schedule(Schedule):
         \qquad s = \min(t, T)\,/\,T
 
     Args:
-        init_value: :math:`\eta_0`.
-        decay_steps: :math:`T > 0`.
-        end_value: :math:`\eta_T`, 0 in the paper.
+        init_value: value at the start, :math:`\eta_0`.
+        decay_steps: length of the decay in updates, :math:`T > 0`.
+        end_value: value at the end, :math:`\eta_T`; 0 in the paper.
 
     When:
         A budget that is known, short or long, and no wish to tune the shape.
@@ -141,6 +142,6 @@ class rex_schedule(Schedule):
     decay_steps: Steps
     end_value: Number = 0.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         left = 1 - progress(count, self.decay_steps)
         return between(self.end_value, self.init_value, left / (0.5 + 0.5 * left))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Static, Steps
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import elapsed, positive
 
 
@@ -17,12 +16,14 @@ class exponential_decay(Schedule):
     .. math:: \eta_t = \eta_0\,r^{\,s}, \qquad s = \max(t - t_0, 0)\,/\,T
 
     Args:
-        init_value: :math:`\eta_0`.
-        transition_steps: :math:`T`; at 0 or below the value stays :math:`\eta_0`.
-        decay_rate: :math:`r`; at 0 the value stays :math:`\eta_0`.
-        transition_begin: :math:`t_0`, taken as 0 if below.
-        staircase: take :math:`\lfloor s \rfloor` for :math:`s`.
-        end_value: where the value stops, a lower bound if :math:`r < 1` and else an upper one.
+        init_value: value at the start, :math:`\eta_0`.
+        transition_steps: number of updates per factor, :math:`T`; at 0 or below the value stays
+            :math:`\eta_0`.
+        decay_rate: factor, :math:`r`; at 0 the value stays :math:`\eta_0`.
+        transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
+        staircase: whether to take :math:`\lfloor s \rfloor` for :math:`s`.
+        end_value: bound of the value, a lower one if :math:`r < 1`, else an upper one; none if
+            None.
 
     When:
         A length that is not known; with a rate above 1, the learning-rate range test.
@@ -39,7 +40,7 @@ class exponential_decay(Schedule):
     staircase: Static[bool] = False
     end_value: Number = None
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         since, length = elapsed(count, self.transition_begin), positive(self.transition_steps)
         power = since // length if self.staircase else since / length
         moves = (self.transition_steps > 0) & (self.decay_rate != 0)
@@ -55,8 +56,8 @@ class natural_exponential_decay(Schedule):
     r"""Exponential annealing by a rate: :math:`\eta_t = \eta_0\,e^{-k t}`.
 
     Args:
-        init_value: :math:`\eta_0`.
-        k: :math:`k`, per update.
+        init_value: value at the start, :math:`\eta_0`.
+        k: decrease per update, :math:`k`.
 
     When:
         As :class:`exponential_decay`, where the source gives a rate and no factor.
@@ -69,7 +70,7 @@ class natural_exponential_decay(Schedule):
     init_value: Number
     k: Number
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.init_value * jnp.exp(-self.k * count)
 
 
@@ -77,9 +78,9 @@ class step_decay(Schedule):
     r"""A factor after every so many updates: :math:`\eta_t = \eta_0\,f^{\lfloor t / n \rfloor}`.
 
     Args:
-        init_value: :math:`\eta_0`.
-        factor: :math:`f`.
-        every: :math:`n > 0`, updates (not epochs).
+        init_value: value at the start, :math:`\eta_0`.
+        factor: factor of each stair, :math:`f`.
+        every: number of updates (not epochs) per factor, :math:`n > 0`.
 
     When:
         Older vision recipes (a tenth every 30 epochs); a smooth decay is rarely worse.
@@ -98,7 +99,7 @@ class step_decay(Schedule):
     factor: Number
     every: Steps
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         stairs = count // self.every
         value = self.init_value * self.factor ** jnp.maximum(stairs, 1)
         return jnp.where(stairs > 0, value, self.init_value)  # 0**0 has no slope
@@ -110,11 +111,11 @@ class inverse_time_decay(Schedule):
     .. math:: \eta_t = \frac{\eta_0}{1 + r\,s}, \qquad s = \max(t - t_0, 0)\,/\,T
 
     Args:
-        init_value: :math:`\eta_0`.
-        transition_steps: :math:`T > 0`.
-        decay_rate: :math:`r`.
-        transition_begin: :math:`t_0`, taken as 0 if below.
-        staircase: take :math:`\lfloor s \rfloor` for :math:`s`.
+        init_value: value at the start, :math:`\eta_0`.
+        transition_steps: number of updates in a unit of :math:`s`, :math:`T > 0`.
+        decay_rate: increase of the divisor per unit, :math:`r`.
+        transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
+        staircase: whether to take :math:`\lfloor s \rfloor` for :math:`s`.
 
     When:
         Convex problems and theory: the sum of the rates diverges, that of their squares does not.
@@ -135,7 +136,7 @@ class inverse_time_decay(Schedule):
     transition_begin: Number = 0.0
     staircase: Static[bool] = False
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         since, length = elapsed(count, self.transition_begin), self.transition_steps
         share = since // length if self.staircase else since / length
         return self.init_value / (1 + self.decay_rate * share)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Inside, Number, Schedule, Schedules, Static, as_numbers
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import at_least_one
 
 Boundaries = Annotated[Any, Field(convert=as_numbers)]
@@ -21,7 +22,7 @@ class join_schedules(Schedule):
 
     Args:
         schedules: the schedules; numbers and any callables are accepted.
-        boundaries: the counts :math:`b_1 \le b_2 \le \dots` at which the next takes over.
+        boundaries: the counts :math:`b_1 \le b_2 \le \dots` from which the next schedule applies.
 
     Raises:
         ValueError: there is not one boundary between every two schedules, or they fall.
@@ -49,7 +50,7 @@ class join_schedules(Schedule):
         if known != sorted(known):
             raise ValueError(f"join_schedules: boundaries must not fall, got {self.boundaries}")
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         value = self.schedules[0](count)
         for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
             # Before its turn a schedule is not asked: far below 0 its slope may be no number.
@@ -64,10 +65,10 @@ class multiplicative_schedule(Schedule):
     .. math:: \eta_t = \eta_0 \prod_{i=1}^{\min(t, T)} f(i)
 
     Args:
-        init_value: :math:`\eta_0`.
-        factor: :math:`f`, a schedule, a number or any callable.
-        transition_steps: :math:`T \ge 1`, static. All products are formed at every call, so a
-            product that has a formula is better written as one.
+        init_value: value at the start, :math:`\eta_0`.
+        factor: factor of every update, :math:`f`, a schedule, a number or any callable.
+        transition_steps: number of factors, an integer :math:`T \ge 1`, static. All products are
+            formed at every call, so a product that has a formula is better written as one.
 
     Raises:
         TypeError, ValueError: ``transition_steps`` is no integer, or below 1.
@@ -90,7 +91,7 @@ class multiplicative_schedule(Schedule):
         super().__post_init__()
         at_least_one(self, "transition_steps")
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         steps = jnp.arange(1, self.transition_steps + 1).astype(count.dtype)
         factors = jnp.broadcast_to(self.factor(steps), steps.shape)
         products = jnp.concatenate([jnp.ones_like(factors[:1]), jnp.cumprod(factors)])

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Steps, Table
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import Positive, Shape, Share, path
 
 
@@ -17,7 +18,7 @@ class piecewise_constant_schedule(Schedule):
     .. math:: \eta_t = \eta_0 \prod_{i:\; b_i \le t} f_i
 
     Args:
-        init_value: :math:`\eta_0`.
+        init_value: value at the start, :math:`\eta_0`.
         boundaries_and_scales: a dict from counts :math:`b_i` to factors :math:`f_i \ge 0`.
 
     Raises:
@@ -43,7 +44,7 @@ class piecewise_constant_schedule(Schedule):
         super().__post_init__()
         _refuse_negative(self)
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         value = self.init_value
         for boundary, factor in self.boundaries_and_scales or ():
             value = value * jnp.where(count < boundary, 1.0, factor)
@@ -56,8 +57,8 @@ class piecewise_interpolate_schedule(Schedule):
     .. math:: \eta_{b_i} = \eta_0 \prod_{j \le i} f_j, \qquad b_0 = 0
 
     Args:
-        interpolate_type: ``"linear"`` or ``"cosine"`` (half a wave) between the boundaries.
-        init_value: :math:`\eta_0`.
+        interpolate_type: shape between the boundaries, ``"linear"`` or ``"cosine"`` (half a wave).
+        init_value: value at the start, :math:`\eta_0`.
         boundaries_and_scales: a dict from counts :math:`b_i` to factors :math:`f_i \ge 0`.
 
     Raises:
@@ -80,7 +81,7 @@ class piecewise_interpolate_schedule(Schedule):
         super().__post_init__()
         _refuse_negative(self)
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         boundaries, values = [0.0], [self.init_value]
         for boundary, factor in self.boundaries_and_scales or ():
             boundaries.append(boundary)
@@ -93,15 +94,15 @@ class linear_onecycle_schedule(Schedule):
 
     From ``peak_value / div_factor`` to ``peak_value``, back, and to ``peak_value / div_factor /
     final_div_factor``, as optax has it. The shares of the length are rounded down to counts, so
-    they have no slope; :func:`fnopt.onecycle_schedule` has one, and is told values.
+    they have no slope; :func:`fnopt.onecycle_schedule` has one, and takes values.
 
     Args:
-        transition_steps: length of the cycle, updates; the last value is that at this count.
-        peak_value: the highest.
-        pct_start: the share of the length, in [0, 1], at which the peak is reached.
-        pct_final: the share at which the beginning's value is reached again.
-        div_factor: by which the first value is smaller than the peak.
-        final_div_factor: by which the last value is smaller than the first.
+        transition_steps: length of the cycle in updates, at whose count the last value is reached.
+        peak_value: highest value.
+        pct_start: share of the length, in [0, 1], at which the peak is reached.
+        pct_final: share of the length, in [0, 1], at which the first value is reached again.
+        div_factor: ratio of the peak to the first value, above 0.
+        final_div_factor: ratio of the first value to the last, above 0.
 
     Raises:
         ValueError: an argument is out of its range, or ``pct_final`` lies before ``pct_start``.
@@ -129,7 +130,7 @@ class linear_onecycle_schedule(Schedule):
                 f" pct_start={shares[0]}, got {shares[1]}"
             )
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         steps, peak = self.transition_steps, self.peak_value
         first = peak / self.div_factor
         turns = [0.0, _whole(self.pct_start * steps), _whole(self.pct_final * steps), steps]
@@ -141,14 +142,14 @@ class cosine_onecycle_schedule(Schedule):
 
     From ``peak_value / div_factor`` to ``peak_value`` and to ``peak_value / div_factor /
     final_div_factor``, as optax has it. The share of the length is rounded down to a count, so it
-    has no slope; :func:`fnopt.onecycle_schedule` has one, and is told values.
+    has no slope; :func:`fnopt.onecycle_schedule` has one, and takes values.
 
     Args:
-        transition_steps: length of the cycle, updates; the last value is that at this count.
-        peak_value: the highest.
-        pct_start: the share of the length, in [0, 1], at which the peak is reached.
-        div_factor: by which the first value is smaller than the peak.
-        final_div_factor: by which the last value is smaller than the first.
+        transition_steps: length of the cycle in updates, at whose count the last value is reached.
+        peak_value: highest value.
+        pct_start: share of the length, in [0, 1], at which the peak is reached.
+        div_factor: ratio of the peak to the first value, above 0.
+        final_div_factor: ratio of the first value to the last, above 0.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -166,7 +167,7 @@ class cosine_onecycle_schedule(Schedule):
     div_factor: Positive = 25.0
     final_div_factor: Positive = 1e4
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         steps, peak = self.transition_steps, self.peak_value
         first = peak / self.div_factor
         turns = [0.0, _whole(self.pct_start * steps), steps]

@@ -1,4 +1,4 @@
-"""A schedule with memory: the rate falls when a figure no longer improves."""
+"""A schedule with memory: the rate falls when a metric no longer improves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.parts import scale as scale_by
 from fnopt.core.schedule import map_leaves, to_dtype
+from fnopt.core.types import OptState, Params, Updates
 
 
 class PlateauState(NamedTuple):
@@ -21,10 +22,10 @@ class PlateauState(NamedTuple):
 
     Attributes:
         scale: what updates are multiplied by.
-        best_value: the best figure so far.
-        plateau_count: figures since that were no better.
-        cooldown_count: figures that the cooldown still lets pass.
-        count: figures in the average under way.
+        best_value: the best metric so far.
+        plateau_count: metrics since that were no better.
+        cooldown_count: metrics that the cooldown still lets pass.
+        count: metrics in the average under way.
         avg_value: that average.
         evaluations: the number of the last evaluation taken in.
     """
@@ -39,22 +40,25 @@ class PlateauState(NamedTuple):
 
 
 class Watcher(Transform):
-    """What multiplies updates by a scale that it makes of a figure: when a figure is taken in.
+    """Multiplies updates by a scale that depends on a metric; decides when a metric is taken in.
 
-    A subclass has ``monitor`` and says what it makes of a figure and which scale it is at.
+    A subclass has ``monitor``, and defines its scale and its state after a metric.
     """
 
-    def scale(self, state: Any) -> jax.Array:
+    family = ""
+    leafwise = elementwise = keeps_zero = alike = True
+
+    def scale(self, state: OptState) -> jax.Array:
         """What updates are multiplied by in this state."""
         raise NotImplementedError
 
-    def take_in(self, state: Any, figure: Any) -> Any:
-        """The state after one more figure; its numbers come in the dtype of the scale."""
+    def take_in(self, state: Any, metric: Any) -> Any:
+        """The state after one more metric; its numbers come in the dtype of the scale."""
         raise NotImplementedError
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         state = self._observe(state, **extra_args)
         scaled, _ = scale_by(self.scale(state)).update(updates, optax.EmptyState())
         return scaled, state
@@ -63,8 +67,8 @@ class Watcher(Transform):
     def evaluates(self) -> bool | None:
         return False
 
-    def hyperparameters(self: Any, state: Any, **extra_args: Any) -> dict[str, Any]:
-        # Rates multiply in a chain; with the figure given, this is the scale that update applies.
+    def hyperparameters(self: Any, state: OptState, **extra_args: Any) -> dict[str, Any]:
+        # Rates multiply in a chain; with the metric given, this is the scale that update applies.
         watched = extra_args.get(self.monitor) is not None
         return {
             "learning_rate": self.scale(self._observe(state, **extra_args) if watched else state)
@@ -92,7 +96,7 @@ class Watcher(Transform):
 def count_bad(
     better: jax.Array, bad: jax.Array, cooling: jax.Array, patience: Any, cooldown: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """torch's counting: whether to reduce now, and the two counts after this figure."""
+    """torch's counting: whether to reduce now, and the two counts after this metric."""
     zero = jnp.zeros_like(bad)
     bad = jnp.where(better | (cooling > 0), zero, bad + 1)
     reduce = bad.astype(jnp.result_type(patience)) > patience
@@ -102,30 +106,30 @@ def count_bad(
 
 
 class reduce_on_plateau(Watcher):
-    r"""Multiplies updates by a scale that falls by a factor when a figure stops improving.
+    r"""Multiplies updates by a scale that falls by a factor when a metric stops improving.
 
-    A figure :math:`x` is better than the best :math:`b` so far if (``mode="min"``)
+    A metric :math:`x` is better than the best :math:`b` so far if (``mode="min"``)
 
     .. math:: x < b - r\,|b| - a
 
-    and, for ``mode="max"``, if :math:`x > b + r\,|b| + a`: right for negative figures too. After
-    more than ``patience`` figures in a row that are not better the scale is multiplied by
-    ``factor``; then ``cooldown`` figures pass before any is counted again. NaN is no better.
+    and, for ``mode="max"``, if :math:`x > b + r\,|b| + a`: right for negative metrics too. After
+    more than ``patience`` metrics in a row that are not better the scale is multiplied by
+    ``factor``; then ``cooldown`` metrics pass before any is counted again. NaN is no better.
 
     It stands last in a chain and acts on the update at hand. With ``monitor="value"`` every update
-    brings a figure, the loss; with ``monitor="metric"`` there is one when ``evaluations`` has
+    brings a metric, the loss; with ``monitor="metric"`` there is one when ``evaluations`` has
     advanced since the last. What watches a metric without being given one lets updates pass.
 
     Args:
-        factor: of the reduction, in (0, 1).
-        patience: figures without improvement that are still borne; counted as torch does.
-        rtol: :math:`r \in [0, 1]`.
-        atol: :math:`a \ge 0`.
-        cooldown: figures after a reduction that are not counted.
-        accumulation_size: figures that are averaged to one.
-        min_scale: the scale never falls below.
-        monitor: the extra argument watched, ``"value"`` or ``"metric"``.
-        mode: ``"min"`` or ``"max"``.
+        factor: factor of each reduction, in (0, 1).
+        patience: number of metrics without improvement that are tolerated; counted as in torch.
+        rtol: relative improvement that counts as one, :math:`r \in [0, 1]`.
+        atol: absolute improvement that counts as one, :math:`a \ge 0`.
+        cooldown: number of metrics after a reduction that are not counted.
+        accumulation_size: number of metrics that are averaged to one.
+        min_scale: lowest scale.
+        monitor: the extra argument that is watched, ``"value"`` or ``"metric"``.
+        mode: whether lower or higher metrics are better, ``"min"`` or ``"max"``.
 
     Raises:
         ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
@@ -149,8 +153,9 @@ class reduce_on_plateau(Watcher):
     _: dataclasses.KW_ONLY
     monitor: Annotated[Any, Field(static=True, choices=("value", "metric"))] = "value"
     mode: Annotated[Any, Field(static=True, choices=("min", "max"))] = "min"
+    family = "parts"
 
-    def init(self, params: Any) -> PlateauState:
+    def init(self, params: Params) -> PlateauState:
         number, zero = jnp.zeros((), jnp.result_type(float)), jnp.zeros((), jnp.int32)
         worst = jnp.full_like(number, jnp.inf if self.mode == "min" else -jnp.inf)
         return PlateauState(
@@ -166,11 +171,11 @@ class reduce_on_plateau(Watcher):
     def scale(self, state: PlateauState) -> jax.Array:
         return state.scale
 
-    def take_in(self, state: PlateauState, figure: Any) -> PlateauState:
+    def take_in(self, state: PlateauState, metric: Any) -> PlateauState:
         dtype = state.avg_value.dtype
         count = state.count + 1
-        figure = jnp.asarray(figure).astype(dtype)
-        average = state.avg_value + (figure - state.avg_value) / count.astype(dtype)
+        metric = jnp.asarray(metric).astype(dtype)
+        average = state.avg_value + (metric - state.avg_value) / count.astype(dtype)
         more = state._replace(count=count, avg_value=average)
         return _where(count.astype(dtype) >= self.accumulation_size, self._decide(more), more)
 

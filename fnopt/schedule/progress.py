@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 
 Length = Annotated[Any, Field(Interval("[0, inf)"))]
 """A number of updates, 0 allowed."""
@@ -21,17 +22,17 @@ Shape = Annotated[Any, Field(static=True, choices=("linear", "cosine"))]
 """Of the way from value to value."""
 
 
-def positive(steps: Any) -> Any:
+def positive(steps: Numeric) -> Numeric:
     """A length to divide by, 1 where there is none."""
     return jnp.where(steps > 0, steps, 1.0)
 
 
-def elapsed(count: jax.Array, begin: Any) -> jax.Array:
+def elapsed(count: jax.Array, begin: Numeric) -> jax.Array:
     """Updates since the beginning, which is at 0 if it is said to be before."""
     return jnp.maximum(count - jnp.maximum(begin, 0.0), 0)
 
 
-def progress(count: jax.Array, steps: Any) -> jax.Array:
+def progress(count: jax.Array, steps: Numeric) -> jax.Array:
     """The share of so many updates that is behind, exactly 0 to exactly 1; 1 if there are none."""
     # The end is its own branch: XLA divides by a constant with its reciprocal, and 47 * (1 / 47)
     # falls short of 1.
@@ -40,17 +41,19 @@ def progress(count: jax.Array, steps: Any) -> jax.Array:
     return jnp.where(done, 1.0, share)
 
 
-def between(start: Any, end: Any, share: Any) -> Any:
+def between(start: Numeric, end: Numeric, share: Numeric) -> Numeric:
     """The value so far on the way; exactly the ends at its ends, whatever their sizes."""
     return (1 - share) * start + share * end
 
 
-def bend(shape: str, share: Any) -> Any:
+def bend(shape: str, share: Numeric) -> Numeric:
     """The share of a straight line (``"linear"``) or of half a wave (``"cosine"``)."""
     return share if shape == "linear" else 0.5 * (1 - jnp.cos(jnp.pi * share))
 
 
-def path(shape: str, count: jax.Array, boundaries: Sequence[Any], values: Sequence[Any]) -> Any:
+def path(
+    shape: str, count: jax.Array, boundaries: Sequence[Numeric], values: Sequence[Numeric]
+) -> Numeric:
     """From value to value, each reached at its boundary; the last one stays."""
     value = values[0]
     for i, boundary in enumerate(boundaries[:-1]):

@@ -1,4 +1,4 @@
-"""Cosines that begin anew."""
+"""Cosines with restarts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from fnopt.core import Number, Schedule, Steps
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 from fnopt.schedule.join import join_schedules
 from fnopt.schedule.progress import Positive, bend, between
 from fnopt.schedule.warmup import warmup_cosine_decay_schedule
@@ -47,7 +48,7 @@ class sgdr_schedule(Schedule):
 
     cosine_kwargs: Annotated[Any, Field(convert=_as_waves)]
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         lengths = [wave.decay_steps for wave in self.cosine_kwargs]
         return join_schedules(self.cosine_kwargs, tuple(itertools.accumulate(lengths[:-1]))).at(
             count
@@ -62,11 +63,12 @@ class cosine_warm_restarts(Schedule):
         T_i = T_0\,q^i, \quad t_{i+1} = t_i + T_i, \quad t_0 = 0
 
     Args:
-        init_value: :math:`\eta_0`.
-        decay_steps: :math:`T_0 > 0`, the length of the first.
-        t_mult: :math:`q \ge 1`, by which each is longer than the last.
-        m_mult: :math:`m > 0`, by which each begins lower; 1 in the paper.
-        end_value: :math:`\eta_T`.
+        init_value: value at the start, :math:`\eta_0`.
+        decay_steps: length of the first wave in updates, :math:`T_0 > 0`.
+        t_mult: ratio of one length to the last, :math:`q \ge 1`.
+        m_mult: ratio of the first value of a wave to that of the last, :math:`m > 0`; 1 in the
+            paper.
+        end_value: value at the end, :math:`\eta_T`.
 
     When:
         Snapshots to average or to vote, or a run that may stop at the end of any wave.
@@ -87,7 +89,7 @@ class cosine_warm_restarts(Schedule):
     m_mult: Positive = 1.0
     end_value: Number = 0.0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         index, since, length = _period(count, self.decay_steps, self.t_mult)
         start = self.init_value * self.m_mult**index
         return between(start, self.end_value, bend("cosine", since / length))

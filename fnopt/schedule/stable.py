@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, root
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 from fnopt.schedule.progress import Length, Positive, bend, between, progress
 
 
@@ -26,13 +27,13 @@ class wsd_schedule(Schedule):
     (``"cosine"``) or :math:`1 - \sqrt{s}` (``"1-sqrt"``).
 
     Args:
-        init_value: :math:`\eta_0`.
-        peak_value: :math:`\eta`.
-        warmup_steps: :math:`W \ge 0`.
-        stable_steps: :math:`S \ge 0`.
-        decay_steps: :math:`D \ge 0`, of the decay alone.
-        end_value: :math:`\eta_T`.
-        decay: the shape of the decay.
+        init_value: value at the start, :math:`\eta_0`.
+        peak_value: value of the stable part, :math:`\eta`.
+        warmup_steps: length of the warm-up in updates, :math:`W \ge 0`.
+        stable_steps: number of updates at the peak, :math:`S \ge 0`.
+        decay_steps: length of the decay in updates, :math:`D \ge 0`.
+        end_value: value at the end, :math:`\eta_T`.
+        decay: shape of the decay: ``"linear"``, ``"cosine"`` or ``"1-sqrt"``.
 
     Raises:
         ValueError: ``decay`` is none of the three, or a length is negative.
@@ -60,7 +61,7 @@ class wsd_schedule(Schedule):
     end_value: Number = 0.0
     decay: Annotated[Any, Field(static=True, choices=("linear", "cosine", "1-sqrt"))] = "linear"
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         rise = between(self.init_value, self.peak_value, progress(count, self.warmup_steps))
         done = progress(count - self.warmup_steps - self.stable_steps, self.decay_steps)
         gone = root(done) if self.decay == "1-sqrt" else bend(self.decay, done)
@@ -79,12 +80,12 @@ class inverse_sqrt_schedule(Schedule):
     :math:`w - 1` and ``timescale`` :math:`w`.
 
     Args:
-        init_value: at count 0.
-        peak_value: :math:`\eta`, at count ``warmup_steps``.
-        warmup_steps: :math:`W \ge 0`.
-        timescale: :math:`\tau > 0`; ``warmup_steps`` if None.
-        cooldown_begin: :math:`C \ge 0`; no cooldown if None.
-        cooldown_steps: :math:`D > 0`.
+        init_value: value at count 0.
+        peak_value: value at count ``warmup_steps``, :math:`\eta`.
+        warmup_steps: length of the warm-up in updates, :math:`W \ge 0`.
+        timescale: time :math:`\tau > 0` of the decay, in updates; ``warmup_steps`` if None.
+        cooldown_begin: count at which the cooldown begins, :math:`C \ge 0`; no cooldown if None.
+        cooldown_steps: length of the cooldown in updates, :math:`D > 0`.
 
     Raises:
         ValueError: neither a warm-up nor a timescale is given, or half a cooldown.
@@ -126,7 +127,7 @@ class inverse_sqrt_schedule(Schedule):
                 f" {self.cooldown_begin} and {self.cooldown_steps}"
             )
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         scale = self.warmup_steps if self.timescale is None else self.timescale
         since = jnp.maximum(count - self.warmup_steps, 0.0)
         rise = between(self.init_value, self.peak_value, progress(count, self.warmup_steps))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Static, Steps
+from fnopt.core.types import Numeric
 from fnopt.schedule.decay import cosine_decay_schedule, linear_schedule, polynomial_schedule
 from fnopt.schedule.exponential import exponential_decay
 from fnopt.schedule.join import join_schedules
@@ -18,10 +19,10 @@ class warmup_constant_schedule(Schedule):
     r"""A straight line up to a value that stays.
 
     Args:
-        init_value: at count 0.
-        peak_value: at count ``warmup_steps`` and after.
-        warmup_steps: length of the line, updates; at 0 the peak is there at once (in optax the
-            value then never leaves ``init_value``).
+        init_value: value at count 0.
+        peak_value: value at count ``warmup_steps`` and after.
+        warmup_steps: length of the line in updates, at least 0; at 0 the peak is reached at once
+            (in optax the value then never leaves ``init_value``).
 
     When:
         Another part decays the rate, or a decay is to follow from a checkpoint.
@@ -34,7 +35,7 @@ class warmup_constant_schedule(Schedule):
     peak_value: Number
     warmup_steps: Length
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return between(self.init_value, self.peak_value, progress(count, self.warmup_steps))
 
 
@@ -42,12 +43,12 @@ class warmup_cosine_decay_schedule(Schedule):
     r"""A straight line up, then half a wave of a cosine down.
 
     Args:
-        init_value: at count 0.
-        peak_value: at count ``warmup_steps``.
-        warmup_steps: length of the line, updates.
-        decay_steps: length of line and wave together, above ``warmup_steps``.
-        end_value: at count ``decay_steps`` and after.
-        exponent: of the wave, see :class:`cosine_decay_schedule`.
+        init_value: value at count 0.
+        peak_value: value at count ``warmup_steps``.
+        warmup_steps: length of the line in updates, at least 0.
+        decay_steps: length of line and wave together in updates, above ``warmup_steps``.
+        end_value: value at count ``decay_steps`` and after.
+        exponent: power of the wave, see :class:`cosine_decay_schedule`.
 
     Raises:
         ValueError: ``decay_steps`` is not above ``warmup_steps``.
@@ -71,7 +72,7 @@ class warmup_cosine_decay_schedule(Schedule):
         super().__post_init__()
         falling(self, "decay_steps", "warmup_steps", "counts the warm-up too")
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         peak = jnp.where(self.peak_value == 0, 1.0, self.peak_value)
         share = jnp.where(self.peak_value == 0, 0.0, self.end_value / peak)
         fall = cosine_decay_schedule(
@@ -84,14 +85,14 @@ class warmup_exponential_decay_schedule(Schedule):
     r"""A straight line up, then a factor every so many updates.
 
     Args:
-        init_value: at count 0.
-        peak_value: at count ``warmup_steps``.
-        warmup_steps: length of the line, updates.
-        transition_steps: updates to a factor, counted after the line.
-        decay_rate: the factor.
-        transition_begin: updates that the peak stays after the line.
-        staircase: decay in stairs.
-        end_value: where the value stops, see :class:`exponential_decay`.
+        init_value: value at count 0.
+        peak_value: value at count ``warmup_steps``.
+        warmup_steps: length of the line in updates, at least 0.
+        transition_steps: number of updates per factor, counted after the line.
+        decay_rate: factor of the decay.
+        transition_begin: number of updates that the peak stays after the line.
+        staircase: whether to decay in stairs.
+        end_value: bound of the value, see :class:`exponential_decay`; none if None.
 
     When:
         A length that is not known, with a warm-up.
@@ -109,7 +110,7 @@ class warmup_exponential_decay_schedule(Schedule):
     staircase: Static[bool] = False
     end_value: Number = None
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         fall = exponential_decay(
             self.peak_value,
             self.transition_steps,
@@ -125,12 +126,12 @@ class warmup_polynomial_decay_schedule(Schedule):
     r"""A straight line up, then down along a power of the way that is left.
 
     Args:
-        init_value: at count 0.
-        peak_value: at count ``warmup_steps``.
-        warmup_steps: length of the line, updates.
-        decay_steps: length of line and decay together, above ``warmup_steps``.
-        end_value: at count ``decay_steps`` and after.
-        power: of the decay, 1 for a straight line; see :class:`polynomial_schedule`.
+        init_value: value at count 0.
+        peak_value: value at count ``warmup_steps``.
+        warmup_steps: length of the line in updates, at least 0.
+        decay_steps: length of line and decay together in updates, above ``warmup_steps``.
+        end_value: value at count ``decay_steps`` and after.
+        power: power of the decay, 1 for a straight line; see :class:`polynomial_schedule`.
 
     Raises:
         ValueError: ``decay_steps`` is not above ``warmup_steps``.
@@ -159,7 +160,7 @@ class warmup_polynomial_decay_schedule(Schedule):
         super().__post_init__()
         falling(self, "decay_steps", "warmup_steps", "counts the warm-up too")
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         length = self.decay_steps - self.warmup_steps
         fall = polynomial_schedule(self.peak_value, self.end_value, self.power, length)
         return _warmed_up(self, fall).at(count)

@@ -11,8 +11,7 @@ from typing import Any
 from flax import serialization
 
 from fnopt.core import Schedule
-from fnopt.core.labels import Labels
-from fnopt.core.mask import Flags
+from fnopt.core.select import Flags, Labels
 from fnopt.core.value import make
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import NonNegative, Positive, Rule, Static, norm
-from fnopt.core.moments import over_norm
+from fnopt.core import Context, NonNegative, Positive, Rule, Static, norm
+from fnopt.core.norms import over_norm
+from fnopt.core.types import LeafUpdate, Slots
 
 Axes = int | tuple[int, ...] | None
 
@@ -22,7 +23,7 @@ def unitwise_norm(x: jax.Array, axis: Axes = None) -> jax.Array:
             count), the first of a matrix or of rank 3 (heads), all but the last of ranks 4 and 5.
 
     Raises:
-        ValueError: the rank is above 5 and no axis is given.
+        ValueError: the rank is above 5 and ``axis`` is None.
     """
     x = jnp.asarray(x)
     if axis is None:
@@ -38,7 +39,7 @@ def _within_unit(shape: tuple[int, ...]) -> Axes:
     if len(shape) in (4, 5):
         return tuple(range(len(shape) - 1))
     raise ValueError(
-        f"the units of an array of shape {shape} are not known: give axis, the axes within a unit"
+        f"the units of an array of shape {shape} are not known: pass axis, the axes within a unit"
     )
 
 
@@ -49,7 +50,7 @@ def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: Any = 1e-6) ->
         g_norm: the norms of its units, in its shape.
         max_norm: the bounds, in its shape.
         grad: the gradient.
-        div_eps: least divisor, for a bound of 0.
+        div_eps: the smallest divisor, for a bound of 0.
 
     Raises:
         ValueError: the shapes differ.
@@ -75,11 +76,11 @@ class adaptive_grad_clip(Rule):
 
     Args:
         clipping: :math:`\lambda > 0`; the authors use 0.01 to 0.16, smaller for larger batches.
-        eps: :math:`\epsilon \ge 0`, lest parameters that start at 0 stay there.
+        eps: :math:`\epsilon \ge 0`, so that parameters that start at 0 do not stay there.
         axis: the axes within a unit; by rank if None, see :func:`unitwise_norm`.
 
     Raises:
-        ValueError: a leaf's rank is above 5 and no axis is given.
+        ValueError: a leaf's rank is above 5 and ``axis`` is None.
 
     References:
         Brock, De, Smith & Simonyan, *High-performance large-scale image recognition without
@@ -91,8 +92,13 @@ class adaptive_grad_clip(Rule):
     axis: Static[Axes] = None
 
     needs_params = True
+    keeps_zero = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    @property
+    def elementwise(self) -> bool:
+        return self.axis == ()
+
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         bound = self.clipping * jnp.maximum(unitwise_norm(param, self.axis), self.eps)
         tiny = jnp.finfo(grad.dtype).tiny
         return unitwise_clip(unitwise_norm(grad, self.axis), bound, grad, tiny), {}

@@ -14,7 +14,7 @@ from fnopt.core.transform import Transform
 
 
 def update_or(
-    wanted: Any,
+    condition: Any,
     inner: Transform,
     updates: Any,
     state: Any,
@@ -22,17 +22,29 @@ def update_or(
     extra_args: dict[str, Any],
     otherwise: Callable[[Any], Any],
 ) -> tuple[Any, Any]:
-    """The inner update where it is wanted; else ``otherwise(updates)`` and the state as it is.
+    """The inner update under a condition, else ``otherwise(updates)`` and the state as it is.
 
-    Only the one that is wanted is computed (under ``vmap`` both are).
+    Only one of the two is computed; under ``vmap`` both are.
+
+    Args:
+        condition: a flag, an array of no axes.
+        inner: the inner transform.
+        updates: its updates.
+        state: its state.
+        params: the parameters, or None.
+        extra_args: its extra arguments.
+        otherwise: a function of the updates, for where the condition does not hold.
+
+    Returns:
+        The updates and the inner state.
     """
 
     def act() -> tuple[Any, Any]:
-        got, new_state = inner.update(updates, state, params, **extra_args)
-        # optax's transforms may return other dtypes than they were given.
-        return like(got, updates), like(new_state, state)
+        new, new_state = inner.update(updates, state, params, **extra_args)
+        # optax's transforms may return other dtypes than they receive.
+        return like(new, updates), like(new_state, state)
 
-    return jax.lax.cond(wanted, act, lambda: (otherwise(updates), state))
+    return jax.lax.cond(condition, act, lambda: (otherwise(updates), state))
 
 
 def like(tree: Any, other: Any) -> Any:
@@ -41,12 +53,21 @@ def like(tree: Any, other: Any) -> Any:
 
 
 def zeros_like(tree: Any) -> Any:
-    """No updates at all."""
+    """Zero for every update."""
     return jax.tree.map(lambda x: jnp.zeros_like(x, dtype=jnp.result_type(x)), tree)
 
 
 def gathered(updates: Any, total: Any, params: Any, share: Any) -> Any:
-    """The sum of an accumulator and updates, or, with a share, what it is as a moving mean.
+    """The sum of an accumulator and updates, or their moving mean.
+
+    Args:
+        updates: the updates.
+        total: the accumulator, a tree like them.
+        params: the parameters, to check shapes by, or None.
+        share: the weight of the updates in a mean; None for a sum.
+
+    Returns:
+        A tree like the updates, in the precision of the computation.
 
     Raises:
         ValueError: structures or shapes differ; names the path.

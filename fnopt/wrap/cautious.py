@@ -11,6 +11,7 @@ from fnopt.core import Inner, Wrapper, computing_dtype, divide
 from fnopt.core.checks import Interval, float_leaves, leaves_like
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params, Updates
 
 
 class CautiousState(NamedTuple):
@@ -54,14 +55,16 @@ class cautious(Wrapper):
     inner: Inner
     eps: Annotated[Any, Field(Interval("(0, 1]"))] = 1e-3
 
+    elementwise = False  # the share that goes down is that of a leaf
+
     State = CautiousState
 
-    def init(self, params: Any) -> CautiousState:
+    def init(self, params: Params) -> CautiousState:
         return CautiousState(self.inner.init(params))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, CautiousState]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, CautiousState]:
         inner_state = self.check(state)
         _, grads, treedef = float_leaves("updates", updates)
         steps, inner_state = self.inner.update(updates, inner_state, params, **extra_args)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
 from fnopt.core import Inner, Static, Wrapper
+from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.wrap.branch import like, update_or, zeros_like
 
 
@@ -17,8 +20,10 @@ class conditionally_transform(Wrapper):
 
     Args:
         inner: the transform.
-        should_transform_fn: of the count of calls so far, an int32 array; gives a flag.
-        forward_extra_args: call the function with the extra arguments too.
+        should_transform_fn: a function of the count of calls so far, an int32 array, that returns
+            a flag.
+        forward_extra_args: call the function with the extra arguments too. As it may then depend
+            on any gradient, all are computed, those of frozen leaves too.
 
     When:
         A transform that is for some steps only, as noise or clipping in the first thousand. What
@@ -31,23 +36,41 @@ class conditionally_transform(Wrapper):
 
     State = optax.ConditionallyTransformState
 
-    def init(self, params: Any) -> Any:
+    @property
+    def leafwise(self) -> bool:
+        # A function that is called with the extra arguments may depend on any gradient.
+        return not self.forward_extra_args
+
+    @property
+    def elementwise(self) -> bool:
+        return not self.forward_extra_args
+
+    @property
+    def alike(self) -> bool:
+        return not self.forward_extra_args
+
+    def plan(self, params: Params) -> PyTree:
+        # Where the condition does not hold, gradients pass as they are.
+        plans = super().plan(params)
+        return jax.tree.map(lambda plan: dataclasses.replace(plan, frozen=False), plans)
+
+    def init(self, params: Params) -> OptState:
         return self.State(inner_state=self.inner.init(params), step=jnp.zeros((), jnp.int32))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
-        told = extra_args if self.forward_extra_args else {}
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
+        arguments = extra_args if self.forward_extra_args else {}
         inner_state = self.check(state)
-        wanted = self.should_transform_fn(state.step, **told)
+        condition = self.should_transform_fn(state.step, **arguments)
         updates, inner_state = update_or(
-            wanted, self.inner, updates, inner_state, params, extra_args, self.otherwise
+            condition, self.inner, updates, inner_state, params, extra_args, self.otherwise
         )
         step = optax.safe_increment(state.step)
         return updates, self.State(inner_state=inner_state, step=step)
 
     def otherwise(self, updates: Any) -> Any:
-        """What an update is where the condition does not hold."""
+        """The updates where the condition does not hold."""
         return like(updates, updates)
 
 
@@ -56,8 +79,10 @@ class conditionally_mask(conditionally_transform):
 
     Args:
         inner: the optimizer; its state stays where the condition does not hold.
-        should_transform_fn: of the count of calls so far, an int32 array; gives a flag.
-        forward_extra_args: call the function with the extra arguments too, such as ``value``.
+        should_transform_fn: a function of the count of calls so far, an int32 array, that returns
+            a flag.
+        forward_extra_args: call the function with the extra arguments too, such as ``value``; then
+            all gradients are computed, those of frozen leaves too.
 
     When:
         Steps only at some times, or only where the loss says so; batches are lost in between, of
@@ -74,6 +99,9 @@ class conditionally_mask(conditionally_transform):
     """
 
     State = optax.ConditionallyMaskState
+
+    def plan(self, params: Params) -> PyTree:
+        return Wrapper.plan(self, params)
 
     def otherwise(self, updates: Any) -> Any:
         return zeros_like(updates)

@@ -1,4 +1,4 @@
-"""Updates kept to what is allowed: numbers for NaN, parameters that are not negative."""
+"""Constraints on updates: no NaN, parameters that are not negative."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Rule
+from fnopt.core import Context, Rule
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class zero_nans(Rule):
-    """Puts 0 in the place of every NaN; infinities stay.
+    """Replaces every NaN by 0; infinities stay.
 
     Its state says of every leaf whether the last update had one (``found_nan``).
 
@@ -21,11 +22,12 @@ class zero_nans(Rule):
     """
 
     State = optax.ZeroNansState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"found_nan": jnp.zeros((), bool)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         nan = jnp.isnan(grad)
         return jnp.where(nan, jnp.zeros_like(grad), grad), {"found_nan": jnp.any(nan)}
 
@@ -48,6 +50,7 @@ class keep_params_nonnegative(Rule):
     """
 
     needs_params = True
+    elementwise = True
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.where(param + grad < 0, -param, grad), {}

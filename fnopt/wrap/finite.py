@@ -12,6 +12,7 @@ from fnopt.core import Inner, Wrapper
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.schedule import to_dtype
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.wrap.branch import update_or, zeros_like
 
 
@@ -19,12 +20,13 @@ class apply_if_finite(Wrapper):
     """Leaves out updates whose gradients are not finite, up to a number in a row.
 
     Nothing moves then, the inner state included. After more than ``max_consecutive_errors`` such
-    gradients in a row the wrapper gives up and passes them on, so that a run that is lost shows
-    it; ``total_notfinite`` in its state counts them all.
+    gradients in a row the wrapper passes them on, so that a failed run is seen;
+    ``total_notfinite`` in its state counts them all.
 
     Args:
         inner: the optimizer.
-        max_consecutive_errors: at least 0; how many in a row are borne.
+        max_consecutive_errors: the number of such gradients in a row that are tolerated, at least
+            0.
 
     When:
         Half precision, where a gradient overflows now and then; not a cure for a rate that is too
@@ -40,9 +42,11 @@ class apply_if_finite(Wrapper):
     inner: Inner
     max_consecutive_errors: Annotated[Any, Field(Interval("[0, inf)"))]
 
+    leafwise = False  # a gradient that is not finite stops all leaves
+
     State = optax.ApplyIfFiniteState
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         zero = jnp.zeros((), jnp.int32)
         return self.State(
             notfinite_count=zero,
@@ -52,14 +56,14 @@ class apply_if_finite(Wrapper):
         )
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         finite = all_finite(updates)
         in_a_row = jnp.asarray(optax.safe_increment(state.notfinite_count))
-        borne = to_dtype(self.max_consecutive_errors, jnp.result_type(float))
+        tolerated = to_dtype(self.max_consecutive_errors, jnp.result_type(float))
         updates, inner_state = update_or(
-            finite | (in_a_row.astype(jnp.result_type(float)) > borne),
+            finite | (in_a_row.astype(jnp.result_type(float)) > tolerated),
             self.inner, updates, inner_state, params, extra_args, zeros_like,
         )  # fmt: skip
         total = state.total_notfinite
@@ -73,5 +77,5 @@ class apply_if_finite(Wrapper):
 
 def all_finite(tree: Any) -> jax.Array:
     """Whether every element of every leaf is finite."""
-    told = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
-    return jnp.all(jnp.stack(told)) if told else jnp.ones((), bool)
+    flags = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(flags)) if flags else jnp.ones((), bool)

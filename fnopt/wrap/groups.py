@@ -1,4 +1,4 @@
-"""Which parameters get what: ordered rules of paths."""
+"""Groups of parameters, chosen by their paths, each with a treatment of its own."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ import jax
 
 from fnopt.core import Inner, Static, Transform
 from fnopt.core.checks import refuse_state
+from fnopt.core.select import Pattern, show
 from fnopt.core.transform import any_evaluates
-from fnopt.core.types import OptState, Params
-from fnopt.wrap.paths import Pattern, show
+from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.wrap.split import Split
 from fnopt.wrap.treatments import (
     FROZEN,
     Treatments,
     applied,
-    as_given,
+    as_written,
     changes_rate,
     check,
-    tell,
+    describe,
     transform_of,
 )
 
 
 class GroupsState(NamedTuple):
-    """The states of the groups, in the order of their rules."""
+    """The states of the groups, in the order of their assignments."""
 
     inner_states: tuple[Any, ...]
 
 
 class groups(Transform):
-    """Transforms for groups of parameters, told apart by their paths.
+    """Transforms for groups of parameters, which are chosen by their paths.
 
-    A rule is a pair: which leaves, and what they get. The first that matches a leaf wins. ::
+    An assignment is a pair of a pattern (which leaves) and a treatment (what they get). The first
+    that matches a leaf wins. ::
 
         tx = groups(
             ("embed/*", "freeze"),
@@ -45,15 +46,15 @@ class groups(Transform):
         )
         print(tx.table(params))
 
-    Which leaves: a glob of the path (``*`` stands for any text, slashes too; ``*/bias`` matches
+    A pattern is a glob of the path (``*`` stands for any text, slashes too; ``*/bias`` matches
     ``bias`` at the top as well), a tuple of globs, or a function of path and leaf. A path is
     ``jax.tree_util.keystr(path, simple=True, separator="/")``, as ``layers/0/kernel``, without the
-    ``value`` that the variables of Flax NNX add; so a rule fits NNX and Linen alike.
+    ``value`` that the variables of Flax NNX add, so that a pattern fits NNX and Linen alike.
 
-    What they get: ``"freeze"`` (an update of 0, and no state); a number or a schedule that
-    multiplies the updates of ``base``, hence its learning rate and its decay; a dict of numbers in
-    the place of those of ``base``, with such a number as ``"multiplier"`` if wanted; or a transform
-    of their own.
+    A treatment is ``"freeze"`` (an update of 0, and no state); a number or a schedule that
+    multiplies the updates of ``base``, hence its learning rate and its decay; a dict of numbers
+    that replace those of ``base``, where such a factor may be added as ``"multiplier"``; or a
+    transform.
 
     Every group is an optimizer of its own: what a method computes over all leaves (a norm, a
     distance) is then over those of the group. Clipping by the norm of all stands before the groups:
@@ -61,64 +62,68 @@ class groups(Transform):
     so that a sweep or a gradient goes over them.
 
     Args:
-        *rules: pairs, in the order in which they are tried.
-        patterns, treatments: their two halves, as ``replace`` takes them.
+        *assignments: pairs of a pattern and a treatment, in the order in which they are tried.
+        patterns, treatments: the two halves of the assignments, for ``replace``.
         base: the transform that numbers and dicts change.
 
     Raises:
-        TypeError: a rule is no pair, or gives none of these.
-        ValueError: ``base`` is wanting, or has no such number; in ``init`` and ``update``, a rule
-            matches nothing, or no rule a leaf.
+        TypeError: an assignment is no pair, or its treatment is none of these.
+        ValueError: ``base`` is missing, or has no such number; in ``init`` and ``update``, a
+            pattern matches no leaf, or no pattern matches a leaf.
 
     >>> import fnopt, jax.numpy as jnp
     >>> params = {"dense": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "scale": jnp.ones(2)}
     >>> tx = fnopt.groups(("scale", "freeze"), ("*/bias", 2.0), ("*", {}), base=fnopt.sgd(0.1))
     >>> print(tx.table(params))
-    path          shape   parameters  rule    gets
-    dense/bias    (3,)             3  */bias  base, multiplier=2.0
-    dense/kernel  (2, 3)           6  *       base
-    scale         (2,)             2  scale   frozen
-    total                         11          frozen: 2
+    path          shape   parameters  pattern  gets
+    dense/bias    (3,)             3  */bias   base, multiplier=2.0
+    dense/kernel  (2, 3)           6  *        base
+    scale         (2,)             2  scale    frozen
+    total                         11           frozen: 2
     base: sgd(learning_rate=0.1, nesterov=False)
     """
 
     patterns: Static[tuple[Pattern, ...]]
     treatments: Treatments
     base: Inner = None
+    family = "wrappers"
 
     def __init__(
-        self, *rules: Any, patterns: Any = (), treatments: Any = (), base: Any = None
+        self, *assignments: Any, patterns: Any = (), treatments: Any = (), base: Any = None
     ) -> None:
-        for rule in rules:
-            if not isinstance(rule, tuple) or len(rule) != 2:
-                raise TypeError(f"groups: a rule is a pair (which, what), got {rule!r}")
-        patterns = tuple(which for which, _ in rules) or tuple(patterns)
+        for pair in assignments:
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise TypeError(
+                    f"groups: an assignment is a pair (pattern, treatment), got {pair!r}"
+                )
+        patterns = tuple(pattern for pattern, _ in assignments) or tuple(patterns)
+        treatments = [treatment for _, treatment in assignments] or treatments
         object.__setattr__(self, "patterns", patterns)
-        object.__setattr__(self, "treatments", [what for _, what in rules] or treatments)
+        object.__setattr__(self, "treatments", treatments)
         object.__setattr__(self, "base", base)
         self.__post_init__()
         for pattern, treatment in zip(self.patterns, self.treatments, strict=True):
             check(show(pattern), treatment, self.base)
 
     def transforms(self) -> tuple[Transform, ...]:
-        """The transform of each rule."""
+        """The transform of each assignment."""
         return tuple(transform_of(treatment, self.base) for treatment in self.treatments)
 
-    def init(self, params: Any) -> GroupsState:
+    def init(self, params: Params) -> GroupsState:
         split = Split(self.patterns, params)
         transforms = enumerate(self.transforms())
         return GroupsState(tuple(tx.init(split.part(i, params)) for i, tx in transforms))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if getattr(state, "_fields", None) != GroupsState._fields:
             refuse_state(self, state)
         split = Split(self.patterns, updates if params is None else params)
-        states, given = [], updates
+        states, gradients = [], updates
         for i, (tx, inner) in enumerate(zip(self.transforms(), state.inner_states, strict=True)):
             part, inner = tx.update(
-                split.part(i, given),
+                split.part(i, gradients),
                 inner,
                 None if params is None else split.part(i, params),
                 **split.arguments(i, params, extra_args),
@@ -140,46 +145,46 @@ class groups(Transform):
     def evaluates(self) -> bool | None:
         return any_evaluates(self.transforms())
 
-    @property
-    def leafwise(self) -> bool:
-        return all(tx.leafwise for tx in self.transforms())
-
-    def frozen(self, params: Any) -> Any:
-        split, flags = Split(self.patterns, params), super().frozen(params)
+    def plan(self, params: Params) -> PyTree:
+        split, plans = Split(self.patterns, params), params
         for i, tx in enumerate(self.transforms()):
-            flags = split.joined(i, tx.frozen(split.part(i, params)), flags)
-        return flags
+            own = jax.tree.map(lambda plan, i=i: plan.labelled(i), tx.plan(split.part(i, params)))
+            plans = split.joined(i, own, plans)
+        return plans
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         counts = (tx.count(s) for tx, s in zip(self.transforms(), state.inner_states, strict=True))
         return next((count for count in counts if count is not None), None)
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
-        """As of any transform, each name with its rule before it; ``learning_rate`` is base's."""
-        told: dict[str, Any] = {}
-        for place, (pattern, treatment, inner) in enumerate(
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
+        """As of any transform, each name after its pattern; ``learning_rate`` is base's."""
+        every: dict[str, Any] = {}
+        for i, (pattern, treatment, inner) in enumerate(
             zip(self.patterns, self.treatments, state.inner_states, strict=True)
         ):
-            label = f"{place}:{show(pattern)}" if callable(pattern) else show(pattern)
-            names = applied(treatment, self.base, inner, extra_args)
-            told |= {f"{label}.{name}": value for name, value in names.items()}
-            if "learning_rate" in names and not changes_rate(treatment, self.base):
-                told.setdefault("learning_rate", names["learning_rate"])
-        return told
+            label = f"{i}:{show(pattern)}" if callable(pattern) else show(pattern)
+            numbers = applied(treatment, self.base, inner, extra_args)
+            every |= {f"{label}.{name}": value for name, value in numbers.items()}
+            if "learning_rate" in numbers and not changes_rate(treatment, self.base):
+                every.setdefault("learning_rate", numbers["learning_rate"])
+        return every
 
     def table(self, params: Any) -> str:
-        """Who gets what, a line for every leaf; parameters may be shapes alone.
+        """A table with a line for every leaf: path, shape, size, pattern and treatment.
+
+        Args:
+            params: the parameters; shapes suffice.
 
         Raises:
             ValueError: as ``init``.
         """
-        table = Split(self.patterns, params).table(list(map(tell, self.treatments)), FROZEN)
+        table = Split(self.patterns, params).table(list(map(describe, self.treatments)), FROZEN)
         return table if self.base is None else f"{table}\nbase: {self.base!r}"
 
     def __repr__(self) -> str:
         shown = [
-            f"({show(which) if callable(which) else repr(which)}, {as_given(what)!r})"
-            for which, what in zip(self.patterns, self.treatments, strict=True)
+            f"({show(pattern) if callable(pattern) else repr(pattern)}, {as_written(treatment)!r})"
+            for pattern, treatment in zip(self.patterns, self.treatments, strict=True)
         ]
         base = [] if self.base is None else [f"base={self.base!r}"]
         return f"groups({', '.join(shown + base)})"

@@ -11,6 +11,7 @@ from fnopt.core import Inner, Wrapper, computing_dtype, zeros
 from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
 from fnopt.core.transform import foreign
+from fnopt.core.types import OptState, Params, Updates
 
 
 class KahanState(NamedTuple):
@@ -68,13 +69,13 @@ class kahan(Wrapper):
 
     State = KahanState
 
-    def init(self, params: Any) -> KahanState:
+    def init(self, params: Params) -> KahanState:
         compensation = jax.tree.map(lambda p: zeros(jnp.asarray(p)), params)
         return KahanState(compensation, self.inner.init(params))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, KahanState]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, KahanState]:
         inner_state = self.check(state)
         if params is None:
             raise ValueError("kahan needs the parameters: call update(updates, state, params)")

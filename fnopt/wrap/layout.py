@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax.contrib
 
-from fnopt.core import Inner, Wrapper, restrict
+from fnopt.core import Composed, Inner, Transform, Wrapper, restrict
 from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
-from fnopt.core.types import OptState, Params
+from fnopt.core.plan import LeafPlan
+from fnopt.core.select import KeyPath, path_name
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 class flatten(Wrapper):
@@ -21,8 +23,13 @@ class flatten(Wrapper):
     Its state is the inner transform's. Leaves of several dtypes make a vector of the widest.
 
     Args:
-        inner: the transform. One that acts on every element alone, or on all leaves together,
-            does what it did; one that knows layers (a trust ratio, a matrix method) sees none.
+        inner: the transform. Its formula must act on each element alone, up to numbers that all
+            leaves share (:class:`adam`, :class:`clip_by_global_norm`, :class:`dog`), and be the
+            same for all leaves.
+
+    Raises:
+        ValueError: in ``init`` and ``update``, the inner transform knows layers (a trust ratio, a
+            matrix method), or treats leaves differently (a mask, groups); names the leaf.
 
     When:
         Hundreds of small leaves on an accelerator, where launching kernels takes longer than the
@@ -31,14 +38,18 @@ class flatten(Wrapper):
 
     inner: Inner
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         _, leaves, _ = float_leaves("params", params)
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
-        return self.inner.init(_joined(leaves) if leaves else params)
+        if not leaves:
+            return self.inner.init(params)
+        vector = _joined(leaves)
+        self._check(params, vector)
+        return self.inner.init(vector)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         paths, grads, treedef = float_leaves("updates", updates)
         if not grads:
             return self.inner.update(updates, state, params, **extra_args)
@@ -46,16 +57,43 @@ class flatten(Wrapper):
             like = list(map(jnp.asarray, leaves_like(treedef, "params", params, "updates")))
             for path, grad, param in zip(paths, grads, like, strict=True):
                 same_shape(path, grad.shape, param.shape, "parameter")
+        vector = _joined(grads)
+        self._check(updates if params is None else params, vector)
+        if params is not None:
             params = _joined(like)
 
         def spread(vector: jax.Array) -> Any:
             return treedef.unflatten(_parts_of(vector, grads))
 
         given = restrict(extra_args, lambda tree: _joined(jax.tree.leaves(tree)), spread)
-        vector, state = self.inner.update(_joined(grads), state, params, **given)
+        vector, state = self.inner.update(vector, state, params, **given)
         return spread(vector), state
 
-    def count(self, state: Any) -> jax.Array | None:
+    def _check(self, params: Params, vector: jax.Array) -> None:
+        """Refuses an inner transform that does not do to the vector what it does to the leaves."""
+        plans = jax.tree_util.tree_leaves_with_path(self.inner.plan(params))
+        for path, plan in plans:
+            if not plan.elementwise:
+                culprit = type(_not_elementwise(self.inner, params, path)).__name__
+                raise ValueError(
+                    f"flatten: {culprit} does not act on each element of {_name(path)} alone, so"
+                    " that it would do something else to one vector of all leaves; leave flatten"
+                    f" out, or flatten the other parts of the chain alone. If {culprit} is"
+                    " yours and elementwise, say so in its class by elementwise = True; for"
+                    " transformations of optax there is optax.flatten"
+                )
+        path, plan = plans[0]
+        others = [other for other, its in plans if its.label != plan.label]
+        (packed,) = [plan] if others else jax.tree.leaves(self.inner.plan(vector))
+        if others or packed.label != plan.label:
+            raise ValueError(
+                f"flatten: {type(self.inner).__name__} tells leaves apart, by a mask, by labels or"
+                f" by paths, and would treat {_name(others[0] if others else path)} differently"
+                " within one vector of all leaves; flatten within each group instead, as"
+                " groups(…, flatten(…))"
+            )
+
+    def count(self, state: OptState) -> jax.Array | None:
         return self.inner.count(state)
 
     def eval_params(self, state: OptState, params: Params) -> Params:
@@ -66,8 +104,20 @@ class flatten(Wrapper):
         evaluated = self.inner.eval_params(state, vector)
         return params if evaluated is vector else treedef.unflatten(_parts_of(evaluated, leaves))
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         return self.inner.hyperparameters(state, **extra_args)
+
+
+def _not_elementwise(tx: Transform, params: Params, path: KeyPath) -> Transform:
+    """The part of a transform because of which it is not elementwise for the leaf at a path."""
+    for part in tx.parts() if isinstance(tx, Composed) else ():
+        if not dict(jax.tree_util.tree_leaves_with_path(part.plan(params)))[path].elementwise:
+            return _not_elementwise(part, params, path)
+    return tx
+
+
+def _name(path: KeyPath) -> str:
+    return path_name(path) or "the parameter"
 
 
 def _joined(leaves: list[jax.Array]) -> jax.Array:
@@ -89,10 +139,10 @@ def _as(x: jax.Array, dtype: Any) -> jax.Array:
 
 
 class Parts(NamedTuple):
-    """A complex array as two real ones."""
+    """The real and the imaginary part of a complex array, or what is known of each."""
 
-    real: jax.Array
-    imaginary: jax.Array
+    real: Any
+    imaginary: Any
 
 
 class split_real_and_imaginary(Wrapper):
@@ -113,12 +163,19 @@ class split_real_and_imaginary(Wrapper):
 
     State = optax.contrib.SplitRealAndImaginaryState
 
-    def init(self, params: Any) -> Any:
+    def plan(self, params: Params) -> PyTree:
+        return jax.tree.map(
+            lambda plan: _of_both(*plan) if isinstance(plan, Parts) else plan,
+            self.inner.plan(split_complex(params)),
+            is_leaf=lambda plan: isinstance(plan, Parts),
+        )
+
+    def init(self, params: Params) -> OptState:
         return self.State(self.inner.init(split_complex(params)))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         params = None if params is None else split_complex(params)
         split, inner_state = self.inner.update(
             split_complex(updates), self.check(state), params, **extra_args
@@ -129,6 +186,17 @@ class split_real_and_imaginary(Wrapper):
         parts = split_complex(params)
         evaluated = self.inner.eval_params(state.inner_state, parts)
         return params if evaluated is parts else joined_complex(evaluated)
+
+
+def _of_both(real: LeafPlan, imaginary: LeafPlan) -> LeafPlan:
+    """The plan of a complex leaf from those of its two parts."""
+    return LeafPlan(
+        frozen=real.frozen and imaginary.frozen,
+        leafwise=real.leafwise and imaginary.leafwise,
+        elementwise=real.elementwise and imaginary.elementwise,
+        keeps_zero=real.keeps_zero and imaginary.keeps_zero,
+        label=(real.label, imaginary.label),
+    )
 
 
 def split_complex(tree: Any) -> Any:

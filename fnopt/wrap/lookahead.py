@@ -12,7 +12,8 @@ from fnopt.core import Inner, Static, Wrapper, computing_dtype
 from fnopt.core.checks import Interval, float_leaves, leaves_like, same_shape
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
-from fnopt.core.types import OptState, Params
+from fnopt.core.plan import LeafPlan
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 LookaheadParams = optax.LookaheadParams
 
@@ -46,10 +47,10 @@ class lookahead(Wrapper):
         fast_optimizer: the optimizer.
         sync_period: :math:`k \ge 1`.
         slow_step_size: :math:`\alpha \in [0, 1]`.
-        reset_state: begin the fast optimizer's state anew, at :math:`\phi`, every time.
+        reset_state: initialize the fast optimizer's state again, at :math:`\phi`, every time.
 
     Raises:
-        ValueError: a number out of its range; in ``update``, pairs met a state made without, or
+        ValueError: a number is out of its range; in ``update``, pairs meet a state made without, or
             the other way round.
 
     When:
@@ -73,7 +74,15 @@ class lookahead(Wrapper):
         if self.sync_period < 1:
             raise ValueError(f"lookahead: sync_period must be at least 1, got {self.sync_period!r}")
 
-    def init(self, params: Any) -> LookaheadState:
+    def plan(self, params: Params) -> PyTree:
+        if not isinstance(params, LookaheadParams):
+            return super().plan(params)
+        # The two of a pair depend on each other; the optimizer knows the first alone.
+        return jax.tree_util.tree_map_with_path(
+            lambda path, param: LeafPlan(label=jax.tree_util.keystr(path)), params
+        )
+
+    def init(self, params: Params) -> LookaheadState:
         pairs = isinstance(params, LookaheadParams)
         return LookaheadState(
             fast_state=self.fast_optimizer.init(params.fast if pairs else params),
@@ -82,8 +91,8 @@ class lookahead(Wrapper):
         )
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, LookaheadState]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, LookaheadState]:
         fast_state = self.check(state)
         if params is None:
             raise ValueError("lookahead needs the parameters: call update(updates, state, params)")
@@ -91,8 +100,8 @@ class lookahead(Wrapper):
         paths, grads, treedef = float_leaves("updates", updates)
         if pairs != (state.slow is None):
             raise ValueError(
-                "lookahead: init was given LookaheadParams and update was not, or the other way"
-                " round; give both the same"
+                "lookahead: init received LookaheadParams and update did not, or the other way"
+                " round; pass the same to both"
             )
         fast, slow = params if pairs else (params, state.slow)
         fasts = [jnp.asarray(f) for f in leaves_like(treedef, "params", fast, "updates")]
@@ -107,8 +116,8 @@ class lookahead(Wrapper):
             grads[i], slows[i] = self._move(now, old, step, jnp.asarray(slow), pairs)
         if self.reset_state:
             synced = [_sum(old, step) for old, step in zip(fasts, grads, strict=True)]
-            anew = self.fast_optimizer.init(treedef.unflatten(synced))
-            fast_state = jax.tree.map(lambda a, b: jnp.where(now, a, b), anew, fast_state)
+            first = self.fast_optimizer.init(treedef.unflatten(synced))
+            fast_state = jax.tree.map(lambda a, b: jnp.where(now, a, b), first, fast_state)
         ahead, behind = treedef.unflatten(grads), treedef.unflatten(slows)
         return LookaheadParams(ahead, behind) if pairs else ahead, LookaheadState(
             fast_state=fast_state,

@@ -10,23 +10,25 @@ import optax
 
 from fnopt.core import Inner, Mask, Static, Wrapper, restrict, set_to_zero
 from fnopt.core.checks import leaves_like
-from fnopt.core.types import OptState, Params
+from fnopt.core.plan import UNTOUCHED
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 class masked(Wrapper):
     """Transforms the updates of some leaves; those of the others pass as they are.
 
-    The inner transform sees an ``optax.MaskedNode`` in the place of a leaf or subtree that is left
-    out, and keeps nothing for it; such a leaf may be of any kind.
+    The inner transform sees an ``optax.MaskedNode`` instead of a leaf or subtree that is left out,
+    and keeps no state for it; such a leaf may be of any kind.
 
     Args:
         inner: the transform.
-        mask: True for the leaves meant: a tree of flags, a prefix of one, or a function of the
-            parameters (of the updates where there are none) that gives one.
+        mask: True for the leaves to transform: a tree of flags, a prefix of one, a function of the
+            parameters (of the updates where there are none) that returns one, a glob of paths as
+            ``"*/kernel"``, or a tuple of globs.
         mask_compatible_extra_args: mask those extra arguments too that have the updates' structure.
 
     Raises:
-        ValueError: the flags are no prefix of the parameters.
+        ValueError: the flags are no prefix of the parameters, or a glob matches none.
 
     When:
         A part of a chain that is not for all leaves. To train some leaves only, use
@@ -45,65 +47,62 @@ mask_compatible_extra_args=False)
 
     State = optax.MaskedState
 
-    def init(self, params: Any) -> Any:
-        return self.State(self.inner.init(_hidden(params, self._told(params))))
+    def init(self, params: Params) -> OptState:
+        return self.State(self.inner.init(_hidden(params, self._flags(params))))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
-        told = self._told(updates if params is None else params)
+        flags = self._flags(updates if params is None else params)
         if params is not None:
             leaves_like(jax.tree.structure(updates), "params", params, "updates")
         if self.mask_compatible_extra_args:
             structure = jax.tree.structure(updates)
             extra_args = {
-                name: _hidden(x, told) if jax.tree.structure(x) == structure else x
+                name: _hidden(x, flags) if jax.tree.structure(x) == structure else x
                 for name, x in extra_args.items()
             }
         if params is not None:
             extra_args = restrict(
                 extra_args,
-                lambda tree: _hidden(tree, told),
-                lambda part: jax.tree.map(lambda m, a, b: a if m else b, told, part, params),
+                lambda tree: _hidden(tree, flags),
+                lambda part: jax.tree.map(lambda m, a, b: a if m else b, flags, part, params),
             )
         new, inner_state = self.inner.update(
-            _hidden(updates, told),
+            _hidden(updates, flags),
             inner_state,
-            None if params is None else _hidden(params, told),
+            None if params is None else _hidden(params, flags),
             **extra_args,
         )
-        return jax.tree.map(lambda m, n, u: n if m else u, told, new, updates), self.State(
+        return jax.tree.map(lambda m, n, u: n if m else u, flags, new, updates), self.State(
             inner_state
         )
 
     def eval_params(self, state: OptState, params: Params) -> Params:
-        flags = self._told(params)
+        flags = self._flags(params)
         part = _hidden(params, flags)
         evaluated = self.inner.eval_params(state.inner_state, part)
         if evaluated is part:
             return params
         return jax.tree.map(lambda m, new, old: new if m else old, flags, evaluated, params)
 
-    @property
-    def leafwise(self) -> bool:
-        return self.inner.leafwise
-
-    def frozen(self, params: Any) -> Any:
-        told = self._told(params)
-        flags = self.inner.frozen(_hidden(params, told))
+    def plan(self, params: Params) -> PyTree:
+        flags = self._flags(params)
         return jax.tree.map(
-            lambda m, still, sub: still if m else jax.tree.map(lambda p: False, sub),
-            told, flags, params,
-        )  # fmt: skip
+            lambda flag, plans, sub: plans if flag else jax.tree.map(lambda leaf: UNTOUCHED, sub),
+            flags,
+            self.inner.plan(_hidden(params, flags)),
+            params,
+        )
 
-    def _told(self, tree: Any) -> Any:
+    def _flags(self, tree: Any) -> Any:
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
         return self.mask.prefix(tree) if jax.tree.leaves(tree) else True
 
 
-def _hidden(tree: Any, told: Any) -> Any:
-    return jax.tree.map(lambda flag, sub: sub if flag else optax.MaskedNode(), told, tree)
+def _hidden(tree: PyTree, flags: PyTree) -> PyTree:
+    return jax.tree.map(lambda flag, sub: sub if flag else optax.MaskedNode(), flags, tree)
 
 
 def freeze(mask: Any) -> masked:

@@ -26,6 +26,7 @@ from fnopt.core import (
 from fnopt.core.checks import float_leaves, leaves_like
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
+from fnopt.core.types import OptState, Params, Updates
 
 
 class mechanize(Wrapper):
@@ -53,8 +54,8 @@ class mechanize(Wrapper):
     recomputed from the parameters, and so is coarse while the scale is small.
 
     Args:
-        base_optimizer: of what rate ever; a schedule with 1 as its peak.
-        weight_decay: :math:`\lambda \ge 0`, of the bet alone.
+        base_optimizer: the optimizer, at any rate; a schedule of it has 1 as its peak.
+        weight_decay: :math:`\lambda \ge 0`; it acts on :math:`h` alone.
         eps: :math:`\epsilon \ge 0`.
         s_init: :math:`s_0 > 0`.
         num_betas: :math:`n \ge 1`.
@@ -78,6 +79,8 @@ class mechanize(Wrapper):
     s_init: Positive = 1e-6
     num_betas: Static[int] = 6
 
+    leafwise = False  # the scale is learned from all gradients
+
     State = optax.contrib.MechanicState
     inner_state = "base_optimizer_state"
 
@@ -88,7 +91,7 @@ class mechanize(Wrapper):
                 f"mechanize: num_betas must be an integer, 1 or above, got {self.num_betas!r}"
             )
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         count = jnp.zeros((), jnp.int32)
         _, leaves, _ = float_leaves("params", params)
         one = real_number(at_count(self, count).s_init, leaves)
@@ -103,23 +106,23 @@ class mechanize(Wrapper):
             x0=jax.tree.map(jnp.array, params),
         )
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.count
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         if params is None:
             raise ValueError("mechanize needs the parameters: call update(updates, state, params)")
         _, grads, treedef = float_leaves("updates", updates)
-        places = leaves_like(treedef, "params", params, "updates")
+        points = leaves_like(treedef, "params", params, "updates")
         steps, inner_state = self.base_optimizer.update(updates, inner_state, params, **extra_args)
         # The weights may have been replaced between init and the first update.
         x0 = optax.tree.where(state.count == 0, params, state.x0)
         starts, steps = (treedef.flatten_up_to(tree) for tree in (x0, steps))
         with jax.numpy_dtype_promotion("standard"):
-            real, moves = self._learn(grads, places, starts, steps, state)
+            real, moves = self._learn(grads, points, starts, steps, state)
         moves = [cast(move, grad.dtype) for move, grad in zip(moves, grads, strict=True)]
         return treedef.unflatten(moves), state._replace(
             base_optimizer_state=inner_state,
@@ -129,22 +132,22 @@ class mechanize(Wrapper):
         )
 
     def _learn(
-        self, grads: list[Any], places: list[Any], starts: list[Any], steps: list[Any], state: Any
+        self, grads: list[Any], points: list[Any], starts: list[Any], steps: list[Any], state: Any
     ) -> tuple[dict[str, Any], list[Any]]:
         """The next numbers, and the changes of the parameters."""
         rule = at_count(self, state.count, state.s.dtype)
         wide = [computing_dtype(grad.dtype, state.s.dtype) for grad in grads]
-        grads, places, starts, steps = (
+        grads, points, starts, steps = (
             [cast(jnp.asarray(x), dtype) for x, dtype in zip(leaves, wide, strict=True)]
-            for leaves in (grads, places, starts, steps)
+            for leaves in (grads, points, starts, steps)
         )
         scale = jnp.sum(state.s)
-        gone = [divide(x0 - x, scale + rule.eps) for x, x0 in zip(places, starts, strict=True)]
+        moved = [divide(x0 - x, scale + rule.eps) for x, x0 in zip(points, starts, strict=True)]
         # Neither may be so large that 0 times it, or its square, is no number.
         largest = jnp.finfo(state.s.dtype).max
         size = jnp.minimum(global_norm(grads), largest)
-        share = divide(rule.weight_decay * scale * size, global_norm(places) + rule.eps)
-        h = vdot([g + share * x for g, x in zip(grads, places, strict=True)], gone)
+        share = divide(rule.weight_decay * scale * size, global_norm(points) + rule.eps)
+        h = vdot([g + share * x for g, x in zip(grads, points, strict=True)], moved)
         h = jnp.clip(h, -(largest**0.5), largest**0.5)
         betas = jnp.array([1 - 0.1**i for i in range(1, self.num_betas + 1)], state.s.dtype)
         m = jnp.maximum(betas * state.m, jnp.abs(h) + rule.eps)
@@ -154,6 +157,6 @@ class mechanize(Wrapper):
         s = divide(wealth, root(v) + rule.eps)
         moves = [
             x0 - jnp.sum(s) * (delta - u) - x
-            for x0, delta, u, x in zip(starts, gone, steps, places, strict=True)
+            for x0, delta, u, x in zip(starts, moved, steps, points, strict=True)
         ]
         return {"r": r, "m": m, "v": v, "s": s}, moves

@@ -13,6 +13,7 @@ from fnopt.core.checks import refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import as_transform, at_count
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.wrap.snapshot import Measure, as_arrays, like_first, matched
 
 
@@ -21,12 +22,12 @@ class _of_updates(Transform):
 
     measure: Measure
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return optax.EmptyState()
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         return as_arrays(self.measure(updates)), state
 
     def __repr__(self) -> str:
@@ -42,10 +43,10 @@ class measure_with_ema(Transform):
     What it returns is the average and no longer the updates.
 
     Args:
-        measure: :math:`f`.
+        measure: :math:`f`, a function of the updates that returns an array or a tree of them.
         decay: :math:`\beta \in [0, 1)`.
         debias: return :math:`\hat m_t`, not :math:`m_t`.
-        accumulator_dtype: of the average; single precision at least if None.
+        accumulator_dtype: dtype of the average; single precision at least if None.
     """
 
     measure: Measure
@@ -53,7 +54,7 @@ class measure_with_ema(Transform):
     debias: Static[bool] = True
     accumulator_dtype: DType = None
 
-    def init(self, params: Any) -> optax.EmaState:
+    def init(self, params: Params) -> optax.EmaState:
         def zero(x: Any) -> jax.Array:
             x = jnp.asarray(x)
             return jnp.zeros_like(x, self.accumulator_dtype or computing_dtype(x.dtype))
@@ -61,32 +62,32 @@ class measure_with_ema(Transform):
         return optax.EmaState(jnp.zeros((), jnp.int32), jax.tree.map(zero, self.measure(params)))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if getattr(state, "_fields", None) != optax.EmaState._fields:
             refuse_state(self, state)
         count: Any = optax.safe_increment(state.count)
         measured, averages, structure = matched(self.measure(updates), state.ema)
-        new, told = [], []
+        averages_now, shown = [], []
         for x, average in zip(measured, averages, strict=True):
             wide = computing_dtype(x.dtype, average.dtype)
             real = jnp.finfo(wide).dtype
             decay = at_count(self, state.count, real).decay
             mean = cast(moment(cast(x, wide), cast(average, wide), decay), wide)
-            new.append(cast(mean, average.dtype))
+            averages_now.append(cast(mean, average.dtype))
             if self.debias:
                 mean = mean / cast(bias_correction(decay, cast(count, real)), wide)
-            told.append(cast(mean, x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else wide))
-        return structure.unflatten(told), optax.EmaState(count, structure.unflatten(new))
+            shown.append(cast(mean, x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else wide))
+        return structure.unflatten(shown), optax.EmaState(count, structure.unflatten(averages_now))
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.count
 
 
-def _as_measures(given: Any) -> dict[str, Transform]:
-    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
-        raise TypeError(f"must be a dict of names and measures, got {given!r}")
-    return {name: _of_updates(x) if callable(x) else as_transform(x) for name, x in given.items()}
+def _as_measures(named: Any) -> dict[str, Transform]:
+    if not isinstance(named, dict) or not all(isinstance(name, str) for name in named):
+        raise TypeError(f"must be a dict of names and measures, got {named!r}")
+    return {name: _of_updates(x) if callable(x) else as_transform(x) for name, x in named.items()}
 
 
 class monitor(Transform):
@@ -112,29 +113,31 @@ class monitor(Transform):
 
     measures: Annotated[Any, Field(convert=_as_measures)]
 
-    def init(self, params: Any) -> optax.MonitorState:
+    keeps_zero = True
+
+    def init(self, params: Params) -> optax.MonitorState:
         states = tuple(measure.init(params) for _, measure in self._sorted())
-        told, _ = self._measure(params, states, params, {})
-        return optax.MonitorState(told, states)
+        measured, _ = self._measure(params, states, params, {})
+        return optax.MonitorState(measured, states)
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if set(getattr(state, "measurements", ())) != set(self.measures):
             refuse_state(self, state)
-        told, states = self._measure(updates, state.measure_states, params, extra_args)
-        return updates, optax.MonitorState(like_first(told, state.measurements), states)
+        measured, states = self._measure(updates, state.measure_states, params, extra_args)
+        return updates, optax.MonitorState(like_first(measured, state.measurements), states)
 
     def _measure(self, updates: Any, states: Any, params: Any, extra_args: dict[str, Any]) -> Any:
         rows = [
             (name, *measure.update(updates, state, params, **extra_args))
             for (name, measure), state in zip(self._sorted(), states, strict=True)
         ]
-        return {name: told for name, told, _ in rows}, tuple(state for *_, state in rows)
+        return {name: measured for name, measured, _ in rows}, tuple(state for *_, state in rows)
 
     def _sorted(self) -> list[tuple[str, Transform]]:
         # A dict comes out of a jit with its keys in this order.
         return sorted(self.measures.items())
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         return {}

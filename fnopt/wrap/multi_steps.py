@@ -1,4 +1,4 @@
-"""Updates from several batches: gradients are gathered until a step is made of them."""
+"""Updates from several batches: gradients are accumulated for one step."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import optax
 
 from fnopt.core import DType, Inner, Static, Transform, Wrapper, computing_dtype, zeros
 from fnopt.core.checks import Interval
-from fnopt.core.schedule import Scheduled, is_schedule
+from fnopt.core.ranges import Scheduled
+from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import foreign
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.wrap.branch import gathered, like, zeros_like
 
 Every = Annotated[Any, Scheduled(Interval("[1, inf)"))]
@@ -29,13 +31,15 @@ class MultiSteps(Wrapper):
 
     Args:
         opt: the optimizer.
-        every_k_schedule: :math:`k \ge 1`, rounded: a number, or a function of the steps made.
-        use_grad_mean: False for the sum.
-        should_skip_update_fn: ``f(updates, gradient_step, params)`` gives a flag, whether this
-            batch is to be left out as if it had not been, and a tree that is kept in the state's
-            ``skip_state``; :func:`skip_not_finite`, for one.
-        accumulator_dtype: of the accumulator; single precision at least if None, where optax's
-            None is the parameters'.
+        every_k_schedule: :math:`k \ge 1`, rounded: a number, or a function of the number of steps
+            so far.
+        use_grad_mean: take the mean of the gradients; False for their sum.
+        should_skip_update_fn: a function ``f(updates, gradient_step, params)`` that returns a flag,
+            whether to leave this batch out, and a tree, which the state holds as ``skip_state``;
+            :func:`skip_not_finite`, for one. As it may depend on any gradient, all are then
+            computed, those of frozen leaves too.
+        accumulator_dtype: dtype of the accumulator; single precision at least if None, where
+            optax's None means the parameters' dtype.
 
     When:
         A batch that does not fit into memory. ``value_fn`` and ``grad_fn`` are those of the last
@@ -63,11 +67,24 @@ class MultiSteps(Wrapper):
     inner_state = "inner_opt_state"
 
     @property
+    def leafwise(self) -> bool:
+        # A function of all gradients that decides about a batch may depend on any of them.
+        return self.should_skip_update_fn is None
+
+    @property
+    def elementwise(self) -> bool:
+        return self.should_skip_update_fn is None
+
+    @property
+    def alike(self) -> bool:
+        return self.should_skip_update_fn is None
+
+    @property
     def inner_opt(self) -> Transform:
         """The optimizer, by optax's name."""
         return self.opt
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         step = jnp.zeros((), jnp.int32)
         return self.State(
             mini_step=step,
@@ -78,8 +95,8 @@ class MultiSteps(Wrapper):
         )
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         skip, skip_state = self._skip(updates, state.gradient_step, params)
         batches = state.mini_step + 1
@@ -91,8 +108,8 @@ class MultiSteps(Wrapper):
         def act(total: Any) -> Any:
             if isinstance(self.opt, foreign):
                 total = like(total, updates)
-            got, new = self.opt.update(total, inner_state, params, **extra_args)
-            return like(got, updates), like(new, inner_state), zeros_like(state.acc_grads)
+            new, new_state = self.opt.update(total, inner_state, params, **extra_args)
+            return like(new, updates), like(new_state, inner_state), zeros_like(state.acc_grads)
 
         def gather() -> Any:
             total = gathered(updates, state.acc_grads, params, share)
@@ -118,14 +135,14 @@ class MultiSteps(Wrapper):
         )
 
     def has_updated(self, state: Any) -> jax.Array:
-        """Whether the update that gave this state made a step."""
+        """Whether the update that returned this state made a step."""
         return (state.mini_step == 0) & (state.gradient_step > 0)
 
     def gradient_transformation(self) -> Transform:
         """This transform itself, which is one already; optax's has to be asked."""
         return self
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.gradient_step
 
     def _batches(self, step: jax.Array) -> jax.Array:
@@ -139,7 +156,7 @@ class MultiSteps(Wrapper):
     def _skip(self, updates: Any, step: jax.Array, params: Any) -> tuple[jax.Array, Any]:
         if self.should_skip_update_fn is None:
             return jnp.zeros((), bool), ()
-        skip, told = self.should_skip_update_fn(updates, step, params)
+        skip, skip_state = self.should_skip_update_fn(updates, step, params)
         if jnp.shape(skip) or not jnp.issubdtype(jnp.result_type(skip), jnp.bool_):
-            raise ValueError(f"MultiSteps: should_skip_update_fn must give a flag, got {skip!r}")
-        return jnp.asarray(skip), told
+            raise ValueError(f"MultiSteps: should_skip_update_fn must return a flag, got {skip!r}")
+        return jnp.asarray(skip), skip_state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import operator
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,17 +13,17 @@ import optax
 from fnopt.core import Static, Transform, did_you_mean, set_to_zero
 from fnopt.core.checks import refuse_state
 from fnopt.core.fields import Field
-from fnopt.core.labels import as_labels
-from fnopt.core.mask import Flags, as_flags
+from fnopt.core.plan import plan_in_turn
+from fnopt.core.select import Flags, as_flags, as_labels
 from fnopt.core.transform import any_evaluates, as_transform
-from fnopt.core.types import OptState, Params
+from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.wrap.masked import masked
 
 
-def _groups(given: Any) -> dict[Any, Transform]:
-    if not isinstance(given, Mapping):
-        raise TypeError(f"must be a dict from labels to transforms, got {given!r}")
-    return {label: as_transform(tx) for label, tx in given.items()}
+def _groups(labelled: Any) -> dict[Any, Transform]:
+    if not isinstance(labelled, Mapping):
+        raise TypeError(f"must be a dict from labels to transforms, got {labelled!r}")
+    return {label: as_transform(tx) for label, tx in labelled.items()}
 
 
 class partition(Transform):
@@ -33,7 +32,7 @@ class partition(Transform):
     Args:
         transforms: a dict from labels to transforms, of fnopt or of optax.
         param_labels: the labels of the parameters: a tree, a prefix of one, or a function of the
-            parameters (of the updates where there are none) that gives one.
+            parameters (of the updates where there are none) that returns one.
         mask_compatible_extra_args: see :class:`masked`.
 
     Raises:
@@ -56,14 +55,15 @@ class partition(Transform):
     param_labels: Annotated[Any, Field(convert=as_labels, static=True)]
     _: dataclasses.KW_ONLY
     mask_compatible_extra_args: Static[bool] = False
+    family = "wrappers"
 
-    def init(self, params: Any) -> optax.PartitionState:
+    def init(self, params: Params) -> optax.PartitionState:
         groups = self._masked(params)
         return optax.PartitionState({label: tx.init(params) for label, tx in groups.items()})
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         states, new_states = self._states(state), {}
         for label, tx in self._masked(updates if params is None else params).items():
             updates, new_states[label] = tx.update(updates, states[label], params, **extra_args)
@@ -79,32 +79,25 @@ class partition(Transform):
     def evaluates(self) -> bool | None:
         return any_evaluates(self.transforms.values())
 
-    @property
-    def leafwise(self) -> bool:
-        return all(tx.leafwise for tx in self.transforms.values())
+    def plan(self, params: Params) -> PyTree:
+        return plan_in_turn(self._masked(params).values(), params)
 
-    def frozen(self, params: Any) -> Any:
-        flags = super().frozen(params)
-        for tx in self._masked(params).values():
-            flags = jax.tree.map(operator.or_, flags, tx.frozen(params))
-        return flags
-
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         states = self._states(state)
         counts = (tx.count(states[k].inner_state) for k, tx in self.transforms.items())
         return next((count for count in counts if count is not None), None)
 
-    def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
-        """As of any transform; a name that two groups share is told apart by the label."""
+    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
+        """As of any transform; a name that two groups share has the label before it."""
         states = self._states(state)
-        told = {
+        by_label = {
             label: tx.hyperparameters(states[label].inner_state, **extra_args)
             for label, tx in self.transforms.items()
         }
-        times = collections.Counter(name for names in told.values() for name in names)
+        times = collections.Counter(name for names in by_label.values() for name in names)
         return {
             name if times[name] == 1 else f"{label}.{name}": value
-            for label, names in told.items()
+            for label, names in by_label.items()
             for name, value in names.items()
         }
 
@@ -112,11 +105,9 @@ class partition(Transform):
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
         labels = self.param_labels.tree(params) if jax.tree.leaves(params) else None
         try:
-            jax.tree.map(lambda label, sub: None, labels, params if labels is not None else None)
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"partition: param_labels is no tree of labels for the parameters: {error}"
-            ) from error
+            self.param_labels.spread(labels, params if labels is not None else None)
+        except ValueError as error:
+            raise ValueError(f"partition: {error}") from error
         for label in jax.tree.leaves(labels):
             if label not in self.transforms:
                 raise ValueError(
@@ -126,7 +117,7 @@ class partition(Transform):
         return {
             label: masked(
                 tx,
-                jax.tree.map(lambda given, label=label: given == label, labels),
+                jax.tree.map(lambda own, label=label: own == label, labels),
                 mask_compatible_extra_args=self.mask_compatible_extra_args,
             )
             for label, tx in self.transforms.items()
@@ -158,7 +149,9 @@ def selective_transform(optimizer: optax.GradientTransformation, *, freeze_mask:
     """
     groups = {"train": optimizer, "freeze": set_to_zero()}
     flags = as_flags(freeze_mask)
-    return partition(groups, _ByFlags(flags) if callable(flags.given) else _named(flags.tree()))
+    return partition(
+        groups, _ByFlags(flags) if callable(flags.choice) else _named(flags.tree(None))
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, divide
-from fnopt.core.moments import cast, norm_by_row
+from fnopt.core.moments import cast
+from fnopt.core.norms import norm_by_row
 
 
 def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, jax.Array]:
@@ -99,10 +100,10 @@ def number_of_examples(grads: Any) -> int:
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         shape = jnp.shape(leaf)
         if not shape or examples not in (None, shape[0]):
-            wanted = "" if examples is None else f" of {examples}, as the leaves before it"
+            length = "" if examples is None else f" of {examples}, as the leaves before it"
             raise ValueError(
                 f"updates{jax.tree_util.keystr(path)} has shape {shape}, but gradients of single"
-                f" examples are wanted: a first axis{wanted}; get them with jax.vmap(jax.grad(…))"
+                f" examples are needed: a first axis{length}; get them with jax.vmap(jax.grad(…))"
             )
         examples = shape[0]
     return examples or 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from fnopt.core.checks import Interval, float_leaves, leaves_like, refuse_state,
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.schedule import to_dtype
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.wrap.per_example import number_of_examples, per_example_global_norm_clip
 
 # No schedules: the privacy spent is accounted for numbers that stay.
@@ -51,7 +52,8 @@ class differentially_private_aggregate(Transform):
     Args:
         l2_norm_clip: :math:`C > 0`.
         noise_multiplier: :math:`\sigma \ge 0`.
-        key: of the noise, a seed or a key. There is no default: noise that is known hides nothing.
+        key: the seed of the noise, or a key. There is no default: noise that is known hides
+            nothing.
 
     Raises:
         ValueError: an update has no axis of examples, or not the parameter's shape behind it.
@@ -65,13 +67,13 @@ class differentially_private_aggregate(Transform):
     noise_multiplier: Multiplier
     key: Seed
 
-    def init(self, params: Any) -> DifferentiallyPrivateAggregateState:
+    def init(self, params: Params) -> DifferentiallyPrivateAggregateState:
         float_leaves("params", params)
         return DifferentiallyPrivateAggregateState(as_key(self.key))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if getattr(state, "_fields", None) != DifferentiallyPrivateAggregateState._fields:
             refuse_state(self, state)
         paths, grads, treedef = float_leaves("updates", updates)
@@ -106,7 +108,7 @@ class dpsgd(Composed):
 
     .. math:: v_t = u_t + \beta\,v_{t-1}, \qquad \Delta\theta_t = -\eta_t\,v_t
 
-    with :math:`u_t` of :class:`differentially_private_aggregate`, which says what it is given.
+    with :math:`u_t` of :class:`differentially_private_aggregate`, which says what its updates are.
 
     When:
         As :class:`differentially_private_aggregate`, which also goes before any other method.
@@ -115,7 +117,7 @@ class dpsgd(Composed):
         learning_rate: :math:`\eta \ge 0`.
         l2_norm_clip: :math:`C > 0`, the bound of an example's norm.
         noise_multiplier: :math:`\sigma \ge 0`, in units of that bound.
-        seed: of the noise, or a key.
+        seed: the seed of the noise, or a key.
         momentum: :math:`\beta \in [0, 1)`; without momentum if None.
         nesterov: look ahead along the momentum.
 
@@ -130,6 +132,8 @@ class dpsgd(Composed):
     seed: Seed
     momentum: Decay = None
     nesterov: Static[bool] = False
+    family = "gradient_descent"
+    example: ClassVar[dict[str, Any]] = {"l2_norm_clip": 1.0, "noise_multiplier": 1.0, "seed": 0}
 
     def parts(self) -> tuple[Transform, ...]:
         momentum = identity()

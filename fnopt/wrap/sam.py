@@ -11,8 +11,9 @@ import optax
 import optax.contrib
 
 from fnopt.core import Inner, Static, Wrapper, evaluation_of, required
+from fnopt.core.plan import LeafPlan
 from fnopt.core.transform import any_evaluates
-from fnopt.core.types import OptState, Params
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 class sam(Wrapper):
@@ -31,16 +32,17 @@ class sam(Wrapper):
     way); or ``value_fn``, which it differentiates.
 
     Args:
-        optimizer: of the parameters.
-        adv_optimizer: of the ascent.
-        sync_period: gradients for one step, at least 1.
-        reset_state: whether the state of the ascent is made anew after every step.
+        optimizer: the optimizer of the parameters.
+        adv_optimizer: the optimizer of the ascent. Where it does not freeze a leaf itself, the
+            leaf's gradient takes part in the ascent, whatever ``optimizer`` freezes.
+        sync_period: the number of gradients for one step, at least 1.
+        reset_state: whether the state of the ascent is initialized again after every step.
         opaque_mode: whether one update is one step.
         batch_axis_name: the mapped axis over which the further gradients are averaged.
 
     Raises:
         TypeError: an argument is no transform.
-        ValueError: ``sync_period`` is below 1, or, in an opaque update, neither function was given.
+        ValueError: ``sync_period`` is below 1, or an opaque update received neither function.
 
     When:
         Flat minima are worth two gradients a step. Opaque wherever an update has other effects,
@@ -72,7 +74,22 @@ class sam(Wrapper):
                 f"sam: sync_period must be an integer, 1 or above, got {self.sync_period!r}"
             )
 
-    def init(self, params: Any) -> Any:
+    def plan(self, params: Params) -> PyTree:
+        # Opaque, the further gradients of a leaf are those at a point that all leaves have reached.
+        apart = not self.opaque_mode
+
+        def both(step: LeafPlan, ascent: LeafPlan) -> LeafPlan:
+            return LeafPlan(
+                frozen=step.frozen and ascent.frozen,
+                leafwise=step.leafwise and ascent.leafwise and apart,
+                elementwise=step.elementwise and ascent.elementwise,
+                keeps_zero=step.keeps_zero and ascent.keeps_zero and apart,
+                label=(step.label, ascent.label),
+            )
+
+        return jax.tree.map(both, self.optimizer.plan(params), self.adv_optimizer.plan(params))
+
+    def init(self, params: Params) -> OptState:
         return self.State(
             steps_since_sync=jnp.zeros((), jnp.int32),
             opt_state=self.optimizer.init(params),
@@ -81,8 +98,8 @@ class sam(Wrapper):
         )
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         self.check(state)
         if params is None:
             raise ValueError("sam needs the parameters: call update(updates, state, params)")

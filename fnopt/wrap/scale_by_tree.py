@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any
 
 import jax
@@ -12,19 +13,20 @@ from fnopt.core import Transform, computing_dtype
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.fields import Field, as_number
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
-def _as_numbers(given: Any) -> Any:
-    kept, treedef = [], jax.tree.structure(given)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(given):
+def _as_numbers(tree: Any) -> PyTree:
+    numbers, treedef = [], jax.tree.structure(tree)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         number = as_number(leaf)
         if number is None or jnp.ndim(number):
             raise TypeError(
                 f"must be a tree of numbers, but {jax.tree_util.keystr(path) or 'it'} is"
                 f" {leaf!r} ({type(leaf).__name__})"
             )
-        kept.append(number)
-    return treedef.unflatten(kept)
+        numbers.append(number)
+    return treedef.unflatten(numbers)
 
 
 class scale_by_tree(Transform):
@@ -41,7 +43,7 @@ class scale_by_tree(Transform):
     When:
         Rates by layer that are computed, as those of :func:`fnopt.initialize.mup`; between a
         preconditioner and decoupled weight decay if the decay is not to be multiplied. What is
-        said by paths is said by :class:`groups`, whose groups are optimizers of their own.
+        chosen by paths is for :class:`groups`, whose groups are optimizers of their own.
 
     >>> import fnopt, jax.numpy as jnp
     >>> tx = fnopt.chain(fnopt.sgd(1.0), fnopt.scale_by_tree({"body": 0.1, "head": 1.0}))
@@ -52,14 +54,24 @@ class scale_by_tree(Transform):
 
     factors: Annotated[Any, Field(convert=_as_numbers)]
 
-    def init(self, params: Any) -> optax.EmptyState:
+    leafwise = elementwise = keeps_zero = True
+
+    def plan(self, params: Params) -> PyTree:
+        # Leaves below one factor are treated alike.
+        plans, treedef = jax.tree.flatten(super().plan(params))
+        labels = self._positions(params)
+        return treedef.unflatten(
+            dataclasses.replace(plan, label=i) for plan, i in zip(plans, labels, strict=True)
+        )
+
+    def init(self, params: Params) -> optax.EmptyState:
         float_leaves("params", params)
         self._spread(params)
         return optax.EmptyState()
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if jax.tree.leaves(state):
             refuse_state(self, state)
         paths, grads, treedef = float_leaves("updates", updates)
@@ -70,23 +82,29 @@ class scale_by_tree(Transform):
         scaled = [_times(*pair) for pair in zip(self._spread(updates), grads, strict=True)]
         return treedef.unflatten(scaled), state
 
-    def _spread(self, tree: Any) -> list[Any]:
+    def _spread(self, tree: PyTree) -> list[Any]:
         """A number for every leaf of the tree."""
+        factors = jax.tree.leaves(self.factors)
+        return [factors[i] for i in self._positions(tree)]
+
+    def _positions(self, tree: PyTree) -> list[int]:
+        """For every leaf of the tree the position of its number among the factors."""
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
         if not jax.tree.leaves(tree):
             return []
-        found: list[Any] = []
+        structure = jax.tree.structure(self.factors)
+        positions: list[int] = []
         try:
             jax.tree.map(
-                lambda number, sub: found.extend([number] * len(jax.tree.leaves(sub))),
-                self.factors,
+                lambda i, sub: positions.extend([i] * len(jax.tree.leaves(sub))),
+                structure.unflatten(range(structure.num_leaves)),
                 tree,
             )
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"scale_by_tree: factors is no tree of numbers for the parameters: {error}"
             ) from error
-        return found
+        return positions
 
 
 def _times(number: Any, grad: jax.Array) -> jax.Array:

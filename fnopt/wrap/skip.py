@@ -1,4 +1,4 @@
-"""Which batches :class:`fnopt.MultiSteps` is to leave out: functions to choose from."""
+"""Functions that say which batches :class:`fnopt.MultiSteps` leaves out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from fnopt.core import vdot
 
 
 def skip_not_finite(updates: Any, gradient_step: Any, params: Any) -> tuple[jax.Array, Any]:
-    """Whether an element of the updates is infinite or NaN, and how many are.
+    """Whether to leave out a batch because an element of its gradients is not finite.
 
     Args:
         updates: the gradients of one batch.
-        gradient_step: the steps made so far.
+        gradient_step: the number of steps so far.
         params: the parameters, or None.
+
+    Returns:
+        A flag, and a dict of it and of the number of infinite and NaN elements.
     """
     counts = [jnp.sum(~jnp.isfinite(leaf), dtype=jnp.int32) for leaf in jax.tree.leaves(updates)]
     number = sum(counts, start=jnp.zeros((), jnp.int32))
@@ -26,14 +29,17 @@ def skip_not_finite(updates: Any, gradient_step: Any, params: Any) -> tuple[jax.
 def skip_large_updates(
     updates: Any, gradient_step: Any, params: Any, max_squared_norm: Any
 ) -> tuple[jax.Array, Any]:
-    """Whether the squared Euclidean norm of all updates is too large or NaN, and what it is.
+    """Whether to leave out a batch because the norm of its gradients is too large or NaN.
 
     Args:
         updates: the gradients of one batch.
-        gradient_step: the steps made so far.
+        gradient_step: the number of steps so far.
         params: the parameters, or None.
-        max_squared_norm: what is too large. Bind it once, with :class:`functools.partial`: another
-            partial is another program.
+        max_squared_norm: the smallest squared Euclidean norm of all gradients that is too large.
+            Bind it once, with :class:`functools.partial`: another partial is another program.
+
+    Returns:
+        A flag, and a dict of it and of the squared norm.
     """
     squared = vdot(updates, updates)
     skip = ~(squared < max_squared_norm)  # so that NaN is too large

@@ -1,4 +1,4 @@
-"""Looking at the updates on their way through a chain, without changing them."""
+"""Measuring the updates on their way through a chain, without changing them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import optax
 from fnopt.core import Static, Transform
 from fnopt.core.checks import leaves_like, refuse_state, same_shape
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params, Updates
 
 Measure = Static[Callable[[Any], Any]]
 """A function of the updates, giving an array or a tree of them."""
@@ -22,7 +23,11 @@ def as_arrays(measured: Any) -> Any:
 
 
 def matched(measured: Any, old: Any) -> tuple[list[jax.Array], list[jax.Array], Any]:
-    """Leaves of a measurement and of one before, and their structure; refused if not alike."""
+    """The leaves of a measurement and of an earlier one, and their structure.
+
+    Raises:
+        ValueError: structures or shapes differ; names the path.
+    """
     paths, structure = jax.tree_util.tree_flatten_with_path(old)
     new = leaves_like(structure, "the measurement", measured, "the first one")
     new = [jnp.asarray(x) for x in new]
@@ -33,7 +38,7 @@ def matched(measured: Any, old: Any) -> tuple[list[jax.Array], list[jax.Array], 
 
 
 def like_first(measured: Any, old: Any) -> Any:
-    """What was measured, in the dtypes of the first time: between parts updates are wide."""
+    """A measurement in the dtypes of the first one: between parts updates are wider."""
     new, before, structure = matched(measured, old)
     return structure.unflatten([cast(x, y.dtype) for x, y in zip(new, before, strict=True)])
 
@@ -48,8 +53,8 @@ class snapshot(Transform):
         To see what one part of a chain hands to the next.
 
     Args:
-        measure_name: of the measurement.
-        measure: a function of the updates.
+        measure_name: the name of the measurement.
+        measure: a function of the updates that returns an array or a tree of them.
 
     >>> import fnopt, jax.numpy as jnp, optax
     >>> tx = fnopt.chain(fnopt.snapshot("size", optax.tree.norm), fnopt.clip_by_global_norm(1.0))
@@ -61,12 +66,14 @@ class snapshot(Transform):
     measure_name: Static[str]
     measure: Measure
 
-    def init(self, params: Any) -> optax.SnapshotState:
+    keeps_zero = True
+
+    def init(self, params: Params) -> optax.SnapshotState:
         return optax.SnapshotState({self.measure_name: as_arrays(self.measure(params))})
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         if set(getattr(state, "measurement", ())) != {self.measure_name}:
             refuse_state(self, state)
         old = state.measurement[self.measure_name]

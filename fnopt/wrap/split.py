@@ -1,4 +1,4 @@
-"""A tree in parts, each of the leaves that one rule of paths is the first to match."""
+"""A tree in parts, each of the leaves that one pattern is the first to match."""
 
 from __future__ import annotations
 
@@ -11,78 +11,86 @@ import optax
 
 from fnopt.core import restrict
 from fnopt.core.checks import leaves_like
-from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
+from fnopt.core.select import Pattern, matches, nearest, path_name, show
+from fnopt.core.types import Params, PyTree
 
 
 class Split:
-    """Which rule has which leaf.
+    """Which assignment has which leaf.
 
     Args:
-        patterns: of the rules, in their order.
-        tree: the parameters, or what is like them.
+        patterns: the patterns of the assignments, in their order.
+        tree: the parameters, or a tree like them.
 
     Raises:
-        ValueError: a rule is the first to match no leaf, or a leaf has no rule.
+        ValueError: a pattern is the first to match no leaf, or no pattern matches a leaf.
     """
 
-    def __init__(self, patterns: tuple[Pattern, ...], tree: Any) -> None:
+    def __init__(self, patterns: tuple[Pattern, ...], tree: PyTree) -> None:
         self.patterns = patterns
         with_paths, self.treedef = jax.tree_util.tree_flatten_with_path(tree)
         self.paths = [path_name(path) for path, _ in with_paths]
         self.leaves = [leaf for _, leaf in with_paths]
-        found = [
+        matching = [
             [i for i, pattern in enumerate(patterns) if matches(pattern, path, leaf)]
             for path, leaf in zip(self.paths, self.leaves, strict=True)
         ]
-        for path, rules in zip(self.paths, found, strict=True):
-            if not rules:
+        for path, indices in zip(self.paths, matching, strict=True):
+            if not indices:
                 raise ValueError(
-                    f"groups: no rule matches {path!r}; one for all the rest is ('*', …), the last"
+                    f"groups: no pattern matches {path!r}; one for all the rest is ('*', …), the"
+                    " last"
                 )
-        self.rules = [rules[0] for rules in found]
+        self.owners = [indices[0] for indices in matching]
         if self.paths:  # a tree without leaves stands for any
             for i, pattern in enumerate(patterns):
-                self._check(i, pattern, [p for p, rules in zip(self.paths, found) if i in rules])  # noqa: B905
+                pairs = zip(self.paths, matching, strict=True)
+                self._check(i, pattern, [path for path, indices in pairs if i in indices])
 
-    def _check(self, rule: int, pattern: Pattern, matched: list[str]) -> None:
-        if rule in self.rules:
+    def _check(self, index: int, pattern: Pattern, matched: list[str]) -> None:
+        if index in self.owners:
             return
         if matched:
             raise ValueError(
-                f"groups: the rule {show(pattern)!r} comes too late: all that it matches"
-                f" ({', '.join(matched[:3])}{', …' if matched[3:] else ''}) is taken by rules"
+                f"groups: the pattern {show(pattern)!r} comes too late: all that it matches"
+                f" ({', '.join(matched[:3])}{', …' if matched[3:] else ''}) is taken by patterns"
                 " before it; put the special before the general"
             )
         raise ValueError(
-            f"groups: the rule {show(pattern)!r} matches no leaf; the nearest paths are"
+            f"groups: the pattern {show(pattern)!r} matches no leaf; the nearest paths are"
             f" {', '.join(map(repr, nearest(pattern, self.paths)))}"
         )
 
-    def part(self, rule: int, tree: Any) -> Any:
-        """The tree with the leaves of one rule alone."""
+    def part(self, index: int, tree: PyTree) -> PyTree:
+        """The tree with the leaves of one assignment alone."""
         leaves = leaves_like(self.treedef, "updates", tree, "params")
         return self.treedef.unflatten(
-            leaf if rule == own else optax.MaskedNode()
-            for leaf, own in zip(leaves, self.rules, strict=True)
+            leaf if index == own else optax.MaskedNode()
+            for leaf, own in zip(leaves, self.owners, strict=True)
         )
 
-    def joined(self, rule: int, part: Any, tree: Any) -> Any:
-        """The tree with the leaves of one rule from a part."""
+    def joined(self, index: int, part: PyTree, tree: PyTree) -> PyTree:
+        """The tree with the leaves of one assignment taken from a part."""
         new, old = self.treedef.flatten_up_to(part), self.treedef.flatten_up_to(tree)
         return self.treedef.unflatten(
-            x if rule == own else y for x, y, own in zip(new, old, self.rules, strict=True)
+            x if index == own else y for x, y, own in zip(new, old, self.owners, strict=True)
         )
 
-    def table(self, gets: list[str], frozen: str) -> str:
-        """A line for every leaf: path, shape, number of parameters, rule, what the rule gives."""
-        rows = [("path", "shape", "parameters", "rule", "gets")]
+    def table(self, treatments: list[str], frozen: str) -> str:
+        """A line for every leaf: path, shape, number of parameters, pattern, treatment.
+
+        Args:
+            treatments: the treatment of each assignment in words.
+            frozen: the word for one that freezes; the last line counts its parameters.
+        """
+        rows = [("path", "shape", "parameters", "pattern", "gets")]
         still = total = 0
-        for path, leaf, rule in zip(self.paths, self.leaves, self.rules, strict=True):
+        for path, leaf, i in zip(self.paths, self.leaves, self.owners, strict=True):
             shape = jnp.shape(leaf)
             size = math.prod(shape)
             total += size
-            still += size if gets[rule] == frozen else 0
-            rows.append((path, str(shape), f"{size:,}", show(self.patterns[rule]), gets[rule]))
+            still += size if treatments[i] == frozen else 0
+            rows.append((path, str(shape), f"{size:,}", show(self.patterns[i]), treatments[i]))
         rows.append(("total", "", f"{total:,}", "", f"{frozen}: {still:,}"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
@@ -93,10 +101,18 @@ class Split:
             for row in rows
         )
 
-    def arguments(self, rule: int, params: Any, given: dict[str, Any]) -> dict[str, Any]:
-        """The extra arguments as a transform wants them that sees the leaves of one rule."""
+    def arguments(self, index: int, params: Params, extra_args: dict[str, Any]) -> dict[str, Any]:
+        """The extra arguments for a transform that sees the leaves of one assignment.
+
+        Args:
+            index: the position of the assignment.
+            params: the parameters, or None.
+            extra_args: the extra arguments for all leaves.
+        """
         if params is None:
-            return given
+            return extra_args
         return restrict(
-            given, lambda tree: self.part(rule, tree), lambda part: self.joined(rule, part, params)
+            extra_args,
+            lambda tree: self.part(index, tree),
+            lambda part: self.joined(index, part, params),
         )

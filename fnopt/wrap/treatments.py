@@ -1,8 +1,8 @@
-"""What a rule of groups gives: a transform, or a change of one that all rules share."""
+"""What an assignment of groups gives: a transform, or a change of the common one."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import optax
 
@@ -10,40 +10,50 @@ from fnopt.core import Transform, chain, did_you_mean, scale, set_to_zero
 from fnopt.core.fields import Field, as_number
 from fnopt.core.schedule import as_schedule
 from fnopt.core.transform import as_transform
+from fnopt.core.types import OptState
 from fnopt.core.value import make
 
 FROZEN = "frozen"
 
 
-def as_treatment(given: Any) -> Any:
-    if isinstance(given, optax.GradientTransformation | optax.MultiSteps):
-        return as_transform(given)
-    if isinstance(given, str) and given == "freeze":
+Treatment: TypeAlias = Any
+"""A transform, a number or a schedule, or a dict of these two."""
+
+
+def as_treatment(written: Any) -> Treatment:
+    """The treatment for what a user writes: ``"freeze"`` and optax's transforms are transforms.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(written, optax.GradientTransformation | optax.MultiSteps):
+        return as_transform(written)
+    if isinstance(written, str) and written == "freeze":
         return set_to_zero()
-    if isinstance(given, dict):
-        return {name: _as_number(value) for name, value in given.items()}
-    return _as_number(given)
+    if isinstance(written, dict):
+        return {name: _as_number(value) for name, value in written.items()}
+    return _as_number(written)
 
 
-def _as_number(given: Any) -> Any:
-    kept = as_schedule(given) if callable(given) else as_number(given)
-    if kept is None:
+def _as_number(x: Any) -> Any:
+    number = as_schedule(x) if callable(x) else as_number(x)
+    if number is None:
         raise TypeError(
-            "a rule gives 'freeze', a transform, a number or a schedule, or a dict of these two,"
-            f" got {given!r}"
+            "a treatment is 'freeze', a transform, a number or a schedule, or a dict of these two,"
+            f" got {x!r}"
         )
-    return kept
+    return number
 
 
-Treatments = Annotated[Any, Field(convert=lambda given: tuple(map(as_treatment, given)))]
+Treatments = Annotated[Any, Field(convert=lambda written: tuple(map(as_treatment, written)))]
 
 
-def as_given(treatment: Any) -> Any:
-    """What :func:`as_treatment` makes it of."""
+def as_written(treatment: Treatment) -> Any:
+    """What a user writes for a treatment."""
     return "freeze" if isinstance(treatment, set_to_zero) else treatment
 
 
-def tell(treatment: Any) -> str:
+def describe(treatment: Treatment) -> str:
     """A treatment on one line."""
     if isinstance(treatment, set_to_zero):
         return FROZEN
@@ -52,12 +62,23 @@ def tell(treatment: Any) -> str:
     return ", ".join(["base", *(f"{k}={v!r}" for k, v in _changes(treatment).items())])
 
 
-def check(rule: str, treatment: Any, base: Any) -> None:
-    """Raises ValueError, naming the rule, if it changes what is no number of base."""
+def check(pattern: str, treatment: Treatment, base: Transform | None) -> None:
+    """Refuses a treatment that changes what is no number of base.
+
+    Args:
+        pattern: the pattern of the assignment, for the error.
+        treatment: its treatment.
+        base: the common transform, or None.
+
+    Raises:
+        ValueError: it has no such number, or is missing.
+    """
     if isinstance(treatment, Transform):
         return
     if base is None:
-        raise ValueError(f"groups: the rule {rule!r} changes base; give groups(…, base=…)")
+        raise ValueError(
+            f"groups: the assignment of {pattern!r} changes base; pass groups(…, base=…)"
+        )
     changes = _changes(treatment)
     numbers = [
         name for name, spec in base._specs.items() if not spec.static and spec.convert is None
@@ -66,14 +87,14 @@ def check(rule: str, treatment: Any, base: Any) -> None:
         if name != "multiplier" and name not in numbers:
             known = did_you_mean(name, [*numbers, "multiplier"])
             raise ValueError(
-                f"groups: the rule {rule!r} gives {name!r}, which is no number of base"
-                f" ({type(base).__name__}): {known}; for anything else give a transform, as"
+                f"groups: the assignment of {pattern!r} has {name!r}, which is no number of base"
+                f" ({type(base).__name__}): {known}; for anything else use a transform, as"
                 " base.replace(…)"
             )
     base.replace(**{name: value for name, value in changes.items() if name != "multiplier"})
 
 
-def transform_of(treatment: Any, base: Any) -> Transform:
+def transform_of(treatment: Treatment, base: Any) -> Transform:
     """The transform that a treatment makes of base; unchecked, for numbers under a trace."""
     if isinstance(treatment, Transform):
         return treatment
@@ -83,25 +104,28 @@ def transform_of(treatment: Any, base: Any) -> Transform:
     return changed if multiplier is None else chain(changed, scale(multiplier))
 
 
-def applied(treatment: Any, base: Any, state: Any, extra_args: Any) -> dict[str, Any]:
-    """The numbers that the next update of a treatment applies; a multiplier is in the rate."""
+def applied(
+    treatment: Treatment, base: Any, state: OptState, extra_args: dict[str, Any]
+) -> dict[str, Any]:
+    """The hyperparameters that the next update of a treatment applies, with the multiplier in the
+    learning rate where there is one."""
     tx = transform_of(treatment, base)
     if isinstance(treatment, Transform) or "multiplier" not in _changes(treatment):
         return tx.hyperparameters(state, **extra_args)
     (changed, scaled), (first, second) = tx.parts(), state  # pyright: ignore
-    names = changed.hyperparameters(first, **extra_args)
+    numbers = changed.hyperparameters(first, **extra_args)
     (multiplier,) = scaled.hyperparameters(second).values()
-    if "learning_rate" not in names:
-        return {**names, "multiplier": multiplier}
-    return {**names, "learning_rate": names["learning_rate"] * multiplier}
+    if "learning_rate" not in numbers:
+        return {**numbers, "multiplier": multiplier}
+    return {**numbers, "learning_rate": numbers["learning_rate"] * multiplier}
 
 
-def changes_rate(treatment: Any, base: Any) -> bool:
+def changes_rate(treatment: Treatment, base: Any) -> bool:
     """Whether a treatment has a rate that is not that of base."""
     if isinstance(treatment, Transform):
         return True
     return bool({base.rate_name, "multiplier"} & set(_changes(treatment)))
 
 
-def _changes(treatment: Any) -> dict[str, Any]:
+def _changes(treatment: Treatment) -> dict[str, Any]:
     return dict(treatment) if isinstance(treatment, dict) else {"multiplier": treatment}

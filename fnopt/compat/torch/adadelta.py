@@ -17,11 +17,12 @@ class Adadelta(TorchOptimizer):
         \frac{\sqrt{E[\Delta^2]_{t-1} + \epsilon}}{\sqrt{E[g^2]_t + \epsilon}}\,g_t
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        rho: :math:`\rho \in [0, 1)` of both averages (torch lets 1 pass, which never moves them).
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        rho: decay of both averages, :math:`\rho \in [0, 1)` (torch accepts 1, which never moves
+            them).
+        eps: added under both roots, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        maximize: whether to climb.
         foreach, capturable, differentiable: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

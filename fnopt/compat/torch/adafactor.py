@@ -8,16 +8,15 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnopt.compat.torch.base import Several, Switch, TorchOptimizer, refuse_complex
-from fnopt.core import Rate, Rule, Static, Transform, abs_sq, moment, rms
+from fnopt.compat.torch.base import Switch, TorchOptimizer, refuse_complex
+from fnopt.core import Context, Rate, Rule, Static, Transform, abs_sq, moment, rms
 from fnopt.core.checks import Interval
-from fnopt.core.schedule import Scheduled
-from fnopt.core.value import make
+from fnopt.core.ranges import AtLeastOne, Scheduled, Several
+from fnopt.core.types import LeafUpdate, OptState, Params, Slots
 from fnopt.first_order.factored import factored_zeros
 
 _FROM_0 = Scheduled(Interval("[0, inf)"))
 Eps = Annotated[Any, Several(of=(_FROM_0, _FROM_0))]
-FromOne = Annotated[Any, Scheduled(Interval("[1, inf)"))]
 UpToZero = Annotated[Any, Scheduled(Interval("(-inf, 0]"))]
 
 
@@ -48,33 +47,29 @@ class step_of_adafactor(Rule):
     lr: Rate = 1e-2
     beta2_decay: UpToZero = -0.8
     eps: Eps = (None, 1e-3)
-    d: FromOne = 1.0
+    d: AtLeastOne = 1.0
     weight_decay: Rate = 0.0
 
     State = AdafactorState
     needs_params = True
 
-    def slots(self, param: jax.Array) -> dict[str, Any]:
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         row, col, whole = factored_zeros(param, (-2, -1) if param.ndim > 1 else None)
         return {"row_var": row, "col_var": col, "variance": whole}
 
-    def kept_in(self, dtype: Any) -> Rule:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         eps1, eps2 = self.eps
-        if eps1 is not None:
-            return self
-        return make(type(self), {**vars(self), "eps": (float(jnp.finfo(dtype).eps), eps2)})
-
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        eps1, eps2 = self.eps
+        if eps1 is None:
+            eps1 = float(jnp.finfo(ctx.dtype).eps)
         size = jnp.maximum(eps2, rms(param))
-        rate = size * jnp.minimum(self.lr, 1 / jnp.sqrt(t))
-        kept = 1 - t**self.beta2_decay
+        rate = size * jnp.minimum(self.lr, 1 / jnp.sqrt(ctx.t))
+        decay = 1 - ctx.t**self.beta2_decay
         row, col, square = slots
         if isinstance(square, jax.Array):
-            square = estimate = moment(abs_sq(grad), square, kept)
+            square = estimate = moment(abs_sq(grad), square, decay)
         else:
-            row = moment(_mean_sq(grad, -1), row, kept)
-            col = moment(_mean_sq(grad, -2), col, kept)
+            row = moment(_mean_sq(grad, -1), row, decay)
+            col = moment(_mean_sq(grad, -2), col, decay)
             total = jnp.maximum(jnp.mean(row, -1, keepdims=True), eps1)[..., None]
             estimate = row[..., None] * col[..., None, :] / total
         update = grad * jax.lax.rsqrt(jnp.maximum(estimate, eps1 * eps1))
@@ -99,14 +94,15 @@ class Adafactor(TorchOptimizer):
     height and width, of a kernel of Flax its inputs and outputs.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        beta2_decay: :math:`\gamma \le 0`.
-        eps: :math:`\epsilon_1 \ge 0`, None for the machine's of the parameter's dtype, and
+        lr: learning rate :math:`\eta \ge 0`.
+        beta2_decay: power in the decay, :math:`\gamma \le 0`.
+        eps: smallest root of the mean square, :math:`\epsilon_1 \ge 0`, the machine epsilon of the
+            parameter's dtype if None, and smallest scale of the parameter,
             :math:`\epsilon_2 \ge 0`.
-        d: :math:`d \ge 1`.
-        weight_decay: :math:`\lambda \ge 0`.
+        d: largest root mean square of a step, :math:`d \ge 1`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         foreach: of no effect, see :class:`TorchOptimizer`.
-        maximize: climb.
+        maximize: whether to climb.
 
     Raises:
         ValueError: a number is out of its range.
@@ -119,13 +115,13 @@ class Adafactor(TorchOptimizer):
     lr: Rate = 1e-2
     beta2_decay: UpToZero = -0.8
     eps: Eps = (None, 1e-3)
-    d: FromOne = 1.0
+    d: AtLeastOne = 1.0
     weight_decay: Rate = 0.0
     _: dataclasses.KW_ONLY
     foreach: Switch = None
     maximize: Static[bool] = False
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         refuse_complex(self, params)
         return super().init(params)
 

@@ -21,12 +21,12 @@ class Adagrad(TorchOptimizer):
             - \frac{\eta_t}{1 + (t - 1)\,\delta}\,\frac{g_t}{\sqrt{s_t} + \epsilon}
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        lr_decay: :math:`\delta \ge 0`, a number and no schedule.
-        weight_decay: :math:`\lambda \ge 0`.
-        initial_accumulator_value: :math:`s_0 \ge 0`.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        lr_decay: decay of the rate, :math:`\delta \ge 0`, a number and no schedule.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        initial_accumulator_value: initial sum, :math:`s_0 \ge 0`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        maximize: whether to climb.
         foreach, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

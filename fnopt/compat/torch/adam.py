@@ -8,8 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.compat.torch.base import Betas, Switch, TorchOptimizer
-from fnopt.core import NonNegative, Rate, Static, Transform, abs_sq, moment, root
+from fnopt.compat.torch.base import Switch, TorchOptimizer
+from fnopt.core import Context, NonNegative, Rate, Static, Transform, abs_sq, moment, root
+from fnopt.core.ranges import Betas
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.amsgrad import scale_by_amsgrad
 
@@ -23,12 +25,12 @@ class scale_by_largest(scale_by_amsgrad):
     Arguments are those of :class:`fnopt.scale_by_amsgrad`.
     """
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        mu_correction, nu_correction = t
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)
         nu_max = jnp.maximum(slots.nu_max, nu)
-        direction = mu / mu_correction / (root(nu_max / nu_correction) + self.eps)
+        direction = mu / corrections.mu / (root(nu_max / corrections.nu) + self.eps)
         return direction, {"mu": mu, "nu": nu, "nu_max": nu_max}
 
 
@@ -47,16 +49,16 @@ class Adam(TorchOptimizer):
         \theta_t &= \theta_{t-1}
             - \frac{\eta_t\,m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
 
-    with :math:`\max_{i \le t} v_i` in the place of :math:`v_t` if ``amsgrad``.
+    with :math:`\max_{i \le t} v_i` instead of :math:`v_t` if ``amsgrad``.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        amsgrad: divide by the largest mean square so far.
-        maximize: climb.
-        decoupled_weight_decay: decay as :class:`AdamW`.
+        lr: learning rate :math:`\eta \ge 0`.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        amsgrad: whether to divide by the largest mean square so far.
+        maximize: whether to climb.
+        decoupled_weight_decay: whether to decay as :class:`AdamW` does.
         foreach, capturable, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
 
     Raises:
@@ -98,12 +100,12 @@ class AdamW(TorchOptimizer):
     with it.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        amsgrad: divide by the largest mean square so far.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        amsgrad: whether to divide by the largest mean square so far.
+        maximize: whether to climb.
         foreach, capturable, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from fnopt.compat.torch.base import Betas, Switch, TorchOptimizer
+from fnopt.compat.torch.base import Switch, TorchOptimizer
 from fnopt.core import NonNegative, Rate, Static, Transform
+from fnopt.core.ranges import Betas
 from fnopt.first_order.adamax import scale_by_adamax
 
 
@@ -17,11 +18,11 @@ class Adamax(TorchOptimizer):
         \theta_t = \theta_{t-1} - \frac{\eta_t}{1 - \beta_1^t}\,\frac{m_t}{w_t}
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        eps: added to the magnitude, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        maximize: whether to climb.
         foreach, differentiable, capturable: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

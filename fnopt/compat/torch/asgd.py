@@ -20,12 +20,12 @@ class ASGD(TorchOptimizer):
     update late, here as there. :func:`fnopt.asgd_eval_params` gives the average, torch's ``ax``.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        lambd: :math:`\lambda \ge 0`.
-        alpha: :math:`\alpha \ge 0`.
-        t0: :math:`t_0 \ge 0`.
-        weight_decay: of an L2 penalty in the gradient, at least 0.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        lambd: decay of the weights and of the rate, :math:`\lambda \ge 0`.
+        alpha: power by which the rate falls, :math:`\alpha \ge 0`.
+        t0: number of updates before the averaging, :math:`t_0 \ge 0`.
+        weight_decay: strength of an L2 penalty in the gradient, at least 0.
+        maximize: whether to climb.
         foreach, differentiable, capturable: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

@@ -18,11 +18,11 @@ from fnopt.core import (
     scale,
     scale_by_learning_rate,
 )
-from fnopt.core.arithmetic import Inside
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
-from fnopt.core.schedule import Scheduled
-from fnopt.core.types import OptState, Params
+from fnopt.core.ranges import Scheduled
+from fnopt.core.schedule import Inside
+from fnopt.core.types import Numeric, OptState, Params, Updates
 from fnopt.wrap.layout import joined_complex, split_complex
 
 Switch = dataclasses.InitVar[Any]
@@ -43,24 +43,6 @@ class ScheduledOffAtZero(OffAtZero, Scheduled):
     """The same, or a schedule."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Several(Field):
-    """A tuple of numbers, each with its own range."""
-
-    of: tuple[Field, ...] = ()
-    convert: Any = tuple  # so that nobody takes it for one number
-
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        if not isinstance(given, (tuple, list)) or len(given) != len(self.of):
-            raise TypeError(f"{argument} must be {len(self.of)} numbers, got {given!r}")
-        defaults = default if isinstance(default, tuple) else (default,) * len(self.of)
-        each = zip(self.of, given, defaults, strict=True)
-        return tuple(x.accept(f"{argument}[{i}]", g, d) for i, (x, g, d) in enumerate(each))
-
-
-_DECAY = Scheduled(Interval("[0, 1)"))
-Betas = Annotated[Any, Several(of=(_DECAY, _DECAY))]
-"""The decays of an average of gradients and of one of their squares, each in [0, 1)."""
 Momentum = Annotated[Any, ScheduledOffAtZero(Interval("[0, 1]"))]
 """The share of the old velocity that is kept, in [0, 1]; 0 keeps none."""
 
@@ -108,12 +90,12 @@ class TorchOptimizer(Composed):
         """What comes first for ``maximize``."""
         return (scale(-1.0),) if vars(self).get("maximize") else ()
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return super().init(split_complex(params))
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         params = None if params is None else split_complex(params)
         updates, state = super().update(split_complex(updates), state, params, **extra_args)
         return joined_complex(updates), state
@@ -123,7 +105,7 @@ class TorchOptimizer(Composed):
         evaluated = super().eval_params(state, parts)
         return params if evaluated is parts else joined_complex(evaluated)
 
-    def count(self, state: Any) -> jax.Array | None:
+    def count(self, state: OptState) -> jax.Array | None:
         # The last part's: that of the rate, which may count otherwise where a run was taken over.
         counts = [part.count(s) for part, s in zip(self.parts(), state, strict=True)]
         return next((count for count in reversed(counts) if count is not None), None)
@@ -141,11 +123,11 @@ class delayed(Schedule):
 
     Args:
         schedule: the schedule; a number or any callable is accepted.
-        updates: how many.
+        updates: number of updates of the delay, at least 0.
     """
 
     schedule: Inside
     updates: Annotated[Any, Field(Interval("[0, inf)"))]
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.schedule(jnp.maximum(count - self.updates, 0))

@@ -13,12 +13,12 @@ from fnopt.wrap.groups import GroupsState, groups
 
 
 class Converted(NamedTuple):
-    """What :func:`convert` gives.
+    """What :func:`convert` returns.
 
     Attributes:
         tx: the optimizer.
-        state: its state, if the parameters were named.
-        params: torch's parameters in the layout of ours, if they were named.
+        state: its state; None if the parameters were not named.
+        params: torch's parameters in fnopt's layout; None if they were not named.
     """
 
     tx: Transform
@@ -39,7 +39,7 @@ def convert(
 ) -> Converted:
     r"""A live torch optimizer as an optimizer of fnopt; with names, its state and weights too.
 
-    The next update of what it gives is torch's next step. ::
+    The next update of the result is torch's next step. ::
 
         tx, state, params = convert(
             optimizer,
@@ -55,18 +55,19 @@ def convert(
     batch normalization) is not the optimizer's: carry it over by hand.
 
     Args:
-        optimizer: one of torch's that ``fnopt.compat.torch`` has.
-        scheduler: one of torch's, if there is one.
-        params: our parameters, for their structure; shapes are enough.
-        names: for the path of each of our leaves (``"layers/0/kernel"``, as :class:`fnopt.groups`
-            has them) torch's parameter itself, or its name if the optimizer knows names.
-        layout: makes of a path and an array in torch's layout the array in ours; it is used for
-            the weights and for the slots of the state.
-        steps_per_epoch: optimizer steps for each ``scheduler.step()``.
+        optimizer: an optimizer of torch, of a class that ``fnopt.compat.torch`` has.
+        scheduler: a scheduler of torch; none if None.
+        params: the parameters as a tree in fnopt's layout; shapes are enough.
+        names: a dict from the path of each leaf (``"layers/0/kernel"``, as in
+            :class:`fnopt.groups`) to torch's parameter, or to its name if the optimizer knows
+            names.
+        layout: a function of a path and an array in torch's layout that returns it in fnopt's, of
+            weights and of slots of the state.
+        steps_per_epoch: number of optimizer steps for each ``scheduler.step()``.
         updates: the optimizer steps since the scheduler began, where torch's own counts do not
             tell: SGD, Muon and LBFGS in the middle of an epoch, steps that a GradScaler skipped.
-        steps: how often the scheduler is stepped in the whole run, what is behind included; wanted
-            where a schedule must be tabulated.
+        steps: number of steps of the scheduler in the whole run, those already made included;
+            needed where a schedule must be tabulated.
 
     Raises:
         TypeError: the optimizer or the scheduler is of a class that has no counterpart.
@@ -82,7 +83,7 @@ def convert(
         )
     _check_scheduler(optimizer, scheduler)
     count = len(optimizer.param_groups)
-    given = optimizer, scheduler, steps_per_epoch, updates, steps
+    arguments = optimizer, scheduler, steps_per_epoch, updates, steps
     if params is None or names is None:
         if params is not None or names is not None:
             raise ValueError("convert: give params= and names= together, or neither")
@@ -91,20 +92,20 @@ def convert(
                 f"convert: the optimizer has {count} parameter groups; give params= and names=,"
                 " which tell whose a parameter is"
             )
-        return Converted(Group(kind, 0, *given).tx)
+        return Converted(Group(kind, 0, *arguments).tx)
     named = Named(optimizer, params, names, layout)
     weights = named.weights()
-    found = [Group(kind, i, *given) for i in range(count) if named.paths(i)]
-    rules: list[Any] = [(named.patterns(group.number), group.tx) for group in found]
+    trained = [Group(kind, i, *arguments) for i in range(count) if named.paths(i)]
+    rules: list[Any] = [(named.patterns(group.number), group.tx) for group in trained]
     if named.paths(None):
         rules.append((named.patterns(None), "freeze"))
-    if len(rules) == 1 and found:
-        (group,) = found
+    if len(rules) == 1 and trained:
+        (group,) = trained
         return Converted(group.tx, group.state(group.tx.init(weights), named), weights)
     tx = groups(*rules)
     inner = list(tx.init(weights).inner_states)
-    for place, group in enumerate(found):
-        inner[place] = group.state(inner[place], named)
+    for i, group in enumerate(trained):
+        inner[i] = group.state(inner[i], named)
     return Converted(tx, GroupsState(tuple(inner)), weights)
 
 

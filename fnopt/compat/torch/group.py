@@ -38,12 +38,12 @@ class Group:
     """One parameter group.
 
     Args:
-        kind: the name of the optimizer's class.
-        number: of the group.
-        optimizer, scheduler: torch's.
-        steps_per_epoch: optimizer steps for each ``scheduler.step()``.
-        updates: that the scheduler's count stands for, if it does not tell them itself.
-        steps: of the whole run, for what is tabulated.
+        kind: the name of the optimizer's class, as in ``"AdamW"``.
+        number: number of the parameter group.
+        optimizer, scheduler: torch's optimizer and, if there is one, scheduler.
+        steps_per_epoch: number of optimizer steps for each ``scheduler.step()``.
+        updates: number of updates that the scheduler's count stands for; read from it if None.
+        steps: number of steps of the whole run, for what is tabulated; None where nothing is.
 
     Raises:
         TypeError, ValueError: see :func:`fnopt.compat.torch.convert`.

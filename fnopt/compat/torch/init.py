@@ -76,7 +76,7 @@ def linear(in_features: int) -> dict[str, Initializer]:
     """The initializers of torch's Linear, for ``nnx.Linear`` and ``linen.Dense``.
 
     Args:
-        in_features: at least 1.
+        in_features: number of inputs, at least 1.
 
     Raises:
         TypeError, ValueError: ``in_features`` is no integer, or below 1.
@@ -97,9 +97,9 @@ def conv(
     """The initializers of torch's Conv, for ``nnx.Conv`` and ``linen.Conv``.
 
     Args:
-        in_features: of the whole layer, at least 1.
-        kernel_size: its sides, as Flax takes them: a number is a kernel of one dimension, where
-            torch's Conv2d would make it a square.
+        in_features: number of inputs of the whole layer, at least 1.
+        kernel_size: sides of the kernel, as Flax takes them: a number is a kernel of one dimension,
+            where torch's Conv2d would make it a square.
         groups: ``feature_group_count``, which divides ``in_features``. Flax's kernel has
             ``in_features // groups`` inputs, and so has the bound.
 
@@ -117,6 +117,6 @@ def conv(
         raise ValueError(
             f"conv: groups must divide in_features, got groups={groups} of {in_features}"
         )
-    given = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size,)
-    sides = [positive_integer("conv: kernel_size", side) for side in given]
+    sizes = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size,)
+    sides = [positive_integer("conv: kernel_size", side) for side in sizes]
     return {"kernel_init": kernel, "bias_init": bias(in_features // groups * math.prod(sides))}

@@ -27,6 +27,7 @@ from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shap
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
+from fnopt.core.types import OptState, Params, Updates
 
 LineSearch = Annotated[Any, Field(static=True, choices=(None, "strong_wolfe"))]
 
@@ -34,13 +35,13 @@ LineSearch = Annotated[Any, Field(static=True, choices=(None, "strong_wolfe"))]
 class _Run(NamedTuple):
     """What an iteration within an update hands to the next; trees are lists of leaves."""
 
-    place: list[jax.Array]
+    position: list[jax.Array]
     loss: jax.Array
     grad: list[jax.Array]
     state: LBFGSState
     n_iter: jax.Array
     evals: jax.Array
-    going: jax.Array
+    continues: jax.Array
 
 
 class LBFGS(Transform):
@@ -76,15 +77,15 @@ class LBFGS(Transform):
     The state is :math:`2\,m + 2` times the parameters, in single precision at least.
 
     Args:
-        lr: :math:`\eta \ge 0`; a schedule is of the updates, not of their iterations.
-        max_iter: iterations in one update, at least 1.
-        max_eval: evaluations in one update, at least 1, with the overshoot of torch: an iteration
-            begun is finished; None is a quarter more than ``max_iter``.
+        lr: learning rate :math:`\eta \ge 0`; a schedule is of the updates, not of their iterations.
+        max_iter: largest number of iterations in one update, at least 1.
+        max_eval: number of evaluations in one update, at least 1; as in torch an iteration that has
+            begun is finished. A quarter more than ``max_iter`` if None.
         tolerance_grad: an update ends where :math:`\lVert g \rVert_\infty` is not above it.
         tolerance_change: an update ends where step or loss change by less, or the slope along
             :math:`d` is not below its negative.
-        history_size: :math:`m \ge 1`.
-        line_search_fn: None for :math:`t = \eta`, or ``"strong_wolfe"``.
+        history_size: number of pairs that are kept, :math:`m \ge 1`.
+        line_search_fn: the line search, ``"strong_wolfe"``; None for :math:`t = \eta`.
 
     Raises:
         TypeError: an argument is no number.
@@ -136,7 +137,7 @@ class LBFGS(Transform):
     def evaluates(self) -> bool | None:
         return True
 
-    def init(self, params: Any) -> LBFGSState:
+    def init(self, params: Params) -> LBFGSState:
         _, leaves, treedef = float_leaves("params", params)
         real = jnp.finfo(computing_dtype(*(leaf.dtype for leaf in leaves))).dtype
 
@@ -164,14 +165,14 @@ class LBFGS(Transform):
             prev_loss=jnp.zeros((), real),
         )
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.count
 
     def update(
         self,
-        updates: Any,
-        state: Any,
-        params: Any = None,
+        updates: Updates,
+        state: OptState,
+        params: Params = None,
         *,
         value: Any = None,
         **extra_args: Any,
@@ -195,8 +196,8 @@ class LBFGS(Transform):
         def wide(leaves: list[Any]) -> list[jax.Array]:
             return [cast(x, like.dtype) for x, like in zip(leaves, state.d, strict=True)]
 
-        def evaluate(place: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
-            here = [cast(x, start.dtype) for x, start in zip(place, starts, strict=True)]
+        def evaluate(position: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
+            here = [cast(x, start.dtype) for x, start in zip(position, starts, strict=True)]
             value, grad = value_and_grad(treedef.unflatten(here))
             return cast(value, state.ro.dtype), wide(treedef.flatten_up_to(grad))
 
@@ -205,25 +206,27 @@ class LBFGS(Transform):
             value, grad = evaluate(first)
         else:
             value, grad = cast(jnp.asarray(value), state.ro.dtype), wide(grads)
-        place, state = self._run(evaluate, first, value, grad, state)
-        moves = [cast(x - x0, grad.dtype) for x, x0, grad in zip(place, first, grads, strict=True)]
+        position, state = self._run(evaluate, first, value, grad, state)
+        moves = [
+            cast(x - x0, grad.dtype) for x, x0, grad in zip(position, first, grads, strict=True)
+        ]
         return treedef.unflatten(moves), state._replace(
             count=optax.safe_increment(state.count),
             **{name: treedef.unflatten(getattr(state, name)) for name in _TREES},
         )
 
     def _run(
-        self, evaluate: Callable[..., Any], place: Any, loss: Any, grad: Any, state: LBFGSState
+        self, evaluate: Callable[..., Any], position: Any, loss: Any, grad: Any, state: LBFGSState
     ) -> tuple[list[jax.Array], LBFGSState]:
         """All iterations of an update: where they lead, and the next state."""
         rule = at_count(self, state.count, state.ro.dtype)
         one = jnp.ones((), jnp.int32)
-        going = ~(pairs.largest(grad) <= rule.tolerance_grad)
-        start = _Run(place, loss, grad, state, one - 1, one, going)
+        continues = ~(pairs.largest(grad) <= rule.tolerance_grad)
+        start = _Run(position, loss, grad, state, one - 1, one, continues)
         run = jax.lax.while_loop(
-            lambda r: r.going, functools.partial(rule._iterate, evaluate), start
+            lambda r: r.continues, functools.partial(rule._iterate, evaluate), start
         )
-        return run.place, run.state._replace(func_evals=run.state.func_evals + run.evals)
+        return run.position, run.state._replace(func_evals=run.state.func_evals + run.evals)
 
     def _iterate(self, evaluate: Callable[..., Any], run: _Run) -> _Run:
         """A direction, a step along it, and whether to go on."""
@@ -236,9 +239,9 @@ class LBFGS(Transform):
         short = jnp.where(inverse < 1, inverse, jnp.ones_like(inverse))
         t = cast(jnp.where(first, short * self.lr, self.lr), slope.dtype)
         search = self._fixed if self.line_search_fn is None else self._searched
-        place, loss, grad, t, evals = jax.lax.cond(
+        position, loss, grad, t, evals = jax.lax.cond(
             at_rest,
-            lambda: (run.place, run.loss, run.grad, t, jnp.zeros((), jnp.int32)),
+            lambda: (run.position, run.loss, run.grad, t, jnp.zeros((), jnp.int32)),
             lambda: search(evaluate, run, d, t, slope),
         )
         evals = run.evals + evals
@@ -253,7 +256,7 @@ class LBFGS(Transform):
             prev_flat_grad=run.grad,
             prev_loss=run.loss,
         )
-        return _Run(place, loss, grad, state, n_iter, evals, ~stop)
+        return _Run(position, loss, grad, state, n_iter, evals, ~stop)
 
     @property
     def _max_eval(self) -> int:
@@ -263,12 +266,12 @@ class LBFGS(Transform):
         self, evaluate: Callable[..., Any], run: _Run, d: list[jax.Array], t: Any, slope: Any
     ) -> Any:
         """A step of the length given; after the last nobody asks for the loss."""
-        place = pairs.along(run.place, t, d)
+        position = pairs.along(run.position, t, d)
         if self.max_iter == 1:
-            return place, run.loss, run.grad, t, jnp.zeros((), jnp.int32)
+            return position, run.loss, run.grad, t, jnp.zeros((), jnp.int32)
         more = run.n_iter + 1 < self.max_iter
-        loss, grad = jax.lax.cond(more, evaluate, lambda _: (run.loss, run.grad), place)
-        return place, loss, grad, t, more.astype(jnp.int32)
+        loss, grad = jax.lax.cond(more, evaluate, lambda _: (run.loss, run.grad), position)
+        return position, loss, grad, t, more.astype(jnp.int32)
 
     def _searched(
         self, evaluate: Callable[..., Any], run: _Run, d: list[jax.Array], t: Any, slope: Any
@@ -276,7 +279,7 @@ class LBFGS(Transform):
         """A step of the length that the line search finds."""
 
         def along(t: jax.Array) -> Any:
-            loss, grad = evaluate(pairs.along(run.place, t, d))
+            loss, grad = evaluate(pairs.along(run.position, t, d))
             return loss, grad, vdot(grad, d)
 
         point, evals = strong_wolfe(
@@ -289,7 +292,7 @@ class LBFGS(Transform):
             max_ls=self._max_eval - run.evals,
             size=pairs.largest(d),
         )
-        return pairs.along(run.place, point.step, d), point.value, point.grad, point.step, evals
+        return pairs.along(run.position, point.step, d), point.value, point.grad, point.step, evals
 
 
 _TREES = ("d", "old_dirs", "old_stps", "prev_flat_grad")

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.compat.torch.base import Several, TorchOptimizer, refuse_complex
-from fnopt.core import Fraction, NonNegative, Rate, Rule, Static, Transform, moment, zeros
+from fnopt.compat.torch.base import TorchOptimizer, refuse_complex
+from fnopt.core import Context, Fraction, NonNegative, Rate, Rule, Static, Transform, moment, zeros
 from fnopt.core.fields import Field
-from fnopt.core.schedule import Scheduled
+from fnopt.core.ranges import Scheduled, Several
+from fnopt.core.types import LeafUpdate, OptState, Params, Slots
 from fnopt.matrix.newton_schulz import orthogonalized
 
 Coefficients = Annotated[Any, Several(of=(Scheduled(),) * 3)]
@@ -30,8 +31,9 @@ class scale_by_torch_muon(Rule):
     adjust_lr_fn: Adjustment
 
     State = optax.TraceState
+    keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         if param.ndim != 2:
             raise ValueError(
                 f"Muon is for matrices alone, got a parameter of shape {param.shape}; give the"
@@ -39,7 +41,7 @@ class scale_by_torch_muon(Rule):
             )
         return {"trace": zeros(param)}
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         average = moment(grad, slots.trace, self.momentum)
         ahead = moment(average, grad, 1 - self.momentum) if self.nesterov else average
         direction = orthogonalized(
@@ -68,14 +70,14 @@ class Muon(TorchOptimizer):
     round, the inputs, so that the first :math:`c` is another one. The second is not.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        momentum: :math:`\mu \in [0, 1]`.
-        nesterov: look ahead along the average.
-        ns_coefficients: of the iteration's polynomial.
-        eps: the least norm that is divided by, at least 0.
-        ns_steps: iterations, below 100.
-        adjust_lr_fn: what :math:`c` is: None or ``"original"`` for the first,
+        lr: learning rate :math:`\eta \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        momentum: decay of the average, :math:`\mu \in [0, 1]`.
+        nesterov: whether to look ahead along the average.
+        ns_coefficients: the three coefficients of the iteration's polynomial.
+        eps: smallest norm that is divided by, at least 0.
+        ns_steps: number of iterations, below 100.
+        adjust_lr_fn: choice of :math:`c`: None or ``"original"`` for the first,
             ``"match_rms_adamw"`` for the second.
 
     Raises:
@@ -104,7 +106,7 @@ class Muon(TorchOptimizer):
                 f"Muon: ns_steps must be an integer in [0, 100), got {self.ns_steps!r}"
             )
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         refuse_complex(self, params)
         return super().init(params)
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fnopt.compat.torch.base import Betas, Switch, TorchOptimizer
+from fnopt.compat.torch.base import Switch, TorchOptimizer
 from fnopt.core import (
+    Context,
     Decay,
     Joint,
     NonNegative,
@@ -23,6 +24,8 @@ from fnopt.core import (
     root,
     zeros,
 )
+from fnopt.core.ranges import Betas
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class ScaleByNadamState(NamedTuple):
@@ -50,10 +53,10 @@ class scale_by_nadam(Joint):
             + \frac{(1 - \mu_t)\,g_t}{1 - \prod_{i=1}^{t} \mu_i} \Bigr)
 
     Args:
-        b1: :math:`\beta_1 \in [0, 1)`.
-        b2: :math:`\beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        momentum_decay: :math:`\psi \ge 0`.
+        b1: largest decay of the mean, :math:`\beta_1 \in [0, 1)`.
+        b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
+        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        momentum_decay: how fast the momentum grows, :math:`\psi \ge 0`.
 
     References:
         Dozat, *Incorporating Nesterov momentum into Adam*, ICLR workshop 2016, Algorithm 2.
@@ -66,22 +69,23 @@ class scale_by_nadam(Joint):
 
     State = ScaleByNadamState
     shared = ("mu_product",)
+    leafwise = elementwise = keeps_zero = True
 
-    def begin(self, params: list[jax.Array]) -> dict[str, Any]:
+    def init_shared(self, params: Arrays) -> dict[str, Any]:
         return {"mu_product": real_number(1.0, params)}
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
-    def direct_all(
-        self, grads: Any, slots: Any, params: Any, shared: Any, t: Any, **extra_args: Any
-    ) -> Any:
+    def update_leaves(
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
+    ) -> LeavesUpdate:
         def momentum(t: Any) -> Any:
             return self.b1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))
 
-        now, following = momentum(t), momentum(t + 1)
+        now, following = momentum(ctx.t), momentum(ctx.t + 1)
         product = shared["mu_product"] * now
-        correction = bias_correction(self.b2, t)
+        correction = bias_correction(self.b2, ctx.t)
         directions, rows = [], []
         for grad, slot in zip(grads, slots, strict=True):
             mu = moment(grad, slot.mu, self.b1)
@@ -102,14 +106,14 @@ class NAdam(TorchOptimizer):
     :math:`\theta_t = (1 - \eta_t\,\lambda)\,\theta_{t-1} - \eta_t\,u_t`.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        momentum_decay: :math:`\psi \ge 0`, how fast the momentum grows from half of
-            :math:`\beta_1` to all of it.
-        decoupled_weight_decay: decay beside the method.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        eps: added to the divisor, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        momentum_decay: how fast the momentum grows from half of :math:`\beta_1` to all of it,
+            :math:`\psi \ge 0`.
+        decoupled_weight_decay: whether to decay the weights directly, not in the gradient.
+        maximize: whether to climb.
         foreach, capturable, differentiable: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

@@ -11,19 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core import did_you_mean
+from fnopt.core.select import path_name
 from fnopt.initialize.layout import flax_layout as flax_layout
 from fnopt.wrap.layout import Parts
-from fnopt.wrap.paths import path_name
 
 
 class Named:
     """The leaves of our parameters beside the tensors of a torch optimizer.
 
     Args:
-        optimizer: torch's.
-        params: ours; shapes are enough.
-        names: torch's parameter for every path, or its name.
-        layout: makes of a path and an array in torch's layout the array in ours.
+        optimizer: torch's optimizer.
+        params: the parameters as a tree in fnopt's layout; shapes are enough.
+        names: a dict from every path to torch's parameter or its name.
+        layout: a function of a path and an array in torch's layout that returns it in fnopt's.
 
     Raises:
         ValueError: a leaf is not named, a name is unknown, a tensor of the optimizer is left out,
@@ -123,7 +123,7 @@ class Named:
         )
 
     def slots(self, group: int, key: str, old: Any) -> Any:
-        """A tree of slots with those of torch's state in the place of a group's."""
+        """A tree of slots with torch's state instead of a group's."""
         slots = self.treedef.flatten_up_to(old)
         rows = zip(self.all_paths, self.tensors, self.owners, slots, strict=True)
         return self.treedef.unflatten(

@@ -63,10 +63,12 @@ def total(leaves: list[jax.Array]) -> jax.Array:
     return functools.reduce(jnp.add, parts) if parts else jnp.zeros(())
 
 
-def along(place: Any, t: jax.Array, d: list[jax.Array]) -> list[jax.Array]:
+def along(position: Any, t: jax.Array, d: list[jax.Array]) -> list[jax.Array]:
     r"""The point :math:`\theta + t\,d`, or the step alone."""
     steps = [cast(t, x.dtype) * x for x in d]
-    return steps if place is None else [x + step for x, step in zip(place, steps, strict=True)]
+    return (
+        steps if position is None else [x + step for x, step in zip(position, steps, strict=True)]
+    )
 
 
 def _rows(history: list[jax.Array], i: jax.Array) -> list[jax.Array]:
@@ -74,7 +76,7 @@ def _rows(history: list[jax.Array], i: jax.Array) -> list[jax.Array]:
 
 
 def remember(state: LBFGSState, grad: list[jax.Array]) -> LBFGSState:
-    """The state with the newest pair in the place of the oldest, if its curvature is positive."""
+    """The state with the newest pair written over the oldest, if its curvature is positive."""
     y = [g - old for g, old in zip(grad, state.prev_flat_grad, strict=True)]
     s = along(None, state.t, state.d)
     ys = vdot(y, s)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from fnopt.compat.torch.base import Betas, Switch, TorchOptimizer
+from fnopt.compat.torch.base import Switch, TorchOptimizer
 from fnopt.core import NonNegative, Rate, Static, Transform
+from fnopt.core.ranges import Betas
 from fnopt.first_order.radam import scale_by_radam
 
 
@@ -21,12 +22,12 @@ class RAdam(TorchOptimizer):
     the weights are decayed by :math:`\eta_t\,\lambda` beside it.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        betas: :math:`\beta_1, \beta_2 \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`, added before the correction of :math:`v_t`.
-        weight_decay: :math:`\lambda \ge 0`.
-        decoupled_weight_decay: decay beside the method.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
+        eps: added to the root before :math:`v_t` is corrected, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        decoupled_weight_decay: whether to decay the weights directly, not in the gradient.
+        maximize: whether to climb.
         foreach, capturable, differentiable: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

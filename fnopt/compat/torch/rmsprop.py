@@ -20,13 +20,13 @@ class RMSprop(TorchOptimizer):
     average of gradients; rounding makes torch's negative at times, and then NaN, here it is 0.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        alpha: :math:`\alpha \in [0, 1)`.
-        eps: :math:`\epsilon \ge 0`, beside the root.
-        weight_decay: :math:`\lambda \ge 0`.
-        momentum: :math:`\mu \in [0, 1]`; 0 keeps no velocity.
-        centered: divide by the standard deviation.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        alpha: decay of the mean square, :math:`\alpha \in [0, 1)`.
+        eps: added to the root, :math:`\epsilon \ge 0`.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1]`; no velocity is kept if 0.
+        centered: whether to divide by the standard deviation.
+        maximize: whether to climb.
         capturable, foreach, differentiable: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

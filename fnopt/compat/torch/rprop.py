@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import jax.numpy as jnp
 
-from fnopt.compat.torch.base import Several, Switch, TorchOptimizer
+from fnopt.compat.torch.base import Switch, TorchOptimizer
 from fnopt.core import Rate, Schedule, Static, Transform, scale
 from fnopt.core.checks import Interval
-from fnopt.core.schedule import Scheduled
+from fnopt.core.ranges import Scheduled, Several
 from fnopt.first_order.rprop import scale_by_rprop
 
 Etas = Annotated[Any, Several(of=(Scheduled(Interval("(0, 1)")), Scheduled(Interval("(1, inf)"))))]
@@ -21,11 +21,13 @@ class Rprop(TorchOptimizer):
     r"""``torch.optim.Rprop``: :class:`fnopt.rprop` of the variant ``"irprop-"``.
 
     Args:
-        lr: of the first steps, at least 0; of a schedule the first value alone counts.
-        etas: :math:`\eta^- \in (0, 1)` and :math:`\eta^+ > 1`.
-        step_sizes: the smallest and the largest, above 0; the first step too is kept between them.
+        lr: initial step size, at least 0; of a schedule the first value.
+        etas: factors of a step size after a change of sign and after none,
+            :math:`\eta^- \in (0, 1)` and :math:`\eta^+ > 1`.
+        step_sizes: the smallest and the largest step size, above 0; the first step too lies between
+            them.
         capturable, foreach, differentiable: of no effect, see :class:`TorchOptimizer`.
-        maximize: climb.
+        maximize: whether to climb.
 
     Raises:
         ValueError: a number is out of its range.

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.compat.torch.base import Momentum, ScheduledOffAtZero, Switch, TorchOptimizer
-from fnopt.core import Fraction, Rate, Rule, Scalar, Static, Transform, trace, zeros
+from fnopt.core import Context, Fraction, Rate, Rule, Scalar, Static, Transform, trace, zeros
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 Dampening = Annotated[Any, ScheduledOffAtZero()]
 
@@ -27,23 +28,24 @@ class damped_trace(Rule):
     .. math:: v_1 = g_1, \qquad v_t = \mu\,v_{t-1} + (1 - \tau)\,g_t
 
     Args:
-        decay: :math:`\mu \in [0, 1]`.
-        dampening: :math:`\tau`.
+        decay: decay of the velocity, :math:`\mu \in [0, 1]`.
+        dampening: share of a gradient that is left out, :math:`\tau`.
     """
 
     decay: Fraction
     dampening: Scalar
 
     State = DampedTraceState
+    elementwise = keeps_zero = True
 
-    def slots(self, param: jax.Array) -> dict[str, jax.Array]:
+    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param)}
 
-    def once(self, t: Any) -> Any:
+    def precompute(self, t: Numeric) -> Any:
         return jnp.where(t == 1, 1.0, 1 - self.dampening)
 
-    def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
-        new = self.decay * slots.trace + t * grad
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        new = self.decay * slots.trace + ctx.precomputed * grad
         return new, {"trace": new}
 
 
@@ -59,12 +61,12 @@ class SGD(TorchOptimizer):
     The rate stands outside the velocity: a lower rate acts at once.
 
     Args:
-        lr: :math:`\eta \ge 0`.
-        momentum: :math:`\mu \in [0, 1]`; 0 keeps no velocity.
-        dampening: :math:`\tau`, of every gradient but the first.
-        weight_decay: :math:`\lambda \ge 0`, of an L2 penalty in the gradient.
-        nesterov: look ahead along the velocity.
-        maximize: climb.
+        lr: learning rate :math:`\eta \ge 0`.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1]`; no velocity is kept if 0.
+        dampening: share of every gradient but the first that is left out, :math:`\tau`.
+        weight_decay: strength of an L2 penalty in the gradient, :math:`\lambda \ge 0`.
+        nesterov: whether to look ahead along the velocity.
+        maximize: whether to climb.
         foreach, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
 
     Raises:

@@ -69,16 +69,17 @@ def strong_wolfe(
     the cubic, and so the step, NaN.
 
     Args:
-        along: gives loss, gradient (a tree like ``grad``) and slope :math:`\phi'(t)` at a step.
-        step: the first :math:`t > 0`.
+        along: a function of a step that returns the loss, the gradient (a tree like ``grad``) and
+            the slope :math:`\phi'(t)`.
+        step: first step that is tried, :math:`t > 0`.
         value: the loss :math:`\phi(0)`.
         grad: the gradient at 0; every point keeps its own.
-        slope: :math:`\phi'(0) < 0`.
-        c1: :math:`c_1 \in (0, c_2)`.
-        c2: :math:`c_2 \in (c_1, 1)`.
-        tolerance_change: the least length of the bracket, times ``size``.
-        max_ls: evaluations after the first, at least 0; may be traced.
-        size: the largest component of :math:`d`, in magnitude.
+        slope: slope at 0, :math:`\phi'(0) < 0`.
+        c1: share of the slope by which the loss must fall, :math:`c_1 \in (0, c_2)`.
+        c2: share of the slope that may be left, :math:`c_2 \in (c_1, 1)`.
+        tolerance_change: smallest length of the bracket, times ``size``.
+        max_ls: largest number of evaluations after the first, at least 0; may be traced.
+        size: largest magnitude of a component of :math:`d`.
 
     Returns:
         The point found and the number of evaluations.

@@ -16,6 +16,7 @@ from fnopt.compat.torch.lr_scheduler.simulate import Group, Leaf
 from fnopt.core import Number, Schedule, Static, as_numbers
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.types import Numeric
 from fnopt.core.value import Value
 from fnopt.schedule.progress import at_least_one
 
@@ -25,10 +26,10 @@ class Whole(Field):
     """A leaf that is a whole number; 10.0 is one, since a leaf is kept as a float."""
 
     def accept_number(self, argument: str, given: Any, default: Any) -> Any:
-        kept = super().accept_number(argument, given, default)
-        if isinstance(kept, float) and not kept.is_integer():
+        number = super().accept_number(argument, given, default)
+        if isinstance(number, float) and not number.is_integer():
             raise ValueError(f"{argument} must be a whole number in {self.interval}, got {given!r}")
-        return kept
+        return number
 
 
 LearningRate = Annotated[Any, Field(Interval("[0, inf)"))]
@@ -53,7 +54,7 @@ class TorchSchedule(Schedule):
         """The schedule of fnopt that this is."""
         raise NotImplementedError
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.closed()(count)
 
     def after(self, present: Any) -> Schedule:
@@ -76,9 +77,9 @@ class TorchSchedule(Schedule):
         return self.following(dataclasses.replace(group, lr=base), base, 0, initial=True)
 
     def __repr__(self) -> str:
-        # A table is made of the arguments, so it goes without saying.
-        made = {f.name for f in dataclasses.fields(self) if not f.init}  # pyright: ignore
-        return Value.__repr__(with_fields(self, **dict.fromkeys(made)))
+        # A table is computed from the arguments, so it is not printed.
+        tables = {f.name for f in dataclasses.fields(self) if not f.init}  # pyright: ignore
+        return Value.__repr__(with_fields(self, **dict.fromkeys(tables)))
 
 
 class Multiplying(TorchSchedule):
@@ -86,7 +87,7 @@ class Multiplying(TorchSchedule):
 
 
 class Overwriting(TorchSchedule):
-    """One that writes the optimizer's rate anew whatever it was."""
+    """One that overwrites the optimizer's rate."""
 
     def overwriting(self, group: Group, base: float) -> Schedule:
         """What it writes, by the numbers of the group."""
@@ -99,13 +100,13 @@ class Overwriting(TorchSchedule):
         return self.following(group, base, 0, initial=False)
 
 
-class asked(Schedule):
+class function_schedule(Schedule):
     """A function that JAX can trace, of the count plus ``first``."""
 
     function: Static[Callable[[Any], Any]]
     first: Static[int] = 0
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         # Count by count: a function of one number may branch with lax.cond.
         one = jnp.vectorize(lambda t: jnp.asarray(self.function(t)).astype(count.dtype))
         return one(count + self.first)
@@ -116,23 +117,23 @@ class looked_up(Schedule):
 
     table: Number
 
-    def at(self, count: jax.Array) -> Any:
+    def at(self, count: jax.Array) -> Numeric:
         return self.table[jnp.clip(count, 0, len(self.table) - 1).astype(int)]
 
 
 def as_milestones(given: Any) -> tuple[Any, ...]:
     """Counts of updates, at which torch compares for being equal."""
-    kept = as_numbers(given)
-    if not all(m >= 0 and m.is_integer() for m in kept if isinstance(m, float)):
+    counts = as_numbers(given)
+    if not all(m >= 0 and m.is_integer() for m in counts if isinstance(m, float)):
         raise TypeError(f"must be whole numbers of updates, at least 0, got {given!r}")
-    return kept
+    return counts
 
 
 Milestones = Annotated[Any, Field(convert=as_milestones)]
 
 
 def with_fields(value: Any, **changes: Any) -> Any:
-    """A copy, unchecked; its tables are not made anew."""
+    """A copy, unchecked; its tables are not computed again."""
     copy = object.__new__(type(value))
     vars(copy).update(vars(value) | changes)
     return copy
@@ -146,8 +147,8 @@ def set_table(schedule: Any, make: Callable[[int], Any]) -> None:
         object.__setattr__(schedule, "table", table)
 
 
-def ask(function: Callable[[Any], Any], counts: range) -> list[float]:
-    """A Python function's values at integers, as torch asks it."""
+def values_at(function: Callable[[Any], Any], counts: range) -> list[float]:
+    """A Python function's values at integers, as torch calls it."""
     return [float(function(count)) for count in counts]
 
 
@@ -167,10 +168,10 @@ def must_trace(schedule: Any, name: str) -> None:
 
 def must_be_callable(schedule: Any, name: str) -> None:
     """Raises TypeError where an argument is no function (a list of them, one a group, say)."""
-    given = getattr(schedule, name)
-    if not callable(given):
+    function = getattr(schedule, name)
+    if not callable(function):
         raise TypeError(
-            f"{type(schedule).__name__}: {name} must be a function of the epoch, got {given!r};"
+            f"{type(schedule).__name__}: {name} must be a function of the epoch, got {function!r};"
             " a schedule is that of one parameter group, so give that group's function"
         )
 

@@ -33,7 +33,7 @@ def _as_members(given: Any) -> tuple[TorchSchedule, ...]:
     for member in members:
         if isinstance(member, ReduceLROnPlateau):
             raise TypeError(
-                "must be schedules, got a ReduceLROnPlateau, which waits for a figure; put it into"
+                "must be schedules, got a ReduceLROnPlateau, which waits for a metric; put it into"
                 " the chain behind the optimizer"
             )
         if not isinstance(member, TorchSchedule):
@@ -107,7 +107,8 @@ class SequentialLR(_Composed):
     Args:
         lr: the optimizer's rate, at least 0; the members have the same.
         schedulers: schedules of this module. As in torch a container can be the first only.
-        milestones: the whole counts at which the next takes over, one fewer; they must not fall.
+        milestones: the whole counts from which the next applies, one fewer than schedulers, in
+            order.
         steps: the number of updates to tabulate, where there is no formula; the last rate stays.
 
     Raises:

@@ -12,12 +12,12 @@ from fnopt.compat.torch.lr_scheduler.base import (
     Count,
     LearningRate,
     Overwriting,
-    ask,
-    asked,
+    function_schedule,
     looked_up,
     must_be_callable,
     must_trace,
     set_table,
+    values_at,
 )
 from fnopt.compat.torch.lr_scheduler.simulate import Group
 from fnopt.core import Number, Schedule, Static, Steps, constant_schedule
@@ -36,17 +36,17 @@ class CyclicLR(Overwriting):
     :math:`\gamma^t` (``"exp_range"``) or ``scale_fn`` of :math:`c` or of :math:`t`.
 
     Args:
-        lr: not used, since torch writes over it.
-        base_lr: :math:`\eta_b`.
-        max_lr: :math:`\eta_m`.
-        step_size_up: updates from bottom to top, above 0.
-        step_size_down: updates from top to bottom; as up if None.
-        mode: one of the three, if there is no ``scale_fn``.
-        gamma: :math:`\gamma > 0`, for ``"exp_range"``.
-        scale_fn: a function in place of the mode's; traced, or, with ``steps``, asked when the
-            schedule is made.
-        scale_mode: what it is a function of: ``"cycle"`` or ``"iterations"``.
-        cycle_momentum: let ``momentum`` be a schedule.
+        lr: the optimizer's rate; not used, as torch writes over it.
+        base_lr: lowest rate, :math:`\eta_b`.
+        max_lr: highest rate, :math:`\eta_m`.
+        step_size_up: number of updates from bottom to top, above 0.
+        step_size_down: number of updates from top to bottom, above 0; ``step_size_up`` if None.
+        mode: height of the triangles, one of the three, if there is no ``scale_fn``.
+        gamma: factor per update, :math:`\gamma > 0`, for ``"exp_range"``.
+        scale_fn: height of the triangles as a function; traced, or, with ``steps``, called when the
+            schedule is made. That of ``mode`` if None.
+        scale_mode: argument of ``scale_fn``, ``"cycle"`` or ``"iterations"``.
+        cycle_momentum: whether ``momentum`` is a schedule too.
         base_momentum: the momentum at the top of the first triangle.
         max_momentum: the momentum at its foot.
         steps: the number of updates for which to tabulate ``scale_fn``, if JAX cannot trace it.
@@ -98,7 +98,7 @@ class CyclicLR(Overwriting):
         must_be_callable(self, "scale_fn")
         if self.steps is None:
             must_trace(self, "scale_fn")
-        set_table(self, lambda n: ask(function, range(self._first, n + self._first)))
+        set_table(self, lambda n: values_at(function, range(self._first, n + self._first)))
 
     @property
     def _first(self) -> int:
@@ -118,7 +118,9 @@ class CyclicLR(Overwriting):
         if function is None:
             return cyclic_schedule(bottom, top, up, down, self.mode, self.gamma)
         traced = self.table is None
-        scale: Schedule = asked(function, self._first) if traced else looked_up(self.table)
+        scale: Schedule = (
+            function_schedule(function, self._first) if traced else looked_up(self.table)
+        )
         if self.scale_mode == "cycle":
             scale = scale.by_epoch(up + down)
         height = scale * cyclic_schedule(0.0, 1.0, up, down)
@@ -141,27 +143,28 @@ class OneCycleLR(Overwriting):
     begins at the top.
 
     Args:
-        lr: not used, since torch writes over it.
+        lr: the optimizer's rate; not used, as torch writes over it.
         max_lr: the highest rate.
-        total_steps: :math:`T \ge 1`, a whole number.
-        epochs: with ``steps_per_epoch`` gives :math:`T`, if ``total_steps`` is None.
-        steps_per_epoch: see ``epochs``.
-        pct_start: :math:`p \in [0, 1]`, at most a half for three phases (which torch does not ask,
-            but then has no third).
-        anneal_strategy: ``"cos"`` (half a wave in every phase) or ``"linear"``.
-        cycle_momentum: let ``momentum`` be a schedule.
+        total_steps: length of the cycle in updates, a whole number :math:`T \ge 1`.
+        epochs: number of epochs, which with ``steps_per_epoch`` gives :math:`T` if ``total_steps``
+            is None.
+        steps_per_epoch: number of updates in an epoch, see ``epochs``.
+        pct_start: share of the first phase, :math:`p \in [0, 1]`, at most a half for three phases
+            (torch accepts more, and has no third phase then).
+        anneal_strategy: shape of every phase, ``"cos"`` (half a wave) or ``"linear"``.
+        cycle_momentum: whether ``momentum`` is a schedule too.
         base_momentum: the momentum at the top.
         max_momentum: the momentum at both ends.
-        div_factor: of the first rate, above 0.
-        final_div_factor: of the last rate, above 0.
-        three_phase: go back to the first rate as fast as the top was reached.
+        div_factor: ratio of the highest rate to the first, above 0.
+        final_div_factor: ratio of the first rate to the last, above 0.
+        three_phase: whether to go back to the first rate as fast as the top was reached.
 
     Attributes:
         momentum: the schedule of SGD's momentum, or of Adam's first beta; None without
             ``cycle_momentum``.
 
     Raises:
-        TypeError, ValueError: an argument is out of its range, or :math:`T` is not told.
+        TypeError, ValueError: an argument is out of its range, or :math:`T` is not given.
 
     References:
         ``torch.optim.lr_scheduler.OneCycleLR``; :func:`fnopt.onecycle_schedule`.
@@ -192,7 +195,7 @@ class OneCycleLR(Overwriting):
         super().__post_init__()
         if self.total_steps is None and (self.epochs is None or self.steps_per_epoch is None):
             raise ValueError(
-                "OneCycleLR: the length is not told: give total_steps=, or both epochs= and"
+                "OneCycleLR: the length is not known: give total_steps=, or both epochs= and"
                 " steps_per_epoch="
             )
         if self.three_phase and isinstance(self.pct_start, float) and self.pct_start > 0.5:

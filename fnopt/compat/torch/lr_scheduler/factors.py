@@ -16,10 +16,10 @@ from fnopt.compat.torch.lr_scheduler.base import (
     LearningRate,
     Milestones,
     Multiplying,
-    ask,
     looked_up,
     must_be_callable,
     set_table,
+    values_at,
 )
 from fnopt.compat.torch.lr_scheduler.simulate import Group
 from fnopt.core import Number, Schedule, Static, constant_schedule
@@ -37,8 +37,8 @@ class StepLR(Multiplying):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        step_size: :math:`n \ge 1`, a whole number.
-        gamma: :math:`\gamma \ge 0`.
+        step_size: number of epochs between reductions, a whole number :math:`n \ge 1`.
+        gamma: factor of each reduction, :math:`\gamma \ge 0`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -69,7 +69,7 @@ class MultiStepLR(Multiplying):
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
         milestones: whole counts :math:`m_i \ge 0`, in any order; one that comes twice counts twice.
-        gamma: :math:`\gamma \ge 0`.
+        gamma: factor of each reduction, :math:`\gamma \ge 0`.
 
     Raises:
         TypeError, ValueError: an argument is out of its range.
@@ -103,8 +103,8 @@ class ConstantLR(Multiplying):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        factor: :math:`f \in [0, 1]`.
-        total_iters: :math:`T \ge 0`, a whole number.
+        factor: factor of the rate, :math:`f \in [0, 1]`.
+        total_iters: number of epochs, a whole number :math:`T \ge 0`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -145,9 +145,10 @@ class LinearLR(Multiplying):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        start_factor: :math:`a \in (0, 1]`.
-        end_factor: :math:`b \in [0, 1]`.
-        total_iters: :math:`T \ge 0`, a whole number; at 0 the rate stays :math:`a\,\eta_0`.
+        start_factor: factor at the start, :math:`a \in (0, 1]`.
+        end_factor: factor at the end, :math:`b \in [0, 1]`.
+        total_iters: number of epochs, a whole number :math:`T \ge 0`; at 0 the rate stays
+            :math:`a\,\eta_0`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -185,7 +186,7 @@ class ExponentialLR(Multiplying):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        gamma: :math:`\gamma \ge 0`.
+        gamma: factor of each reduction, :math:`\gamma \ge 0`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -214,8 +215,9 @@ class PolynomialLR(Multiplying):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        total_iters: :math:`T \ge 0`, a whole number; at 0 the rate stays :math:`\eta_0`.
-        power: :math:`p`.
+        total_iters: number of epochs, a whole number :math:`T \ge 0`; at 0 the rate stays
+            :math:`\eta_0`.
+        power: power of the share that is left, :math:`p`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -250,7 +252,8 @@ class MultiplicativeLR(Multiplying):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        lr_lambda: :math:`f`, any Python function of the epoch; asked when the schedule is made.
+        lr_lambda: factor :math:`f`, any Python function of the epoch; called when the schedule is
+            made.
         steps: the number of updates to tabulate; the last one's rate stays.
 
     Raises:
@@ -277,7 +280,7 @@ class MultiplicativeLR(Multiplying):
         set_table(self, self._products)
 
     def _products(self, steps: int) -> list[float]:
-        factors = ask(self.lr_lambda, range(1, steps))
+        factors = values_at(self.lr_lambda, range(1, steps))
         return list(itertools.accumulate(factors, lambda a, b: a * b, initial=1.0))
 
     def closed(self) -> Schedule:

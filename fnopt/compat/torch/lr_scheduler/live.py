@@ -50,7 +50,7 @@ def of_torch(scheduler: Any, group: int = 0, *, steps: int | None = None) -> Any
     A scheduler that has been stepped n times goes on at count n; its own count is ``last_epoch``.
 
     Args:
-        scheduler: one of torch's own, of the classes that this package has.
+        scheduler: a scheduler of torch, of a class that this package has.
         group: the number of the parameter group.
         steps: the number of updates to tabulate, where that is needed.
 
@@ -84,8 +84,8 @@ def _rate(scheduler: Any, group: int) -> float:
 def _read(scheduler: Any, group: int, steps: int | None, lr: float) -> TorchSchedule:
     name = type(scheduler).__name__
     if name in _PLAIN:
-        made, arguments = _PLAIN[name]
-        return made(lr, *(float(getattr(scheduler, argument)) for argument in arguments))
+        kind, arguments = _PLAIN[name]
+        return kind(lr, *(float(getattr(scheduler, argument)) for argument in arguments))
     if name in _CONTAINERS:
         members = [_read(member, group, steps, lr) for member in scheduler._schedulers]
         milestones = (scheduler._milestones,) if name == "SequentialLR" else ()
@@ -107,13 +107,13 @@ def _read(scheduler: Any, group: int, steps: int | None, lr: float) -> TorchSche
     raise TypeError(f"of_torch: {name} is no scheduler that is known here; {known}")
 
 
-def _traced_or_tabulated(made: Any, steps: int | None, **arguments: Any) -> Any:
+def _traced_or_tabulated(kind: Any, steps: int | None, **arguments: Any) -> Any:
     try:
-        return made(**arguments)
+        return kind(**arguments)
     except ValueError:
         if steps is None:
             raise
-        return made(**arguments, steps=steps)
+        return kind(**arguments, steps=steps)
 
 
 def _cyclic(scheduler: Any, group: int, steps: int | None, lr: float) -> TorchSchedule:
@@ -169,7 +169,7 @@ def _plateau(scheduler: Any, group: int) -> tuple[ReduceLROnPlateau, ReduceLROnP
         best=scheduler.best,
         num_bad_epochs=scheduler.num_bad_epochs,
         cooldown_counter=scheduler.cooldown_counter,
-        evaluations=like.evaluations,  # a run's own count begins anew
+        evaluations=like.evaluations,  # a run's own count begins again
     )
     return tx, ReduceLROnPlateauState(
         *(jnp.asarray(x).astype(y.dtype) for x, y in zip(now, like, strict=True))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from fnopt.core import Number
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
+from fnopt.core.types import Params
 from fnopt.schedule.plateau import Watcher, count_bad
 from fnopt.schedule.progress import Length
 
@@ -20,9 +21,9 @@ class ReduceLROnPlateauState(NamedTuple):
 
     Attributes:
         last_lr: the present rate.
-        best: the best figure so far.
-        num_bad_epochs: figures since that were no better.
-        cooldown_counter: figures that the cooldown still lets pass.
+        best: the best metric so far.
+        num_bad_epochs: metrics since that were no better.
+        cooldown_counter: metrics that the cooldown still lets pass.
         evaluations: the number of the last evaluation taken in.
     """
 
@@ -34,35 +35,35 @@ class ReduceLROnPlateauState(NamedTuple):
 
 
 class ReduceLROnPlateau(Watcher):
-    r"""Lowers the rate by a factor when a figure stops improving, by torch's comparison.
+    r"""Lowers the rate by a factor when a metric stops improving, by torch's comparison.
 
-    A figure :math:`x` is better than the best :math:`b` so far if
+    A metric :math:`x` is better than the best :math:`b` so far if
 
     .. math:: x < b\,(1 - \epsilon), \quad x < b - \epsilon, \quad
         x > b\,(1 + \epsilon), \quad x > b + \epsilon
 
     for ``"min"`` and ``"rel"``, ``"min"`` and ``"abs"``, ``"max"`` and ``"rel"``, ``"max"`` and
-    ``"abs"``. With ``"rel"`` a negative figure may thus count as better when it is not;
+    ``"abs"``. With ``"rel"`` a negative metric may thus count as better when it is not;
     :func:`fnopt.reduce_on_plateau` has no such flaw. NaN is no better. After more than
-    ``patience`` figures in a row that are not better the rate is lowered; then ``cooldown``
-    figures pass before any is counted.
+    ``patience`` metrics in a row that are not better the rate is lowered; then ``cooldown``
+    metrics pass before any is counted.
 
     It stands last in a chain, behind an optimizer with the rate ``lr``, whose updates it
     multiplies by the present rate over ``lr``: torch's step where that is in proportion to the
     rate, hence not of ASGD, Adafactor, Rprop and LBFGS. With ``monitor="metric"`` it takes in a
-    figure when ``evaluations`` has advanced, with ``monitor="value"`` the loss of every update.
+    metric when ``evaluations`` has advanced, with ``monitor="value"`` the loss of every update.
 
     Args:
         lr: the optimizer's rate, above 0.
-        mode: ``"min"`` or ``"max"``.
-        factor: of the reduction, in [0, 1).
-        patience: figures without improvement that are still borne.
-        threshold: :math:`\epsilon`.
-        threshold_mode: ``"rel"`` or ``"abs"``.
-        cooldown: figures after a reduction that are not counted.
-        min_lr: the rate is not lowered below.
-        eps: a reduction that is no greater is not made.
-        monitor: the extra argument watched, ``"metric"`` or ``"value"``.
+        mode: whether lower or higher metrics are better, ``"min"`` or ``"max"``.
+        factor: factor of each reduction, in [0, 1).
+        patience: number of metrics without improvement that are tolerated.
+        threshold: improvement that counts as one, :math:`\epsilon`.
+        threshold_mode: whether ``threshold`` is relative or absolute, ``"rel"`` or ``"abs"``.
+        cooldown: number of metrics after a reduction that are not counted.
+        min_lr: lowest rate, at least 0.
+        eps: smallest reduction that is made.
+        monitor: the extra argument that is watched, ``"metric"`` or ``"value"``.
 
     Raises:
         ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
@@ -92,7 +93,7 @@ class ReduceLROnPlateau(Watcher):
     _: dataclasses.KW_ONLY
     monitor: Annotated[Any, Field(static=True, choices=("value", "metric"))] = "metric"
 
-    def init(self, params: Any) -> ReduceLROnPlateauState:
+    def init(self, params: Params) -> ReduceLROnPlateauState:
         dtype, zero = jnp.result_type(float), jnp.zeros((), jnp.int32)
         return ReduceLROnPlateauState(
             last_lr=jnp.array(self.lr).astype(dtype),
@@ -105,20 +106,20 @@ class ReduceLROnPlateau(Watcher):
     def scale(self, state: ReduceLROnPlateauState) -> jax.Array:
         return state.last_lr / jnp.asarray(self.lr).astype(state.last_lr.dtype)
 
-    def take_in(self, state: ReduceLROnPlateauState, figure: Any) -> ReduceLROnPlateauState:
+    def take_in(self, state: ReduceLROnPlateauState, metric: Any) -> ReduceLROnPlateauState:
         best, rate = state.best, state.last_lr
-        figure = jnp.asarray(figure).astype(best.dtype)
+        metric = jnp.asarray(metric).astype(best.dtype)
         sign = -1.0 if self.mode == "min" else 1.0
         margin = sign * self.threshold
         bound = best * (1.0 + margin) if self.threshold_mode == "rel" else best + margin
-        better = figure < bound if self.mode == "min" else figure > bound
+        better = metric < bound if self.mode == "min" else metric > bound
         reduce, bad, cooling = count_bad(
             better, state.num_bad_epochs, state.cooldown_counter, self.patience, self.cooldown
         )
         lower = jnp.maximum(rate * self.factor, self.min_lr)
         return state._replace(
             last_lr=jnp.where(reduce & (rate - lower > self.eps), lower, rate),
-            best=jnp.where(better, figure, best),
+            best=jnp.where(better, metric, best),
             num_bad_epochs=bad,
             cooldown_counter=cooling,
         )

@@ -12,12 +12,12 @@ from fnopt.compat.torch.lr_scheduler.base import (
     LearningRate,
     Overwriting,
     TorchSchedule,
-    ask,
-    asked,
+    function_schedule,
     looked_up,
     must_be_callable,
     must_trace,
     set_table,
+    values_at,
 )
 from fnopt.compat.torch.lr_scheduler.simulate import Group
 from fnopt.core import Number, Schedule, Static, Steps
@@ -32,8 +32,8 @@ class CosineAnnealingLR(TorchSchedule):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        T_max: :math:`T > 0`.
-        eta_min: :math:`\eta_{\min}`.
+        T_max: half the length of a wave in updates, :math:`T > 0`.
+        eta_min: lowest rate, :math:`\eta_{\min}`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -71,9 +71,9 @@ class CosineAnnealingWarmRestarts(Overwriting):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        T_0: :math:`T_0 \ge 1`, a whole number.
-        T_mult: :math:`q \ge 1`, a whole number.
-        eta_min: :math:`\eta_{\min}`.
+        T_0: length of the first wave in updates, a whole number :math:`T_0 \ge 1`.
+        T_mult: ratio of one length to the last, a whole number :math:`q \ge 1`.
+        eta_min: lowest rate, :math:`\eta_{\min}`.
 
     Raises:
         TypeError, ValueError: an argument is out of its range.
@@ -102,9 +102,9 @@ class LambdaLR(Overwriting):
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
-        lr_lambda: :math:`f`. Without ``steps`` it is traced, given the count as a float array; it
-            is structure and compared by identity. With ``steps`` it is any Python function, asked
-            for integers when the schedule is made.
+        lr_lambda: factor :math:`f`. Without ``steps`` it is traced with the count as a float array,
+            and is structure, compared by identity. With ``steps`` it is any Python function, called
+            with integers when the schedule is made.
         steps: the number of updates to tabulate; the last one's factor stays.
 
     Raises:
@@ -134,11 +134,11 @@ class LambdaLR(Overwriting):
         must_be_callable(self, "lr_lambda")
         if self.steps is None:
             must_trace(self, "lr_lambda")
-        set_table(self, lambda steps: ask(self.lr_lambda, range(steps)))
+        set_table(self, lambda steps: values_at(self.lr_lambda, range(steps)))
 
     def closed(self) -> Schedule:
         traced = self.table is None
-        return (asked(self.lr_lambda) if traced else looked_up(self.table)) * self.lr
+        return (function_schedule(self.lr_lambda) if traced else looked_up(self.table)) * self.lr
 
     def following(self, group: Group, base: float, epoch: int, initial: bool) -> float:
         return base * float(self.lr_lambda(epoch))

@@ -1,4 +1,4 @@
-"""Matrices of low rank: which leaves are matrices, and how they are cut."""
+"""Subspaces of low rank: which leaves are matrices, and how they are projected."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import optax.contrib
 from fnopt.core import computing_dtype
 from fnopt.core.checks import leaves_like
 from fnopt.core.fields import Field
-from fnopt.core.labels import Labels, as_labels
 from fnopt.core.moments import cast
+from fnopt.core.select import Labels, as_labels
 
 GaLoreDimensionNumbers = optax.contrib.GaLoreDimensionNumbers
 
@@ -28,9 +28,9 @@ def _hashable(axes: Any) -> Any:
 
 def _axes(given: Any) -> Labels:
     labels = as_labels(given, lambda x: x is None or isinstance(x, GaLoreDimensionNumbers))
-    if callable(labels.given):
+    if callable(labels.choice):
         return labels
-    return dataclasses.replace(labels, given=tuple(map(_hashable, labels.given)))
+    return dataclasses.replace(labels, choice=tuple(map(_hashable, labels.choice)))
 
 
 Axes = Annotated[Any, Field(convert=_axes, static=True)]
@@ -38,14 +38,14 @@ Axes = Annotated[Any, Field(convert=_axes, static=True)]
 
 
 class Plan(NamedTuple):
-    """How a leaf is a matrix, and which of its sides is cut.
+    """How a leaf is a matrix, and which of its sides is projected.
 
     Attributes:
         order: its axes, those of the rows first.
         shape: its shape in that order.
         m, n: the rows and columns.
-        left: whether the rows are cut.
-        rank: to what.
+        left: whether the rows are projected, else the columns.
+        rank: the rank of the subspace.
     """
 
     order: tuple[int, ...]
@@ -62,16 +62,16 @@ class Plan(NamedTuple):
             return (self.rank, self.n), (self.m, self.rank)
         return (self.m, self.rank), (self.n, self.rank)
 
-    def project(self, grad: jax.Array, old: jax.Array, anew: Any) -> tuple[jax.Array, jax.Array]:
-        """The gradient in the subspace, and the projector, found anew or as it was."""
+    def project(self, grad: jax.Array, old: jax.Array, renew: Any) -> tuple[jax.Array, jax.Array]:
+        """The gradient in the subspace, and the projector, computed again or as it was."""
         matrix = cast(grad, computing_dtype(grad.dtype)).transpose(self.order)
         matrix = matrix.reshape(self.m, self.n)
         side = matrix if self.left else matrix.T
 
-        def find() -> jax.Array:
+        def compute() -> jax.Array:
             return cast(jnp.linalg.svd(side, full_matrices=False)[0][:, : self.rank], old.dtype)
 
-        new = jax.lax.cond(anew, find, lambda: old)
+        new = jax.lax.cond(renew, compute, lambda: old)
         low = cast(new, side.dtype).conj().T @ side
         return (low if self.left else low.T), new
 
@@ -93,18 +93,20 @@ def plans_of(
         ValueError: the axes named are not those of a leaf.
     """
     leaves, treedef = jax.tree.flatten(tree)
-    told = axes.tree(tree) if axes is not None and leaves else None
-    if told is None:
-        told = [GaLoreDimensionNumbers() if jnp.ndim(x) == 2 else None for x in leaves]
-    elif isinstance(told, GaLoreDimensionNumbers):
-        told = [told if jnp.ndim(x) >= 2 else None for x in leaves]
+    axes_of_leaves = axes.tree(tree) if axes is not None and leaves else None
+    if axes_of_leaves is None:
+        axes_of_leaves = [GaLoreDimensionNumbers() if jnp.ndim(x) == 2 else None for x in leaves]
+    elif isinstance(axes_of_leaves, GaLoreDimensionNumbers):
+        axes_of_leaves = [axes_of_leaves if jnp.ndim(x) >= 2 else None for x in leaves]
     else:
-        told = leaves_like(treedef, "weight_dimension_numbers", told, "the parameters")
+        axes_of_leaves = leaves_like(
+            treedef, "weight_dimension_numbers", axes_of_leaves, "the parameters"
+        )
     return [
         None
-        if given is None or not jnp.size(leaf)
-        else _plan(path, leaf.shape, given, rank, long_side)
-        for path, leaf, given in zip(paths, leaves, told, strict=True)
+        if numbers is None or not jnp.size(leaf)
+        else _plan(path, leaf.shape, numbers, rank, long_side)
+        for path, leaf, numbers in zip(paths, leaves, axes_of_leaves, strict=True)
     ]
 
 

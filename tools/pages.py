@@ -1,7 +1,7 @@
-"""Writes the pages of docs/reference from the docstrings: ``python docs/generate.py``.
+"""Writes the pages of docs/reference from the docstrings: ``python tools/pages.py``.
 
-A test holds that they are what this writes, that every method stands on one page, and so that the
-bytes of state they tell of are those of ``init``.
+A method is on the page that its ``family`` names. Tests hold that the pages are what this writes,
+that every method is on one page, and that the bytes of state are those of ``init``.
 """
 
 from __future__ import annotations
@@ -17,19 +17,26 @@ import jax
 import jax.numpy as jnp
 
 import fnopt
-from fnopt.registry import section, summary
+from fnopt.registry import exported, section, summary
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
 SIDE = 256
-"""Of the square matrix by which state is counted."""
+"""Rows and columns of the matrix whose state is counted."""
 
 
 class Family(NamedTuple):
-    """A page: its title, what its methods have in common, and their names."""
+    """A page.
+
+    Attributes:
+        title: what a reader looks for.
+        about: what the methods on it have in common.
+        functions: functions on it, whose page no class attribute can name.
+    """
 
     title: str
     about: str
-    names: str
+    functions: str = ""
 
 
 FAMILIES: dict[str, Family] = {
@@ -38,110 +45,66 @@ FAMILIES: dict[str, Family] = {
         "Steps along the gradient, or along an average of gradients, at one rate for all "
         "weights. Next to no state, the least to tune wrongly, and in vision still hard to beat"
         " where the rate falls by a schedule.",
-        "sgd heavy_ball sgdw asgd qhm aggmo sgdp noisy_sgd dpsgd "
-        "optimistic_gradient_descent "
-        "hypergradient_sgd",
     ),
     "adaptive": Family(
         "Adaptive rates",
         "A rate of its own for every weight, from the magnitude of its gradients: insensitive "
         "to how a loss is scaled, and the usual choice for attention, sparse gradients, a first"
         " try.",
-        "adagrad adadelta rmsprop adam adamw adamax adamaxw amsgrad nadam nadamw radam yogi "
-        "adabelief adabound adan laprop acprop adopt ademamix simplified_ademamix qhadam "
-        "optimistic_adam optimistic_adam_v2 hypergradient_adam mars madgrad stable_adamw adamp "
-        "swats sophia galore",
     ),
     "sign": Family(
         "Signs",
         "Only the sign of a gradient, or of its average, counts: every weight moves by one "
         "size, or by a size of its own that grows while the sign stays. `rprop` and `quickprop`"
         " are for full batches; `lion` and `signum` for noisy ones.",
-        "sign_sgd signum lion rprop quickprop",
     ),
     "layerwise": Family(
         "Layer by layer, and in little memory",
         "One number for a whole array or a row of it: steps in proportion to a layer's weights,"
         " for large batches, or a second moment that is kept in factors.",
-        "lars lamb fromage novograd sm3 adafactor adam_mini came",
     ),
     "rate_free": Family(
         "Without a learning rate to tune",
         "The rate comes from the loss, from the way already gone, or from what a bound on the "
         "error says; the argument `learning_rate`, where there is one, stays at 1 or is a "
         "largest value. Schedule-free methods keep a rate, but no schedule.",
-        "polyak_sgd momo momo_adam cocob dog dowg dadapt_sgd dadapt_adamw dadapt_lion prodigy "
-        "schedule_free_sgd schedule_free_adamw",
     ),
     "wrappers": Family(
         "Wrappers",
         "Transforms around a transform. They are values too: a sweep goes through them.",
-        "",
+        "decay_mask freeze per_example_global_norm_clip per_example_layer_norm_clip"
+        " selective_transform skip_large_updates skip_not_finite unitwise_clip unitwise_norm",
     ),
     "parts": Family(
         "Parts",
         "What optimizers are made of, to be joined with `chain` in other ways.",
-        "",
+        "asgd_eval_params schedule_free_eval_params",
     ),
     "schedules": Family(
         "Schedules",
         "A number for every count of updates. The first update uses `schedule(0)`. Schedules "
         "add and multiply, `schedule.scaled(0.1)` and `schedule.by_epoch(steps)` make others of"
         " them, and `fnopt.plot(schedule, steps)` draws them.",
-        "",
     ),
 }
 
 
 def names_of(page: str) -> list[str]:
-    """The names on a page; the last three pages have all there is of their kind."""
-    return FAMILIES[page].names.split() or KINDS[page]
-
-
-def _kinds() -> dict[str, list[str]]:
-    listed = {name for family in FAMILIES.values() for name in family.names.split()}
-    kinds: dict[str, list[str]] = {"wrappers": [], "parts": [], "schedules": []}
-    for name, thing in sorted(vars(fnopt).items()):
-        if name in listed or name in BASES or getattr(thing, "__name__", "") != name:
-            continue
-        if inspect.isclass(thing) and issubclass(thing, fnopt.Schedule):
-            kinds["schedules"].append(name)
-        elif inspect.isclass(thing) and issubclass(thing, fnopt.Transform):
-            part = name.startswith("scale_by_") or not issubclass(thing, fnopt.Wrapper)
-            kinds["parts" if part and name not in COMBINATIONS else "wrappers"].append(name)
-        elif inspect.isfunction(thing) and thing.__module__.startswith("fnopt.wrap"):
-            kinds["wrappers"].append(name)
-        elif inspect.isfunction(thing) and thing.__module__.startswith("fnopt.first_order"):
-            kinds["parts"].append(name)
-    return kinds
-
-
-BASES = {"Composed", "Joint", "Rule", "Schedule", "Transform", "Wrapper"}
-COMBINATIONS = {"chain", "named_chain", "partition", "groups"}
-KINDS = _kinds()
-
-
-# What an optimizer is made with, where a learning rate is not enough.
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "dpsgd": {"l2_norm_clip": 1.0, "noise_multiplier": 1.0, "seed": 0},
-    "galore": {"rank": 16},
-}
+    """The names on a page, sorted."""
+    methods = [name for name, method in exported().items() if method.family == page]
+    return sorted([*methods, *FAMILIES[page].functions.split()])
 
 
 def example(name: str) -> Any:
-    """An optimizer with its defaults."""
+    """An optimizer with its defaults, and the arguments that it has as an example."""
     make = getattr(fnopt, name)
-    required = [
-        parameter.name
-        for parameter in inspect.signature(make).parameters.values()
-        if parameter.default is parameter.empty
-    ]
-    given = {"learning_rate": 1e-3} if "learning_rate" in required else {}
-    return make(**given | ARGUMENTS.get(name, {}))
+    rate = inspect.signature(make).parameters.get("learning_rate")
+    required = {"learning_rate": 1e-3} if rate and rate.default is rate.empty else {}
+    return make(**required | make.example)
 
 
 def state_bytes(name: str) -> float:
-    """Bytes of state for each number of a square float32 matrix, scalars left out."""
+    """Bytes of state for each number of a square float32 matrix; a few numbers are not counted."""
     state = jax.eval_shape(example(name).init, jnp.zeros((SIDE, SIDE)))
     sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)]
     return sum(size for size in sizes if size >= 4 * SIDE) / SIDE**2
@@ -155,16 +118,16 @@ def markdown(text: str) -> str:
     return re.sub(r"(?m)::$", ":", re.sub(r"(?m) ::$", "", text)).strip()
 
 
-def _display(found: re.Match[str]) -> str:
-    body = "\n".join(line.strip() for line in found[1].splitlines() if line.strip())
+def _display(math: re.Match[str]) -> str:
+    body = "\n".join(line.strip() for line in math[1].splitlines() if line.strip())
     if r"\\" in body and r"\begin" not in body:
         body = f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
     return f"$$\n{body}\n$$\n\n"
 
 
-def text_and_example(made: Any) -> tuple[str, str]:
+def text_and_example(method: Any) -> tuple[str, str]:
     """What a docstring says outside of its sections, and its example."""
-    doc, _, example = (inspect.getdoc(made) or "").partition("\n>>> ")
+    doc, _, example = (inspect.getdoc(method) or "").partition("\n>>> ")
     doc = re.sub(
         r"(?m)^(Args|Raises|References|When|Returns):\n((?:    .*\n?|\n(?=    ))+)", "", doc
     )
@@ -177,46 +140,61 @@ def items(text: str) -> list[str]:
     return [" ".join(entry.split()) for entry in entries if entry.strip()]
 
 
-def arguments(made: Any) -> Iterable[str]:
-    defaults = inspect.signature(made).parameters
-    for item in items(section(made, "Args")):
+def arguments(method: Any) -> Iterable[str]:
+    """A line for each entry of ``Args``, with the defaults."""
+    parameters = inspect.signature(method).parameters
+    for item in items(section(method, "Args")):
         names, _, meaning = item.partition(":")
-        told = []
+        shown = []
         for name in names.split(","):
             name = name.strip().lstrip("*")
-            default = defaults[name].default if name in defaults else inspect.Parameter.empty
-            told.append(
+            default = parameters[name].default if name in parameters else inspect.Parameter.empty
+            shown.append(
                 f"`{name}`" if default is inspect.Parameter.empty else f"`{name}={default!r}`"
             )
-        yield f"- {', '.join(told)}: {markdown(meaning.strip())}"
+        yield f"- {', '.join(shown)}: {markdown(meaning.strip())}"
 
 
 def entry(name: str) -> str:
     """What a page says of one name."""
-    made = getattr(fnopt, name)
-    text, example = text_and_example(made)
-    parts = [f"## `{name}`", text, "\n".join(arguments(made))]
+    method = getattr(fnopt, name)
+    text, code = text_and_example(method)
+    parts = [f"## `{name}`", text, "\n".join(arguments(method))]
     for title in ("When", "Raises", "References"):
-        told = " ".join(markdown(section(made, title)).split())
-        parts.append(f"**{title.replace('References', 'Source')}.** {told}" if told else "")
-    return "\n\n".join(part for part in [*parts, example] if part)
+        body = " ".join(markdown(section(method, title)).split())
+        parts.append(f"**{title.replace('References', 'Source')}.** {body}" if body else "")
+    return "\n\n".join(part for part in [*parts, code] if part)
+
+
+def changed(name: str) -> str:
+    """The defaults that the example of an optimizer changes, in brackets."""
+    make = getattr(fnopt, name)
+    defaults = inspect.signature(make).parameters
+    changes = [
+        f"`{argument}={value!r}`"
+        for argument, value in make.example.items()
+        if defaults[argument].default is not inspect.Parameter.empty
+    ]
+    return f" ({', '.join(changes)})" if changes else ""
 
 
 def table(names: list[str]) -> str:
+    """A table of optimizers, with their bytes of state."""
     rows = ["| optimizer | what it is | state, bytes |", "| --- | --- | --- |"]
     for name in names:
         what = markdown(summary(getattr(fnopt, name)))
-        rows.append(f"| [`{name}`](#{name}) | {what} | {state_bytes(name):.3g} |")
+        rows.append(f"| [`{name}`](#{name}) | {what} | {state_bytes(name):.3g}{changed(name)} |")
     return "\n".join(rows)
 
 
 def page(key: str) -> str:
+    """The text of a page."""
     family, names = FAMILIES[key], names_of(key)
     known = fnopt.optimizers()
-    counted = [name for name in names if name in known]
+    optimizers = [name for name in names if name in known]
     parts = [f"# {family.title}", family.about]
-    if counted:
-        parts.append(table(counted))
+    if optimizers:
+        parts.append(table(optimizers))
         parts.append(
             f"State is in bytes for each number of a {SIDE} by {SIDE} float32 matrix; beside it"
             " there are at most a few numbers for the whole tree."
@@ -267,16 +245,17 @@ def picture(path: Path) -> None:
 
 
 def pages() -> dict[Path, str]:
-    """All pages, by where they are kept."""
-    return {HERE / "reference" / f"{key}.md": page(key) for key in FAMILIES}
+    """The text of every page by its path."""
+    return {REFERENCE / f"{key}.md": page(key) for key in FAMILIES}
 
 
 def main() -> None:
+    """Writes the pages and the picture of the schedules."""
+    REFERENCE.mkdir(exist_ok=True)
     for path, text in pages().items():
-        path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-        print(path.relative_to(HERE.parent), file=sys.stderr)
-    picture(HERE / "reference" / "schedules.png")
+        print(path.relative_to(ROOT), file=sys.stderr)
+    picture(REFERENCE / "schedules.png")
 
 
 if __name__ == "__main__":

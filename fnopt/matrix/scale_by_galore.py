@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +17,14 @@ from fnopt.core import (
     Transform,
     Wrapper,
 )
-from fnopt.core.checks import Interval, float_leaves, leaves_like, same_shape
+from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
-from fnopt.core.schedule import Scheduled, is_schedule
+from fnopt.core.ranges import AtLeastOne
+from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import foreign
-from fnopt.core.types import OptState, Params
+from fnopt.core.types import OptState, Params, Updates
 from fnopt.first_order.adam import scale_by_adam
-from fnopt.first_order.subspace import Axes, Plan, plans_of
-
-Gap = Annotated[Any, Scheduled(Interval("[1, inf)"))]
+from fnopt.matrix.subspace import Axes, Plan, plans_of
 
 
 class scale_by_galore(Wrapper):
@@ -39,20 +38,21 @@ class scale_by_galore(Wrapper):
         u_t &= \alpha\,P_t\,\rho_t(P_t^\top G_t)
 
     with :math:`\rho` the base optimizer, whose slots have :math:`r` rows; or the same of
-    :math:`G_t^\top`. optax's function, and this one by default, cuts the longer of the two sides,
+    :math:`G_t^\top`. optax's function, and this one by default, projects the longer side,
     so that slots and projector are smallest together; the paper the shorter.
 
     Args:
-        rank: :math:`r \ge 1`; at most the shorter side is used.
-        update_proj_gap: :math:`T \ge 1`, rounded.
-        scale: :math:`\alpha`, 1/4 in the paper.
-        base_optimizer: :math:`\rho`, for other leaves too; :class:`scale_by_adam` if None. It is
-            given no parameters, which do not live in the subspace.
+        rank: rank of the subspace, an integer :math:`r \ge 1`, at most the shorter side of a
+            matrix.
+        update_proj_gap: number of updates per subspace, :math:`T \ge 1`, rounded.
+        scale: factor of the direction, :math:`\alpha`; 1/4 in the paper.
+        base_optimizer: the transform :math:`\rho`, of other leaves too; :class:`scale_by_adam` if
+            None. It receives no parameters, which are not in the subspace.
         weight_dimension_numbers: which axes of a leaf are rows and which columns: a
             ``GaLoreDimensionNumbers`` for all leaves of two axes and more, a tree of them with
             None for leaves that are left whole, or a function of the parameters that gives one.
             If None, arrays of two axes are matrices.
-        long_side: cut the longer side; False for the paper's.
+        long_side: whether the longer side is projected; False for the paper's.
 
     Raises:
         TypeError: the rank is no integer.
@@ -64,12 +64,20 @@ class scale_by_galore(Wrapper):
     """
 
     rank: Static[int] = 128
-    update_proj_gap: Gap = 200
+    update_proj_gap: AtLeastOne = 200
     scale: Scalar = 1.0
     base_optimizer: Inner = None
     weight_dimension_numbers: Axes = None
     _: dataclasses.KW_ONLY
     long_side: Static[bool] = True
+    family = "parts"
+
+    elementwise = False  # a subspace is that of a matrix
+
+    @property
+    def alike(self) -> bool:
+        # A tree or a function of names of axes may tell leaves of one shape apart.
+        return self.weight_dimension_numbers is None
 
     State = optax.contrib.GaLoreState
     inner_state = "base_optimizer_state"
@@ -85,7 +93,7 @@ class scale_by_galore(Wrapper):
     def wrapped(self) -> Transform:
         return scale_by_adam() if self.base_optimizer is None else self.base_optimizer
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         paths, leaves, treedef = float_leaves("params", params)
         plans = self._plans(params, paths)
         low = leaves[:]
@@ -100,8 +108,8 @@ class scale_by_galore(Wrapper):
         )
 
     def update(
-        self, updates: Any, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, Any]:
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         paths, grads, treedef = float_leaves("updates", updates)
         if params is not None:
@@ -110,12 +118,12 @@ class scale_by_galore(Wrapper):
                 same_shape(path, grad.shape, jnp.shape(param), "parameter")
         plans = self._plans(updates, paths)
         projectors = leaves_like(treedef, "state.projector", state.projector, "updates")
-        anew = state.count % _at(self.update_proj_gap, state.count, jnp.int32) == 0
+        renew = state.count % _at(self.update_proj_gap, state.count, jnp.int32) == 0
         low: list[Any] = list(grads)
         for i, plan in enumerate(plans):
             if plan is not None:
                 same_shape(paths[i], plan.slots[1], projectors[i].shape, "state.projector")
-                low[i], projectors[i] = plan.project(grads[i], projectors[i], anew)
+                low[i], projectors[i] = plan.project(grads[i], projectors[i], renew)
                 if isinstance(self.wrapped, foreign):
                     low[i] = cast(low[i], grads[i].dtype)
         low, inner_state = self.wrapped.update(
@@ -135,7 +143,7 @@ class scale_by_galore(Wrapper):
             projector=treedef.unflatten(projectors),
         )
 
-    def count(self, state: Any) -> jax.Array:
+    def count(self, state: OptState) -> jax.Array:
         return state.count
 
     def eval_params(self, state: OptState, params: Params) -> Params:

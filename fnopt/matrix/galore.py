@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
 from fnopt.core import (
     Composed,
@@ -15,8 +16,9 @@ from fnopt.core import (
     add_decayed_weights,
     scale_by_learning_rate,
 )
-from fnopt.first_order.scale_by_galore import Gap, scale_by_galore
-from fnopt.first_order.subspace import Axes
+from fnopt.core.ranges import AtLeastOne
+from fnopt.matrix.scale_by_galore import scale_by_galore
+from fnopt.matrix.subspace import Axes
 
 
 class galore(Composed):
@@ -28,15 +30,15 @@ class galore(Composed):
     decays after the step, :math:`\theta_t = (1 - \eta_t\,\lambda)(\theta_{t-1} - \eta_t\,u_t)`.
 
     Args:
-        learning_rate: :math:`\eta \ge 0`.
-        rank: of the subspace, at least 1; at most the shorter side of a matrix is used.
-        update_proj_gap: updates until a subspace is found anew, at least 1, rounded.
-        scale: :math:`\alpha`, of the directions of matrices alone; 1/4 in the paper.
-        base_optimizer: what works in the subspace; :class:`scale_by_adam` if None.
-        weight_decay: :math:`\lambda \ge 0`.
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        rank: rank of the subspace, an integer at least 1, at most the shorter side of a matrix.
+        update_proj_gap: number of updates until a new subspace is computed, at least 1, rounded.
+        scale: factor of the directions of matrices, :math:`\alpha`; 1/4 in the paper.
+        base_optimizer: the transform in the subspace; :class:`scale_by_adam` if None.
+        weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
         weight_dimension_numbers: which axes are rows and columns; see :class:`scale_by_galore`.
-        long_side: cut the longer side of a matrix; False for the paper's.
+        long_side: whether the longer side of a matrix is projected; False for the paper's.
 
     When:
         Training large models where the optimizer's state is what does not fit; an SVD of every
@@ -54,7 +56,7 @@ class galore(Composed):
 
     learning_rate: Rate
     rank: Static[int] = 128
-    update_proj_gap: Gap = 200
+    update_proj_gap: AtLeastOne = 200
     scale: Scalar = 1.0
     base_optimizer: Inner = None
     weight_decay: Rate = 0.0
@@ -62,6 +64,8 @@ class galore(Composed):
     weight_dimension_numbers: Axes = None
     _: dataclasses.KW_ONLY
     long_side: Static[bool] = True
+    family = "adaptive"
+    example: ClassVar[dict[str, Any]] = {"rank": 16}
 
     def parts(self) -> tuple[Transform, ...]:
         return (

@@ -1,0 +1,121 @@
+"""What a transform promises for each parameter: frozen, leafwise, elementwise, keeping zeros."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import jax
+
+from fnopt.core.types import Params, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class LeafPlan:
+    """What a transform promises for one parameter; False promises nothing.
+
+    It is no pytree: a tree of plans has them as leaves.
+
+    Attributes:
+        frozen: its update is 0 for any gradient, and no other leaf's update depends on its
+            gradient, which therefore need not be computed.
+        leafwise: its update depends on no other leaf, and no other leaf's update on it.
+        elementwise: the formula acts on each element alone, up to numbers that all leaves share.
+            The leaf may therefore lie anywhere: reshaped, or packed with others of its label.
+        keeps_zero: an update that is zero at every step stays zero.
+        label: leaves of one label, shape and dtype are treated alike, so that they may be
+            exchanged, or, where they are leafwise, stacked.
+    """
+
+    frozen: bool = False
+    leafwise: bool = False
+    elementwise: bool = False
+    keeps_zero: bool = False
+    label: Hashable = None
+
+    def then(self, after: LeafPlan) -> LeafPlan:
+        """The plan of this transform followed by another.
+
+        Args:
+            after: the other transform's plan for the same leaf.
+        """
+        return LeafPlan(
+            frozen=(self.frozen and after.keeps_zero) or (self.leafwise and after.frozen),
+            leafwise=self.leafwise and after.leafwise,
+            elementwise=self.elementwise and after.elementwise,
+            keeps_zero=(self.keeps_zero and after.keeps_zero) or after.frozen,
+            label=(self.label, after.label),
+        )
+
+    def within(self, wrapper: LeafPlan) -> LeafPlan:
+        """The plan of a wrapper around this transform.
+
+        Args:
+            wrapper: what the wrapper adds: whether it keeps leaves and elements apart, and an
+                inner update of zero zero.
+        """
+        # Unlike what follows in a chain, a wrapper sees the gradient itself.
+        frozen = self.frozen and wrapper.leafwise and wrapper.keeps_zero
+        return dataclasses.replace(self.then(wrapper), frozen=frozen)
+
+    def labelled(self, label: Hashable) -> LeafPlan:
+        """This plan with one more label before its own."""
+        return dataclasses.replace(self, label=(label, self.label))
+
+
+UNTOUCHED = LeafPlan(leafwise=True, elementwise=True, keeps_zero=True, label="untouched")
+"""The plan of a leaf whose updates pass as they are."""
+
+
+def plan_by(transform: Any, params: Params) -> PyTree:
+    """The same plan for every leaf, from the class attributes of a transform.
+
+    Args:
+        transform: its ``leafwise``, ``elementwise``, ``keeps_zero`` and ``alike`` are taken. Where
+            it does not treat leaves alike, a leaf's label is its path.
+        params: the parameters; shapes suffice.
+
+    Returns:
+        A tree of :class:`LeafPlan` like ``params``.
+    """
+    same = LeafPlan(
+        leafwise=transform.leafwise,
+        elementwise=transform.elementwise,
+        keeps_zero=transform.keeps_zero,
+    )
+    if transform.alike:
+        return jax.tree.map(lambda param: same, params)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, param: same.labelled(jax.tree_util.keystr(path)), params
+    )
+
+
+def plan_in_turn(transforms: Iterable[Any], params: Params) -> PyTree:
+    """The plan of transforms one after the other.
+
+    Args:
+        transforms: of fnopt, in the order of their application.
+        params: the parameters; shapes suffice.
+
+    Returns:
+        A tree of :class:`LeafPlan` like ``params``.
+    """
+    plans = [jax.tree.map(lambda param: UNTOUCHED, params), *(tx.plan(params) for tx in transforms)]
+    return functools.reduce(lambda tree, after: jax.tree.map(LeafPlan.then, tree, after), plans)
+
+
+def frozen_of(tx: Any, params: Params) -> PyTree:
+    """For each parameter a flag, whether its gradient need not be computed.
+
+    Args:
+        tx: the optimizer, of fnopt or of optax; of optax's nothing is known.
+        params: the parameters; shapes suffice.
+
+    Returns:
+        A tree of bool like ``params``.
+    """
+    if not hasattr(tx, "plan"):
+        return jax.tree.map(lambda param: False, params)
+    return jax.tree.map(lambda plan: plan.frozen, tx.plan(params))

@@ -1,0 +1,80 @@
+"""Annotations of hyperparameters: the range of numbers a field accepts, a schedule included."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+from fnopt.core.checks import Interval
+from fnopt.core.fields import Field
+from fnopt.core.schedule import as_schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Scheduled(Field):
+    """A leaf that may also be a schedule of the count, or any callable as one."""
+
+    wanted = "a number, an array or a schedule"
+
+    def accept_number(self, argument: str, given: Any, default: Any) -> Any:
+        if callable(given):
+            return as_schedule(given)
+        return super().accept_number(argument, given, default)
+
+
+@dataclasses.dataclass(frozen=True)
+class OrNone(Scheduled):
+    """A leaf that may be None whatever its default is."""
+
+    def accept(self, argument: str, given: Any, default: Any) -> Any:
+        return None if given is None else super().accept(argument, given, default)
+
+
+Scalar = Annotated[Any, Scheduled()]
+"""A number, an array or a schedule."""
+Rate = Annotated[
+    Any,
+    Scheduled(
+        Interval("[0, inf)"),
+        below="the step is subtracted already: give it without a sign",
+        above="a step at an infinite rate is not finite",
+    ),
+]
+"""A learning rate or a decay of weights, at least 0: a number, an array or a schedule."""
+Decay = Annotated[
+    Any,
+    Scheduled(Interval("[0, 1)"), above="an average that keeps all of the old takes nothing in"),
+]
+"""The share of the old in an average, in [0, 1): a number, an array or a schedule."""
+Fraction = Annotated[Any, Scheduled(Interval("[0, 1]"))]
+"""From 0 to 1, both included: a number, an array or a schedule."""
+NonNegative = Annotated[Any, Scheduled(Interval("[0, inf)"))]
+"""At least 0: a number, an array or a schedule."""
+Positive = Annotated[Any, Scheduled(Interval("(0, inf)"))]
+"""Above 0: a number, an array or a schedule."""
+Cap = Annotated[Any, Scheduled(Interval("[0, inf]"))]
+"""A rate that is never exceeded, at least 0, inf for none: a number, an array or a schedule."""
+Bound = Annotated[Any, OrNone(Interval("(0, inf]"))]
+"""What is clipped to, above 0; None or inf for no clipping: a number, an array or a schedule."""
+AtLeastOne = Annotated[Any, Scheduled(Interval("[1, inf)"))]
+"""At least 1: a number, an array or a schedule."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Several(Field):
+    """A tuple of numbers, each with its own range."""
+
+    of: tuple[Field, ...] = ()
+    convert: Any = tuple  # so that it is not taken for one number
+
+    def accept(self, argument: str, given: Any, default: Any) -> Any:
+        if not isinstance(given, (tuple, list)) or len(given) != len(self.of):
+            raise TypeError(f"{argument} must be {len(self.of)} numbers, got {given!r}")
+        defaults = default if isinstance(default, tuple) else (default,) * len(self.of)
+        each = zip(self.of, given, defaults, strict=True)
+        return tuple(x.accept(f"{argument}[{i}]", g, d) for i, (x, g, d) in enumerate(each))
+
+
+_DECAY = Scheduled(Interval("[0, 1)"))
+Betas = Annotated[Any, Several(of=(_DECAY, _DECAY))]
+"""The decays of a mean and of a mean square: two numbers or schedules, each in [0, 1)."""

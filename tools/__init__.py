@@ -1,0 +1,1 @@
+"""What writes the files that are drawn from the methods: ``make generate``."""
