@@ -177,6 +177,7 @@ class split_real_and_imaginary(Wrapper):
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
         params = None if params is None else split_complex(params)
+        extra_args = restrict(extra_args, split_complex, joined_complex)
         split, inner_state = self.inner.update(
             split_complex(updates), self.check(state), params, **extra_args
         )
