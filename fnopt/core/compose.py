@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from fnopt.core.checks import float_leaves, updates_of
 from fnopt.core.fields import Field, Static
 from fnopt.core.moments import cast, computing_dtype
-from fnopt.core.transform import Transform, as_transform, foreign
+from fnopt.core.transform import Transform, any_evaluates, as_transform, foreign
+from fnopt.core.types import OptState, Params
 
 
 class Composed(Transform):
@@ -50,6 +51,15 @@ class Composed(Transform):
     @property
     def leafwise(self) -> bool:
         return all(part.leafwise for part in self.parts())
+
+    @property
+    def evaluates(self) -> bool | None:
+        return any_evaluates(self.parts())
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        for part, part_state in zip(self.parts(), state, strict=True):
+            params = part.eval_params(part_state, params)
+        return params
 
     def frozen(self, params: Any) -> Any:
         # What the last part does is the update; what follows on a part may move what it left. What
@@ -162,6 +172,9 @@ class named_chain(Composed):
 
     def count(self, state: Any) -> jax.Array | None:
         return super().count(self._states(state))
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        return super().eval_params(self._states(state), params)
 
     def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
         return merge(self.names, _told(self.transforms, self._states(state), extra_args))

@@ -29,6 +29,10 @@ class identity(Transform):
         return updates, state
 
     @property
+    def evaluates(self) -> bool | None:
+        return False
+
+    @property
     def leafwise(self) -> bool:
         return True
 

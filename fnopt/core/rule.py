@@ -96,6 +96,10 @@ class Rule(Transform):
         return self
 
     @property
+    def evaluates(self) -> bool | None:
+        return False
+
+    @property
     def leafwise(self) -> bool:
         kind = type(self)
         changed = kind.update, kind._step, kind.given_all

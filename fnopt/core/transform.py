@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import jax
@@ -11,6 +11,7 @@ import optax
 from fnopt.core.checks import updates_of
 from fnopt.core.fields import Static
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
+from fnopt.core.types import OptState, Params
 from fnopt.core.value import Value
 
 
@@ -60,6 +61,26 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
         That is where its update is 0 whatever comes, and no other's depends on its gradient.
         """
         return jax.tree.map(lambda param: False, params)
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        """The parameters to evaluate, to average and to keep as the best.
+
+        They are ``params`` themselves, the same object, unless the method says otherwise, as one
+        that steps beside its own average does.
+
+        Args:
+            state: the state after an update.
+            params: the parameters after it.
+
+        Returns:
+            A tree like ``params``, with the same dtypes.
+        """
+        return params
+
+    @property
+    def evaluates(self) -> bool | None:
+        """Whether ``update`` may call the functions among its extra arguments; None if unknown."""
+        return None
 
     def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
         """What the next update applies, by name; see :func:`fnopt.hyperparameters`."""
@@ -135,6 +156,12 @@ def as_transform(given: Any) -> Transform:
     raise TypeError(
         f"expected a transform, of fnopt or of optax, got {given!r} ({type(given).__name__})"
     )
+
+
+def any_evaluates(transforms: Iterable[Transform]) -> bool | None:
+    """Whether any of several transforms evaluates; None if none is known to and one may."""
+    claims = [tx.evaluates for tx in transforms]
+    return True if True in claims else None if None in claims else False
 
 
 def at_count(value: Any, count: jax.Array | None, dtype: Any = None) -> Any:

@@ -12,6 +12,7 @@ from fnopt.core.checks import refuse_state
 from fnopt.core.compose import merge
 from fnopt.core.fields import Field
 from fnopt.core.transform import Transform, as_transform
+from fnopt.core.types import OptState, Params
 
 Inner = Annotated[Any, Field(convert=as_transform)]
 """A transform, of fnopt or of optax; optax's is structure, not leaves."""
@@ -78,6 +79,14 @@ class Wrapper(Transform):
         if getattr(state, "_fields", None) != self.State._fields:
             refuse_state(self, state)
         return getattr(state, self.inner_state)
+
+    @property
+    def evaluates(self) -> bool | None:
+        # A wrapper with several transforms, such as sam, says so of itself.
+        return self.wrapped.evaluates
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        return self.wrapped.eval_params(getattr(state, self.inner_state), params)
 
     def count(self, state: Any) -> jax.Array | None:
         return self.wrapped.count(getattr(state, self.inner_state))

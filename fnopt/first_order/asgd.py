@@ -10,6 +10,7 @@ import optax
 
 from fnopt.core import NonNegative, Rate, Rule, computing_dtype, zeros
 from fnopt.core.schedule import Cap
+from fnopt.core.types import OptState, Params
 
 
 class AsgdState(NamedTuple):
@@ -71,6 +72,9 @@ class asgd(Rule):
     State = AsgdState
     needs_params = True
 
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        return _like(state.average, params)
+
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         wide = computing_dtype(param.dtype)
         return {"average": zeros(param, wide) + param.astype(wide)}
@@ -85,12 +89,16 @@ class asgd(Rule):
         return update, {"average": slots.average + share * (param + update - slots.average)}
 
 
-def asgd_eval_params(state: Any, params: Any) -> Any:
+def asgd_eval_params(state: OptState, params: Params) -> Params:
     """The averaged parameters, for evaluation.
 
     Args:
         state: of :class:`asgd`, or of an optimizer that holds one.
         params: the parameters, for the dtypes of the result.
     """
-    average = optax.tree.get(state, "average")
+    return _like(optax.tree.get(state, "average"), params)
+
+
+def _like(average: Params, params: Params) -> Params:
+    """An average in the dtypes of the parameters."""
     return jax.tree.map(lambda a, p: a.astype(jnp.result_type(p)), average, params)

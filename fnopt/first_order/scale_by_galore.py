@@ -21,6 +21,7 @@ from fnopt.core.checks import Interval, float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
 from fnopt.core.schedule import Scheduled, is_schedule
 from fnopt.core.transform import foreign
+from fnopt.core.types import OptState, Params
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.subspace import Axes, Plan, plans_of
 
@@ -136,6 +137,10 @@ class scale_by_galore(Wrapper):
 
     def count(self, state: Any) -> jax.Array:
         return state.count
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        # The inner transform sees no parameters, and has none to tell.
+        return params
 
     def _plans(self, tree: Any, paths: list[str]) -> list[Plan | None]:
         return plans_of(self.weight_dimension_numbers, self.rank, self.long_side, tree, paths)

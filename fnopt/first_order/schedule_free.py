@@ -24,7 +24,8 @@ from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.schedule import Scheduled
 from fnopt.core.transform import at_count
-from fnopt.first_order.schedule_free_eval import above
+from fnopt.core.types import OptState, Params
+from fnopt.first_order.schedule_free_eval import above, averaged_params
 
 Warmup = Annotated[Any, Field(Interval("[0, inf)"))]
 """A number of updates, 0 for none."""
@@ -91,6 +92,9 @@ class schedule_free(Wrapper):
 
     def count(self, state: Any) -> jax.Array:
         return state.step_count - 1
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        return averaged_params(state, params)
 
     def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
         # The rate is the inner optimizer's said once more, not a factor of it.

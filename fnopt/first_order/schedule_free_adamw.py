@@ -21,6 +21,7 @@ from fnopt.core import (
     divide,
     scale_by_learning_rate,
 )
+from fnopt.core.types import OptState, Params
 from fnopt.first_order.rmsprop import scale_by_rms
 from fnopt.first_order.schedule_free import Share, Warmup, schedule_free
 
@@ -63,6 +64,13 @@ class _ScheduleFree(Transform):
         self, updates: Any, state: Any, params: Any = None, **extra_args: Any
     ) -> tuple[Any, Any]:
         return self.whole.update(updates, state, params, **extra_args)
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        return self.whole.eval_params(state, params)
+
+    @property
+    def evaluates(self) -> bool | None:
+        return self.whole.evaluates
 
     def count(self, state: Any) -> jax.Array | None:
         return self.whole.count(state)

@@ -10,11 +10,30 @@ import optax.contrib
 
 from fnopt.core import computing_dtype
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params
 
 
 def above(y: Any, z: Any, b1: Any) -> Any:
     """The average less the point y between it and the optimizer's z."""
     return (1 - b1) / b1 * (y - z)
+
+
+def averaged_params(state: OptState, params: Params) -> Params:
+    """The average x that goes with the parameters y.
+
+    Args:
+        state: an ``optax.contrib.ScheduleFreeState``.
+        params: the parameters y after the update that returned the state.
+    """
+
+    def mean(y: Any, z: Any) -> Any:
+        y = jnp.asarray(y)
+        wide = computing_dtype(y.dtype, z.dtype, state.b1.dtype)
+        with jax.numpy_dtype_promotion("standard"):
+            wide_y = cast(y, wide)
+            return cast(wide_y + above(wide_y, cast(z, wide), state.b1), y.dtype)
+
+    return jax.tree.map(mean, params, state.z)
 
 
 def schedule_free_eval_params(state: Any, params: Any) -> Any:
@@ -38,13 +57,4 @@ def schedule_free_eval_params(state: Any, params: Any) -> Any:
             f"schedule_free_eval_params needs the state of schedule_free; found {len(found)} in a"
             f" {type(state).__name__}"
         )
-    held: Any = found[0]
-
-    def mean(y: Any, z: Any) -> Any:
-        y = jnp.asarray(y)
-        wide = computing_dtype(y.dtype, z.dtype, held.b1.dtype)
-        with jax.numpy_dtype_promotion("standard"):
-            wide_y = cast(y, wide)
-            return cast(wide_y + above(wide_y, cast(z, wide), held.b1), y.dtype)
-
-    return jax.tree.map(mean, params, held.z)
+    return averaged_params(found[0], params)

@@ -59,6 +59,10 @@ class Watcher(Transform):
         scaled, _ = scale_by(self.scale(state)).update(updates, optax.EmptyState())
         return scaled, state
 
+    @property
+    def evaluates(self) -> bool | None:
+        return False
+
     def hyperparameters(self: Any, state: Any, **extra_args: Any) -> dict[str, Any]:
         # Rates multiply in a chain; with the figure given, this is the scale that update applies.
         watched = extra_args.get(self.monitor) is not None

@@ -178,11 +178,11 @@ def averaged(
             "averaged: the state has no average; make it with TrainState.create(…,"
             " average=ema_of_params(0.999))"
         )
-    params = state.average.params(state.average_state, state.params)
+    params = state.average.params(state.average_state, state.eval_params)
     model_state = state.model_state
     if data is not None:
         model_state = recomputed(objective, params, model_state, data, batch_size, precision)
-    return state.replace(params=params, model_state=model_state)
+    return state.moved_to(params, model_state)
 
 
 def _begin(params: Any, *, empty: bool) -> AverageState:

@@ -47,7 +47,7 @@ def evaluate(
     """
     batches = evaluation_data(data, batch_size)
     with contextlib.closing(batches):
-        given = state.params, state.model_state
+        given = state.eval_params, state.model_state
         return means_over(objective, *given, batches, Precision.named(precision))
 
 
@@ -71,7 +71,7 @@ def observe(state: TrainState, figure: Any) -> TrainState:
     stopping_state = state.stopping_state
     if state.stopping is not None:
         stopping_state = state.stopping.update(
-            stopping_state, figure, evaluations, (state.params, state.model_state)
+            stopping_state, figure, evaluations, (state.eval_params, state.model_state)
         )
     return state.replace(
         metric=jnp.asarray(figure).astype(state.metric.dtype),

@@ -254,7 +254,7 @@ class Run:
     def _evaluate(self) -> None:
         """Evaluates; the state gets the figure that is watched."""
         precision = self.feed.options.precision if self.feed.options else None
-        given = self.state.params, self.state.model_state, self.test, precision
+        given = self.state.eval_params, self.state.model_state, self.test, precision
         figures = means_over(self.objective, *given)
         figure = figures[self.monitor]
         observe_figure = observe if self.state.stopping is None else observed

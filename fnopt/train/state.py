@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core.transform import as_transform
+from fnopt.core.types import ModelState, Params
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, cast_floating, widened
 
@@ -120,6 +121,37 @@ class TrainState:
             scaling_state=begin(scaling),
             stopping=stopping,
             stopping_state=begin(stopping, (params, model_state)),
+        )
+
+    @property
+    def eval_params(self) -> Params:
+        """The parameters to evaluate, to average and to keep as the best.
+
+        They are ``params``, unless the optimizer's method says otherwise: of ``schedule_free`` they
+        are its average, of ``lookahead`` its slow parameters.
+        """
+        return as_transform(self.tx).eval_params(self.opt_state, self.params)
+
+    def moved_to(self, params: Params, model_state: ModelState) -> TrainState:
+        """The state with other parameters, which are then those to evaluate.
+
+        The optimizer's state is kept where the method evaluates the parameters themselves. Where it
+        evaluates others, it begins again at these.
+
+        Args:
+            params: a tree like ``params``.
+            model_state: the model state that goes with them.
+        """
+        moved = self.replace(params=params, model_state=model_state)
+        evaluated = zip(jax.tree.leaves(moved.eval_params), jax.tree.leaves(params), strict=True)
+        if all(x is y for x, y in evaluated):
+            return moved
+        return moved.replace(
+            opt_state=jax.tree.map(
+                lambda new, old: copy(new if new.dtype == old.dtype else new.astype(old.dtype)),
+                self.tx.init(widened(params)),
+                self.opt_state,
+            )
         )
 
     def replace(self, **changes: Any) -> TrainState:

@@ -163,4 +163,4 @@ def best_of(state: Any) -> Any:
         return state
     # Copies: a step takes over the buffers of both.
     params, model_state = jax.tree.map(lambda x: x.copy(), stopping_state.best_params)
-    return state.replace(params=params, model_state=model_state)
+    return state.moved_to(params, model_state)

@@ -8,6 +8,8 @@ import jax
 
 from fnopt.core import Inner, Static, Transform
 from fnopt.core.checks import refuse_state
+from fnopt.core.transform import any_evaluates
+from fnopt.core.types import OptState, Params
 from fnopt.wrap.paths import Pattern, show
 from fnopt.wrap.split import Split
 from fnopt.wrap.treatments import (
@@ -124,6 +126,19 @@ class groups(Transform):
             updates = split.joined(i, part, updates)
             states.append(inner)
         return updates, GroupsState(tuple(states))
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        split, evaluated = Split(self.patterns, params), params
+        for i, (tx, inner) in enumerate(zip(self.transforms(), state.inner_states, strict=True)):
+            part = split.part(i, params)
+            of_part = tx.eval_params(inner, part)
+            if of_part is not part:
+                evaluated = split.joined(i, of_part, evaluated)
+        return evaluated
+
+    @property
+    def evaluates(self) -> bool | None:
+        return any_evaluates(self.transforms())
 
     @property
     def leafwise(self) -> bool:

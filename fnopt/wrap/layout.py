@@ -12,6 +12,7 @@ import optax.contrib
 from fnopt.core import Inner, Wrapper, seen_by_part
 from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params
 
 
 class flatten(Wrapper):
@@ -48,9 +49,7 @@ class flatten(Wrapper):
             params = _joined(like)
 
         def spread(vector: jax.Array) -> Any:
-            ends = list(accumulate(grad.size for grad in grads))
-            parts = zip(jnp.split(vector, ends[:-1]), grads, strict=True)
-            return treedef.unflatten([_as(part.reshape(g.shape), g.dtype) for part, g in parts])
+            return treedef.unflatten(_parts_of(vector, grads))
 
         given = seen_by_part(extra_args, lambda tree: _joined(jax.tree.leaves(tree)), spread)
         vector, state = self.inner.update(_joined(grads), state, params, **given)
@@ -58,6 +57,14 @@ class flatten(Wrapper):
 
     def count(self, state: Any) -> jax.Array | None:
         return self.inner.count(state)
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        _, leaves, treedef = float_leaves("params", params)
+        if not leaves:
+            return params
+        vector = _joined(leaves)
+        evaluated = self.inner.eval_params(state, vector)
+        return params if evaluated is vector else treedef.unflatten(_parts_of(evaluated, leaves))
 
     def hyperparameters(self, state: Any, **extra_args: Any) -> dict[str, Any]:
         return self.inner.hyperparameters(state, **extra_args)
@@ -67,6 +74,13 @@ def _joined(leaves: list[jax.Array]) -> jax.Array:
     with jax.numpy_dtype_promotion("standard"):
         widest = jnp.result_type(*leaves)
     return jnp.concatenate([cast(leaf.reshape(-1), widest) for leaf in leaves])
+
+
+def _parts_of(vector: jax.Array, leaves: list[jax.Array]) -> list[jax.Array]:
+    """The parts of a joined vector, in the shapes and dtypes of these leaves."""
+    ends = list(accumulate(leaf.size for leaf in leaves))
+    parts = zip(jnp.split(vector, ends[:-1]), leaves, strict=True)
+    return [_as(part.reshape(leaf.shape), leaf.dtype) for part, leaf in parts]
 
 
 def _as(x: jax.Array, dtype: Any) -> jax.Array:
@@ -110,6 +124,11 @@ class split_real_and_imaginary(Wrapper):
             split_complex(updates), self.check(state), params, **extra_args
         )
         return joined_complex(split), self.State(inner_state)
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        parts = split_complex(params)
+        evaluated = self.inner.eval_params(state.inner_state, parts)
+        return params if evaluated is parts else joined_complex(evaluated)
 
 
 def split_complex(tree: Any) -> Any:

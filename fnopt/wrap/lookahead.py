@@ -12,6 +12,7 @@ from fnopt.core import Inner, Static, Wrapper, computing_dtype
 from fnopt.core.checks import Interval, float_leaves, leaves_like, same_shape
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
+from fnopt.core.types import OptState, Params
 
 LookaheadParams = optax.LookaheadParams
 
@@ -114,6 +115,10 @@ class lookahead(Wrapper):
             steps_since_sync=jnp.where(now, 0, state.steps_since_sync + 1),
             slow=None if pairs else behind,
         )
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        """The slow parameters; pairs as they are, since a model of pairs chooses itself."""
+        return params if state.slow is None else state.slow
 
     def _move(
         self, now: jax.Array, fast: jax.Array, step: jax.Array, slow: jax.Array, pairs: bool

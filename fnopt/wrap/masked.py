@@ -10,6 +10,7 @@ import optax
 
 from fnopt.core import Inner, Mask, Static, Wrapper, seen_by_part, set_to_zero
 from fnopt.core.checks import leaves_like
+from fnopt.core.types import OptState, Params
 
 
 class masked(Wrapper):
@@ -75,6 +76,14 @@ mask_compatible_extra_args=False)
         return jax.tree.map(lambda m, n, u: n if m else u, told, new, updates), self.State(
             inner_state
         )
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        flags = self._told(params)
+        part = _hidden(params, flags)
+        evaluated = self.inner.eval_params(state.inner_state, part)
+        if evaluated is part:
+            return params
+        return jax.tree.map(lambda m, new, old: new if m else old, flags, evaluated, params)
 
     @property
     def leafwise(self) -> bool:

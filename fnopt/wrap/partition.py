@@ -16,7 +16,8 @@ from fnopt.core.checks import refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.labels import as_labels
 from fnopt.core.mask import Flags, as_flags
-from fnopt.core.transform import as_transform
+from fnopt.core.transform import any_evaluates, as_transform
+from fnopt.core.types import OptState, Params
 from fnopt.wrap.masked import masked
 
 
@@ -67,6 +68,16 @@ class partition(Transform):
         for label, tx in self._masked(updates if params is None else params).items():
             updates, new_states[label] = tx.update(updates, states[label], params, **extra_args)
         return updates, optax.PartitionState(new_states)
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        states = self._states(state)
+        for label, tx in self._masked(params).items():
+            params = tx.eval_params(states[label], params)
+        return params
+
+    @property
+    def evaluates(self) -> bool | None:
+        return any_evaluates(self.transforms.values())
 
     @property
     def leafwise(self) -> bool:

@@ -11,6 +11,8 @@ import optax
 import optax.contrib
 
 from fnopt.core import Inner, Static, Wrapper, required
+from fnopt.core.transform import any_evaluates
+from fnopt.core.types import OptState, Params
 
 
 class sam(Wrapper):
@@ -85,6 +87,16 @@ class sam(Wrapper):
         if params is None:
             raise ValueError("sam needs the parameters: call update(updates, state, params)")
         return (self._whole if self.opaque_mode else self._one)(updates, state, params, extra_args)
+
+    @property
+    def evaluates(self) -> bool | None:
+        return self.opaque_mode or any_evaluates((self.optimizer, self.adv_optimizer))
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        """Those of the optimizer; between the ascents of a transparent step, those before them."""
+        if not self.opaque_mode:
+            params = optax.tree.where(state.steps_since_sync == 0, params, state.cache)
+        return super().eval_params(state, params)
 
     def _ascend(self, grads: Any, state: Any, params: Any, extra_args: Any) -> tuple[Any, Any]:
         updates, state = self.adv_optimizer.update(grads, state, params, **extra_args)

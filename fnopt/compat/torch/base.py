@@ -22,6 +22,7 @@ from fnopt.core.arithmetic import Inside
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.schedule import Scheduled
+from fnopt.core.types import OptState, Params
 from fnopt.wrap.layout import joined_complex, split_complex
 
 Switch = dataclasses.InitVar[Any]
@@ -116,6 +117,11 @@ class TorchOptimizer(Composed):
         params = None if params is None else split_complex(params)
         updates, state = super().update(split_complex(updates), state, params, **extra_args)
         return joined_complex(updates), state
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        parts = split_complex(params)
+        evaluated = super().eval_params(state, parts)
+        return params if evaluated is parts else joined_complex(evaluated)
 
     def count(self, state: Any) -> jax.Array | None:
         # The last part's: that of the rate, which may count otherwise where a run was taken over.
