@@ -29,8 +29,8 @@ def train_step(
     state: TrainState,
     batch: Any,
     options: StepOptions = _DEFAULT,
-    tried: Any = True,
-) -> tuple[TrainState, dict[str, jax.Array]]:
+    attempt: Any = True,
+) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
     """One step, to be compiled by the caller; see :func:`make_train_step`.
 
     Args:
@@ -38,7 +38,7 @@ def train_step(
         state: before it.
         batch: of examples.
         options: of the step.
-        tried: False leaves the state as it is, as after a step that was not finite.
+        attempt: False leaves the state as it is, as after a step that was not finite.
     """
     precision = options.precision
     _check(state, options)
@@ -75,7 +75,7 @@ def train_step(
 
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     always = finite | (state.step >= 0)  # which is true; the compiler does not know
-    finite, always = finite & tried, always & tried
+    finite, always = finite & attempt, always & attempt
 
     # A branch for two reasons. What is not finite must not get into the state. And the branch
     # begins when all gradients are there: nothing reads the parameters any more that it writes
@@ -117,12 +117,12 @@ def train_step(
         "update_norm": update_norm,
         **figures,
     }
-    skipped = state.skipped + (~taken & tried).astype(state.skipped.dtype)
+    skipped = state.skipped + (~taken & attempt).astype(state.skipped.dtype)
     if loss_scale is not None:
         metrics |= {"skipped": skipped, "loss_scale": jnp.asarray(loss_scale, jnp.float32)}
     if state.scaling is not None:
         scaled = state.scaling.update(state.scaling_state, finite)
-        state = state.replace(scaling_state=optax.tree.where(tried, scaled, state.scaling_state))
+        state = state.replace(scaling_state=optax.tree.where(attempt, scaled, state.scaling_state))
     state = state.replace(
         params=params,
         model_state=optax.tree.where(taken, model_state, state.model_state),
@@ -131,7 +131,7 @@ def train_step(
         skipped=skipped,
         average_state=average_state,
     )
-    return state, metrics
+    return state, metrics, taken
 
 
 def make_train_step(
@@ -159,7 +159,8 @@ def make_train_step(
 
     @functools.partial(jax.jit, donate_argnums=0)
     def compiled(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-        return train_step(objective, state, batch, chosen)
+        state, metrics, _ = train_step(objective, state, batch, chosen)
+        return state, metrics
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         # Copies: a loader may fill the same memory again, while the step still reads from it.

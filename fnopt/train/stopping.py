@@ -133,7 +133,7 @@ class early_stopping(Value):
         stop = bad.astype(state.best.dtype) > self.patience
         return state._replace(stop=stop, bad=jnp.where(stop, jnp.zeros_like(bad), bad))
 
-    def begin_again(self, state: StoppingState) -> StoppingState:
+    def restart(self, state: StoppingState) -> StoppingState:
         """The state with which a run goes on that had been stopped: the best is kept."""
         return state._replace(stop=jnp.zeros_like(state.stop), bad=jnp.zeros_like(state.bad))
 

@@ -31,8 +31,6 @@ def direction(
     Raises:
         ValueError: there is no such metric, it is not marked, or two disagree.
     """
-    if monitor_mode not in (None, "min", "max"):
-        raise ValueError(f"fit: monitor_mode must be 'min', 'max' or None, got {monitor_mode!r}")
     if not objective.has_aux:  # else a figure may come with the loss
         check_monitor(monitor, ["loss", *objective.metric_fns])
     marked = "min" if monitor == "loss" else mode_of(objective.metric_fns.get(monitor))
