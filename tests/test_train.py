@@ -277,7 +277,8 @@ def test_batch_sizes_from_full_to_stochastic(batch_size, steps):
 
 def test_an_epoch_is_a_permutation_without_its_remainder():
     key, other = jax.random.split(jax.random.key(0))
-    order = np.asarray(Arrays(np.zeros(50)).order(key, 0, 16))
+    data = Arrays(np.zeros(50))
+    order = np.asarray(data.order(key, 0, 16))
     assert order.shape == (3, 16) and len(set(order.flat)) == 48 and order.max() < 50
     # Another epoch, another key: another permutation.
     for differs in (
