@@ -149,16 +149,16 @@ def test_a_checkpoint_written_by_an_earlier_version_is_read(tmp_path, caplog):
             assert record == pytest.approx(other, rel=1e-4)
 
 
-def test_steps_skipped_in_a_saved_epoch_do_not_count_in_its_record(tmp_path):
+def test_steps_skipped_in_a_saved_epoch_do_not_count_in_its_record():
     """Of format 2 without their list, and with it."""
-    figures = {
+    metrics = {
         "loss": np.arange(3.0),
         "update_norm": np.array([1, np.inf, 1]),
         "skipped": [0, 1, 1],
     }
     for skipped in (None, [1]):
         record = Record(Position(0), History(), LastEvaluation(), skipped=skipped)
-        saved = Saved(begun(), figures, Record.from_json(json.loads(json.dumps(record.to_json()))))
+        saved = Saved(begun(), metrics, Record.from_json(json.loads(json.dumps(record.to_json()))))
         assert saved.taken.tolist() == [True, False, True]
 
 
