@@ -408,7 +408,6 @@ MODULES = {
 CYCLES = [
     {"fnopt.compat.torch", "fnopt.compat.torch.conversion", "fnopt.compat.torch.group"},
     {"fnopt.core.arithmetic", "fnopt.core.schedule"},
-    {"fnopt.train.equinox", "fnopt.train.objective"},
 ]
 
 
@@ -451,7 +450,7 @@ def test_no_module_is_too_long(name):
 
 
 # Modules that stand on the list of work to be split: an entry may shrink, and must go.
-MOST_LINES = {"fnopt.train.objective": 405, "fnopt.initialize.layers": 334}
+MOST_LINES = {"fnopt.initialize.layers": 334}
 
 
 def test_the_face_is_light():

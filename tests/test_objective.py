@@ -109,7 +109,7 @@ def test_weights_teach_only_what_has_some():
             (np.ones(4), np.ones((4, 2))),
             r"for each example of a batch; they have shape \(4, 2\)",
         ),
-        ({}, (np.ones(4), np.ones(3)), r"3 weights for figures of shape \(4,\)"),
+        ({}, (np.ones(4), np.ones(3)), r"3 weights for metrics of shape \(4,\)"),
         ({"inputs": lambda batch: batch[0].sum()}, (np.ones(4), np.ones(4)), "without their mean"),
     ],
 )

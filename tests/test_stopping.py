@@ -62,7 +62,7 @@ def decisions(state: TrainState, figures: jax.Array) -> Any:
 
     def body(state: TrainState, figure: jax.Array) -> tuple[TrainState, Any]:
         state = observe(state, figure)
-        state, metrics, _ = train_step(task(), state, jnp.zeros(()))
+        state, metrics = train_step(task(), state, jnp.zeros(()))
         told = state.stopping_state
         return state, (told.stop, told.best, told.best_params[0], metrics["learning_rate"])
 

@@ -28,8 +28,8 @@ from fnopt.train import (
     objective,
     restore,
 )
-from fnopt.train.diagnosis import diagnose
-from fnopt.train.keys import keys_of
+from fnopt.train.diagnosis import locate_nonfinite
+from fnopt.train.keys import step_keys
 
 NOTHING = np.zeros(4, np.float32), np.zeros(2, np.float32)
 
@@ -357,7 +357,7 @@ def test_the_failed_step_is_made_again_with_its_own_draws(accumulate, seed):
     where = caught.value.where
     assert where[0] == "outputs"
     if accumulate > 1:
-        parts = keys_of(caught.value.state).forward
+        parts = step_keys(caught.value.state).forward
         draws = [float(jax.random.uniform(jax.random.fold_in(parts, i))) for i in range(4)]
         first = next(i for i, x in enumerate(draws) if x < 0.15)
         assert where[1] == f"micro-batch {first + 1} of 4"
@@ -372,7 +372,7 @@ def test_gradients_that_are_not_computed_are_not_blamed():
     task = objective(loss, params=params)
     tx = fnopt.groups(("still", "freeze"), ("**", optax.sgd(np.inf)))
     state = TrainState.create(task, tx, 0)
-    assert diagnose(task, state, jnp.ones(4)) == ("the update",)
+    assert locate_nonfinite(task, state, jnp.ones(4)) == ("the update",)
 
 
 def test_a_loss_scale_that_overflows_is_seen():

@@ -11,6 +11,9 @@ from fnopt.core.checks import required as required
 from fnopt.core.compose import Composed as Composed
 from fnopt.core.compose import chain as chain
 from fnopt.core.compose import named_chain as named_chain
+from fnopt.core.evaluation import Evaluation as Evaluation
+from fnopt.core.evaluation import evaluation_of as evaluation_of
+from fnopt.core.evaluation import restrict as restrict
 from fnopt.core.fields import DType as DType
 from fnopt.core.fields import Number as Number
 from fnopt.core.fields import Numbers as Numbers
@@ -60,4 +63,3 @@ from fnopt.core.transform import Transform as Transform
 from fnopt.core.transform import hyperparameters as hyperparameters
 from fnopt.core.wrapper import Inner as Inner
 from fnopt.core.wrapper import Wrapper as Wrapper
-from fnopt.core.wrapper import seen_by_part as seen_by_part

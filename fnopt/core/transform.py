@@ -28,7 +28,9 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     Extra arguments have one meaning everywhere; an ``update`` ignores what it does not use:
 
     - ``value``, ``grad``: the loss at ``params`` and its gradient;
-    - ``value_fn``, ``grad_fn``: functions of the parameters giving the same on this batch;
+    - ``evaluation``: the loss on this batch as functions of the parameters, an
+      :class:`~fnopt.core.Evaluation`; ``value_fn`` (or ``obj_fn``) and ``grad_fn``, optax's names
+      for two of them, may be given instead;
     - ``metric``, ``evaluations``: the last validation figure and how many there have been;
     - ``key``: a key for this step's own draws.
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
 import jax
@@ -16,34 +14,6 @@ from fnopt.core.types import OptState, Params
 
 Inner = Annotated[Any, Field(convert=as_transform)]
 """A transform, of fnopt or of optax; optax's is structure, not leaves."""
-
-
-def seen_by_part(
-    extra_args: dict[str, Any], part_of: Callable[[Any], Any], whole: Callable[[Any], Any]
-) -> dict[str, Any]:
-    """The extra arguments as a transform wants them that sees the parameters in another form.
-
-    Args:
-        extra_args: those of ``update``.
-        part_of: gives a tree like the parameters in that form.
-        whole: gives the parameters that such a form stands for.
-    """
-    given = dict(extra_args)
-    if given.get("grad") is not None:
-        given["grad"] = part_of(given["grad"])
-    for name in ("value_fn", "obj_fn", "grad_fn"):
-        if given.get(name) is not None:
-            given[name] = _of_part(given[name], part_of if name == "grad_fn" else None, whole)
-    return given
-
-
-def _of_part(function: Any, part_of: Any, whole: Any) -> Any:
-    @functools.wraps(function)
-    def of_part(part: Any, *args: Any, **kwargs: Any) -> Any:
-        result = function(whole(part), *args, **kwargs)
-        return result if part_of is None else part_of(result)
-
-    return of_part
 
 
 class Wrapper(Transform):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import HutchinsonState
 
-from fnopt.core import Seed, Transform, as_key, required
+from fnopt.core import Seed, Transform, as_key, evaluation_of, required
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.moments import cast
 
@@ -36,6 +36,10 @@ class hutchinson_estimator_diag_hessian(Transform):
 
     random_seed: Seed = None
 
+    @property
+    def evaluates(self) -> bool | None:
+        return True
+
     def init(self, params: Any) -> HutchinsonState:
         float_leaves("params", params)
         return HutchinsonState(as_key(0 if self.random_seed is None else self.random_seed))
@@ -45,9 +49,6 @@ class hutchinson_estimator_diag_hessian(Transform):
         updates: Any,
         state: Any,
         params: Any = None,
-        *,
-        value_fn: Any = None,
-        obj_fn: Any = None,
         **extra_args: Any,
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != HutchinsonState._fields:
@@ -56,7 +57,7 @@ class hutchinson_estimator_diag_hessian(Transform):
             raise ValueError(
                 f"{type(self).__name__} needs the parameters: call update(updates, state, params)"
             )
-        loss = required(self, "value_fn", obj_fn if value_fn is None else value_fn)
+        loss = required(self, "value_fn", evaluation_of(extra_args).value)
         paths, grads, treedef = float_leaves("updates", updates)
         like = [jnp.asarray(x) for x in leaves_like(treedef, "params", params, "updates")]
         for path, grad, param in zip(paths, grads, like, strict=True):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fnopt.core import divide, global_norm
+from fnopt.core import divide, evaluation_of, global_norm
 from fnopt.core.checks import float_leaves
 from fnopt.initialize.diagnosis import Diagnosis, LayerFigures
 from fnopt.initialize.faults import distinct, find
@@ -146,7 +146,7 @@ def _first_step(
     def ratios(params: Any, value: Any, grads: Any) -> list[jax.Array]:
         updates, _ = tx.update(
             grads, tx.init(params), params,
-            value=value, grad=grads, value_fn=loss, grad_fn=jax.grad(loss), key=key,
+            value=value, grad=grads, key=key, **evaluation_of({"value_fn": loss}).extra_args(),
         )  # fmt: skip
         pairs = zip(jax.tree.leaves(updates), jax.tree.leaves(params), strict=True)
         return [divide(global_norm(u), global_norm(p), jnp.inf) for u, p in pairs]

@@ -13,11 +13,11 @@ from fnopt.train.fit import FitResult as FitResult
 from fnopt.train.fit import fit as fit
 from fnopt.train.history import History as History
 from fnopt.train.imported import import_optax_state as import_optax_state
+from fnopt.train.make_objective import objective as objective
 from fnopt.train.metrics import accuracy as accuracy
 from fnopt.train.metrics import maximized as maximized
 from fnopt.train.metrics import minimized as minimized
 from fnopt.train.objective import Objective as Objective
-from fnopt.train.objective import objective as objective
 from fnopt.train.options import StepOptions as StepOptions
 from fnopt.train.precision import Precision as Precision
 from fnopt.train.rounding import stochastic_round as stochastic_round

@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype
+from fnopt.core.types import Batch, ModelState, PyTree
 from fnopt.data.arrays import size
 from fnopt.train.convolutions import slow_in_loops
+from fnopt.train.keys import micro_batch_key
 
 
-def split(batch: Any, parts: int) -> Any:
+def split_batch(batch: Batch, parts: int) -> Batch:
     """A batch with its first axis split in (micro-batches, examples of each).
 
     Raises:
@@ -30,11 +32,6 @@ def split(batch: Any, parts: int) -> Any:
     return jax.tree.map(lambda x: x.reshape(parts, examples // parts, *x.shape[1:]), batch)
 
 
-def key_of(key: jax.Array, number: Any) -> jax.Array:
-    """The key of a micro-batch, by its number."""
-    return jax.random.fold_in(key, number)
-
-
 def shares_of(weights: jax.Array | None, parts: int) -> jax.Array:
     """The share of each micro-batch in the mean over all examples: by weights, or equal."""
     if weights is None:
@@ -44,22 +41,22 @@ def shares_of(weights: jax.Array | None, parts: int) -> jax.Array:
 
 
 def weighted_mean(
-    of_part: Callable[[Any, Any, jax.Array], tuple[Any, Any, Any]],
-    model_state: Any,
-    batches: Any,
+    of_part: Callable[[ModelState, Batch, jax.Array], tuple[PyTree, PyTree, ModelState]],
+    model_state: ModelState,
+    batches: Batch,
     shares: jax.Array,
     key: jax.Array,
     dtype: Callable[[Any], Any] = computing_dtype,
-) -> tuple[Any, Any, Any]:
+) -> tuple[PyTree, PyTree, ModelState]:
     """The means of what is computed of each micro-batch, and the model state after the last.
 
     Args:
-        of_part: gives, of model state, micro-batch and key, figures, gradients and the next model
+        of_part: gives, of model state, micro-batch and key, metrics, gradients and the next model
             state.
-        model_state: before the first.
-        batches: from :func:`split`.
-        shares: from :func:`shares_of`.
-        key: that of each micro-batch is :func:`key_of` it.
+        model_state: the model state before the first.
+        batches: the micro-batches, from :func:`split_batch`.
+        shares: the share of each in the mean, from :func:`shares_of`.
+        key: the key of the whole batch; that of each follows by :func:`micro_batch_key`.
         dtype: gives the dtype in which gradients of a dtype are summed. Every sum is rounded to
             it, the sum alone: what is added is not rounded before.
     """
@@ -67,7 +64,7 @@ def weighted_mean(
     def add(carry: Any, part: Any) -> tuple[Any, None]:
         total, model_state = carry
         i, share, batch = part
-        *told, model_state = of_part(model_state, batch, key_of(key, i))
+        *values, model_state = of_part(model_state, batch, micro_batch_key(key, i))
 
         def plus(total: jax.Array, x: jax.Array) -> jax.Array:
             wide = computing_dtype(total.dtype, x.dtype)
@@ -76,27 +73,60 @@ def weighted_mean(
             x = jnp.where(share > 0, x, jnp.zeros_like(x))
             return (total.astype(wide) + x).astype(total.dtype)
 
-        return (jax.tree.map(plus, total, tuple(told)), model_state), None
+        return (jax.tree.map(plus, total, tuple(values)), model_state), None
 
     first = jax.tree.map(lambda x: x[0], batches)
-    program, (figures, grads, _) = jax.make_jaxpr(of_part, return_shape=True)(
+    program, (metrics, grads, _) = jax.make_jaxpr(of_part, return_shape=True)(
         model_state, first, key
     )
     zeros = (
-        jax.tree.map(lambda x: jnp.zeros(x.shape, computing_dtype(x.dtype)), figures),
+        jax.tree.map(lambda x: jnp.zeros(x.shape, computing_dtype(x.dtype)), metrics),
         jax.tree.map(lambda x: jnp.zeros(x.shape, dtype(x.dtype)), grads),
     )
     numbers = jnp.arange(shares.shape[0])
-    scan = _unrolled if slow_in_loops(program) else jax.lax.scan
+    scan = _scan_of(program)
     (total, model_state), _ = scan(add, (zeros, model_state), (numbers, shares, batches))
     return *total, model_state
 
 
-def _unrolled(add: Callable[[Any, Any], Any], carry: Any, parts: Any) -> tuple[Any, None]:
+def stacked(
+    of_part: Callable[[ModelState, Batch, jax.Array], tuple[PyTree, ModelState]],
+    model_state: ModelState,
+    batches: Batch,
+    key: jax.Array,
+) -> PyTree:
+    """What is computed of each micro-batch, stacked along a new first axis.
+
+    Args:
+        of_part: gives, of model state, micro-batch and key, a tree and the next model state.
+        model_state: the model state before the first.
+        batches: the micro-batches, from :func:`split_batch`.
+        key: the key of the whole batch; that of each follows by :func:`micro_batch_key`.
+    """
+
+    def add(model_state: ModelState, part: Any) -> tuple[ModelState, PyTree]:
+        i, batch = part
+        tree, model_state = of_part(model_state, batch, micro_batch_key(key, i))
+        return model_state, tree
+
+    parts = jnp.arange(len(jax.tree.leaves(batches)[0])), batches
+    first = jax.tree.map(lambda x: x[0], batches)
+    scan = _scan_of(jax.make_jaxpr(of_part)(model_state, first, key))
+    return scan(add, model_state, parts)[1]
+
+
+def _scan_of(program: Any) -> Callable[..., tuple[Any, Any]]:
+    """``jax.lax.scan``, or the same without its loop for a program that is slow in one."""
+    return _unrolled if slow_in_loops(program) else jax.lax.scan
+
+
+def _unrolled(add: Callable[[Any, Any], Any], carry: Any, parts: Any) -> tuple[Any, Any]:
     """As ``jax.lax.scan``, without its loop: one part after the other all the same."""
+    results = []
     for i in range(len(jax.tree.leaves(parts)[0])):
-        carry, _ = add(carry, _after(carry, jax.tree.map(operator.itemgetter(i), parts)))
-    return carry, None
+        carry, result = add(carry, _after(carry, jax.tree.map(operator.itemgetter(i), parts)))
+        results.append(result)
+    return carry, jax.tree.map(lambda *x: jnp.stack(x), *results)
 
 
 def _after(done: Any, tree: Any) -> Any:

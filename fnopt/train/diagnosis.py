@@ -1,4 +1,4 @@
-"""Where a step that was not finite went wrong: it is made again, in parts."""
+"""What in a step was not finite: the step is computed again, in parts."""
 
 from __future__ import annotations
 
@@ -7,40 +7,44 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core.transform import as_transform
+from fnopt.core.types import Batch, ModelState, Params, PyTree
 from fnopt.train.about import by_path
-from fnopt.train.accumulate import key_of, split
-from fnopt.train.keys import keys_of
+from fnopt.train.accumulate import split_batch
+from fnopt.train.keys import micro_batch_key, step_keys
+from fnopt.train.measure import Passes, join_frozen
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
-from fnopt.train.precision import forward
 from fnopt.train.state import TrainState
-from fnopt.train.step import loss_scale_of
+from fnopt.train.step import passes_of
 
 MOST = 4
 """How many paths are named."""
 
 
-def diagnose(
+def locate_nonfinite(
     objective: Objective,
     state: TrainState,
-    batch: Any,
+    batch: Batch,
     options: StepOptions | None = None,
     grad_norm: Any = 0.0,
 ) -> tuple[str, ...]:
-    """The paths of what is not finite at the first place where something is not.
+    """The paths of what is not finite in the first part of a step in which something is not.
 
-    Of a loss that is not finite the places are the batch, the parameters, the model state, the
+    Of a loss that is not finite the parts are the batch, the parameters, the model state, the
     outputs, and the loss itself; else the gradient; else it is the update the optimizer made. Of a
     batch that is computed in micro-batches it is the first of these in the first micro-batch that
     has one, whose number is named.
 
     Args:
         objective: what is minimized.
-        state: before the step.
-        batch: of the step.
-        options: of the step.
-        grad_norm: that the step has reported.
+        state: the state before the step.
+        batch: the batch of the step.
+        options: the options of the step; the defaults if None.
+        grad_norm: the norm of the gradient that the step has reported.
+
+    Returns:
+        Paths such as ``"gradient.dense.kernel"``, at most :data:`MOST` of them, and what else there
+        is to say.
     """
     options = options or StepOptions()
     try:
@@ -51,52 +55,41 @@ def diagnose(
 
 
 def _in_parts(
-    objective: Objective, state: TrainState, batch: Any, options: StepOptions
+    objective: Objective, state: TrainState, batch: Batch, options: StepOptions
 ) -> tuple[str, ...]:
-    """The first place in a whole batch or in its micro-batches, if any."""
-    key = keys_of(state).forward
+    """The first cause in a whole batch or in its micro-batches, if any."""
+    passes, key = passes_of(objective, state, options), step_keys(state).forward
     if options.accumulate == 1:
-        return _in_batch(objective, state, batch, key, options)[0]
-    model_state, parts = state.model_state, split(batch, options.accumulate)
+        return _in_batch(passes, state.params, state.model_state, batch, key)[0]
+    model_state, parts = state.model_state, split_batch(batch, options.accumulate)
     for i in range(options.accumulate):
         part = jax.tree.map(lambda x, i=i: x[i], parts)
         # Batch statistics go on from one micro-batch to the next.
-        before = state.replace(model_state=model_state)
-        where, model_state = _in_batch(objective, before, part, key_of(key, i), options)
+        where, model_state = _in_batch(
+            passes, state.params, model_state, part, micro_batch_key(key, i)
+        )
         if where:
             return (*where, f"micro-batch {i + 1} of {options.accumulate}")
     return ()
 
 
 def _in_batch(
-    objective: Objective, state: TrainState, batch: Any, key: jax.Array, options: StepOptions
-) -> tuple[tuple[str, ...], Any]:
-    """The first place in one forward and backward pass, if any, and the next model state."""
-
-    scale = loss_scale_of(state, options)
-
-    def scaled_loss(params: Any) -> Any:
-        outputs, model_state = forward(
-            objective, options.precision, params, state.model_state, batch, key=key, train=True
-        )
-        loss = objective.loss(outputs, batch)
-        scaled = loss if scale is None else loss * jnp.asarray(scale, loss.dtype)
-        return scaled, (loss, outputs, objective.losses(outputs, batch), model_state)
-
+    passes: Passes, params: Params, model_state: ModelState, batch: Batch, key: jax.Array
+) -> tuple[tuple[str, ...], ModelState]:
+    """The first cause in one forward and backward pass, if any, and the next model state."""
     # Uncompiled: a program for a step that is made once costs more than it saves.
-    grads, (value, outputs, losses, model_state) = jax.grad(scaled_loss, has_aux=True)(state.params)
-    if jnp.isfinite(value):
-        frozen = as_transform(state.tx).frozen(state.params)  # of these no gradient was computed
-        grads = jax.tree.map(lambda g, still: jnp.zeros(()) if still else g, grads, frozen)
-        return _not_finite("gradient", grads), model_state
+    passed, leaves = passes.backward(params, model_state, batch, key)
+    if jnp.isfinite(passed.loss):
+        grads = join_frozen(leaves, params, passes.frozen, jnp.zeros_like)
+        return _not_finite("gradient", grads), passed.model_state
     where = (
         _not_finite("batch", batch)
-        or _not_finite("params", state.params)
-        or _not_finite("model_state", state.model_state)
-        or _not_finite("outputs", outputs)
-        or (_of_losses(losses),)
+        or _not_finite("params", params)
+        or _not_finite("model_state", model_state)
+        or _not_finite("outputs", passed.outputs)
+        or (_of_losses(passes.objective.losses(passed.outputs, batch)),)
     )
-    return where, model_state
+    return where, passed.model_state
 
 
 def _of_losses(losses: jax.Array) -> str:
@@ -109,7 +102,7 @@ def _of_losses(losses: jax.Array) -> str:
     return f"the loss of {len(bad)} of {len(losses)} examples (number {named})"
 
 
-def _not_finite(name: str, tree: Any) -> tuple[str, ...]:
+def _not_finite(name: str, tree: PyTree) -> tuple[str, ...]:
     paths = [
         f"{name}.{path}" if path else name
         for path, x in by_path(tree).items()

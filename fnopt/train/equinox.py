@@ -8,13 +8,14 @@ from typing import Any
 
 import jax
 
-from fnopt.train.objective import Objective, _train_flags
+from fnopt.core.types import Batch, ModelState, Outputs, Params
+from fnopt.train.objective import Objective, train_flags
 
 
 class EquinoxObjective(Objective):
     """An Equinox module, called on each example of a batch.
 
-    Its inexact arrays are the parameters; whatever else is in it stays as it is. The trained module
+    Its inexact arrays are the parameters; all else in it stays as it is. The trained module
     is ``eqx.combine(state.params, module)``, and ``state.model_state`` its ``eqx.nn.State``.
 
     Args:
@@ -30,7 +31,7 @@ class EquinoxObjective(Objective):
         self._eqx: Any = importlib.import_module("equinox")
         eqx = self._eqx
         call = type(module).__call__
-        self._flags = _train_flags(call)
+        self._flags = train_flags(call)
         self._wants_key = "key" in inspect.signature(call).parameters
         self._params = eqx.filter(module, eqx.is_inexact_array)
         self._rest = {
@@ -42,12 +43,18 @@ class EquinoxObjective(Objective):
         self._model_state = {} if state is None else state
         self._has_state = state is not None
 
-    def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
+    def init(self, key: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
         return self._params, self._model_state
 
     def forward(
-        self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
-    ) -> tuple[Any, Any]:
+        self,
+        params: Params,
+        model_state: ModelState,
+        batch: Batch,
+        *,
+        key: jax.Array | None,
+        train: bool,
+    ) -> tuple[Outputs, ModelState]:
         module: Any = self._eqx.combine(params, self._rest[train])
         inputs = self.inputs(batch)
         examples = jax.tree.leaves(inputs)[0].shape[0]
@@ -60,8 +67,8 @@ class EquinoxObjective(Objective):
             return module(x, **options, **self._flags(train)), state
 
         # A copy: Equinox makes a state that was written to invalid.
-        given = jax.tree.map(lambda x: x, model_state)
+        copied = jax.tree.map(lambda x: x, model_state)
         outputs, after = jax.vmap(
             of_example, in_axes=(0, None, 0), out_axes=(0, None), axis_name="batch"
-        )(inputs, given, keys)
+        )(inputs, copied, keys)
         return outputs, after if train else model_state

@@ -19,7 +19,7 @@ from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
 from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
-from fnopt.train.step import train_step
+from fnopt.train.step import attempt_step
 
 _DEFAULT = StepOptions()
 
@@ -66,7 +66,7 @@ def run_steps(
 
     def step(state: TrainState, at: Any) -> tuple[TrainState, Metrics, jax.Array]:
         batch = data.batch(state.key, state.step, order[at])
-        return train_step(objective, state, batch, options)
+        return attempt_step(objective, state, batch, options)
 
     def continues(carry: tuple[TrainState, EpochLog]) -> jax.Array:
         log = carry[1]
@@ -112,7 +112,7 @@ def run_single_step(
     """
     batch = data.batch(state.key, state.step, order[at])
     before = state
-    state, metrics, taken = train_step(objective, before, batch, options, log.continues)
+    state, metrics, taken = attempt_step(objective, before, batch, options, log.continues)
     more = _continues(state, taken)
     metrics = {
         name: x.at[at].set(jnp.where(log.continues, metrics[name], x[at]))
@@ -151,7 +151,7 @@ def run_stream_step(
         The state, whether to continue, whether the step was taken, and its metrics.
     """
     before = state
-    state, metrics, taken = train_step(objective, before, batch, options, continues)
+    state, metrics, taken = attempt_step(objective, before, batch, options, continues)
     more = _continues(state, taken)
     return without_last_skip(before, state, more), continues & more, taken, metrics
 
@@ -168,7 +168,7 @@ def epoch_log(
         options: options of the step.
         steps: steps of an epoch.
     """
-    step = functools.partial(train_step, objective, options=options)
+    step = functools.partial(attempt_step, objective, options=options)
     metrics = jax.eval_shape(step, state, batch)[1]
     return jax.eval_shape(lambda: _empty(metrics, steps, 0))
 
@@ -188,7 +188,7 @@ def fast_in_loops(
         return True
     known = _FAST_IN_LOOPS.setdefault(objective, {})
     if options not in known:  # tracing takes longer than many a run
-        step = functools.partial(train_step, objective, options=options)
+        step = functools.partial(attempt_step, objective, options=options)
         known[options] = not slow_in_loops(jax.make_jaxpr(step)(state, batch))
     return known[options]
 

@@ -2,128 +2,237 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fnopt.train.accumulate import shares_of, split, weighted_mean
+from fnopt.core import Evaluation
+from fnopt.core.evaluation import ascent
+from fnopt.core.types import Batch, Metrics, ModelState, Outputs, Params, PyTree, Updates
+from fnopt.train.accumulate import shares_of, split_batch, stacked, weighted_mean
+from fnopt.train.hoist import evaluation_call
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
-from fnopt.train.precision import forward, widened
+from fnopt.train.precision import forward, to_float32_at_least
 
 
-def measures(
-    objective: Objective,
-    model_state: Any,
-    batch: Any,
-    options: StepOptions,
-    key: jax.Array,
-    loss_scale: Any = None,
-    frozen: Any = None,
-) -> tuple[Callable[[Any], jax.Array], Callable[[Any], Any]]:
-    """Two functions of the parameters: the loss on a batch, and all there is to know of it.
+class Measured(NamedTuple):
+    """What a step knows of a batch before it updates.
 
-    The second gives ``((loss, figures, model_state), gradient)``, the gradient as the optimizer
-    is to get it. Both go through the batch in micro-batches if the options say so.
-
-    Args:
-        objective: what is minimized.
-        model_state: before the batch.
-        batch: of examples.
-        options: of the step.
-        key: of dropout.
-        loss_scale: what the loss is multiplied by for the backward pass, or None.
-        frozen: a flag for each parameter, whether its gradient is not wanted: it is 0 then.
+    Attributes:
+        loss: the mean loss, a scalar.
+        metrics: the means of the objective's own metrics, by name.
+        model_state: the model state after the batch.
+        grads: the gradient as the optimizer is to get it, a tree like the parameters; 0 for frozen
+            ones.
     """
 
-    def loss_and_rest(params: Any, model_state: Any, batch: Any, key: jax.Array) -> Any:
-        outputs, model_state = forward(
-            objective, options.precision, params, model_state, batch, key=key, train=True
-        )
-        loss = objective.loss(outputs, batch)
-        figures = objective.metrics(outputs, batch)
-        figures = {name: objective.mean(figure, batch) for name, figure in figures.items()}
-        scaled = loss if loss_scale is None else loss * jnp.asarray(loss_scale, loss.dtype)
-        return scaled, (loss, figures, model_state)
+    loss: jax.Array
+    metrics: Metrics
+    model_state: ModelState
+    grads: Updates
 
-    def value_and_grad(params: Any, *args: Any) -> tuple[Any, list[Any]]:
-        def of_trained(leaves: list[Any]) -> Any:
-            return loss_and_rest(filled(leaves, params, frozen, lambda leaf: leaf), *args)
 
-        return jax.value_and_grad(of_trained, has_aux=True)(trained(params, frozen))
+class Passed(NamedTuple):
+    """What a forward pass of a batch or a micro-batch gives.
 
-    def finished(leaves: list[Any], params: Any) -> Any:
-        grads = filled(leaves, params, frozen, jnp.zeros_like)
-        if options.precision is not None:
-            grads = widened(grads)
-        if loss_scale is not None:
-            grads = jax.tree.map(lambda g: g / jnp.asarray(loss_scale, g.real.dtype), grads)
-        # Of a complex parameter jax.grad gives the conjugate of the direction of ascent.
-        return jax.tree.map(lambda g: jnp.conj(g) if jnp.iscomplexobj(g) else g, grads)
+    Attributes:
+        loss: the mean loss, a scalar.
+        metrics: the means of the objective's own metrics, by name.
+        outputs: the outputs of the model.
+        model_state: the model state after it.
+    """
 
-    def value(params: Any) -> jax.Array:
-        return loss_and_rest(params, model_state, batch, key)[1][0]
+    loss: jax.Array
+    metrics: Metrics
+    outputs: Outputs
+    model_state: ModelState
 
-    def measured(params: Any) -> Any:
-        (_, rest), grads = value_and_grad(params, model_state, batch, key)
-        return rest, finished(grads, params)
 
-    if options.accumulate == 1:
-        return value, measured
-    batches = split(batch, options.accumulate)
+@dataclasses.dataclass(frozen=True)
+class Passes:
+    """The forward and backward pass that a step makes, of a batch or of a micro-batch.
+
+    Attributes:
+        objective: what is minimized.
+        options: the options of the step.
+        loss_scale: factor of the loss in the backward pass; None for 1.
+        frozen: a tree of flags like the parameters, whether the gradient is not computed; None if
+            all are.
+    """
+
+    objective: Objective
+    options: StepOptions
+    loss_scale: Any = None
+    frozen: PyTree = None
+
+    def outputs(
+        self, params: Params, model_state: ModelState, batch: Batch, key: jax.Array
+    ) -> tuple[Outputs, ModelState]:
+        """The outputs of the model in training, and the next model state."""
+        precision = self.options.precision
+        return forward(self.objective, precision, params, model_state, batch, key=key, train=True)
+
+    def forward(
+        self, params: Params, model_state: ModelState, batch: Batch, key: jax.Array
+    ) -> Passed:
+        """Loss, metrics, outputs and the next model state."""
+        outputs, model_state = self.outputs(params, model_state, batch, key)
+        loss = self.objective.loss(outputs, batch)
+        metrics = self.objective.metrics(outputs, batch)
+        metrics = {name: self.objective.mean(x, batch) for name, x in metrics.items()}
+        return Passed(loss, metrics, outputs, model_state)
+
+    def backward(
+        self, params: Params, model_state: ModelState, batch: Batch, key: jax.Array
+    ) -> tuple[Passed, list[jax.Array]]:
+        """The forward pass, and the gradients of the trained leaves, for :meth:`finish`."""
+
+        def scaled_loss(leaves: list[jax.Array]) -> tuple[jax.Array, Passed]:
+            whole = join_frozen(leaves, params, self.frozen, lambda leaf: leaf)
+            passed = self.forward(whole, model_state, batch, key)
+            if self.loss_scale is None:
+                return passed.loss, passed
+            return passed.loss * jnp.asarray(self.loss_scale, passed.loss.dtype), passed
+
+        grads, passed = jax.grad(scaled_loss, has_aux=True)(trained_leaves(params, self.frozen))
+        return passed, grads
+
+    def finish(self, leaves: list[jax.Array], params: Params) -> Updates:
+        """The gradient for the optimizer: of all parameters, wide, without the loss scale."""
+        grads = join_frozen(leaves, params, self.frozen, jnp.zeros_like)
+        if self.options.precision is not None:
+            grads = to_float32_at_least(grads)
+        if self.loss_scale is not None:
+            grads = jax.tree.map(lambda g: g / jnp.asarray(self.loss_scale, g.real.dtype), grads)
+        return ascent(grads)
+
+
+def measure_batch(
+    passes: Passes, model_state: ModelState, batch: Batch, key: jax.Array
+) -> tuple[Callable[[Params], Measured], Evaluation]:
+    """What a step computes of a batch, as functions of the parameters.
+
+    Both go through the batch in micro-batches if the options say so.
+
+    Args:
+        passes: the forward and backward pass.
+        model_state: the model state before the batch.
+        batch: the batch, a tree of arrays with examples along the first axis.
+        key: the key of dropout.
+
+    Returns:
+        A function that gives all that the step needs, and the evaluation for the optimizer.
+    """
+    measure, value, outputs, loss_of_outputs = (
+        _whole(passes, model_state, batch, key)
+        if passes.options.accumulate == 1
+        else _in_micro_batches(passes, model_state, batch, key)
+    )
+
+    def value_and_grad(params: Params) -> tuple[jax.Array, Updates]:
+        measured = measure(params)
+        return measured.loss, measured.grads
+
+    called = evaluation_call(value_and_grad)
+    return measure, Evaluation(
+        value=evaluation_call(value),
+        grad=lambda params: called(params)[1],
+        value_and_grad=called,
+        outputs=evaluation_call(outputs),
+        loss_of_outputs=loss_of_outputs,
+    )
+
+
+def _whole(passes: Passes, model_state: ModelState, batch: Batch, key: jax.Array) -> Any:
+    """Functions of the parameters that take a batch in one pass."""
+
+    def measure(params: Params) -> Measured:
+        passed, leaves = passes.backward(params, model_state, batch, key)
+        grads = passes.finish(leaves, params)
+        return Measured(passed.loss, passed.metrics, passed.model_state, grads)
+
+    def value(params: Params) -> jax.Array:
+        return passes.forward(params, model_state, batch, key).loss
+
+    def outputs(params: Params) -> Outputs:
+        return passes.outputs(params, model_state, batch, key)[0]
+
+    return measure, value, outputs, lambda outputs: passes.objective.loss(outputs, batch)
+
+
+def _in_micro_batches(passes: Passes, model_state: ModelState, batch: Batch, key: jax.Array) -> Any:
+    """Functions of the parameters that take a batch in several passes, one after the other."""
+    objective, options = passes.objective, passes.options
+    batches = split_batch(batch, options.accumulate)
     shares = shares_of(objective.example_weights(batch), options.accumulate)
 
-    def value_in_parts(params: Any) -> jax.Array:
-        # Whoever takes the gradient of it computes every micro-batch anew: none is kept.
-        @jax.checkpoint
-        def of_part(model_state: Any, batch: Any, key: jax.Array) -> Any:
-            loss, _, model_state = loss_and_rest(params, model_state, batch, key)[1]
-            return loss, (), model_state
+    def measure(params: Params) -> Measured:
+        def of_part(model_state: ModelState, batch: Batch, key: jax.Array) -> Any:
+            passed, grads = passes.backward(params, model_state, batch, key)
+            return (passed.loss, passed.metrics), grads, passed.model_state
 
-        return weighted_mean(of_part, model_state, batches, shares, key)[0]
-
-    def measured_in_parts(params: Any) -> Any:
-        def of_part(model_state: Any, batch: Any, key: jax.Array) -> Any:
-            (_, rest), grads = value_and_grad(params, model_state, batch, key)
-            loss, figures, model_state = rest
-            return (loss, figures), grads, model_state
-
-        (loss, figures), grads, after = weighted_mean(
+        (loss, metrics), grads, after = weighted_mean(
             of_part, model_state, batches, shares, key, options.accumulator
         )
         if options.precision is None:
-            grads = [g.astype(p.dtype) for g, p in zip(grads, trained(params, frozen), strict=True)]
-        return (loss, figures, after), finished(grads, params)
+            leaves = trained_leaves(params, passes.frozen)
+            grads = [g.astype(p.dtype) for g, p in zip(grads, leaves, strict=True)]
+        return Measured(loss, metrics, after, passes.finish(grads, params))
 
-    return value_in_parts, measured_in_parts
+    def value(params: Params) -> jax.Array:
+        # Whoever takes the gradient of it computes every micro-batch again: none is kept.
+        @jax.checkpoint
+        def of_part(model_state: ModelState, batch: Batch, key: jax.Array) -> Any:
+            passed = passes.forward(params, model_state, batch, key)
+            return passed.loss, (), passed.model_state
+
+        return weighted_mean(of_part, model_state, batches, shares, key)[0]
+
+    def outputs(params: Params) -> Outputs:
+        def of_part(model_state: ModelState, batch: Batch, key: jax.Array) -> Any:
+            return passes.outputs(params, model_state, batch, key)
+
+        return stacked(of_part, model_state, batches, key)
+
+    def loss_of_outputs(outputs: Outputs) -> jax.Array:
+        losses = jax.vmap(objective.loss)(outputs, batches)
+        weighted = jnp.where(shares > 0, shares.astype(losses.dtype) * losses, 0)
+        return jnp.sum(weighted)
+
+    return measure, value, outputs, loss_of_outputs
 
 
-def trained(tree: Any, frozen: Any) -> list[Any]:
-    """The leaves of a tree like the parameters without those that are frozen.
+def trained_leaves(tree: PyTree, frozen: PyTree) -> list[Any]:
+    """The leaves of a tree like the parameters that are not frozen.
 
     Args:
         tree: the parameters, gradients or updates.
-        frozen: a flag for each, or None where none is.
+        frozen: a tree of flags like it; None where nothing is frozen.
     """
     leaves = jax.tree.leaves(tree)
     flags = [False] * len(leaves) if frozen is None else jax.tree.leaves(frozen)
-    return [leaf for leaf, still in zip(leaves, flags, strict=True) if not still]
+    return [leaf for leaf, flag in zip(leaves, flags, strict=True) if not flag]
 
 
-def filled(leaves: list[Any], tree: Any, frozen: Any, other: Callable[[Any], Any]) -> Any:
-    """A tree like another, of these leaves and, where it is frozen, of something else.
+def join_frozen(
+    leaves: list[Any], tree: PyTree, frozen: PyTree, frozen_leaf: Callable[[Any], Any]
+) -> PyTree:
+    """A tree like another, with other leaves where it is not frozen.
 
     Args:
-        leaves: those that :func:`trained` gives, or what has become of them.
-        tree: the other.
-        frozen: a flag for each of its leaves, or None where none is frozen.
-        other: makes of a leaf of the other tree what stands for it.
+        leaves: new leaves for those that :func:`trained_leaves` gives, in their order.
+        tree: the other tree.
+        frozen: a tree of flags like it; None where nothing is frozen.
+        frozen_leaf: gives, of a frozen leaf of the other tree, what stands for it.
     """
     all_leaves, treedef = jax.tree.flatten(tree)
     flags = [False] * len(all_leaves) if frozen is None else jax.tree.leaves(frozen)
-    given = iter(leaves)
+    new = iter(leaves)
     return treedef.unflatten(
-        other(leaf) if still else next(given) for leaf, still in zip(all_leaves, flags, strict=True)
+        frozen_leaf(leaf) if flag else next(new)
+        for leaf, flag in zip(all_leaves, flags, strict=True)
     )

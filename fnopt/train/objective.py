@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
-from flax import linen, nnx
 
-from fnopt.core import computing_dtype, did_you_mean, divide
+from fnopt.core import computing_dtype, divide
+from fnopt.core.types import Batch, Metrics, ModelState, Outputs, Params
 from fnopt.train.metrics import called
 
 Function = Callable[..., Any]
@@ -24,16 +21,16 @@ class Objective:
     """A model and its loss as pure functions of parameters and model state.
 
     Model state is what the forward pass changes beside the parameters: batch statistics. A
-    subclass says how a model begins (``init``) and computes (``forward``); the loss on the
-    outputs is kept apart from it. Made by :func:`objective`.
+    subclass says how a model begins (``init``) and computes (``forward``); the loss is a function
+    of the outputs. :func:`~fnopt.train.objective` makes one.
 
     Attributes:
         loss_fn: ``loss_fn(outputs, targets)``, a number for each example (or one for all).
-        metric_fns: more such functions, by name, that are reported.
-        inputs: what of a batch the model is given; its first item by default.
-        targets: what of a batch the loss is given; its second item by default.
-        weights: what of a batch is each example's weight; None counts all alike.
-        has_aux: whether the loss function returns figures by name beside the loss.
+        metric_fns: more such functions, by the names under which they are reported.
+        inputs: a function of a batch giving the inputs of the model.
+        targets: a function of a batch giving the targets of the loss.
+        weights: a function of a batch giving one weight for each example; None counts all alike.
+        has_aux: whether the loss function returns metrics by name beside the loss.
     """
 
     def __init__(
@@ -54,34 +51,40 @@ class Objective:
         # A copy has programs of its own (see programs.py), and compiled ones cannot be pickled.
         return {name: x for name, x in vars(self).items() if name != "_programs"}
 
-    def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
+    def init(self, key: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
         """Parameters and model state at the start.
 
         Args:
-            key: for models that are not initialized yet.
-            batch: for models whose shapes follow from their inputs.
+            key: a PRNG key, for models that are not initialized yet.
+            batch: an example batch, for models whose shapes follow from their inputs.
         """
         raise NotImplementedError
 
     def forward(
-        self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
-    ) -> tuple[Any, Any]:
+        self,
+        params: Params,
+        model_state: ModelState,
+        batch: Batch,
+        *,
+        key: jax.Array | None,
+        train: bool,
+    ) -> tuple[Outputs, ModelState]:
         """Outputs for a batch, and the next model state.
 
         Args:
             params: the parameters.
             model_state: batch statistics and the like; evaluation leaves them as they are.
             batch: a tree of arrays with examples along the first axis.
-            key: for dropout; used in training alone.
+            key: a PRNG key for dropout; used in training alone.
             train: whether to drop units and to normalize by this batch's statistics.
         """
         raise NotImplementedError
 
-    def losses(self, outputs: Any, batch: Any) -> jax.Array:
+    def losses(self, outputs: Outputs, batch: Batch) -> jax.Array:
         """The loss of each example, or one number if the loss function gives but one."""
         return _of_examples(self._losses_and_aux(outputs, batch)[0])
 
-    def loss(self, outputs: Any, batch: Any) -> jax.Array:
+    def loss(self, outputs: Outputs, batch: Batch) -> jax.Array:
         """The mean loss, by the weights of the examples.
 
         Raises:
@@ -95,18 +98,18 @@ class Objective:
             )
         return self.mean(losses, batch)
 
-    def metrics(self, outputs: Any, batch: Any) -> dict[str, jax.Array]:
-        """The reported figures of each example, those among them that come with the loss."""
+    def metrics(self, outputs: Outputs, batch: Batch) -> Metrics:
+        """The reported metrics of each example, by name; those returned beside the loss, too."""
         targets = self.targets(batch)
-        figures = {
+        metrics = {
             name: called(f"metric {name!r}", fn, outputs, targets)
             for name, fn in self.metric_fns.items()
         }
         aux = self._losses_and_aux(outputs, batch)[1] if self.has_aux else {}
-        _check_names(aux, figures)
-        return {name: _of_examples(figure) for name, figure in {**figures, **aux}.items()}
+        _check_names(aux, metrics)
+        return {name: _of_examples(metric) for name, metric in {**metrics, **aux}.items()}
 
-    def example_weights(self, batch: Any) -> jax.Array | None:
+    def example_weights(self, batch: Batch) -> jax.Array | None:
         """The weight of each example, None if all count alike.
 
         Raises:
@@ -122,220 +125,60 @@ class Objective:
             )
         return weights.astype(computing_dtype(weights.dtype))
 
-    def mean(self, figure: jax.Array, batch: Any) -> jax.Array:
-        """The mean of a figure over the examples, by their weights: Σ w·f / Σ w.
+    def mean(self, metric: jax.Array, batch: Batch) -> jax.Array:
+        """The mean of a metric over the examples, by their weights: Σ w·m / Σ w.
 
-        What the figure is where a weight is 0 does not matter, and of nothing but such examples the
-        mean is 0. A figure that is one number for the whole batch is its own mean.
+        A value whose weight is 0 does not matter, not even NaN; where all weights are 0 the mean is
+        0.
+
+        Args:
+            metric: one number for each example, or one for the whole batch, which is its own mean.
+            batch: the batch, for the weights.
+
+        Raises:
+            ValueError: there are not as many weights as numbers.
         """
         weights = self.example_weights(batch)
-        if weights is None or figure.ndim == 0:
-            return jnp.mean(figure)
-        if weights.shape != figure.shape:
+        if weights is None or metric.ndim == 0:
+            return jnp.mean(metric)
+        if weights.shape != metric.shape:
             raise ValueError(
-                f"objective: there are {weights.size} weights for figures of shape {figure.shape}"
+                f"objective: there are {weights.size} weights for metrics of shape {metric.shape}"
             )
-        weights = weights.astype(figure.dtype)
-        weighed = jnp.where(weights == 0, jnp.zeros_like(figure), weights * figure)
+        weights = weights.astype(metric.dtype)
+        weighed = jnp.where(weights == 0, jnp.zeros_like(metric), weights * metric)
         return divide(jnp.sum(weighed), jnp.sum(weights))
 
-    def _losses_and_aux(self, outputs: Any, batch: Any) -> tuple[Any, Mapping[str, Any]]:
-        told = called("loss", self.loss_fn, outputs, self.targets(batch))
+    def _losses_and_aux(self, outputs: Outputs, batch: Batch) -> tuple[Any, Mapping[str, Any]]:
+        result = called("loss", self.loss_fn, outputs, self.targets(batch))
         if not self.has_aux:
-            return told, {}
-        if not (isinstance(told, tuple) and len(told) == 2 and isinstance(told[1], Mapping)):
+            return result, {}
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
             raise TypeError(
-                "objective: with has_aux=True the loss is a pair (loss, {name: figure}), not a"
-                f" {type(told).__name__}"
+                "objective: with has_aux=True the loss is a pair (loss, {name: metric}), not a"
+                f" {type(result).__name__}"
             )
-        return told
+        return result
 
 
-class NNXObjective(Objective):
-    """A Flax NNX model; its random streams are made anew from each step's key.
-
-    Args:
-        model: the model; it is copied, not changed.
-        *args: those of :class:`Objective`.
-    """
-
-    def __init__(self, model: nnx.Module, *args: Any) -> None:
-        super().__init__(*args)
-        model = nnx.clone(model)
-        nnx.pop(model, nnx.Intermediate)  # what calls before this have noted down
-        self._flags = _train_flags(type(model).__call__)
-        self._graphs = {}
-        for train in (False, True):
-            model.train() if train else model.eval()
-            self._graphs[train], self._params, self._streams, self._model_state = _split(model)
-
-    def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
-        return self._params, self._model_state
-
-    def forward(
-        self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
-    ) -> tuple[Any, Any]:
-        streams = self._streams if key is None else _streams_from(self._streams, key)
-        model: Any = nnx.merge(self._graphs[train], params, streams, model_state, copy=True)
-        outputs = model(self.inputs(batch), **self._flags(train))
-        return outputs, _split(model)[-1] if train else model_state
-
-
-class LinenObjective(Objective):
-    """A Flax Linen module.
+def train_flags(call: Function) -> Callable[[bool], dict[str, bool]]:
+    """The arguments that tell a model's call whether it trains.
 
     Args:
-        module: the module.
-        rngs: the names of its random streams in training.
-        *args: those of :class:`Objective`.
+        call: the function; it may have any of ``train``, ``training``, ``is_training`` and
+            ``deterministic``.
+
+    Returns:
+        A function of the flag ``train``, giving those of these arguments that the call has.
     """
+    parameters = inspect.signature(call).parameters
+    true_in_training = [name for name in ("train", "training", "is_training") if name in parameters]
+    false_in_training = [name for name in ("deterministic",) if name in parameters]
 
-    def __init__(self, module: linen.Module, rngs: tuple[str, ...], *args: Any) -> None:
-        super().__init__(*args)
-        self.module: Any = module
-        self.rngs = rngs
-        self._flags = _train_flags(type(module).__call__)
+    def flags(train: bool) -> dict[str, bool]:
+        return dict.fromkeys(true_in_training, train) | dict.fromkeys(false_in_training, not train)
 
-    def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
-        if batch is None:
-            raise TypeError(
-                "TrainState.create: a Linen module's shapes need batch=, an example batch"
-            )
-        keys = self._keys(key) | {"params": key}
-        variables = self.module.init(keys, self.inputs(batch), **self._flags(False))
-        variables = {name: tree for name, tree in variables.items() if name != "intermediates"}
-        return variables.pop("params", {}), variables
-
-    def forward(
-        self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
-    ) -> tuple[Any, Any]:
-        outputs = self.module.apply(
-            {"params": params, **model_state},
-            self.inputs(batch),
-            rngs=self._keys(key) if train else None,
-            mutable=list(model_state) if train else False,
-            **self._flags(train),
-        )
-        return outputs if train else (outputs, model_state)
-
-    def _keys(self, key: jax.Array | None) -> dict[str, jax.Array]:
-        if key is None:
-            return {}
-        return {name: jax.random.fold_in(key, i) for i, name in enumerate(self.rngs)}
-
-
-class FunctionObjective(Objective):
-    """A plain function of parameters and inputs; ``key`` and ``train`` are given if it asks.
-
-    Args:
-        function: ``function(params, inputs)``.
-        params: the parameters at the start.
-        *args: those of :class:`Objective`.
-    """
-
-    def __init__(self, function: Function, params: Any, *args: Any) -> None:
-        super().__init__(*args)
-        self.function, self.params = function, params
-        self._flags = _train_flags(function)
-        self._wants_key = "key" in inspect.signature(function).parameters
-
-    def init(self, key: jax.Array, batch: Any) -> tuple[Any, Any]:
-        return self.params, {}
-
-    def forward(
-        self, params: Any, model_state: Any, batch: Any, *, key: jax.Array | None, train: bool
-    ) -> tuple[Any, Any]:
-        given = {"key": key} if self._wants_key else {}
-        return self.function(params, self.inputs(batch), **given, **self._flags(train)), model_state
-
-
-def objective(
-    model: Any,
-    loss: Function | str | None = None,
-    *,
-    metrics: Mapping[str, Function] | None = None,
-    params: Any = None,
-    inputs: Function | None = None,
-    targets: Function | None = None,
-    weights: Function | None = None,
-    has_aux: bool = False,
-    rngs: tuple[str, ...] = ("dropout",),
-    state: Any = None,
-) -> Objective:
-    """What is minimized, made of a model and a loss.
-
-    Batch statistics are threaded and dropout keys folded from one key by step; dropout is off and
-    the running statistics are used in evaluation.
-
-    Args:
-        model: a Flax NNX model, a Flax Linen module, an Equinox module, or a function
-            ``f(params, inputs)``. If its call has an argument ``train``, ``training``,
-            ``is_training`` or ``deterministic``, it is told; a function or an Equinox module whose
-            call has an argument ``key`` is given one, None in evaluation. An Equinox module is
-            called on one example, under ``vmap`` with the axis name ``"batch"``.
-        loss: ``loss(outputs, targets)``, a number for each example, as optax's losses give; or the
-            name of one of optax's. None, for a function alone: it returns its loss.
-        metrics: more such functions, by the names they are reported under.
-        params: the parameters at the start, for a function.
-        inputs: what of a batch the model is given; the first item of a pair by default, and the
-            whole batch for a function without a loss.
-        targets: what of a batch the loss is given; the second item of a pair by default.
-        weights: what of a batch is each example's weight, ``lambda batch: batch[2]``; loss and
-            metrics are then Σ w·l / Σ w. Batches may be tuples of more than two items with it.
-        has_aux: whether the loss function (or the function that returns its loss) returns a pair,
-            the loss and a dict of figures that are reported like metrics.
-        rngs: the names of a Linen module's random streams.
-        state: of an Equinox module that has one, as ``eqx.nn.make_with_state`` gives it.
-
-    Raises:
-        TypeError: the model is none of the four, or lacks what its kind needs.
-        ValueError: optax has no loss of this name.
-    """
-    if inspect.isclass(model):
-        raise TypeError(f"objective: {model.__name__} is a class; give an instance of it")
-    is_module = isinstance(model, (nnx.Module, linen.Module)) or _is_equinox(model)
-    if isinstance(loss, str):
-        loss = _optax_loss(loss)
-    if loss is None:
-        if is_module or not callable(model):
-            raise TypeError("objective: a model needs a loss, loss(outputs, targets) or its name")
-        inputs = inputs or (lambda batch: batch)
-        targets = targets or (lambda batch: None)
-        loss = _outputs_are_losses
-    if params is not None and is_module:
-        raise TypeError(
-            "objective: params= is for a function; a model's go into the state,"
-            " TrainState.create(…).replace(params=…)"
-        )
-    if state is not None and not _is_equinox(model):
-        raise TypeError("objective: state= is for an Equinox module")
-    first, second = (functools.partial(_item, i, weights is not None) for i in range(2))
-    common = loss, metrics or {}, inputs or first, targets or second, weights, has_aux
-    if isinstance(model, nnx.Module):
-        return NNXObjective(model, *common)
-    if isinstance(model, linen.Module):
-        return LinenObjective(model, rngs, *common)
-    if _is_equinox(model):
-        from fnopt.train.equinox import EquinoxObjective
-
-        return EquinoxObjective(model, state, *common)
-    if not callable(model):
-        raise TypeError(
-            "objective: model must be a Flax NNX or Linen module or a function, got"
-            f" {type(model).__name__}"
-        )
-    if params is None:
-        raise TypeError("objective: a function needs params=, its parameters at the start")
-    return FunctionObjective(model, params, *common)
-
-
-def _item(place: int, weighted: bool, batch: Any) -> Any:
-    if not isinstance(batch, (tuple, list)) or len(batch) < 2 or (len(batch) > 2 and not weighted):
-        raise TypeError(
-            f"objective: a batch is a {type(batch).__name__}, not a pair of inputs and targets; say"
-            " which are which by inputs=lambda batch: … and targets=lambda batch: …"
-        )
-    return batch[place]
+    return flags
 
 
 def _check_names(*groups: Mapping[str, Any]) -> None:
@@ -349,57 +192,8 @@ def _check_names(*groups: Mapping[str, Any]) -> None:
         raise ValueError(f"objective: {', '.join(twice)} comes with the loss; rename the metric")
 
 
-def _is_equinox(model: Any) -> bool:
-    # A module of a library that was never imported is none: there is no need to import it.
-    equinox: Any = sys.modules.get("equinox")
-    return equinox is not None and isinstance(model, equinox.Module)
-
-
-def _outputs_are_losses(outputs: Any, targets: Any) -> Any:
-    return outputs
-
-
-def _of_examples(figures: Any) -> jax.Array:
-    """One figure for each example: the mean over whatever axes there are beside the first."""
-    figures = jnp.asarray(figures)
-    figures = figures.astype(computing_dtype(figures.dtype))  # they will be summed
-    return figures if figures.ndim < 2 else jnp.mean(figures, axis=tuple(range(1, figures.ndim)))
-
-
-def _optax_loss(name: str) -> Function:
-    known = [n for n in dir(optax.losses) if not n.startswith("_")]
-    if name not in known:
-        raise ValueError(f"objective: optax has no loss {name!r}; {did_you_mean(name, known)}")
-    return getattr(optax.losses, name)
-
-
-def _train_flags(call: Function) -> Callable[[bool], dict[str, bool]]:
-    """How a model's call is told that it trains: by whichever of the usual arguments it has."""
-    parameters = inspect.signature(call).parameters
-    told_true = [name for name in ("train", "training", "is_training") if name in parameters]
-    told_false = [name for name in ("deterministic",) if name in parameters]
-
-    def flags(train: bool) -> dict[str, bool]:
-        return dict.fromkeys(told_true, train) | dict.fromkeys(told_false, not train)
-
-    return flags
-
-
-def _split(model: nnx.Module) -> tuple[Any, Any, Any, Any]:
-    """Graph, parameters, random streams, model state; what a forward pass notes down is left."""
-    graph, params, streams, _, rest = nnx.split(
-        model, nnx.Param, nnx.RngState, nnx.Intermediate, ...
-    )
-    return graph, params, streams, rest
-
-
-def _streams_from(streams: Any, key: jax.Array) -> Any:
-    """Random streams that begin at this key, each with its own."""
-    leaves, treedef = jax.tree.flatten(streams)
-    anew = [
-        jax.random.split(jax.random.fold_in(key, i), leaf.shape)
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        else jnp.zeros_like(leaf)
-        for i, leaf in enumerate(leaves)
-    ]
-    return treedef.unflatten(anew)
+def _of_examples(metric: Any) -> jax.Array:
+    """One number for each example: the mean over whatever axes there are beside the first."""
+    metric = jnp.asarray(metric)
+    metric = metric.astype(computing_dtype(metric.dtype))  # they will be summed
+    return metric if metric.ndim < 2 else jnp.mean(metric, axis=tuple(range(1, metric.ndim)))

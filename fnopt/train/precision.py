@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, did_you_mean
+from fnopt.core.types import Batch, ModelState, Outputs, Params, PyTree
 from fnopt.train.objective import Objective
 from fnopt.train.rounding import stochastic_round
 from fnopt.train.scaling import dynamic_scaling
@@ -24,20 +25,21 @@ class Precision:
     In the forward pass floating parameters and inputs are cast to ``compute``, outputs to
     ``output`` before the loss is made of them. Batch statistics stay what they are, float32. The
     optimizer sees parameters and gradients in single precision at least, and so has its state in
-    it; a parameter kept in half precision is rounded once a step, when the update is added.
+    it; a parameter stored in half precision is rounded once a step, when the update is added.
 
-    A layer of Flax without a ``dtype`` of its own computes in the widest of what it is given: the
-    batch normalization of NNX, whose statistics are float32, hands on float32.
+    A layer of Flax without a ``dtype`` of its own computes in the widest dtype of its arguments:
+    the batch normalization of NNX, whose statistics are float32, hands on float32.
 
     Args:
-        params: in what the parameters are kept, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
-        compute: in what the forward and the backward pass are computed.
-        output: in what the loss gets the outputs.
-        rounding: ``"nearest"``, or ``"stochastic"`` for parameters in half precision: what is
-            below half a unit in the last place then moves them too, in the mean.
-        loss_scale: what the loss is multiplied by and the gradient divided by, so that half
-            precision can hold it: a number, ``"dynamic"``, or a :class:`dynamic_scaling` of other
-            numbers. A step that is not finite is then left out, not an error.
+        params: dtype in which the parameters are stored, ``"float32"``, ``"bfloat16"`` or
+            ``"float16"``.
+        compute: dtype of the forward and the backward pass.
+        output: dtype of the outputs that the loss receives.
+        rounding: ``"nearest"``, or ``"stochastic"`` for parameters in half precision: updates below
+            half a unit in the last place then move them too, in the mean.
+        loss_scale: factor of the loss by which the gradient is divided again, so that half
+            precision can hold it: a number above 0, ``"dynamic"``, or a :class:`dynamic_scaling` of
+            other numbers. A step that is not finite is then left out, not an error. None for 1.
 
     Raises:
         ValueError: a dtype is none of these, or the arguments contradict each other.
@@ -124,14 +126,18 @@ _NAMED: dict[str, dict[str, Any]] = {
 def forward(
     objective: Objective,
     precision: Precision | None,
-    params: Any,
-    model_state: Any,
-    batch: Any,
+    params: Params,
+    model_state: ModelState,
+    batch: Batch,
     *,
     key: jax.Array | None,
     train: bool,
-) -> tuple[Any, Any]:
-    """The objective's forward pass in a precision; None is the objective's own."""
+) -> tuple[Outputs, ModelState]:
+    """The objective's forward pass in a precision; None is the objective's own.
+
+    Returns:
+        The outputs and the next model state.
+    """
     if precision is None:
         return objective.forward(params, model_state, batch, key=key, train=train)
     # Of the batch, the forward pass sees the inputs alone; the loss gets it as it came.
@@ -146,7 +152,7 @@ def forward(
     return cast_floating(outputs, precision.output), new
 
 
-def cast_floating(tree: Any, dtype: Any) -> Any:
+def cast_floating(tree: PyTree, dtype: Any) -> PyTree:
     """A tree with its real floating leaves in this dtype and the rest as it is."""
 
     def cast(x: Any) -> Any:
@@ -155,24 +161,30 @@ def cast_floating(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(cast, tree)
 
 
-def widened(tree: Any) -> Any:
+def to_float32_at_least(tree: PyTree) -> PyTree:
     """A tree with its leaves in single precision at least, as optimizers compute."""
     return jax.tree.map(lambda x: x.astype(computing_dtype(x.dtype)), tree)
 
 
-def kept(tree: Any, precision: Precision, key: jax.Array) -> Any:
-    """Parameters of an optimizer as they are kept, rounded."""
+def round_params(params: Params, precision: Precision, key: jax.Array) -> Params:
+    """The parameters rounded to the dtype in which they are stored.
+
+    Args:
+        params: parameters in single precision at least.
+        precision: says the dtype, and how to round to it.
+        key: the key of stochastic rounding.
+    """
     if precision.rounding == "nearest":
-        return cast_floating(tree, precision.params)
-    leaves, treedef = jax.tree.flatten(tree)
+        return cast_floating(params, precision.params)
+    leaves, treedef = jax.tree.flatten(params)
     return treedef.unflatten(
         stochastic_round(x, precision.params, jax.random.fold_in(key, i)) if _is_floating(x) else x
         for i, x in enumerate(leaves)
     )
 
 
-def check_kept(params: Any, precision: Precision) -> None:
-    """Refuses parameters that are kept in another dtype than the precision says.
+def check_params(params: Params, precision: Precision) -> None:
+    """Refuses parameters that are stored in another dtype than the precision says.
 
     Raises:
         ValueError: names the path of the first.
@@ -190,8 +202,8 @@ def _is_floating(x: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(x), jnp.floating)
 
 
-def _dtype(field: str, given: Any) -> str:
-    name = given if isinstance(given, str) else str(jnp.dtype(given))
+def _dtype(field: str, dtype: Any) -> str:
+    name = dtype if isinstance(dtype, str) else str(jnp.dtype(dtype))
     if name not in _DTYPES:
         raise ValueError(f"Precision: no dtype {field}={name!r}; {did_you_mean(name, _DTYPES)}")
     return name

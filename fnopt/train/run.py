@@ -22,7 +22,7 @@ import numpy as np
 
 from fnopt.core.types import Metrics
 from fnopt.train.call_length import CallLength
-from fnopt.train.diagnosis import diagnose
+from fnopt.train.diagnosis import locate_nonfinite
 from fnopt.train.errors import CheckpointError, DataError, NonFiniteError, no_batch
 from fnopt.train.evaluator import Evaluator
 from fnopt.train.feeds import Feed, StepsResult
@@ -165,7 +165,7 @@ class Run:
         """Raises what has ended the steps before their number was reached, if anything."""
         if result.nonfinite is not None:
             metrics, batch = result.nonfinite
-            where = diagnose(
+            where = locate_nonfinite(
                 self.feed.objective, self.state, batch, self.feed.options, metrics["grad_norm"]
             )
             raise self._nonfinite(metrics, where)

@@ -12,7 +12,7 @@ import optax
 from fnopt.core.transform import as_transform
 from fnopt.core.types import ModelState, Params
 from fnopt.train.objective import Objective
-from fnopt.train.precision import Precision, cast_floating, widened
+from fnopt.train.precision import Precision, cast_floating, to_float32_at_least
 
 VALUES = ("tx", "stopping", "average", "scaling")
 """The fields of a train state that hold what was chosen, not what has come of it."""
@@ -101,7 +101,7 @@ class TrainState:
         params, model_state, tx, key, average, scaling, stopping = jax.tree.map(
             copy, (params, model_state, as_transform(tx), key, average, scaling, stopping)
         )
-        seen = params if precision is None else widened(params)
+        seen = params if precision is None else to_float32_at_least(params)
 
         def begin(value: Any, *args: Any) -> Any:
             return None if value is None else jax.tree.map(copy, value.init(*args))
@@ -149,7 +149,7 @@ class TrainState:
         return moved.replace(
             opt_state=jax.tree.map(
                 lambda new, old: copy(new if new.dtype == old.dtype else new.astype(old.dtype)),
-                self.tx.init(widened(params)),
+                self.tx.init(to_float32_at_least(params)),
                 self.opt_state,
             )
         )

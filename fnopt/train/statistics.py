@@ -14,7 +14,8 @@ import numpy as np
 from flax import linen, nnx
 
 from fnopt.data.arrays import check_batch_size, size, take
-from fnopt.train.objective import NNXObjective, Objective
+from fnopt.train.nnx import NNXObjective
+from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, forward
 from fnopt.train.programs import per_objective
 

@@ -1,145 +1,239 @@
-"""One training step: forward, loss, gradient, update, and the figures of the four."""
+"""One training step: evaluate the batch, update by the optimizer, commit what is finite."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fnopt.core import global_norm, hyperparameters
+from fnopt.core import Evaluation, global_norm, hyperparameters
 from fnopt.core.transform import as_transform
-from fnopt.train.keys import keys_of
-from fnopt.train.measure import filled, measures, trained
+from fnopt.core.types import Batch, Metrics, OptState, Params, PyTree, Updates
+from fnopt.train.hoist import hoist
+from fnopt.train.keys import Keys, step_keys
+from fnopt.train.measure import Measured, Passes, join_frozen, measure_batch, trained_leaves
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
-from fnopt.train.precision import check_kept, kept, widened
+from fnopt.train.precision import check_params, round_params, to_float32_at_least
 from fnopt.train.state import TrainState
 from fnopt.wrap.clip import clip_by_global_norm
 
 _DEFAULT = StepOptions()
 
+Update = Callable[[Params, OptState], tuple[Updates, OptState]]
+"""The optimizer's update of a step, as a function of what the step writes over."""
+
+
+class Evaluated(NamedTuple):
+    """What a step computes of its batch before it updates.
+
+    Attributes:
+        measured: loss, metrics, model state and gradient.
+        grad_norm: the norm of the gradient, without that of frozen parameters.
+        evaluation: the loss on the batch as functions of the parameters, for the optimizer.
+        passes: the forward and backward pass that all of this is made by.
+    """
+
+    measured: Measured
+    grad_norm: jax.Array
+    evaluation: Evaluation
+    passes: Passes
+
+
+class Committed(NamedTuple):
+    """What a step has made of the state.
+
+    Attributes:
+        state: the next train state; the old one with a count more in ``skipped`` if not taken.
+        update_norm: the norm of the update; not finite if the step was not taken.
+        taken: whether the step was taken, a flag.
+    """
+
+    state: TrainState
+    update_norm: jax.Array
+    taken: jax.Array
+
 
 def train_step(
     objective: Objective,
     state: TrainState,
-    batch: Any,
+    batch: Batch,
     options: StepOptions = _DEFAULT,
     attempt: Any = True,
-) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
+) -> tuple[TrainState, Metrics]:
     """One step, to be compiled by the caller; see :func:`make_train_step`.
 
     Args:
         objective: what is minimized.
-        state: before it.
-        batch: of examples.
-        options: of the step.
-        attempt: False leaves the state as it is, as after a step that was not finite.
+        state: the state before the step.
+        batch: the batch, a tree of arrays with examples along the first axis.
+        options: the options of the step.
+        attempt: a flag; False leaves the state as it is, as after a step that was not finite.
+
+    Returns:
+        The next state and the metrics of the step.
     """
-    precision = options.precision
+    return attempt_step(objective, state, batch, options, attempt)[:2]
+
+
+def attempt_step(
+    objective: Objective,
+    state: TrainState,
+    batch: Batch,
+    options: StepOptions = _DEFAULT,
+    attempt: Any = True,
+) -> tuple[TrainState, Metrics, jax.Array]:
+    """One step as :func:`train_step`, which also says whether it was taken.
+
+    Returns:
+        The next state, the metrics of the step, and a flag, whether the step was taken.
+    """
     _check(state, options)
-    keys = keys_of(state)
-    loss_scale = loss_scale_of(state, options)
-    seen = state.params if precision is None else widened(state.params)  # as by its update
-    frozen = as_transform(state.tx).frozen(seen)
-    value, measured = measures(
-        objective, state.model_state, batch, options, keys.forward, loss_scale, frozen
-    )
-
-    def value_fn(
-        params: Any, *, obj_fn=None, grad_fn=None, metric=None, evaluations=None, key=None
-    ) -> jax.Array:
-        # optax's line searches refuse extra arguments that value_fn does not name.
-        return value(params)
-
-    def grad_fn(params: Any) -> Any:
-        return measured(params)[1]
-
-    (loss, figures, model_state), grads = measured(state.params)
-    grad_norm = global_norm(trained(grads, frozen))  # the others' are 0
-    extra_args = {
-        "value": loss,
-        "grad": grads,
-        "value_fn": value_fn,
-        "obj_fn": value_fn,  # optax's other name for it
-        "grad_fn": grad_fn,
-        "metric": state.metric,
-        "evaluations": state.evaluations,
-        "key": keys.update,
-    }
+    keys = step_keys(state)
+    evaluated = evaluate(objective, state, batch, options, keys)
+    extra_args = _extra_args(state, evaluated, keys)
+    update = update_of(state, evaluated, options, extra_args)
+    committed = commit(state, evaluated, update, options, keys, attempt)
     applied = hyperparameters(state.tx, state.opt_state, **extra_args)
+    metrics = {
+        "loss": evaluated.measured.loss,
+        **{k: jnp.asarray(x).astype(float) for k, x in applied.items() if k == "learning_rate"},
+        "grad_norm": evaluated.grad_norm,
+        "update_norm": committed.update_norm,
+        **evaluated.measured.metrics,
+    }
+    loss_scale = evaluated.passes.loss_scale
+    if loss_scale is not None:
+        metrics["skipped"] = committed.state.skipped
+        metrics["loss_scale"] = jnp.asarray(loss_scale, jnp.float32)
+    return committed.state, metrics, committed.taken
 
-    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+
+def evaluate(
+    objective: Objective, state: TrainState, batch: Batch, options: StepOptions, keys: Keys
+) -> Evaluated:
+    """The first part of a step: loss, metrics and gradient at the state's parameters.
+
+    Args:
+        objective: what is minimized.
+        state: the state before the step.
+        batch: the batch.
+        options: the options of the step.
+        keys: the keys of the step.
+    """
+    passes = passes_of(objective, state, options)
+    measure, evaluation = measure_batch(passes, state.model_state, batch, keys.forward)
+    measured = measure(state.params)
+    grad_norm = global_norm(trained_leaves(measured.grads, passes.frozen))  # the others' are 0
+    return Evaluated(measured, grad_norm, evaluation, passes)
+
+
+def update_of(
+    state: TrainState, evaluated: Evaluated, options: StepOptions, extra_args: dict[str, Any]
+) -> Update:
+    """The second part of a step: what the optimizer makes of the gradient.
+
+    Args:
+        state: the state before the step.
+        evaluated: the first part.
+        options: the options of the step.
+        extra_args: the extra arguments of the optimizer's update.
+
+    Returns:
+        A function of parameters and optimizer state, to be called in a branch. What the optimizer
+        evaluates beside the gradient is computed here, before the branch: see :func:`hoist`.
+    """
+    frozen = evaluated.passes.frozen
+
+    def update(grads: Updates, params: Params, opt_state: OptState) -> tuple[Updates, OptState]:
+        if options.clip_norm is not None:
+            clip = clip_by_global_norm(options.clip_norm)
+            clipped, _ = clip.update(trained_leaves(grads, frozen), optax.EmptyState())
+            grads = join_frozen(clipped, grads, frozen, lambda zeros: zeros)
+        return state.tx.update(grads, opt_state, _wide(params, options), **extra_args)
+
+    if as_transform(state.tx).evaluates is not False:
+        update = hoist(update, evaluated.measured.grads, state.params, state.opt_state)
+    return functools.partial(update, evaluated.measured.grads)
+
+
+def commit(
+    state: TrainState,
+    evaluated: Evaluated,
+    update: Update,
+    options: StepOptions,
+    keys: Keys,
+    attempt: Any,
+) -> Committed:
+    """The third part of a step: the next state, if loss, gradient and update are finite.
+
+    Args:
+        state: the state before the step.
+        evaluated: the first part.
+        update: the second part.
+        options: the options of the step.
+        keys: the keys of the step.
+        attempt: a flag; False takes no step.
+    """
+    measured, frozen = evaluated.measured, evaluated.passes.frozen
+    finite = jnp.isfinite(measured.loss) & jnp.isfinite(evaluated.grad_norm)
     always = finite | (state.step >= 0)  # which is true; the compiler does not know
     finite, always = finite & attempt, always & attempt
 
     # A branch for two reasons. What is not finite must not get into the state. And the branch
     # begins when all gradients are there: nothing reads the parameters any more that it writes
     # over, so that XLA need not copy them first.
-    def take(params: Any, opt_state: Any, average_state: Any) -> Any:
-        given = grads
-        if options.clip_norm is not None:
-            clip = clip_by_global_norm(options.clip_norm)
-            clipped, _ = clip.update(trained(grads, frozen), optax.EmptyState())
-            given = filled(clipped, grads, frozen, lambda zeros: zeros)
-        wide = params if precision is None else widened(params)
-        updates, opt_state = state.tx.update(given, opt_state, wide, **extra_args)
-        norm = global_norm(trained(updates, frozen))
+    def take(params: Params, opt_state: OptState, average_state: PyTree) -> Any:
+        updates, opt_state = update(params, opt_state)
+        norm = global_norm(trained_leaves(updates, frozen))
         good = jnp.isfinite(norm) if options.skip_nonfinite else jnp.isfinite(norm) | always
         updates = jax.tree.map(lambda u: jnp.where(good, u, jnp.zeros_like(u)), updates)
-        params = optax.apply_updates(wide, updates)
-        if precision is not None:
-            params = kept(params, precision, keys.rounding)
+        params = optax.apply_updates(_wide(params, options), updates)
+        if options.precision is not None:
+            params = round_params(params, options.precision, keys.rounding)
         if state.average is not None:
             # Not computed once more, from the parameters that are written over.
             params = jax.lax.optimization_barrier(params)
-            moved = state.average.update(average_state, params, state.step + 1)
+            evaluated_params = as_transform(state.tx).eval_params(opt_state, params)
+            moved = state.average.update(average_state, evaluated_params, state.step + 1)
             average_state = optax.tree.where(good, moved, average_state)
         return params, opt_state, average_state, norm
 
-    def leave(params: Any, opt_state: Any, average_state: Any) -> Any:
-        return params, opt_state, average_state, jnp.full_like(grad_norm, jnp.inf)
+    def leave(params: Params, opt_state: OptState, average_state: PyTree) -> Any:
+        return params, opt_state, average_state, jnp.full_like(evaluated.grad_norm, jnp.inf)
 
     params, opt_state, average_state, update_norm = jax.lax.cond(
         finite if options.skip_nonfinite else always,
         take, leave, state.params, state.opt_state, state.average_state,
     )  # fmt: skip
     taken = jnp.isfinite(update_norm) if options.skip_nonfinite else always
-    rate = {k: jnp.asarray(x).astype(float) for k, x in applied.items() if k == "learning_rate"}
-    metrics = {
-        "loss": loss,
-        **rate,
-        "grad_norm": grad_norm,
-        "update_norm": update_norm,
-        **figures,
-    }
-    skipped = state.skipped + (~taken & attempt).astype(state.skipped.dtype)
-    if loss_scale is not None:
-        metrics |= {"skipped": skipped, "loss_scale": jnp.asarray(loss_scale, jnp.float32)}
+    scaling_state = state.scaling_state
     if state.scaling is not None:
-        scaled = state.scaling.update(state.scaling_state, finite)
-        state = state.replace(scaling_state=optax.tree.where(attempt, scaled, state.scaling_state))
+        scaled = state.scaling.update(scaling_state, finite)
+        scaling_state = optax.tree.where(attempt, scaled, scaling_state)
     state = state.replace(
         params=params,
-        model_state=optax.tree.where(taken, model_state, state.model_state),
+        model_state=optax.tree.where(taken, measured.model_state, state.model_state),
         opt_state=opt_state,
         step=state.step + taken.astype(state.step.dtype),
-        skipped=skipped,
+        skipped=state.skipped + (~taken & attempt).astype(state.skipped.dtype),
         average_state=average_state,
+        scaling_state=scaling_state,
     )
-    return state, metrics, taken
+    return Committed(state, update_norm, taken)
 
 
 def make_train_step(
     objective: Objective, **options: Any
-) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The compiled step ``train_step(state, batch) -> (state, metrics)``.
 
-    It takes over the buffers of the state it is given; go on with the one it returns. NumPy's
+    It takes over the buffers of the state that it receives; go on with the one it returns. NumPy
     arrays of the batch are copied, and may be filled again at once. Metrics are
     the loss before the update, the learning rate applied (if the optimizer tells it), the norm of
     the gradient before any clipping (of frozen parameters none is computed), the norm of the
@@ -158,11 +252,10 @@ def make_train_step(
     chosen = StepOptions(**options)
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def compiled(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-        state, metrics, _ = train_step(objective, state, batch, chosen)
-        return state, metrics
+    def compiled(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        return train_step(objective, state, batch, chosen)
 
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         # Copies: a loader may fill the same memory again, while the step still reads from it.
         owned = jax.tree.map(lambda x: np.array(x) if isinstance(x, np.ndarray) else x, batch)
         return compiled(state, owned)
@@ -171,13 +264,32 @@ def make_train_step(
     return step
 
 
-def loss_scale_of(state: TrainState, options: StepOptions) -> Any:
-    """What the loss is multiplied by for the backward pass; None where it is not."""
-    if options.precision is None:
-        return None
-    if options.precision.scaling is not None:
-        return state.scaling_state.scale
-    return options.precision.loss_scale
+def passes_of(objective: Objective, state: TrainState, options: StepOptions) -> Passes:
+    """The forward and backward pass of the step that starts from a state."""
+    loss_scale = None
+    if options.precision is not None:
+        scaling = options.precision.scaling
+        loss_scale = options.precision.loss_scale if scaling is None else state.scaling_state.scale
+    # Of the parameters as the optimizer's update sees them.
+    frozen = as_transform(state.tx).frozen(_wide(state.params, options))
+    return Passes(objective, options, loss_scale, frozen)
+
+
+def _extra_args(state: TrainState, evaluated: Evaluated, keys: Keys) -> dict[str, Any]:
+    """The extra arguments of the optimizer's update."""
+    return {
+        "value": evaluated.measured.loss,
+        "grad": evaluated.measured.grads,
+        **evaluated.evaluation.extra_args(),
+        "metric": state.metric,
+        "evaluations": state.evaluations,
+        "key": keys.update,
+    }
+
+
+def _wide(params: Params, options: StepOptions) -> Params:
+    """Parameters as the optimizer sees them."""
+    return params if options.precision is None else to_float32_at_least(params)
 
 
 def _check(state: TrainState, options: StepOptions) -> None:
@@ -191,4 +303,4 @@ def _check(state: TrainState, options: StepOptions) -> None:
             " give the same precision= to TrainState.create and to the step"
         )
     if precision is not None:
-        check_kept(state.params, precision)
+        check_params(state.params, precision)

@@ -19,8 +19,8 @@ def interruptible(signals: list[Any] | None) -> Iterator[None]:
     """Raises :class:`Interrupted` inside, at once, if a signal comes or has come.
 
     Python runs a signal's handler in the main thread, between two instructions, and in the middle
-    of a call that waits: for a lock, a queue, a socket, a sleep. Usually such a call then continues;
-    here the handler raises, which ends it.
+    of a call that waits: for a lock, a queue, a socket, a sleep. Usually such a call then
+    continues; here the handler raises, which ends it.
 
     Args:
         signals: the list that :func:`~fnopt.train.interrupts.interrupts` fills; None where signals

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax.contrib
 
-from fnopt.core import Inner, Wrapper, seen_by_part
+from fnopt.core import Inner, Wrapper, restrict
 from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
 from fnopt.core.types import OptState, Params
@@ -51,7 +51,7 @@ class flatten(Wrapper):
         def spread(vector: jax.Array) -> Any:
             return treedef.unflatten(_parts_of(vector, grads))
 
-        given = seen_by_part(extra_args, lambda tree: _joined(jax.tree.leaves(tree)), spread)
+        given = restrict(extra_args, lambda tree: _joined(jax.tree.leaves(tree)), spread)
         vector, state = self.inner.update(_joined(grads), state, params, **given)
         return spread(vector), state
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import optax
 
-from fnopt.core import Inner, Mask, Static, Wrapper, seen_by_part, set_to_zero
+from fnopt.core import Inner, Mask, Static, Wrapper, restrict, set_to_zero
 from fnopt.core.checks import leaves_like
 from fnopt.core.types import OptState, Params
 
@@ -62,7 +62,7 @@ mask_compatible_extra_args=False)
                 for name, x in extra_args.items()
             }
         if params is not None:
-            extra_args = seen_by_part(
+            extra_args = restrict(
                 extra_args,
                 lambda tree: _hidden(tree, told),
                 lambda part: jax.tree.map(lambda m, a, b: a if m else b, told, part, params),

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
-from fnopt.core import Inner, Static, Wrapper, required
+from fnopt.core import Inner, Static, Wrapper, evaluation_of, required
 from fnopt.core.transform import any_evaluates
 from fnopt.core.types import OptState, Params
 
@@ -120,16 +120,12 @@ class sam(Wrapper):
 
     def _whole(self, grads: Any, state: Any, params: Any, extra_args: Any) -> tuple[Any, Any]:
         """All ascents and the step."""
-        grad_fn = extra_args.get("grad_fn")
-        value_fn = extra_args.get("value_fn", extra_args.get("obj_fn"))  # optax's other name
-        if grad_fn is None:
-            grad_fn = None if value_fn is None else jax.grad(value_fn)
-        grad_fn = required(self, "grad_fn", grad_fn)
-        place, adv_state = params, state.adv_state
+        grad_fn = required(self, "grad_fn", evaluation_of(extra_args).grad)
+        ascended, adv_state = params, state.adv_state
         for i in range(self.sync_period - 1):
-            ascent, adv_state = self._ascend(grads, adv_state, place, extra_args)
-            place = optax.apply_updates(place, ascent)
-            grads = grad_fn(place, i) if _takes_number(grad_fn) else grad_fn(place)
+            ascent, adv_state = self._ascend(grads, adv_state, ascended, extra_args)
+            ascended = optax.apply_updates(ascended, ascent)
+            grads = grad_fn(ascended, i) if _takes_number(grad_fn) else grad_fn(ascended)
             if self.batch_axis_name is not None:
                 grads = jax.lax.pmean(grads, self.batch_axis_name)
         step, opt_state = self.optimizer.update(grads, state.opt_state, params, **extra_args)

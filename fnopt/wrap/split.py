@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import seen_by_part
+from fnopt.core import restrict
 from fnopt.core.checks import leaves_like
 from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
 
@@ -97,6 +97,6 @@ class Split:
         """The extra arguments as a transform wants them that sees the leaves of one rule."""
         if params is None:
             return given
-        return seen_by_part(
+        return restrict(
             given, lambda tree: self.part(rule, tree), lambda part: self.joined(rule, part, params)
         )

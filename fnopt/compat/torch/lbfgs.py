@@ -13,7 +13,16 @@ import optax
 from fnopt.compat.torch import pairs
 from fnopt.compat.torch.pairs import LBFGSState
 from fnopt.compat.torch.strong_wolfe import strong_wolfe
-from fnopt.core import Number, Rate, Static, Transform, computing_dtype, required, vdot
+from fnopt.core import (
+    Number,
+    Rate,
+    Static,
+    Transform,
+    computing_dtype,
+    evaluation_of,
+    required,
+    vdot,
+)
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
@@ -123,6 +132,10 @@ class LBFGS(Transform):
             if not whole and not (name == "max_eval" and given is None):
                 raise ValueError(f"LBFGS: {name} must be an integer, 1 or above, got {given!r}")
 
+    @property
+    def evaluates(self) -> bool | None:
+        return True
+
     def init(self, params: Any) -> LBFGSState:
         _, leaves, treedef = float_leaves("params", params)
         real = jnp.finfo(computing_dtype(*(leaf.dtype for leaf in leaves))).dtype
@@ -161,15 +174,13 @@ class LBFGS(Transform):
         params: Any = None,
         *,
         value: Any = None,
-        value_fn: Any = None,
-        obj_fn: Any = None,
         **extra_args: Any,
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != LBFGSState._fields:
             refuse_state(self, state)
         if params is None:
             raise ValueError("LBFGS needs the parameters: call update(updates, state, params)")
-        loss = required(self, "value_fn", obj_fn if value_fn is None else value_fn)
+        value_and_grad = required(self, "value_fn", evaluation_of(extra_args).value_and_grad)
         paths, grads, treedef = float_leaves("updates", updates)
         starts = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
         for path, grad, start in zip(paths, grads, starts, strict=True):
@@ -186,12 +197,8 @@ class LBFGS(Transform):
 
         def evaluate(place: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
             here = [cast(x, start.dtype) for x, start in zip(place, starts, strict=True)]
-            value, grad = jax.value_and_grad(loss)(treedef.unflatten(here))
-            # Of a complex parameter jax.grad gives the conjugate of the direction of ascent.
-            ascent = [
-                jnp.conj(g) if jnp.iscomplexobj(g) else g for g in treedef.flatten_up_to(grad)
-            ]
-            return cast(value, state.ro.dtype), wide(ascent)
+            value, grad = value_and_grad(treedef.unflatten(here))
+            return cast(value, state.ro.dtype), wide(treedef.flatten_up_to(grad))
 
         first = wide(starts)
         if value is None:

@@ -1,0 +1,68 @@
+"""Flax NNX models as what is minimized."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from fnopt.core.types import Batch, ModelState, Outputs, Params
+from fnopt.train.objective import Objective, train_flags
+
+
+class NNXObjective(Objective):
+    """A Flax NNX model; each step's random streams begin at that step's key.
+
+    Args:
+        model: the model; it is copied, not changed.
+        *args: those of :class:`~fnopt.train.Objective`.
+    """
+
+    def __init__(self, model: nnx.Module, *args: Any) -> None:
+        super().__init__(*args)
+        model = nnx.clone(model)
+        nnx.pop(model, nnx.Intermediate)  # what earlier calls have noted down
+        self._flags = train_flags(type(model).__call__)
+        self._graphs = {}
+        for train in (False, True):
+            model.train() if train else model.eval()
+            self._graphs[train], self._params, self._streams, self._model_state = _split(model)
+
+    def init(self, key: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
+        return self._params, self._model_state
+
+    def forward(
+        self,
+        params: Params,
+        model_state: ModelState,
+        batch: Batch,
+        *,
+        key: jax.Array | None,
+        train: bool,
+    ) -> tuple[Outputs, ModelState]:
+        streams = self._streams if key is None else _streams_from(self._streams, key)
+        model: Any = nnx.merge(self._graphs[train], params, streams, model_state, copy=True)
+        outputs = model(self.inputs(batch), **self._flags(train))
+        return outputs, _split(model)[-1] if train else model_state
+
+
+def _split(model: nnx.Module) -> tuple[Any, Any, Any, Any]:
+    """Graph, parameters, random streams, model state; what a forward pass notes down is left."""
+    graph, params, streams, _, rest = nnx.split(
+        model, nnx.Param, nnx.RngState, nnx.Intermediate, ...
+    )
+    return graph, params, streams, rest
+
+
+def _streams_from(streams: Any, key: jax.Array) -> Any:
+    """Random streams that begin at this key, each with its own."""
+    leaves, treedef = jax.tree.flatten(streams)
+    started = [
+        jax.random.split(jax.random.fold_in(key, i), leaf.shape)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else jnp.zeros_like(leaf)
+        for i, leaf in enumerate(leaves)
+    ]
+    return treedef.unflatten(started)
