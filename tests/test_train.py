@@ -366,7 +366,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_state():
         ({"batch_size": 51}, "batch_size must be from 1 to the 50 examples.*got 51"),
         ({"batch_size": 0}, "batch_size must be from 1"),
         ({"test_data": blobs(9), "monitor": "acuracy"}, "did you mean 'accuracy'"),
-        ({"monitor": "accuracy"}, "is a figure of test_data; give some"),
+        ({"monitor": "accuracy"}, "is a metric of test_data; give some"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"steps_per_call": 0}, "steps_per_call must be at least 1"),
     ],
