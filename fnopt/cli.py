@@ -180,7 +180,7 @@ DATASETS = {
 
 
 def make_objective(dataset: str, x: Any, y: Any, seed: int) -> tuple[Objective, str]:
-    """A data set's model with its loss, and the name of the metric that tells how good it is."""
+    """A data set's model with its loss, and the name of the metric that is reported."""
     rngs, features = nnx.Rngs(seed), math.prod(x.shape[1:])
     if dataset == "diabetes":
         return objective(MLP(features, (32,), 1, dropout=0.2, rngs=rngs), "squared_error"), "loss"

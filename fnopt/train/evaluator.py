@@ -1,4 +1,4 @@
-"""Evaluates a run where an evaluation is due, and tells its state the watched metric."""
+"""Evaluates a run where an evaluation is due, and puts the watched metric into its state."""
 
 from __future__ import annotations
 

@@ -75,9 +75,8 @@ class Position:
         """
         position = cls(**{_POSITION[written]: x for written, x in fields.items()})
         steps = position.steps_per_epoch
-        for written, name in _POSITION.items():
-            if cls.__annotations__[name] == "int":
-                check_count(written, getattr(position, name))
+        for written in ("base", "gone", "epoch", "at", "began"):
+            check_count(written, getattr(position, _POSITION[written]))
         check_count("steps", 0 if steps is None else steps)
         if steps is not None and position.epoch_step > steps:
             raise ValueError(f"step {position.epoch_step} of an epoch of {steps}")
