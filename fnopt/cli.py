@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _with_words(arguments: list[str]) -> list[str]:
-    """The arguments with a word behind a ``--resume`` that has none."""
+    """The arguments, with a word after a ``--resume`` that has none."""
     words: list[str] = []
     for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
         if argument == "--no-resume":
@@ -82,21 +82,21 @@ def train(
     Args:
         dataset: digits, fashion_mnist, breast_cancer, wine or diabetes.
         optimizer: any of fnopt's, by its name.
-        learning_rate: at the start, or at the peak of a warm-up; a usual one by default.
+        learning_rate: rate at the start, or at the peak of a warm-up; a usual one by default.
         schedule: constant, linear, cosine, warmup_cosine, step, exponential or plateau.
-        epochs: how often to go through the data.
+        epochs: number of passes over the data.
         batch_size: examples a step; None for full-batch gradient descent.
-        seed: of initialization, shuffling and dropout.
+        seed: seed of initialization, shuffling and dropout.
         early_stop: end after more epochs than this without a lower test loss, and give back the
             best parameters.
         plateau: lower the rate, on top of the schedule, after more such epochs than this.
         precision: float32, bfloat16, bfloat16_params, bfloat16_stochastic or float16.
-        accumulate: micro-batches that a batch is computed in.
-        checkpoint_dir: where a checkpoint is left after each epoch.
+        accumulate: number of micro-batches in which a batch is computed.
+        checkpoint_dir: folder where a checkpoint is written after each epoch.
         resume: go on from the newest checkpoint there, with its numbers (of a run with other
             epochs, with the schedule given here); "override" takes all numbers given here.
         plot: whether to draw the picture.
-        out: where DATASET.png and DATASET.jsonl are left.
+        out: folder for DATASET.png and DATASET.jsonl.
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
@@ -107,7 +107,7 @@ def train(
     tx = make_optimizer(optimizer, schedule, learning_rate, steps)
     if plateau is not None:
         tx = fnopt.chain(tx, fnopt.reduce_on_plateau(0.3, patience=plateau, monitor="metric"))
-    task, figure = make_objective(dataset, x, y, seed)
+    task, metric = make_objective(dataset, x, y, seed)
     picture, log = out / f"{dataset}.png", out / f"{dataset}.jsonl"
     out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     try:
@@ -138,10 +138,10 @@ def train(
     if plot:
         title = f"{optimizer}, {schedule} schedule: {DATASETS[dataset]}"
         result.history.plot(picture, title=title)
-    reached = result.history[f"test_{figure}"][-1]
+    reached = result.history[f"test_{metric}"][-1]
     if early_stop is not None and not result.interrupted:  # the best, which is not the last
-        reached = float(evaluate(task, result.state, test, 1024, precision=precision)[figure])
-    print(f"test {figure} {reached:.4f} after {len(result.history)} epochs{ended}")
+        reached = float(evaluate(task, result.state, test, 1024, precision=precision)[metric])
+    print(f"test {metric} {reached:.4f} after {len(result.history)} epochs{ended}")
     print(f"{result.steps_per_second:,.0f} steps per second")
     print(f"pictures and log: {picture}, {log}" if plot else f"log: {log}")
 
@@ -176,11 +176,11 @@ DATASETS = {
     "wine": "wines",
     "diabetes": "the course of diabetes",
 }
-"""Those to train on, and what they are called in a title."""
+"""The data sets to train on, and their names in a title."""
 
 
 def make_objective(dataset: str, x: Any, y: Any, seed: int) -> tuple[Objective, str]:
-    """A data set's model with its loss, and the figure that tells how good it is."""
+    """A data set's model with its loss, and the name of the metric that is reported."""
     rngs, features = nnx.Rngs(seed), math.prod(x.shape[1:])
     if dataset == "diabetes":
         return objective(MLP(features, (32,), 1, dropout=0.2, rngs=rngs), "squared_error"), "loss"
@@ -206,8 +206,8 @@ def _usual_rate(optimizer: str) -> float:
     fields = inspect.signature(entry.make).parameters
     required = {name for name, field in fields.items() if field.default is field.empty}
     if "learning_rate" not in fields or not required <= {"learning_rate"}:
-        wanted = ", ".join(sorted(required)) or "no learning_rate"
-        raise ValueError(f"the optimizer {optimizer!r} takes {wanted}: train with it in Python")
+        arguments = ", ".join(sorted(required)) or "no learning_rate"
+        raise ValueError(f"the optimizer {optimizer!r} takes {arguments}: train with it in Python")
     default = fields["learning_rate"].default
     return entry.make.usual_rate or (default if isinstance(default, float) else 3e-3)
 

@@ -9,7 +9,16 @@ import pytest
 from flax import nnx
 
 import fnopt
-from fnopt.train import NonFiniteError, TrainState, accumulate, fit, make_train_step, objective
+from fnopt.data import Arrays
+from fnopt.train import (
+    NonFiniteError,
+    StepOptions,
+    TrainState,
+    accumulate,
+    fit,
+    make_train_step,
+    objective,
+)
 from fnopt.train import loop as loops
 from fnopt.train.models import max_pool
 
@@ -49,11 +58,11 @@ def same(a, b):
 def test_convolutions_are_found_and_no_others():
     state = TrainState.create(task(), fnopt.adam(0.01), 0)
     batch = jax.tree.map(lambda x: jnp.asarray(x[:8]), data())
-    assert not loops.loops_well(task(), state, batch, None)
+    assert not loops.fast_in_loops(task(), state, batch, StepOptions())
     flat = objective(lambda p, x: x.reshape(8, -1) @ p, "l2_loss", params=jnp.ones((16, 3)))
     state = TrainState.create(flat, fnopt.adam(0.01), 0)
     targets = jnp.zeros((8, 3))
-    assert loops.loops_well(flat, state, (batch[0], targets), None)
+    assert loops.fast_in_loops(flat, state, (batch[0], targets), StepOptions())
 
 
 def test_the_run_is_the_same_however_it_is_cut():
@@ -68,7 +77,7 @@ def test_the_steps_are_those_of_the_compiled_step():
     state = TrainState.create(task(), fnopt.adam(0.01), 1)
     step = make_train_step(task())
     losses = []
-    for rows in np.asarray(loops.epoch_order(state.key, 0, 40, 8)):
+    for rows in np.asarray(Arrays(np.zeros(40)).order(state.key, 0, 8)):
         state, metrics = step(state, jax.tree.map(lambda x: jnp.asarray(x[rows]), images))  # noqa: B023
         losses.append(float(metrics["loss"]))
     np.testing.assert_allclose(result.history["loss"], [np.mean(losses)], rtol=1e-5)
@@ -80,7 +89,7 @@ def test_the_steps_are_those_of_the_compiled_step():
 def test_a_step_that_is_not_finite_ends_it_there():
     images, labels = data()
     key = TrainState.create(task(), fnopt.adam(0.01), 1).key
-    third = np.asarray(loops.epoch_order(key, 0, 40, 8))[2]
+    third = np.asarray(Arrays(np.zeros(40)).order(key, 0, 8))[2]
     images[third[0]] = np.nan
     with pytest.raises(NonFiniteError, match="stopped at step 2") as caught:
         run((images, labels), steps_per_call=5)

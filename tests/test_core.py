@@ -404,6 +404,59 @@ def test_imports_go_down(path):
             assert imported in {"core", layer}, module
 
 
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+# Cycles that stand on the list of work: an entry must go when its cycle does.
+CYCLES = [
+    {"fnopt.compat.torch", "fnopt.compat.torch.conversion", "fnopt.compat.torch.group"},
+    {"fnopt.core.arithmetic", "fnopt.core.schedule"},
+]
+
+
+def imported_modules(name):
+    """The modules of the package that a module of it imports, anywhere in it."""
+    for module in imports_of(MODULES[name]):
+        # ``from package import thing``: a module of that name, or something in the package.
+        found = module if module in MODULES else module.rpartition(".")[0]
+        if found in MODULES and found != name:
+            yield found
+
+
+def cycles(graph):
+    """The sets of nodes that reach each other."""
+
+    def reached(start):
+        seen, ahead = set(), [start]
+        while ahead:
+            new = set(graph[ahead.pop()]) - seen
+            seen |= new
+            ahead += new
+        return seen
+
+    reach = {node: reached(node) for node in graph}
+    sets = {frozenset(x for x in reach[node] if node in reach[x]) for node in graph}
+    return sorted(map(set, sets - {frozenset()}), key=sorted)
+
+
+def test_no_modules_import_each_other():
+    assert cycles({"a": ["b"], "b": ["c"], "c": ["a", "d"], "d": []}) == [{"a", "b", "c"}]
+    graph = {name: list(imported_modules(name)) for name in MODULES}
+    assert "fnopt.core.transform" in graph["fnopt.core"]
+    assert "fnopt.train.run" in graph["fnopt.train.fit"]
+    assert cycles(graph) == CYCLES
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_no_module_is_too_long(name):
+    assert len(MODULES[name].read_text().splitlines()) <= MOST_LINES.get(name, 300)
+
+
+# Modules that stand on the list of work to be split: an entry may shrink, and must go.
+MOST_LINES = {"fnopt.initialize.layers": 334}
+
+
 def test_the_face_is_light():
     """``import fnopt`` brings neither flax nor matplotlib, and its face holds names alone."""
     code = "import sys, fnopt; print(*{'flax', 'matplotlib'} & set(sys.modules))"

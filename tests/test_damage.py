@@ -24,11 +24,21 @@ from test_resume import Stop, names, nnx, optimizer, run, stopping_at, timeless
 from test_train import same
 
 import fnopt
-from fnopt.train import CheckpointError, TrainState, early_stopping, fit, objective, restore
+from fnopt.train import (
+    CheckpointError,
+    History,
+    TrainState,
+    early_stopping,
+    ema_of_params,
+    fit,
+    objective,
+    restore,
+)
 from fnopt.train.checkpoint import Checkpoints
-from fnopt.train.checkpoint_file import checked
+from fnopt.train.checkpoint_file import Saved, checked
 from fnopt.train.closures import closure
 from fnopt.train.plain import loads
+from fnopt.train.record import LastEvaluation, Position, Record
 
 pytestmark = pytest.mark.beside_optax
 
@@ -101,6 +111,55 @@ def test_what_was_written_before_is_read(good, tmp_path):
     for one in path.parent.iterdir():
         edit(one, lambda about: None, old=True)
     assert same(run(path.parent, resume=True).state, run().state)
+
+
+STORED = Path(__file__).with_name("checkpoints") / "format_2.zip"
+
+
+def stored_run(folder: Path | None, **options: Any) -> Any:
+    """The run that has left the stored checkpoint after 7 of 15 steps, its fields as they were."""
+    tx = fnopt.chain(
+        fnopt.clip_by_global_norm(1.0),
+        fnopt.adamw(fnopt.cosine_decay_schedule(0.05, 15), mask={"w": True, "b": False}),
+        fnopt.reduce_on_plateau(0.5, patience=1, monitor="metric", mode="max"),
+    )
+    return fit(
+        linear(), tx, blobs(), epochs=3, batch_size=10, test_data=blobs(20), eval_every=3,
+        monitor="accuracy", early_stopping=early_stopping(patience=8, mode="max"), accumulate=2,
+        average=ema_of_params(0.9), precision="float16", checkpoint_dir=folder,
+        checkpoint_every=None, **options,
+    )  # fmt: skip
+
+
+def test_a_checkpoint_written_by_an_earlier_version_is_read(tmp_path, caplog):
+    shutil.unpack_archive(STORED, tmp_path)
+    with caplog.at_level("INFO", "fnopt"):
+        rest, whole = stored_run(tmp_path, resume=True), stored_run(None)
+    assert "resumed at step 7, epoch 1 of 3" in caplog.text and "is taken" not in caplog.text
+    assert len(list(tmp_path.iterdir())) == 2  # the old one and that of the end
+    for ours, theirs in zip(*map(jax.tree.leaves, (rest.last, whole.last)), strict=True):
+        if not jnp.issubdtype(ours.dtype, jax.dtypes.prng_key):
+            np.testing.assert_allclose(np.float64(ours), np.float64(theirs), rtol=1e-4, atol=1e-6)
+    for records, others in (
+        (timeless(rest.history), timeless(whole.history)),
+        (rest.history.evaluations, whole.history.evaluations),
+    ):
+        assert len(records) == len(others)
+        for record, other in zip(records, others, strict=True):
+            assert record == pytest.approx(other, rel=1e-4)
+
+
+def test_steps_skipped_in_a_saved_epoch_do_not_count_in_its_record():
+    """Of format 2 without their list, and with it."""
+    metrics = {
+        "loss": np.arange(3.0),
+        "update_norm": np.array([1, np.inf, 1]),
+        "skipped": [0, 1, 1],
+    }
+    for skipped in (None, [1]):
+        record = Record(Position(0), History(), LastEvaluation(), skipped=skipped)
+        saved = Saved(begun(), metrics, Record.from_json(json.loads(json.dumps(record.to_json()))))
+        assert saved.taken.tolist() == [True, False, True]
 
 
 def deep(about: dict[str, Any]) -> None:

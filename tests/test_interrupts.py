@@ -185,13 +185,13 @@ def test_an_iterable_is_gone_through_anew_in_each_epoch(tmp_path):
 
 
 def test_a_stream_compiles_one_step_and_aliases_its_state():
-    from fnopt.train.loop import run_step
+    from fnopt.train.loop import run_stream_step
 
     task = nnx_task()
     fit(task, fnopt.adam(0.1), Loader(batches()), epochs=2)
-    assert run_step.of(task)._cache_size() == 1
+    assert run_stream_step.of(task)._cache_size() == 1
     state = fnopt.train.TrainState.create(task, fnopt.adam(0.1), 0)
-    text = run_step.of(task).lower(state, jnp.bool_(True), batches()[0]).compile().as_text()
+    text = run_stream_step.of(task).lower(state, jnp.bool_(True), batches()[0]).compile().as_text()
     assert text[: text.index("entry")].count("alias)") == len(jax.tree.leaves(state)) + 1
 
 

@@ -79,15 +79,14 @@ def test_without_a_folder_the_state_is_in_the_exception():
 @EVALUATIONS
 def test_an_evaluation_that_raises_is_made_when_the_run_goes_on(options, tmp_path, monkeypatch):
     whole = run(**options)
-    module = sys.modules["fnopt.train.run"]
-    name = "means_over" if hasattr(module, "means_over") else "evaluate_batches"
-    real, failing = getattr(module, name), Raises(2, MemoryError("no room"))
+    module = sys.modules["fnopt.train.evaluator"]
+    real, failing = module.means_over, Raises(2, MemoryError("no room"))
 
     def evaluate(*args: Any) -> Any:
         failing()
         return real(*args)
 
-    monkeypatch.setattr(module, name, evaluate)
+    monkeypatch.setattr(module, "means_over", evaluate)
     with pytest.raises(MemoryError) as caught:
         run(tmp_path, checkpoint_every=None, **options)
     assert caught.value.state is not None

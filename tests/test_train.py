@@ -19,6 +19,7 @@ from flax import nnx, serialization
 from models import LinenNet, NNXNet, blobs, function_task, linen_task, nnx_task
 
 import fnopt
+from fnopt.data import Arrays
 from fnopt.train import (
     History,
     NonFiniteError,
@@ -28,7 +29,6 @@ from fnopt.train import (
     make_train_step,
     objective,
 )
-from fnopt.train.loop import epoch_order as _epoch_order
 from fnopt.train.loop import run_steps as _run
 
 # Flax mixes dtypes and ranks freely, so these run in jax's default mode.
@@ -67,7 +67,7 @@ def test_the_compiled_step_aliases_its_state_and_copies_no_parameter(kind, compi
     data = jax.tree.map(jnp.asarray, blobs())
     if compiled_from == "fit":
         order = jnp.zeros((2, 25), jnp.int32)
-        compiled = _run.of(task).lower(state, data, order, 0, 0).compile()
+        compiled = _run.of(task).lower(state, Arrays(data), order, 0, 0).compile()
     else:
         compiled = make_train_step(task).lower(state, data).compile()
     text = compiled.as_text()
@@ -277,10 +277,14 @@ def test_batch_sizes_from_full_to_stochastic(batch_size, steps):
 
 def test_an_epoch_is_a_permutation_without_its_remainder():
     key, other = jax.random.split(jax.random.key(0))
-    order = np.asarray(_epoch_order(key, 0, 50, 16))
+    data = Arrays(np.zeros(50))
+    order = np.asarray(data.order(key, 0, 16))
     assert order.shape == (3, 16) and len(set(order.flat)) == 48 and order.max() < 50
     # Another epoch, another key: another permutation.
-    for differs in (_epoch_order(key, 3, 50, 16), _epoch_order(other, 0, 50, 16)):
+    for differs in (
+        Arrays(np.zeros(50)).order(key, 3, 16),
+        Arrays(np.zeros(50)).order(other, 0, 16),
+    ):
         assert not np.array_equal(order, differs)
 
 
@@ -349,7 +353,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_state():
     error = caught.value
     assert 0 <= error.step < 6 and int(error.state.step) == error.step
     # The state is that of a run that ends just before.
-    order = _epoch_order(jax.random.key(0), 0, 48, 8)
+    order = Arrays(np.zeros(48)).order(jax.random.key(0), 0, 8)
     state, step = state_of(task, fnopt.sgd(0.1)), make_train_step(task)
     for indices in order[: error.step]:
         state, _ = step(state, (x[indices], y[indices]))
@@ -362,7 +366,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_state():
         ({"batch_size": 51}, "batch_size must be from 1 to the 50 examples.*got 51"),
         ({"batch_size": 0}, "batch_size must be from 1"),
         ({"test_data": blobs(9), "monitor": "acuracy"}, "did you mean 'accuracy'"),
-        ({"monitor": "accuracy"}, "is a figure of test_data; give some"),
+        ({"monitor": "accuracy"}, "is a metric of test_data; give some"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"steps_per_call": 0}, "steps_per_call must be at least 1"),
     ],

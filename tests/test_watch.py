@@ -167,7 +167,7 @@ def plateau(mode: str) -> Any:
         (minimized(share), {"tx": plateau("max")}, "reduce_on_plateau has mode='max', but a small"),
         (share, {"monitor_mode": "max", "early_stopping": early_stopping(9, mode="min")},
          "early_stopping has mode='min', but a larger"),
-        (share, {"monitor": "shara"}, "no figure monitor='shara'; did you mean 'share'"),
+        (share, {"monitor": "shara"}, "no metric monitor='shara'; did you mean 'share'"),
         (share, {"monitor": "loss", "early_stopping": early_stopping(9, mode="max")},
          "early_stopping has mode='max', but a smaller 'loss' is better"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 _PATIENCE = 1.0
-"""Seconds that closing waits for the thread, which may be inside of a loader that waits itself."""
+"""Seconds that closing waits for the thread, which may be inside a loader that waits itself."""
 
 
 _LOOK = 0.5
@@ -19,14 +19,14 @@ _LOOK = 0.5
 
 
 class Ahead:
-    """The same items, so many of them taken ahead by a thread that ends with the iteration.
+    """The same items, some of them taken ahead by a thread that ends with the iteration.
 
-    The thread closes the iterator. Where it waits inside of that, for a disk or a network, it is
+    The thread closes the iterator. If it waits inside the iterator, for a disk or a network, it is
     left behind, and ends when the wait does; it does not keep the process from ending.
 
     Args:
         items: a generator.
-        count: how many to have ready.
+        count: number of items to have ready.
     """
 
     def __init__(self, items: Iterator[Any], count: int) -> None:
@@ -72,14 +72,14 @@ class Ahead:
         self.close()
 
     def _begin(self) -> None:
-        # These belong to a thread; the new one has to be told. It must not know this object, which
-        # could never be forgotten then.
+        # These belong to a thread; the new one must get them. It must not refer to this object,
+        # which would never be released then.
         config: Any = jax.config
         settings = config.jax_default_device, config.jax_enable_x64
-        given = self._items, self._ready, self._room, self._left, *settings
+        arguments = self._items, self._ready, self._room, self._left, *settings
         self._items = None
         self._thread = threading.Thread(
-            target=_work, args=given, name="fnopt.data.Batches", daemon=True
+            target=_work, args=arguments, name="fnopt.data.Batches", daemon=True
         )
         self._thread.start()
 
@@ -98,7 +98,7 @@ def _work(items: Any, ready: Any, room: Any, left: Any, device: Any, wide: Any) 
 
 
 class _End:
-    """Put behind the last item, with what the iterator raised if it did."""
+    """Follows the last item; has the error that the iterator raised, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.checks import positive_integer
+from fnopt.core.types import Batch, Numeric, PyTree
 from fnopt.data.numbers import host, is_traced
 
 
@@ -26,11 +27,12 @@ class Arrays:
     Args:
         tree: arrays with examples along the first axis, such as ``(images, labels)``. They are not
             copied here; a run copies them when it begins.
-        shuffle: whether an epoch is a permutation; otherwise it goes through the examples as they
-            lie, each time alike. The remainder that fills no batch is left out either way.
+        shuffle: whether an epoch is a permutation; otherwise it goes through the examples in their
+            order, the same each time. The remainder that fills no batch is left out either way.
         augment: ``augment(key, batch) -> batch``, compiled with the step.
-        weights: how often to draw an example, in proportion, one number at least 0 for each.
-            Examples are then drawn with replacement, and an epoch has as many steps as without.
+        weights: relative frequencies of the examples, one number of at least 0 for each. They are
+            then drawn with replacement, and an epoch has as many steps as without. None draws all
+            alike.
 
     Raises:
         ValueError: the arrays differ in their number of examples; weights are not one for each, are
@@ -40,9 +42,9 @@ class Arrays:
         Every image of a batch is mirrored or not, and pushed by up to two pixels:
 
         >>> def changed(key, image):
-        ...     coin, place = jax.random.split(key)
+        ...     coin, shift = jax.random.split(key)
         ...     image = jnp.where(jax.random.bernoulli(coin), image[:, ::-1], image)
-        ...     down, right = jax.random.randint(place, (2,), 0, 5)
+        ...     down, right = jax.random.randint(shift, (2,), 0, 5)
         ...     padded = jnp.pad(image, ((2, 2), (2, 2), (0, 0)))
         ...     return jax.lax.dynamic_slice(padded, (down, right, 0), image.shape)
         >>> def augment(key, batch):
@@ -61,17 +63,17 @@ class Arrays:
         ((2, 3), [2, 5])
     """
 
-    tree: Any
+    tree: PyTree
     shuffle: bool
-    augment: Callable[[jax.Array, Any], Any] | None
+    augment: Callable[[jax.Array, Batch], Batch] | None
     weights: Any
 
     def __init__(
         self,
-        tree: Any,
+        tree: PyTree,
         *,
         shuffle: bool = True,
-        augment: Callable[[jax.Array, Any], Any] | None = None,
+        augment: Callable[[jax.Array, Batch], Batch] | None = None,
         weights: Any = None,
     ) -> None:
         examples = size(tree)
@@ -79,12 +81,12 @@ class Arrays:
             weights = _checked_weights(weights, examples, shuffle)
         self.tree, self.shuffle, self.augment, self.weights = tree, shuffle, augment, weights
 
-    def order(self, key: jax.Array, step: Any, batch_size: int) -> jax.Array:
+    def order(self, key: jax.Array, step: Numeric, batch_size: int) -> jax.Array:
         """The examples of every step of an epoch.
 
         Args:
-            key: the run's.
-            step: the step at which the epoch begins.
+            key: the run's key.
+            step: number of the step at which the epoch begins.
             batch_size: examples a step, at most as many as there are.
 
         Returns:
@@ -98,8 +100,14 @@ class Arrays:
             return _permuted(stream, size(self.tree), batch_size)
         return _drawn(stream, jnp.asarray(self.weights), batch_size)
 
-    def batch(self, key: jax.Array, step: Any, indices: jax.Array) -> Any:
-        """The examples of these indices, augmented by what the key gives for this step."""
+    def batch(self, key: jax.Array, step: Numeric, indices: jax.Array) -> Batch:
+        """The examples of these indices, augmented.
+
+        Args:
+            key: the run's key.
+            step: number of the step, from which the augmentation draws.
+            indices: indices of the examples, of shape (batch size,).
+        """
         batch = take(self.tree, indices)
         if self.augment is None:
             return batch
@@ -147,7 +155,7 @@ def _checked_weights(weights: Any, examples: int, shuffle: bool) -> np.ndarray:
     return weights
 
 
-def size(data: Any) -> int:
+def size(data: PyTree) -> int:
     """The number of examples in a tree of arrays with examples along the first axis.
 
     Raises:
@@ -156,12 +164,12 @@ def size(data: Any) -> int:
     leaves = jax.tree_util.tree_flatten_with_path(data)[0]
     sizes = {jax.tree_util.keystr(path): np.shape(leaf)[:1] for path, leaf in leaves}
     if len(set(sizes.values())) != 1 or () in sizes.values() or (0,) in sizes.values():
-        told = ", ".join(
+        counts = ", ".join(
             f"data{path}: {shape[0] if shape else 'no axis'}" for path, shape in sizes.items()
         )
         raise ValueError(
             "all arrays of the data must have the same number of examples, above 0; got"
-            f" {told or 'none'}"
+            f" {counts or 'none'}"
         )
     return next(iter(sizes.values()))[0]
 
@@ -175,7 +183,7 @@ def check_batch_size(batch_size: int | None, examples: int) -> int:
     """
     if batch_size is None:
         return examples
-    with contextlib.suppress(ValueError):  # of a number below 1, told with the range
+    with contextlib.suppress(ValueError):  # of a number below 1, which is refused below
         batch_size = positive_integer("batch_size", batch_size)
     if not 1 <= batch_size <= examples:
         raise ValueError(
@@ -213,7 +221,7 @@ def _drawn(key: jax.Array, weights: jax.Array, batch_size: int) -> jax.Array:
     return jax.random.choice(key, examples, shape, p=weights / jnp.sum(weights))
 
 
-def take(data: Any, indices: jax.Array) -> Any:
+def take(data: PyTree, indices: jax.Array) -> Batch:
     """The examples of these indices, which must be in range; copies, not views."""
     return jax.tree.map(lambda x: _taken(x, indices), data)
 
@@ -225,7 +233,7 @@ def _taken(x: Any, indices: Any) -> jax.Array:
     return jnp.asarray(x).at[indices].get(mode="promise_in_bounds")
 
 
-def padded_batches(data: Any, batch_size: int | None) -> tuple[Any, jax.Array]:
+def padded_batches(data: PyTree, batch_size: int | None) -> tuple[PyTree, jax.Array]:
     """All examples in batches, the last one filled up with copies of weight 0.
 
     Args:
@@ -245,11 +253,11 @@ def padded_batches(data: Any, batch_size: int | None) -> tuple[Any, jax.Array]:
     batches = -(-examples // batch_size)
     indices = np.arange(batches * batch_size).reshape(batches, batch_size)
     weights = jnp.asarray((indices < examples).astype(np.float32))
-    filled = np.minimum(indices, examples - 1)
+    rows = np.minimum(indices, examples - 1)
 
     def split(x: Any) -> Any:
         if isinstance(x, jax.Array):
-            return x.at[jnp.asarray(filled)].get(mode="promise_in_bounds")
+            return x.at[jnp.asarray(rows)].get(mode="promise_in_bounds")
         if examples % batch_size:
             x = np.concatenate([x, np.repeat(x[-1:], indices.size - examples, axis=0)])
         return x.reshape(*indices.shape, *x.shape[1:])

@@ -19,7 +19,7 @@ SHA256 = "1f48a6d7751aa60776b8aacf34d3b6898c46f4ee0fd103d733dd04f45e761841"
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """A text and its symbols; a symbol's token is its place among them.
+    """A text and its symbols; a symbol's token is its position among them.
 
     Examples:
         >>> text = Text("to be or not to be")
@@ -50,12 +50,12 @@ class Text:
         Raises:
             ValueError: it has a symbol that the text has not.
         """
-        places = {symbol: place for place, symbol in enumerate(self.vocabulary)}
-        strange = sorted(set(text) - places.keys())
+        tokens = {symbol: token for token, symbol in enumerate(self.vocabulary)}
+        strange = sorted(set(text) - tokens.keys())
         if strange:
             raise ValueError(f"encode: no {strange[0]!r} among the symbols {self.vocabulary!r}")
-        dtype = np.uint8 if len(places) <= 256 else np.int32
-        return np.fromiter(map(places.__getitem__, text), dtype, len(text))
+        dtype = np.uint8 if len(tokens) <= 256 else np.int32
+        return np.fromiter(map(tokens.__getitem__, text), dtype, len(text))
 
     def decode(self, tokens: np.ndarray) -> str:
         """The text of tokens."""

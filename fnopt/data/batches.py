@@ -10,9 +10,11 @@ import jax
 import numpy as np
 
 from fnopt.core.checks import positive_integer
+from fnopt.core.types import Batch
 from fnopt.data.ahead import Ahead
 from fnopt.data.arrays import Arrays
 from fnopt.data.numbers import own
+from fnopt.data.shapes import BatchShapes, ShapeError
 
 
 class Batches:
@@ -21,11 +23,11 @@ class Batches:
     While a batch is in use a thread takes the next ones from the loader, copies them and moves them
     to the device. An epoch is one iteration; leaving it early ends the thread, at the latest when
     the loader gives its next batch. torch's tensors become arrays. All batches must have the
-    structure, shapes and dtypes of the first, since every other would be compiled for anew.
+    structure, shapes and dtypes of the first, since every other would be compiled for again.
 
     Args:
-        iterable: what an epoch is taken from: iterated anew each time, or a function without
-            arguments, called anew each time, that returns something to iterate.
+        iterable: what an epoch is taken from: iterated again each time, or a function without
+            arguments, called again each time, that returns something to iterate.
         prefetch: batches to have ready, at least 0; with 0 there is no thread.
         drop_last: whether to leave out a last batch of fewer examples; otherwise it is refused.
 
@@ -34,6 +36,9 @@ class Batches:
             something that is no array of numbers.
         ValueError: prefetch is below 0; while iterating, a batch differs from the first, or an
             iterator that can be used but once is used a second time.
+
+    Attributes:
+        has_dropped: whether a smaller last batch has been left out so far.
 
     An exception of the loader is raised where its batch would have come, with the batch's number.
 
@@ -59,13 +64,14 @@ class Batches:
             )
         prefetch = _prefetch(prefetch)
         self.iterable, self.prefetch, self.drop_last = iterable, prefetch, drop_last
-        self._first: Any = None
-        self._used_up = False
+        self.has_dropped = False
+        self._first: BatchShapes | None = None
+        self._is_used_up = False
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Batch]:
         return self.epoch()
 
-    def epoch(self, start: int = 0, *, shorter: bool = False) -> Iterator[Any]:
+    def epoch(self, start: int = 0, *, shorter: bool = False) -> Iterator[Batch]:
         """The batches of an epoch, on the device, from number ``start`` on.
 
         Those before are taken from the loader and passed over. A loop that may be left by an
@@ -73,27 +79,31 @@ class Batches:
 
         Args:
             start: the number of the first batch, 0 for the whole epoch.
-            shorter: whether batches of fewer examples than the first come as they are, for an
-                evaluation; ``drop_last`` leaves out such a last one all the same.
+            shorter: whether batches with another number of examples than the first come as they
+                are, for an evaluation; ``drop_last`` leaves out a smaller last one all the same.
         """
         batches = self._checked(self._on_device(start), start, shorter and not self.drop_last)
         return Ahead(batches, self.prefetch) if self.prefetch else batches
 
+    @property
+    def is_iterator(self) -> bool:
+        """Whether the iterable is an iterator, which can be gone through once."""
+        return hasattr(self.iterable, "__next__")
+
     def _begin(self) -> Iterator[Any]:
         # What can be both iterated and called is a loader, not a function that makes one.
-        again = hasattr(self.iterable, "__iter__")
-        made: Any = self.iterable if again else self.iterable()  # pyright: ignore
-        iterator = iter(made)
-        if again and iterator is self.iterable:
-            if self._used_up:
+        source: Any = self.iterable
+        iterator = iter(source if hasattr(source, "__iter__") else source())
+        if iterator is source:
+            if self._is_used_up:
                 raise ValueError(
                     "Batches: an iterator can be used for one epoch alone; give the function that"
                     " makes it instead, or what it iterates over"
                 )
-            self._used_up = True
+            self._is_used_up = True
         return iterator
 
-    def _on_device(self, start: int) -> Iterator[Any]:
+    def _on_device(self, start: int) -> Iterator[Batch]:
         iterator, number = self._begin(), 0
         try:
             while True:
@@ -113,72 +123,67 @@ class Batches:
             if hasattr(iterator, "close"):
                 iterator.close()  # pyright: ignore[reportAttributeAccessIssue]
 
-    def _checked(self, batches: Iterator[Any], start: int, shorter: bool) -> Iterator[Any]:
+    def _checked(self, batches: Iterator[Batch], start: int, any_size: bool) -> Iterator[Batch]:
         with contextlib.closing(batches):  # pyright: ignore[reportArgumentType]
             for number, batch in enumerate(batches, start):
-                told = _told(batch)
-                if self._first is None:
-                    self._first = told
-                if told == self._first or (shorter and _is_shorter(told, self._first)):
+                now = BatchShapes.of(batch)
+                first = self._first = self._first or now
+                if now == first or (any_size and now.differs_in_size(first)):
                     yield batch
                     continue
-                if self.drop_last and _is_shorter(told, self._first):
-                    if next(batches, None) is None:
-                        return
-                    raise ValueError(
+                smaller = now.is_smaller(first)
+                if smaller and self.drop_last and next(batches, None) is None:
+                    self.has_dropped = True
+                    return
+                if smaller and self.drop_last:
+                    raise ShapeError(
                         f"Batches: batch {number} has fewer examples than the first and is not the"
-                        f" last: {_shown(told)}, not {_shown(self._first)}"
+                        f" last: {now}, not {first}",
+                        now,
+                        first,
                     )
-                cure = "; drop_last=True leaves a shorter last batch out" * (
-                    not self.drop_last and _is_shorter(told, self._first)
-                )
-                raise ValueError(
-                    f"Batches: batch {number} is {_shown(told)}, but the first was"
-                    f" {_shown(self._first)}{cure}"
-                )
+                cure = "; drop_last=True leaves a shorter last batch out" * smaller
+                message = f"Batches: batch {number} is {now}, but the first was {first}{cure}"
+                raise ShapeError(message, now, first)
 
 
-def as_data(data: Any) -> Arrays | Batches:
+def is_stream(data: Any) -> bool:
+    """Whether data come in batches: they can be iterated or called, and are no tree of arrays."""
+    is_tree = hasattr(data, "shape") or not jax.tree_util.all_leaves([data])
+    return not is_tree and (callable(data) or hasattr(data, "__iter__"))
+
+
+def as_data(
+    data: Any, *, copy: bool = False, prefetch: int = 2, drop_last: bool = False
+) -> Arrays | Batches:
     """Data as a run takes them: Arrays and Batches as they are, a tree of arrays as Arrays.
 
     A function and whatever else can be iterated, but is no tree of arrays, becomes Batches. A list
     is a tree; a list of batches must say so, ``Batches(batches)``.
 
+    Args:
+        data: any of these.
+        copy: whether arrays in memory are copied, so that the caller may write into them again.
+        prefetch: batches to have ready, of what becomes Batches.
+        drop_last: whether to leave out a smaller last batch, of what becomes Batches.
+
     Raises:
         ValueError: the arrays of a tree differ in their number of examples.
+        TypeError: ``copy`` is set and something in a tree is no array of numbers.
     """
-    if isinstance(data, (Arrays, Batches)):
+    if isinstance(data, Batches):
         return data
-    is_tree = hasattr(data, "shape") or not jax.tree_util.all_leaves([data])
-    if not is_tree and (callable(data) or hasattr(data, "__iter__")):
-        return Batches(data)  # pyright: ignore[reportArgumentType]
-    return Arrays(data)
+    if is_stream(data):
+        return Batches(data, prefetch=prefetch, drop_last=drop_last)
+    if copy:
+        data = own(data, "data")
+    return data if isinstance(data, Arrays) else Arrays(data)
 
 
-def _prefetch(given: Any) -> int:
+def _prefetch(number: Any) -> int:
     """How many batches to have ready."""
-    if isinstance(given, (int, np.integer)) and not isinstance(given, bool) and given <= 0:
-        if given < 0:
-            raise ValueError(f"Batches: prefetch must be at least 0, got {given}")
+    if isinstance(number, (int, np.integer)) and not isinstance(number, bool) and number <= 0:
+        if number < 0:
+            raise ValueError(f"Batches: prefetch must be at least 0, got {number}")
         return 0
-    return positive_integer("Batches: prefetch", given)
-
-
-def _told(batch: Any) -> tuple[Any, tuple[Any, ...]]:
-    leaves, structure = jax.tree.flatten(batch)
-    return structure, tuple((str(x.dtype), x.shape) for x in leaves)
-
-
-def _shown(told: Any) -> str:
-    structure, leaves = told
-    return str(structure.unflatten([f"{d}{list(s)}" for d, s in leaves])).replace("'", "")
-
-
-def _is_shorter(told: Any, first: Any) -> bool:
-    """Whether two batches differ in this alone, that one has fewer examples."""
-    (structure, leaves), (other, of_first) = told, first
-    pairs = list(zip(leaves, of_first, strict=False))
-    return structure == other and all(
-        mine[0] == its[0] and mine[1][:1] < its[1][:1] and mine[1][1:] == its[1][1:]
-        for mine, its in pairs
-    )
+    return positive_integer("Batches: prefetch", number)

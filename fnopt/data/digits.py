@@ -11,7 +11,7 @@ def digits() -> tuple[Pair, Pair]:
     """Handwritten digits for training and, a fixed fifth of each class, for testing.
 
     Pixels are divided by 16, so they lie in [0, 1]; images have shape (n, 8, 8, 1), float32, and
-    labels are int32. The fifth is drawn once and for all, so that test figures can be compared.
+    labels are int32. The fifth is drawn once and for all, so that test results can be compared.
 
     Raises:
         ImportError: scikit-learn, which bundles the data, is not installed.

@@ -34,11 +34,11 @@ def find(package: str, folder: str, name: str, root: str | Path | None) -> Path:
 
 
 def check_sha256(raw: bytes, expected: str, path: Path) -> None:
-    """Refuses data that are not those that figures are reported of.
+    """Refuses data other than those that results are reported for.
 
     Raises:
         ValueError: their SHA-256 is another.
     """
-    told = hashlib.sha256(raw).hexdigest()
-    if told != expected:
-        raise ValueError(f"{path} holds other data: SHA-256 {told}, not {expected}")
+    checksum = hashlib.sha256(raw).hexdigest()
+    if checksum != expected:
+        raise ValueError(f"{path} holds other data: SHA-256 {checksum}, not {expected}")

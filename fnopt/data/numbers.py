@@ -1,7 +1,7 @@
-"""Arrays of numbers of one's own, made of whatever a user calls an array.
+"""Copies of whatever a user calls an array, checked to be numbers.
 
-Who keeps an array longer than a call must copy it: the user may write into it again, as a loader
-does that fills one buffer for every batch, and jax may read from it later or never copy it.
+An array that is kept longer than a call must be copied: the user may write into it again, as a
+loader does that fills one buffer for every batch, and jax may read from it later or never copy it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnopt.core.types import PyTree
+
 
 class NotNumbersError(TypeError):
     """Something in the data is no array of numbers; the message has its path and the cure."""
 
 
-def own(tree: Any, name: str = "batch") -> Any:
+def own(tree: PyTree, name: str = "batch") -> PyTree:
     """The arrays of a tree on the device, copied: their memory may be written into again.
 
     NumPy's, jax's, torch's and whatever else has ``__array__`` or ``__dlpack__``; numbers of
@@ -26,7 +28,7 @@ def own(tree: Any, name: str = "batch") -> Any:
 
     Args:
         tree: arrays of numbers.
-        name: of the tree, for messages.
+        name: name of the tree in messages.
 
     Raises:
         NotNumbersError: a leaf is no array of numbers, or there is no leaf.
@@ -45,13 +47,13 @@ numbers; encode it as integers
     return jax.device_put(host(tree, name))
 
 
-def host(tree: Any, name: str = "batch") -> Any:
-    """As :func:`own`, in NumPy's arrays; those of an accelerator stay jax's."""
-    found, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_list_of_numbers)
-    if not found:
-        told = "None" if tree is None else f"an empty {type(tree).__name__}"
-        raise NotNumbersError(f"{name} is {told}, without any array; give arrays of numbers")
-    leaves = [_copied(leaf, name + jax.tree_util.keystr(path)) for path, leaf in found]
+def host(tree: PyTree, name: str = "batch") -> PyTree:
+    """The same as :func:`own` in NumPy's arrays; those of an accelerator stay jax's."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_list_of_numbers)
+    if not paths:
+        words = "None" if tree is None else f"an empty {type(tree).__name__}"
+        raise NotNumbersError(f"{name} is {words}, without any array; give arrays of numbers")
+    leaves = [_copied(leaf, name + jax.tree_util.keystr(path)) for path, leaf in paths]
     return structure.unflatten(leaves)
 
 
@@ -71,8 +73,8 @@ def _copied(leaf: Any, path: str) -> Any:
         raise NotNumbersError(
             f"{path} is of type {_kind(leaf)} and cannot be made an array of numbers: {error}"
         ) from error
-    if told := _refusal(array, leaf):
-        raise NotNumbersError(f"{path} is {told}")
+    if reason := _refusal(array, leaf):
+        raise NotNumbersError(f"{path} is {reason}")
     if isinstance(array, jax.Array):
         return array
     if array.dtype.kind in "fc" and array.dtype.itemsize > (8 if array.dtype.kind == "f" else 16):
@@ -117,7 +119,7 @@ def _of_torch(torch: Any, tensor: Any) -> np.ndarray:
 
 
 def _refusal(array: Any, leaf: Any) -> str | None:
-    """What is told of an array that is not of numbers."""
+    """Why an array is not one of numbers, with the cure; None if it is."""
     if isinstance(array, np.ma.MaskedArray) and (masked := int(np.ma.count_masked(array))):
         return (
             f"a masked array with {masked} masked of {array.size} entries; fill them in,"

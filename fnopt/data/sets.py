@@ -13,15 +13,15 @@ from fnopt.data.fashion_mnist import fashion_mnist
 from fnopt.data.tables import breast_cancer, diabetes, wine
 
 _WITH_PYTHON: dict[str, Callable[[], Any]] = {
-    made.__name__: made for made in (breast_cancer, diabetes, digits, wine)
+    make.__name__: make for make in (breast_cancer, diabetes, digits, wine)
 }
 _WITH_DEBIAN: dict[str, Callable[..., Any]] = {
-    made.__name__: made for made in (austen, fashion_mnist)
+    make.__name__: make for make in (austen, fashion_mnist)
 }
 
 
 def names() -> list[str]:
-    """The data sets that there are, whether or not they are installed here.
+    """Names of all data sets, whether or not they are installed here.
 
     Examples:
         >>> names()
@@ -34,8 +34,9 @@ def load(name: str, root: str | Path | None = None) -> Any:
     """A data set: examples to train on and to test on, or a :class:`~fnopt.data.Text`.
 
     Args:
-        name: one of :func:`names`; the function of this name says what the data are.
-        root: of those that come with a Debian package, where it is unpacked.
+        name: one of :func:`names`; the function of this name describes the data.
+        root: folder where the Debian package is unpacked, for data that come with one; None for
+            the usual one.
 
     Raises:
         ValueError: there is none of this name; the nearest is suggested.

@@ -16,17 +16,17 @@ from fnopt.data.arrays import size
 def split(
     tree: Any, fractions: float | Sequence[float], *, key: Any = 0, stratify: Any = None
 ) -> tuple[Any, ...]:
-    """Disjoint parts of the data that are all of them together, drawn at random from a key.
+    """Splits data into disjoint parts, drawn at random from a key; every example is in one.
 
-    Every class of ``stratify`` is shared out as ``fractions`` say, to within one example a part,
-    and so are all examples but for the rounding. In a part the examples lie as they lay before.
+    Every class of ``stratify`` is divided as ``fractions`` say, to within one example a part, and
+    so are all examples but for the rounding. In a part the examples keep their order.
 
     Args:
         tree: arrays with examples along the first axis.
-        fractions: how large the parts are, above 0 and in proportion: ``(0.8, 0.2)`` and ``(4, 1)``
-            are the same. One number in (0, 1) is the share of the second of two.
+        fractions: relative sizes of the parts, above 0: ``(0.8, 0.2)`` and ``(4, 1)`` are the same.
+            One number in (0, 1) is the share of the second of two.
         key: a PRNG key, or an integer to make one.
-        stratify: a label for each example.
+        stratify: a label for each example, of shape (examples,); None for one class.
 
     Returns:
         A tree of arrays for each part.
@@ -50,11 +50,11 @@ def split(
             f" {labels.shape}"
         )
     parts = _parts(labels, shares, key)
-    told = [int(np.sum(parts == part)) for part in range(len(shares))]
-    if not all(told):
+    counts = [int(np.sum(parts == part)) for part in range(len(shares))]
+    if not all(counts):
         raise ValueError(
-            f"split: fractions={fractions} of {examples} examples are parts of {told}; none may be"
-            " empty"
+            f"split: fractions={fractions} of {examples} examples are parts of {counts}; none may"
+            " be empty"
         )
     chosen = [np.flatnonzero(parts == part) for part in range(len(shares))]
     return tuple(jax.tree.map(operator.itemgetter(indices), tree) for indices in chosen)
@@ -82,7 +82,7 @@ def _parts(labels: np.ndarray, shares: np.ndarray, key: Any) -> np.ndarray:
         key = jax.random.key(key)
     drawn = np.asarray(jax.random.permutation(key, labels.size))
     parts = np.empty(labels.size, np.int32)
-    owed = np.zeros(len(shares))  # what the classes before have left by rounding
+    owed = np.zeros(len(shares))  # left by the rounding of the classes before
     for label in np.unique(labels):
         of_class = drawn[labels[drawn] == label]
         ideal = np.round(of_class.size * shares, 9)  # 10 · 0.7 is 7

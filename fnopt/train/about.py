@@ -1,4 +1,4 @@
-"""What a state is, in words to save and compare: paths, shapes, dtypes, static fields."""
+"""Descriptions of a state to save and compare: paths, shapes, dtypes, static fields."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_key(x: Any) -> bool:
 
 
 def describe(state: Any) -> dict[str, str]:
-    """Of every path what must not differ: a leaf's shape and dtype, a value's static fields."""
+    """What must not differ at each path: a leaf's shape and dtype, a value's static fields."""
     leaves = {path: f"{np.shape(x)} {x.dtype}" for path, x in by_path(state).items()}
     for name in VALUES:
         _describe_value(getattr(state, name, None), name, leaves)
@@ -39,10 +39,14 @@ def describe(state: Any) -> dict[str, str]:
 
 
 def differences(there: dict[str, str], here: dict[str, str], most: int = 6) -> list[str]:
-    """A line for each path that is not the same in two descriptions.
+    """A line for each path at which two descriptions differ.
 
-    The first few of each field of the state; values and parameters first, what follows from them
-    after.
+    Values and parameters come first, then what follows from them.
+
+    Args:
+        there: description in a checkpoint, by path.
+        here: description of the state of this run, by path.
+        most: number of lines for each field of the state; the rest are counted.
     """
     fields: dict[str, list[str]] = {name: [] for name in (*VALUES, "params", "model_state")}
     for path in sorted(there.keys() | here.keys()):
@@ -59,29 +63,29 @@ def differences(there: dict[str, str], here: dict[str, str], most: int = 6) -> l
 
 
 def functions(state: Any) -> dict[str, str]:
-    """Of every function among the values' static fields its name, and the numbers it closes over.
+    """The name of each function among the values' static fields, with the numbers it closes over.
 
-    That is what can be seen of a transform or a schedule of optax, say: not what its code computes,
+    This is what can be seen of a transform or a schedule of optax, say: not what its code computes,
     nor what it reads from a module.
     """
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for name in VALUES:
         for path, field in _static_fields(getattr(state, name, None), name):
             if holds_function(field):
-                found[path] = closure(field)
-    return found
+                descriptions[path] = closure(field)
+    return descriptions
 
 
-def _describe_value(value: Any, path: str, told: dict[str, str]) -> None:
+def _describe_value(value: Any, path: str, lines: dict[str, str]) -> None:
     """Writes the kind of every value in ``value``, and its static fields, under its path."""
     for kind_path, kind in _kinds(value, path):
-        told[kind_path] = kind
+        lines[kind_path] = kind
     for field_path, field in _static_fields(value, path):
-        told[field_path] = _name(field)
+        lines[field_path] = _name(field)
 
 
 def _children(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """What lies in a value or a container, its static fields left out."""
+    """The parts of a value or a container, without its static fields."""
     if isinstance(value, Value):
         for name, spec in value._specs.items():
             if not spec.static:
@@ -111,7 +115,7 @@ def _static_fields(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _name(x: Any) -> str:
-    """The same in every process: a function by its name, not by where it lies in memory."""
+    """A name that is the same in every process: a function by its name, not by its address."""
     if isinstance(x, Value):
         fields = ((name, getattr(x, name)) for name in x._fields)
         return f"{type(x).__name__}({', '.join(f'{name}={_name(y)}' for name, y in fields)})"

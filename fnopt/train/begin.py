@@ -1,7 +1,4 @@
-"""How a run begins: with a first state, or with what a checkpoint has of it.
-
-And what :func:`fnopt.train.fit` refuses before the work.
-"""
+"""How a run begins: with a first state, or with what a checkpoint has of it."""
 
 from __future__ import annotations
 
@@ -9,99 +6,128 @@ import logging
 from typing import Any
 
 import jax
+import optax
 
-from fnopt.core.checks import integer, positive_integer
 from fnopt.train.checkpoint import Checkpoints
 from fnopt.train.checkpoint_file import Saved
-from fnopt.train.feeds import Feed, data_of
+from fnopt.train.feeds import Feed, size_of
+from fnopt.train.fit_options import CheckpointOptions
+from fnopt.train.history import History
 from fnopt.train.objective import Objective
-from fnopt.train.options import StepOptions
-from fnopt.train.record import Record
+from fnopt.train.precision import Precision
+from fnopt.train.record import LastEvaluation, Position, Record
 from fnopt.train.state import TrainState, copy
+from fnopt.train.stopping import early_stopping as EarlyStopping
 
 logger = logging.getLogger("fnopt")
 
 
-def options_of(**given: Any) -> Any:
-    """The options of the step; None where they are what a step does anyway."""
-    usual = {"accumulate": 1, "accumulator_dtype": None, "precision": None, "clip_norm": None}
-    if given == usual:
-        return None
-    return StepOptions(**given)
-
-
-def begin_state(
+def first_state(
     objective: Objective,
-    tx: Any,
+    tx: optax.GradientTransformation | None,
     feed: Feed,
     key: Any,
     state: TrainState | None,
-    given: dict[str, Any],
+    *,
+    stopping: EarlyStopping | None,
+    average: Any,
+    precision: Precision | None,
 ) -> TrainState:
-    """The state with which the run begins, its buffers its own."""
-    given = {name: value for name, value in given.items() if value is not None}
+    """The state with which the run begins; its buffers are its own.
+
+    Args:
+        objective: what is minimized.
+        tx: the optimizer; None with ``state``.
+        feed: gives an example batch, from which shapes follow.
+        key: a PRNG key, or an integer to make one; ignored with ``state``.
+        state: to go on from; None for a new one.
+        stopping: early stopping, or None.
+        average: keeps an average of the parameters; None for none.
+        precision: precision of the run.
+
+    Raises:
+        TypeError: there are both ``tx`` and ``state`` or neither, or the state has already what is
+            to be added.
+    """
     if tx is not None and state is None:
-        return TrainState.create(objective, tx, key, feed.example(), **given)
+        return TrainState.create(
+            objective,
+            tx,
+            key,
+            feed.example(),
+            precision=precision,
+            average=average,
+            stopping=stopping,
+        )
     if state is None or tx is not None:
         raise TypeError(
             "fit: give either an optimizer or a state to go on from; to go on with other numbers,"
             " state.replace(tx=…)"
         )
-    stopping = given.pop("stopping", None)
-    given.pop("precision", None)  # the step's alone: the state was made with one already
-    if given:
-        raise TypeError(f"fit: the state has its own {', '.join(given)}; make it with another")
+    if average is not None:
+        raise TypeError("fit: the state has its own average; make it with another")
     if stopping is not None and state.stopping is not None:
         raise TypeError(
             "fit: the state has its own early stopping; to go on with other numbers,"
             " state.replace(stopping=…)"
         )
     own: TrainState = jax.tree.map(copy, state)  # the loop takes over its buffers
-    if stopping is None:
-        if own.stopping is not None and bool(own.stopping_state.stop):
-            logger.warning(
-                "fit: early stopping had ended the run of this state; it counts again from here,"
-                " with the best so far"
-            )
-            own = own.replace(stopping_state=own.stopping.begin_again(own.stopping_state))
-        return own
-    return own.replace(
-        stopping=jax.tree.map(copy, stopping),
-        stopping_state=stopping.init((own.params, own.model_state)),
-    )
+    if stopping is not None:
+        return own.replace(
+            stopping=jax.tree.map(copy, stopping),
+            stopping_state=stopping.init((own.eval_params, own.model_state)),
+        )
+    if own.stopping is not None and bool(own.stopping_state.stop):
+        logger.warning(
+            "fit: early stopping had ended the run of this state; it counts again from here, with"
+            " the best so far"
+        )
+        return own.replace(stopping_state=own.stopping.restart(own.stopping_state))
+    return own
 
 
-def checkpoints_of(
-    folder: Any, keep: int, keep_best: int, mode: str, resume: bool | str
-) -> Checkpoints | None:
-    """The checkpoints in a folder, None without one."""
-    if resume not in (False, True, "override"):
-        raise ValueError(f"fit: resume must be True, False or 'override', got {resume!r}")
-    if folder is None:
-        if resume:
-            raise ValueError("fit: resume needs checkpoint_dir=, where to go on from")
+def open_checkpoints(options: CheckpointOptions, mode: str) -> Checkpoints | None:
+    """The checkpoints of a run, None without a folder for them.
+
+    Args:
+        options: says where they are, and how many to keep.
+        mode: whether a smaller (``"min"``) or a larger metric (``"max"``) is better.
+    """
+    if options.checkpoint_dir is None:
         return None
-    return Checkpoints(folder, keep, keep_best, mode)
+    return Checkpoints(options.checkpoint_dir, options.keep, options.keep_best, mode)
 
 
-def check_folder(checkpoints: Checkpoints, resume: bool | str) -> None:
-    """Refuses to begin where there are checkpoints of a run."""
-    if not resume and (there := list(checkpoints)):
+def prepare(checkpoints: Checkpoints, resume: bool | str) -> None:
+    """Prepares the folder; refuses to begin where there are checkpoints of a run.
+
+    Raises:
+        ValueError: there are some, and the run does not resume.
+        OSError: the folder cannot be made or written to, or another run writes to it.
+    """
+    checkpoints.prepare()
+    if not resume and (paths := list(checkpoints)):
         raise ValueError(
-            f"fit: there are {len(there)} checkpoints of a run in {checkpoints.folder}; go on from"
+            f"fit: there are {len(paths)} checkpoints of a run in {checkpoints.folder}; go on from"
             " them by resume=True, or give another checkpoint_dir"
         )
 
 
-def resumed(saved: Saved, epochs: int, feed: Feed) -> tuple[TrainState, Record, dict[str, Any]]:
-    """State, record and figures with which a run goes on from a checkpoint.
+def beginning(state: TrainState, feed: Feed) -> Saved:
+    """A run that begins, in the form of one that was saved."""
+    position = Position(int(state.step), steps_per_epoch=feed.steps)
+    return Saved(state, {}, Record(position, History(), LastEvaluation()))
+
+
+def resumed(saved: Saved, epochs: int, feed: Feed) -> Saved:
+    """A run that goes on from a checkpoint, checked against its data.
 
     Raises:
         ValueError: it goes on in the middle of an epoch of other data.
     """
-    state, record = saved.state, saved.record
-    _check_place(record, feed)
-    record.place.steps = feed.steps
+    state, position = saved.state, saved.record.position
+    _check_data(saved.record, feed)
+    position.steps_per_epoch = feed.steps
     if state.stopping is not None and bool(state.stopping_state.stop):
         logger.warning(
             "fit: early stopping has ended this run, at step %d; it goes on with more patience and"
@@ -109,46 +135,25 @@ def resumed(saved: Saved, epochs: int, feed: Feed) -> tuple[TrainState, Record, 
             int(state.step),
         )
     logger.info(
-        "resumed at step %d, epoch %d of %d: %r", state.step, record.place.epoch, epochs, state.tx
+        "resumed at step %d, epoch %d of %d: %r", state.step, position.epochs_done, epochs, state.tx
     )
-    return state, record, saved.figures
+    return saved
 
 
-def check_numbers(
-    epochs: int, steps_per_call: Any, eval_every: Any, checkpoint_every: Any, keep: int, best: int
-) -> None:
-    """Refuses what is no number of epochs, steps or checkpoints, by its name."""
-    every = None if checkpoint_every == "epoch" else checkpoint_every
-    if isinstance(every, str):
-        raise ValueError(
-            f"fit: checkpoint_every must be a number of steps, 'epoch' or None, got {every!r}"
-        )
-    several = {
-        "epochs": epochs,
-        "steps_per_call": steps_per_call,
-        "eval_every": eval_every,
-        "checkpoint_every": every,
-        "keep": keep,
-    }
-    for name, number in several.items():
-        if number is not None or name in ("epochs", "keep"):
-            positive_integer(f"fit: {name}", number)
-    integer("fit: keep_best", best, least=0)
-
-
-def _check_place(record: Record, feed: Feed) -> None:
-    """Refuses to go on in the middle of an epoch that is another one here."""
-    place, here = record.place, data_of(feed)
-    if not place.at:
+def _check_data(record: Record, feed: Feed) -> None:
+    """Refuses to go on in the middle of an epoch over other data."""
+    position, here = record.position, size_of(feed)
+    at, steps = position.epoch_step, position.steps_per_epoch
+    if not at:
         return
-    if place.steps and feed.steps and place.steps != feed.steps:
+    if steps and feed.steps and steps != feed.steps:
         raise ValueError(
-            f"fit: the checkpoint is of step {place.at} of an epoch of {place.steps}, and here an"
+            f"fit: the checkpoint is of step {at} of an epoch of {steps}, and here an"
             f" epoch has {feed.steps}; resume with the same data and batch_size"
         )
     if record.data and here and record.data != here:
         raise ValueError(
-            f"fit: the checkpoint is of step {place.at} of an epoch over"
+            f"fit: the checkpoint is of step {at} of an epoch over"
             f" {_words(record.data)}, and here it is {_words(here)}; resume with the same data and"
             " batch_size"
         )

@@ -32,10 +32,13 @@ class Checkpoints:
     """The checkpoints of one run, in one folder.
 
     Args:
-        folder: where they are.
-        keep: how many of the last to keep.
-        keep_best: how many of those with the best figure to keep beside them.
-        mode: whether a smaller (``"min"``) or a larger figure (``"max"``) is better.
+        folder: folder of the run's checkpoints.
+        keep: number of the last ones to keep.
+        keep_best: number of those with the best watched metric to keep beside them.
+        mode: whether a smaller (``"min"``) or a larger metric (``"max"``) is better.
+
+    Attributes:
+        last: the step of the newest one written or read by this process.
 
     Raises:
         ValueError: the folder has no name.
@@ -48,8 +51,8 @@ class Checkpoints:
             raise ValueError("checkpoint_dir must name a folder, got ''; '.' is this one")
         self.folder = Path(folder).absolute()
         self.keep, self.keep_best, self.sign = keep, keep_best, 1 if mode == "min" else -1
-        self.last: int | None = None  # the step of the newest one written or read by this process
-        self._figures: dict[str, float] = {}
+        self.last: int | None = None
+        self._metrics: dict[str, float] = {}
         self._lock = FolderLock(self.folder)
 
     def prepare(self) -> None:
@@ -74,17 +77,20 @@ class Checkpoints:
 
     def __iter__(self) -> Iterator[Path]:
         """Those that were finished, oldest first."""
-        there = self.folder.iterdir() if self.folder.is_dir() else ()
-        found = [path for path in there if _NAME.fullmatch(path.name)]
-        return iter(sorted(found, key=lambda path: int(path.name.removeprefix("step_"))))
+        paths = self.folder.iterdir() if self.folder.is_dir() else ()
+        finished = [path for path in paths if _NAME.fullmatch(path.name)]
+        return iter(sorted(finished, key=lambda path: int(path.name.removeprefix("step_"))))
 
-    def save(self, step: int, saved: Saved, figure: float = math.nan) -> Path:
+    def save(self, step: int, saved: Saved, metric: float = math.nan) -> Path:
         """Writes one, and removes those that need not be kept.
 
         Args:
-            step: the steps gone through so far; its name.
+            step: number of steps so far; its name.
             saved: what it holds.
-            figure: of an evaluation of just this state; NaN if there was none.
+            metric: the watched metric of just this state; NaN if it was not evaluated.
+
+        Returns:
+            Its folder.
 
         Raises:
             CheckpointError: it could not be written. The older ones are as they were.
@@ -99,7 +105,7 @@ class Checkpoints:
                 self.folder.mkdir(parents=True)
             _delete(partial)
             partial.mkdir()
-            write(partial, saved, figure)
+            write(partial, saved, metric)
             if os.path.lexists(path):  # of an earlier run, and not good: else this one began there
                 _remove(path)
             partial.rename(path)
@@ -124,8 +130,8 @@ class Checkpoints:
         of ``state``; where the optimizer's or the stopping's differ, that is logged.
 
         Args:
-            state: as the run would begin; says what is expected.
-            override: keep the numbers of the values in ``state``.
+            state: the state with which the run would begin; says what is expected.
+            override: whether to keep the numbers of the values in ``state``.
             length: epochs of the run and steps of each; where they are others than those of the
                 run that was saved, the schedules in ``state`` are kept.
 
@@ -151,11 +157,11 @@ class Checkpoints:
 
     def _thin(self) -> None:
         paths = list(self)
-        figures = {path: self._figure(path) for path in paths}
+        metrics = {path: self._metric(path) for path in paths}
         # The first of equals, as early stopping has it: the order of a sort is kept.
         ranked = sorted(
-            (path for path in paths if not math.isnan(figures[path])),
-            key=lambda path: self.sign * figures[path],
+            (path for path in paths if not math.isnan(metrics[path])),
+            key=lambda path: self.sign * metrics[path],
         )
         best = ranked[: self.keep_best]
         for path in paths[: -self.keep]:
@@ -165,13 +171,13 @@ class Checkpoints:
                 except OSError as error:  # the new one is good all the same
                     logger.warning("checkpoint %s cannot be removed: %s", path, error)
 
-    def _figure(self, path: Path) -> float:
-        if path.name not in self._figures:
+    def _metric(self, path: Path) -> float:
+        if path.name not in self._metrics:
             try:
-                self._figures[path.name] = float(loads((path / "about.json").read_text())["figure"])
+                self._metrics[path.name] = float(loads((path / "about.json").read_text())["figure"])
             except Exception:  # damaged: it is not among the best
-                self._figures[path.name] = math.nan
-        return self._figures[path.name]
+                self._metrics[path.name] = math.nan
+        return self._metrics[path.name]
 
 
 def restore(folder: str | os.PathLike, state: TrainState, *, override: bool = False) -> TrainState:
@@ -179,8 +185,9 @@ def restore(folder: str | os.PathLike, state: TrainState, *, override: bool = Fa
 
     Args:
         folder: the ``checkpoint_dir`` of the run.
-        state: as a run would begin, from :meth:`TrainState.create`; says what is expected.
-        override: keep the numbers of the optimizer and of the other values in ``state``.
+        state: the state with which a run would begin, from :meth:`TrainState.create`; says what is
+            expected.
+        override: whether to keep the numbers of the optimizer and of the other values in ``state``.
 
     Raises:
         FileNotFoundError: there is none.
@@ -226,8 +233,8 @@ def _remove(path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    # A thread of orbax's may be writing still, and makes folders that are gone again: what stays
-    # none the less is removed by the next run.
+    # A thread of orbax's may still be writing, and creates removed folders again: what is left all
+    # the same is removed by the next run.
     for _ in range(10):
         shutil.rmtree(path, ignore_errors=True)
         time.sleep(0.1)

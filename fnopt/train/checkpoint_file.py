@@ -1,9 +1,9 @@
 """One checkpoint: a folder that is written whole, and read with everything checked.
 
-It has three things: the leaves of the train state as orbax writes them (``state``), the figures of
-the epoch under way (``figures.npz``), and ``about.json``, which a person can read: versions, the
-shape and dtype at every path, kinds and static fields of the values, the history, the position, the
-size and check sum of every file, and last its own check sum.
+It has three things: the leaves of the train state as orbax writes them (``state``), the metrics of
+the steps of the current epoch (``figures.npz``), and ``about.json``, which a person can read:
+versions, the shape and dtype at every path, kinds and static fields of the values, the history, the
+position, the size and check sum of every file, and last its own check sum.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from fnopt.train.state import VALUES, TrainState, copy
 logger = logging.getLogger("fnopt")
 
 FORMAT = 2
-"""Of ``about.json``; what has no number is of before 2, and has no check sum of its own."""
+"""Number of the format of ``about.json``. A file without one is older than 2, and has no check sum
+of its own."""
 
 
 @dataclasses.dataclass
@@ -37,33 +38,49 @@ class Saved:
 
     Attributes:
         state: the train state.
-        figures: of each step so far of the epoch under way.
-        record: the rest.
+        metrics: of the steps of the current epoch so far, an array for each.
+        record: position and records of the run.
     """
 
     state: TrainState
-    figures: dict[str, np.ndarray]
+    metrics: dict[str, np.ndarray]
     record: Record
+
+    @property
+    def taken(self) -> np.ndarray:
+        """Whether each step of the current epoch so far was taken."""
+        if self.record.skipped is None and "skipped" in self.metrics:
+            # Older checkpoints say it by a norm that is not finite.
+            return np.isfinite(self.metrics["update_norm"])
+        taken = np.ones(len(self.metrics.get("loss", ())), np.bool_)
+        taken[self.record.skipped or []] = False
+        return taken
 
 
 class MismatchError(ValueError):
     """A good checkpoint that is not one of this run."""
 
 
-def write(folder: Path, saved: Saved, figure: float) -> None:
-    """Writes a checkpoint into a folder that is there, and flushes it to the disk."""
+def write(folder: Path, saved: Saved, metric: float) -> None:
+    """Writes a checkpoint into an existing folder, and flushes it to the disk.
+
+    Args:
+        folder: of this checkpoint alone.
+        saved: what it holds.
+        metric: the watched metric of this state; NaN if it was not evaluated.
+    """
     leaves = {
         path: jax.random.key_data(x) if is_key(x) else x
         for path, x in by_path(saved.state).items()
         if np.size(x)  # orbax refuses arrays of no elements, and they hold nothing
     }
     checkpointer("save", folder / "state", leaves)
-    np.savez(folder / "figures.npz", **saved.figures)  # pyright: ignore[reportArgumentType]
+    np.savez(folder / "figures.npz", **saved.metrics)  # pyright: ignore[reportArgumentType]
     about = {
         "format": FORMAT,
         **_versions(),
         "step": int(saved.state.step),
-        "figure": figure,
+        "figure": metric,
         **saved.record.to_json(),
         **{name: repr(getattr(saved.state, name, None)) for name in VALUES},
         "structure": describe(saved.state),
@@ -85,9 +102,9 @@ def read(
     """Reads a checkpoint; its numbers win over those of ``state``.
 
     Args:
-        path: of its folder.
-        state: as the run would begin; says what is expected.
-        override: keep the numbers of the values in ``state``.
+        path: path of its folder.
+        state: the state with which the run would begin; says what is expected.
+        override: whether to keep the numbers of the values in ``state``.
         length: epochs of the run and steps of each. A run of another length than the one that was
             saved keeps the schedules in ``state``, which were made for it.
 
@@ -101,12 +118,20 @@ def read(
     restored = _restored(path, state)
     other = None not in (*record.length, *length) and record.length != length
     restored = _numbers(path, restored, state, override, other)
-    with np.load(path / "figures.npz", allow_pickle=False) as figures:
-        return Saved(restored, dict(figures), record)
+    with np.load(path / "figures.npz", allow_pickle=False) as metrics:
+        saved = Saved(restored, dict(metrics), record)
+    if saved.taken.shape != saved.metrics.get("loss", np.zeros(0)).shape:
+        raise ValueError("figures.npz is not of the steps that were made")
+    return saved
 
 
 def checked(path: Path) -> dict[str, Any]:
-    """What ``about.json`` says, after it and all files were compared with their check sums."""
+    """The contents of ``about.json``, after it and all files were compared with their check sums.
+
+    Raises:
+        MismatchError: it was written by a newer fnopt.
+        Exception: a file is missing or damaged.
+    """
     about = loads((path / "about.json").read_text())
     if ("format" in about or "checksum" in about) and about.get("checksum") != _own_checksum(about):
         raise ValueError("about.json is not what was written")
@@ -117,8 +142,10 @@ def checked(path: Path) -> dict[str, Any]:
     for name, expected in about["files"].items():
         if not (path / name).exists():
             raise ValueError(f"{name} is missing")
-        if (found := _checksum(path / name)) != expected:
-            raise ValueError(f"{name} is not what was written ({found[0]} bytes of {expected[0]})")
+        if (checksum := _checksum(path / name)) != expected:
+            raise ValueError(
+                f"{name} is not what was written ({checksum[0]} bytes of {expected[0]})"
+            )
     return about
 
 
@@ -132,21 +159,21 @@ def flush(path: Path) -> None:
 
 
 def _compare(path: Path, about: dict[str, Any], state: TrainState, override: bool) -> None:
-    if told := differences(about["structure"], describe(state)):
+    if lines := differences(about["structure"], describe(state)):
         raise MismatchError(
             f"checkpoint {path} is of another model or optimizer:\n  "
-            + "\n  ".join(told)
+            + "\n  ".join(lines)
             + "\nGive another checkpoint_dir, or the model and optimizer it is of."
         )
-    told = differences(about.get("functions", here := functions(state)), here)
-    if told and not override:
+    lines = differences(about.get("functions", here := functions(state)), here)
+    if lines and not override:
         raise MismatchError(
             f"checkpoint {path} was written with other functions, whose numbers it cannot bring"
             " back:\n  "
-            + "\n  ".join(told)
+            + "\n  ".join(lines)
             + "\nGive those it was written with, or take the code's by resume='override'."
         )
-    for line in told:
+    for line in lines:
         logger.warning("%s: %s; the code's is taken", path, line)
 
 
@@ -155,22 +182,22 @@ def _restored(path: Path, state: TrainState) -> TrainState:
     data = {name: jax.random.key_data(x) if is_key(x) else x for name, x in expected.items()}
     # An array on no device of choice stays so, else it would not go with others on a mesh: it
     # comes back as NumPy's.
-    wanted = {
+    targets = {
         name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
         if x.committed
         else np.broadcast_to(np.zeros((), x.dtype), x.shape)
         for name, x in data.items()
         if x.size
     }
-    found = {**data, **checkpointer("restore", path / "state", wanted)}
+    arrays = {**data, **checkpointer("restore", path / "state", targets)}
     for name, x in data.items():
-        if (found[name].shape, found[name].dtype) != (x.shape, x.dtype):
-            raise ValueError(f"{name} is {found[name].dtype}{list(found[name].shape)}")
+        if (arrays[name].shape, arrays[name].dtype) != (x.shape, x.dtype):
+            raise ValueError(f"{name} is {arrays[name].dtype}{list(arrays[name].shape)}")
     # Copies: orbax's arrays are not ours to donate.
     leaves = {
-        name: jax.random.wrap_key_data(copy(found[name]), impl=jax.random.key_impl(x))
+        name: jax.random.wrap_key_data(copy(arrays[name]), impl=jax.random.key_impl(x))
         if is_key(x)
-        else copy(found[name])
+        else copy(arrays[name])
         for name, x in expected.items()
     }
     return jax.tree.unflatten(jax.tree.structure(state), list(leaves.values()))
@@ -183,20 +210,20 @@ def _numbers(
 
     code = "the code's" + " (the run has another length)" * (other_length and not override)
 
-    def winner(there: Any, here: Any) -> Any:
+    def choose(there: Any, here: Any) -> Any:
         return here if override or (other_length and is_schedule(here)) else there
 
     for name in VALUES:
         there, here = getattr(restored, name, None), getattr(state, name, None)
-        taken = jax.tree.map(winner, there, here, is_leaf=is_schedule)
-        rows = zip(*(by_path(x).items() for x in (there, here, taken)), strict=True)
+        chosen = jax.tree.map(choose, there, here, is_leaf=is_schedule)
+        rows = zip(*(by_path(x).items() for x in (there, here, chosen)), strict=True)
         for (leaf, a), (_, b), (_, c) in rows:
             a, b, c = map(_comparable, (a, b, c))
             if not np.array_equal(a, b, equal_nan=True):
                 whose = "the checkpoint's" if np.array_equal(a, c, equal_nan=True) else code
                 label = f"{name}.{leaf}" if leaf else name
                 logger.warning("%s: %s is %s there, %s here; %s is taken", path, label, a, b, whose)
-        restored = restored.replace(**{name: taken})
+        restored = restored.replace(**{name: chosen})
         if name == "stopping" and override and here is not None and there is not None:
             # Whether the run has ended is decided again, with the patience that is taken.
             decided = here.reconsider(restored.stopping_state, there.patience)
@@ -212,13 +239,13 @@ def _comparable(x: Any) -> np.ndarray:
 def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    versions = {}
     for package in ("fnopt", "jax", "optax"):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Functions in words that are the same in every process: their names and what they close over."""
+"""Descriptions of functions, the same in every process: their names and what they close over."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from jax.core import Tracer
 
 MOST = 160
-"""Characters of a description that a message shows."""
+"""Number of characters of a description that a message shows."""
 
 
 def holds_function(x: Any) -> bool:
-    """Whether a static field is, or has in it, a function."""
+    """Whether a static field is a function or contains one."""
     if isinstance(x, (tuple, list)):
         return any(map(holds_function, x))
     if isinstance(x, dict):
@@ -28,13 +28,13 @@ def holds_function(x: Any) -> bool:
 
 
 def closure(x: Any, above: tuple[int, ...] = ()) -> str:
-    """A function by its name, with its defaults and what its code refers to of its surroundings.
+    """The name of a function, with its defaults and the variables that it closes over.
 
-    A list is not gone into: it is often one that the function fills.
+    The contents of a list are left out: it is often one that the function fills.
 
     Args:
-        x: a function, or what lies in its closure.
-        above: identities of what it lies in, which are not gone into again.
+        x: a function, or a variable of its closure.
+        above: identities of the objects that contain it, which are not described again.
     """
     if x is None or isinstance(x, (bool, int, float, complex, str, bytes)):
         return repr(x)
@@ -66,7 +66,7 @@ def closure(x: Any, above: tuple[int, ...] = ()) -> str:
 
 
 def from_difference(a: str, b: str) -> tuple[str, str]:
-    """Two descriptions, of long ones the part at which they begin to differ."""
+    """Two descriptions; of long ones the part where they begin to differ."""
     if max(len(a), len(b)) <= MOST:
         return a, b
     same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), 0)

@@ -1,4 +1,4 @@
-"""What ends a run before its time: each keeps what the run had come to."""
+"""Errors that end a run before its time; each has the state and the history of the run."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ class NonFiniteError(FloatingPointError):
     """Loss or gradient stopped being finite.
 
     Attributes:
-        step: the number of the step that was not taken, 0 for the first.
-        where: where it began, the first first: paths in the batch, the parameters, the gradient,
-            or ``"the loss"``, ``"the update"``.
-        state: before that step, with parameters that were still good. (If it was the optimizer that
-            made a finite gradient into an update that is not, its own state is not that before.)
-        history: of the epochs completed.
+        step: number of the step that was not taken, 0 for the first.
+        where: where it began, in order: paths in the batch, the parameters, the gradient, or
+            ``"the loss"``, ``"the update"``.
+        state: the state before that step, with parameters that were still good. (If the optimizer
+            made a finite gradient into an update that is not, its own state is not the one before.)
+        history: records of the completed epochs.
     """
 
     def __init__(
         self,
         step: int,
-        figures: dict[str, Any],
+        metrics: dict[str, Any],
         state: TrainState,
         history: History,
         where: tuple[str, ...] = (),
     ):
         self.step, self.state, self.history, self.where = step, state, history, where
-        told = ", ".join(
-            f"{name} {figures[name]:g}" for name in ("loss", "grad_norm", "update_norm")
+        numbers = ", ".join(
+            f"{name} {metrics[name]:g}" for name in ("loss", "grad_norm", "update_norm")
         )
         began = f" It began in {', '.join(where)}." if where else ""
         super().__init__(
-            f"training stopped at step {step}, which was not taken: {told}.{began} The state before"
-            " it is this exception's .state. A lower learning rate, a warm-up or"
+            f"training stopped at step {step}, which was not taken: {numbers}.{began} The state"
+            " before it is this exception's .state. A lower learning rate, a warm-up or"
             " clip_by_global_norm are the usual cures."
         )
 
 
 class DataError(RuntimeError):
-    """The data raised, gave nothing, or gave a batch of another shape.
+    """The data raised an error, gave nothing, or gave a batch of another shape.
 
     Attributes:
-        epoch: under way, 1 for the first.
-        batch: the number of the batch in the epoch, 0 for the first.
-        state: after the last step; None before there was one.
-        history: of the epochs completed.
+        epoch: number of the current epoch, 1 for the first.
+        batch: number of the batch in the epoch, 0 for the first.
+        state: the state after the last step; None before there was one.
+        history: records of the completed epochs.
     """
 
     state: TrainState | None = None
@@ -63,10 +63,10 @@ class CheckpointError(OSError):
     """A checkpoint could not be written, or none can be read.
 
     Attributes:
-        folder: of the checkpoints.
-        kept: names of those that are there.
-        state: of the run when it was to be written; None when reading.
-        history: of the epochs completed.
+        folder: folder of the checkpoints.
+        kept: names of the checkpoints that are there.
+        state: the state that was to be written; None when reading.
+        history: records of the completed epochs.
     """
 
     state: TrainState | None = None
@@ -79,7 +79,7 @@ class CheckpointError(OSError):
         names = ", ".join(kept) or "none"
         if step is None:
             super().__init__(
-                f"no checkpoint in {folder} is good: {names}; mend one, or begin anew in another"
+                f"no checkpoint in {folder} is good: {names}; repair one, or begin again in another"
                 " folder"
             )
             return
@@ -94,6 +94,10 @@ class CheckpointError(OSError):
 
 
 def no_batch(epochs: int) -> DataError:
-    """The error of an epoch without a batch, after so many epochs."""
+    """The error of an epoch without a batch.
+
+    Args:
+        epochs: number of epochs before.
+    """
     again = "; an iterator can be gone through once, give a function that makes one"
     return DataError(f"the data gave no batch{again if epochs else ''}", 0)

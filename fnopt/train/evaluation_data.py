@@ -1,4 +1,4 @@
-"""What is evaluated: arrays in memory, or batches that come from an iterable."""
+"""Data of an evaluation: arrays in memory, or batches of an iterable."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.checks import positive_integer
-from fnopt.data.arrays import padded_batches, size
-from fnopt.data.batches import Batches
+from fnopt.core.types import Batch, PyTree
+from fnopt.data.arrays import Arrays, padded_batches, size
+from fnopt.data.batches import as_data, is_stream
 from fnopt.train.errors import DataError
-from fnopt.train.feeds import is_stream
 from fnopt.train.reading import END, Reader, Reading
 
-Part = tuple[Any, jax.Array]
-"""Batches, one after the other along the first axis, and the weight of each of their examples."""
+Part = tuple[PyTree, jax.Array]
+"""Batches, stacked along a new first axis, and the weight of each of their examples."""
 
 
 class EvaluationArrays:
@@ -25,16 +25,16 @@ class EvaluationArrays:
 
     Args:
         data: a tree of arrays with examples along the first axis.
-        batch_size: examples at a time, all of them if None.
+        batch_size: examples at a time; None for all of them.
     """
 
     signals: list[Any] | None = None
 
-    def __init__(self, data: Any, batch_size: int | None) -> None:
+    def __init__(self, data: PyTree, batch_size: int | None) -> None:
         self.part = padded_batches(data, batch_size)
 
     def example(self) -> Part:
-        """A part from which shapes follow."""
+        """A part with the shapes of all others."""
         return self.part
 
     def parts(self) -> Iterator[Part]:
@@ -46,30 +46,30 @@ class EvaluationArrays:
 
 
 class EvaluationStream(Reading):
-    """Batches of an iterable, gone through again in each evaluation; a part each.
+    """Batches of an iterable, gone through again in each evaluation; one or more parts a batch.
 
-    A batch of fewer examples than the first, as the last one may be, is filled up with examples of
-    weight 0, one of more is split: there is one program for all.
+    A batch with fewer examples than the first is filled up with examples of weight 0, one with more
+    is split: all are evaluated by one program.
 
     Args:
         data: an iterable of batches, or a function that returns one.
-        name: of the data, for messages.
+        name: name of the data in messages.
     """
 
     def __init__(self, data: Any, name: str) -> None:
-        self.reader = Reader(data, name, shorter=True)
-        self.first: Any = None  # the batch that the example was made of, kept for the first pass
+        self.reader = Reader(data, name, any_size=True)
+        self.first: Any = None  # the batch read for the example, used in the first evaluation
         self.batch_size = 0
 
     def example(self) -> Part:
-        """A part from which shapes follow."""
+        """A part with the shapes of all others."""
         if self.first is None:
             self.reader.open()
             self.first = self._read()
         return next(self._split(self.first))
 
     def parts(self) -> Iterator[Part]:
-        """All parts, of an iterator of their own."""
+        """All parts, from the first batch on."""
         if self.first is None:
             self.reader.open()
         batch, self.first = self.first or self._read(), None
@@ -79,7 +79,7 @@ class EvaluationStream(Reading):
         self.reader.close()
 
     def _read(self) -> Any:
-        """The next batch or the end, and the number of examples in the batch."""
+        """The next batch and its number of examples, or the end."""
         batch, number = self.reader.read(), self.reader.number
         if batch is END:
             if not number:
@@ -95,7 +95,7 @@ class EvaluationStream(Reading):
         except ValueError as error:
             raise DataError(f"batch {number} of {self.reader.name}: {error}", number) from error
 
-    def _split(self, batch_and_size: Any) -> Iterator[Part]:
+    def _split(self, batch_and_size: tuple[Batch, int]) -> Iterator[Part]:
         batch, examples = batch_and_size
         for start in range(0, examples, self.batch_size):
             count = min(self.batch_size, examples - start)
@@ -103,8 +103,8 @@ class EvaluationStream(Reading):
             if examples == self.batch_size:
                 part = jax.tree.map(lambda x: x[None], batch)
             else:
-                places = start + np.minimum(np.arange(self.batch_size), count - 1)
-                part = jax.tree.map(lambda x, at=places: np.asarray(x)[at][None], batch)
+                rows = start + np.minimum(np.arange(self.batch_size), count - 1)
+                part = jax.tree.map(lambda x, rows=rows: np.asarray(x)[rows][None], batch)
             yield jax.device_put(part), jnp.asarray(weights[None])
 
 
@@ -112,26 +112,24 @@ EvaluationData = EvaluationArrays | EvaluationStream
 
 
 def evaluation_data(data: Any, batch_size: int | None, caller: str = "evaluate") -> EvaluationData:
-    """What is evaluated, of any kind of data that can be trained on.
+    """Data prepared for evaluation, of any kind that a run can be trained on.
 
     Args:
         data: a tree of arrays, an ``fnopt.data.Arrays``, or batches.
-        batch_size: examples at a time, of arrays.
-        caller: ``"fit"`` goes through the data again and again.
+        batch_size: examples at a time, for arrays; None for all of them.
+        caller: function named in messages; ``"fit"`` goes through the data more than once.
 
     Raises:
         TypeError: ``batch_size`` is no integer, or something is no array of numbers.
-        ValueError: ``batch_size`` is below 1, or an iterator is to be gone through again and again.
+        ValueError: ``batch_size`` is below 1, or ``fit`` was given an iterator.
     """
-    again = caller == "fit"
-    name, argument = ("test_data", "eval_batch_size") if again else ("the data", "batch_size")
+    in_fit = caller == "fit"
+    name, argument = ("test_data", "eval_batch_size") if in_fit else ("the data", "batch_size")
     if batch_size is not None:
         batch_size = positive_integer(f"{caller}: {argument}", batch_size)
-    data = data.tree if hasattr(data, "tree") else data
     if not is_stream(data):
-        return EvaluationArrays(data, batch_size)
-    source = data.iterable if isinstance(data, Batches) else data
-    if again and hasattr(source, "__next__"):
+        return EvaluationArrays(data.tree if isinstance(data, Arrays) else data, batch_size)
+    if in_fit and as_data(data).is_iterator:  # pyright: ignore[reportAttributeAccessIssue]
         raise ValueError(
             "fit: test_data is an iterator, which can be gone through once, but every evaluation"
             " goes through it again; give a function that makes it, or what it iterates over"

@@ -1,15 +1,14 @@
-"""Where the batches of a run come from: arrays in memory, or an iterable.
+"""Makes the steps of a run over its data: arrays in memory, or batches of an iterable.
 
-A feed begins an epoch at any step of it and makes some steps at a time. In memory they are made in
-one compiled loop. Of an iterable each batch is a call of its own, and the figures are looked at
-only now and then.
+A feed begins an epoch at any step of it and makes some steps at a time. Over arrays in memory they
+are made in one compiled loop. Over an iterable each batch is a call of its own, and the metrics are
+looked at only now and then.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -17,144 +16,172 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.checks import positive_integer
-from fnopt.data.arrays import check_batch_size, size, take
-from fnopt.data.numbers import own
+from fnopt.core.types import Batch
+from fnopt.data.arrays import Arrays, check_batch_size, size, take
+from fnopt.data.batches import as_data, is_stream
 from fnopt.train.errors import DataError
 from fnopt.train.loop import (
-    batch_of,
-    begin_run,
-    epoch_order,
-    figures_of,
-    has_order,
-    loops_well,
-    run_one,
-    run_step,
+    EpochLog,
+    epoch_log,
+    fast_in_loops,
+    run_single_step,
     run_steps,
+    run_stream_step,
 )
 from fnopt.train.objective import Objective
+from fnopt.train.options import StepOptions
 from fnopt.train.reading import END, Reader, Reading
 from fnopt.train.state import TrainState
 from fnopt.train.waiting import Interrupted
 
 
 @dataclasses.dataclass
-class Made:
-    """Some steps that were made.
+class StepsResult:
+    """The result of some steps.
 
     Attributes:
-        state: after them.
-        figures: of each.
-        over: whether the epoch is.
-        bad: figures and batch of a step after them that was not finite, and not taken.
-        error: what the data raised after them.
+        state: the state after them.
+        metrics: an array for each metric, one value per step.
+        taken: whether each step was taken; False for one skipped under loss scaling.
+        epoch_over: whether they end the epoch.
+        nonfinite: metrics and batch of the step after them, which was not finite and is not
+            counted; None if there was none.
+        error: what the data raised after them, if anything.
     """
 
     state: TrainState
-    figures: dict[str, np.ndarray]
-    over: bool
-    bad: tuple[dict[str, Any], Any] | None = None
+    metrics: dict[str, np.ndarray]
+    taken: np.ndarray
+    epoch_over: bool
+    nonfinite: tuple[dict[str, Any], Batch] | None = None
     error: DataError | None = None
 
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return len(self.taken)
 
-class InMemory:
-    """Steps over arrays in memory, or over an ``fnopt.data.Arrays``, in one compiled loop.
 
-    On the CPU a model with convolutions is stepped by a program a step, see :func:`loops_well`.
+class ArrayFeed:
+    """Steps over data in memory, in one compiled loop.
+
+    On a CPU a model with convolutions is stepped by a program for each step, see
+    :func:`~fnopt.train.loop.fast_in_loops`.
 
     Args:
         objective: what is minimized.
-        data: a tree of arrays, or an ``fnopt.data.Arrays``: what is a pytree with ``tree``,
-            ``order(key, step, batch_size)`` and ``batch(key, step, indices)``.
-        batch_size: examples a step, None for all.
-        options: of the step.
+        data: a tree of arrays with examples along the first axis, or an ``fnopt.data.Arrays``.
+        batch_size: examples a step; None for all.
+        options: options of the step.
+
+    Attributes:
+        most: upper bound of steps a call; None for no bound.
+        steps: steps of an epoch.
     """
 
     most = None
     signals: list[Any] | None = None
 
     def __init__(
-        self, objective: Objective, data: Any, batch_size: int | None, options: Any
+        self, objective: Objective, data: Any, batch_size: int | None, options: StepOptions
     ) -> None:
-        self.ordered = has_order(data)
         self.objective, self.options = objective, options
         # Copies, however long the run: the arrays stay the caller's, to write into.
-        self.data = own(data, "data")
-        self.examples = size(self.data.tree if self.ordered else self.data)
+        arrays = as_data(data, copy=True)
+        assert isinstance(arrays, Arrays)
+        self.data, self.examples = arrays, size(arrays.tree)
         self.batch_size = check_batch_size(batch_size, self.examples)
         self.steps: int | None = self.examples // self.batch_size
 
-    def example(self) -> Any:
+    def example(self) -> Batch:
         """A batch from which a model's shapes follow."""
-        return take(self.data.tree if self.ordered else self.data, jnp.arange(1))
+        return take(self.data.tree, jnp.arange(1))
 
     def compile(self, state: TrainState) -> TrainState:
         """Compiles the loop by making no steps with it."""
         order = jnp.zeros((self.steps or 0, self.batch_size), jnp.int32)
-        batch = batch_of(state, self.data, order[0])
-        self.looped = loops_well(self.objective, state, batch, self.options)
-        if self.looped:
+        batch = self.data.batch(state.key, state.step, order[0])
+        self.in_loop = fast_in_loops(self.objective, state, batch, self.options)
+        if self.in_loop:
             return self._run(state, order, 0, 0)[0]
-        self.shapes = figures_of(self.objective, state, batch, self.options)
-        # By a step that is not tried.
-        log, at, _ = begin_run(self.shapes, len(order), 0)
-        not_tried = log, at, jnp.bool_(False)
-        return run_one(self.objective, state, not_tried, self.data, order, 0, self.options)[0]
+        self.log = epoch_log(self.objective, state, batch, self.options, len(order))
+        # By a step that is not attempted.
+        log = self._empty_log(0)._replace(continues=jnp.bool_(False))
+        return run_single_step(self.objective, state, log, self.data, order, 0, self.options)[0]
 
-    def begin(self, state: TrainState, began: int, at: int) -> None:
-        """Begins the epoch whose first step was number ``began``, at its step ``at``."""
-        if self.ordered:
-            self.order = self.data.order(state.key, began, self.batch_size)
-        else:
-            self.order = epoch_order(state.key, began, self.examples, self.batch_size)
+    def begin(self, state: TrainState, epoch_start: int, epoch_step: int) -> None:
+        """Begins an epoch.
 
-    def make(self, state: TrainState, at: int, stop: int) -> Made:
-        """The steps ``at`` to ``stop`` of the epoch; none at its end."""
+        Args:
+            state: gives the run's key.
+            epoch_start: number of the epoch's first step.
+            epoch_step: steps of the epoch done before.
+        """
+        self.order = self.data.order(state.key, epoch_start, self.batch_size)
+
+    def make(self, state: TrainState, at: int, stop: int) -> StepsResult:
+        """Makes the steps ``at`` to ``stop`` of the epoch; none at its end."""
         stop = min(stop, self.steps or 0)
-        state, log, reached = self._run(state, self.order, at, stop)
-        figures = {name: np.asarray(x) for name, x in log.items()}
-        reached = int(reached)
-        made = Made(
-            state, {name: x[at:reached] for name, x in figures.items()}, over=reached == self.steps
+        state, log = self._run(state, self.order, at, stop)
+        metrics = {name: np.asarray(x) for name, x in log.metrics.items()}
+        reached, taken = int(log.reached), np.asarray(log.taken)
+        result = StepsResult(
+            state,
+            {name: x[at:reached] for name, x in metrics.items()},
+            taken[at:reached],
+            epoch_over=reached == self.steps,
         )
         if reached < stop:
-            batch = batch_of(state, self.data, self.order[reached])
-            made.bad = {name: x[reached] for name, x in figures.items()}, batch
-        return made
+            batch = self.data.batch(state.key, state.step, self.order[reached])
+            result.nonfinite = {name: x[reached] for name, x in metrics.items()}, batch
+        return result
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _run(self, state: TrainState, order: Any, at: int, stop: int) -> Any:
-        if self.looped:
+    def _empty_log(self, at: int) -> EpochLog:
+        log = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.log)
+        return log._replace(reached=jnp.asarray(at, jnp.int32), continues=jnp.bool_(True))
+
+    def _run(
+        self, state: TrainState, order: jax.Array, at: int, stop: int
+    ) -> tuple[TrainState, EpochLog]:
+        if self.in_loop:
             return run_steps(self.objective, state, self.data, order, at, stop, self.options)
-        run = begin_run(self.shapes, len(order), at)
+        log = self._empty_log(at)
         for i in range(at, stop):
-            state, run = run_one(self.objective, state, run, self.data, order, i, self.options)
-        return state, *run[:2]
+            state, log = run_single_step(
+                self.objective, state, log, self.data, order, i, self.options
+            )
+        return state, log
 
 
-class Streamed(Reading):
+class StreamFeed(Reading):
     """Steps over the batches of an iterable, which is gone through again in each epoch.
 
-    One batch is asked for ahead, so that the end of an epoch is known when its last step is made.
-    To begin in the middle of an epoch, the batches before are taken from it and dropped. A signal
-    ends the waiting for a batch: no more steps are made then.
+    One batch is read ahead, so that the end of an epoch is known when its last step is made. To
+    begin in the middle of an epoch, the batches before are read and dropped. A signal ends the
+    waiting for a batch: no more steps are made then.
 
     Args:
         objective: what is minimized.
-        data: an iterable of batches, or a function that gives one.
-        options: of the step.
+        data: an iterable of batches, or a function that returns one.
+        options: options of the step.
+
+    Attributes:
+        most: upper bound of steps a call.
+        steps: steps of an epoch; None if the iterable does not say.
     """
 
     most = 16  # the batches since the last look are kept, to say in which one a NaN began
 
-    def __init__(self, objective: Objective, data: Any, options: Any) -> None:
+    def __init__(self, objective: Objective, data: Any, options: StepOptions) -> None:
         self.objective, self.options = objective, options
         self.steps: int | None = _length(data)
         self.reader = Reader(data)
-        self.ahead: Any = None  # the next batch, the end, or the error in its place
+        self.ahead: Any = None  # the next batch, the end, or the error raised instead of a batch
 
-    def example(self) -> Any:
+    def example(self) -> Batch:
         """The first batch; it is kept for the first epoch."""
         if self.ahead is None:
             self._open()
@@ -164,61 +191,64 @@ class Streamed(Reading):
 
     def compile(self, state: TrainState) -> TrainState:
         """Compiles the step by not making it."""
-        not_going_on = jnp.bool_(False)
         try:
             batch = self.example()
         except Interrupted:
             return state
-        return run_step(self.objective, state, not_going_on, batch, self.options)[0]
+        return run_stream_step(self.objective, state, jnp.bool_(False), batch, self.options)[0]
 
-    def begin(self, state: TrainState, began: int, at: int) -> None:
-        """Begins an epoch at its step ``at``."""
+    def begin(self, state: TrainState, epoch_start: int, epoch_step: int) -> None:
+        """Begins an epoch.
+
+        Args:
+            state: not needed here.
+            epoch_start: not needed here.
+            epoch_step: steps of the epoch done before.
+        """
         try:
+            # The batch that was read to compile belongs to the first epoch.
             if self.ahead is None or self.reader.number:
                 self._open()
-            while (number := self.reader.number) < at:
+            while (number := self.reader.number) < epoch_step:
                 if self.ahead is END:
-                    told = f"the data ended at batch {number}; there were {at} of it before"
-                    raise DataError(told, number)
+                    message = f"the data ended at batch {number}; it had {epoch_step} before"
+                    raise DataError(message, number)
                 self._next()
                 self._look_ahead()
         except Interrupted:
             return
 
-    def make(self, state: TrainState, at: int, stop: int) -> Made:
-        """The steps ``at`` to ``stop`` of the epoch, or as many as there are."""
-        going_on, kept, logs, flags, error = jnp.bool_(True), [], [], [], None
+    def make(self, state: TrainState, at: int, stop: int) -> StepsResult:
+        """Makes the steps ``at`` to ``stop`` of the epoch, or as many as there are."""
+        continues, batches, logs, error = jnp.bool_(True), [], [], None
         try:
             while self.reader.number < stop and self.ahead is not END:
                 batch = self._next()
-                state, going_on, figures, taken = run_step(
-                    self.objective, state, going_on, batch, self.options
+                state, continues, taken, metrics = run_stream_step(
+                    self.objective, state, continues, batch, self.options
                 )
-                kept.append(batch)
-                logs.append(figures)
-                flags.append(taken)
+                batches.append(batch)
+                logs.append((taken, metrics))
                 self._look_ahead()
         except DataError as raised:
             error = raised
         except Interrupted:
             pass
-        names = logs[0] if logs else {}
-        figures = {name: np.stack([np.asarray(log[name]) for log in logs]) for name in names}
-        made = Made(state, figures, over=self.ahead is END, error=error)
-        if not bool(going_on):
-            reached = int(np.argmin(np.stack([np.asarray(flag) for flag in flags])))
-            made.bad = {name: x[reached] for name, x in figures.items()}, kept[reached]
-            made.figures = {name: x[:reached] for name, x in figures.items()}
-        return made
+        names = logs[0][1] if logs else {}
+        metrics = {name: np.stack([np.asarray(log[name]) for _, log in logs]) for name in names}
+        taken = np.array([taken for taken, _ in logs], np.bool_)
+        result = StepsResult(state, metrics, taken, epoch_over=self.ahead is END, error=error)
+        if not bool(continues):
+            reached = int(np.argmin(taken))
+            result.nonfinite = {name: x[reached] for name, x in metrics.items()}, batches[reached]
+            result.metrics = {name: x[:reached] for name, x in metrics.items()}
+            result.taken = taken[:reached]
+        return result
 
     def _open(self) -> None:
         self.ahead = None
-        try:
-            self.reader.open()
-        except DataError as error:
-            self.reader.number, self.ahead = 0, error
-        else:
-            self._look_ahead()
+        self.reader.open()
+        self._look_ahead()
 
     def _look_ahead(self) -> None:
         self.ahead = None
@@ -227,11 +257,37 @@ class Streamed(Reading):
         except DataError as error:
             self.ahead = error
 
-    def _next(self) -> Any:
-        """The batch that was looked at; raises the error in its place."""
+    def _next(self) -> Batch:
+        """The batch read ahead; raises the error that came instead of it."""
         if isinstance(self.ahead, DataError):
             raise self.ahead
         return self.ahead
+
+
+Feed = ArrayFeed | StreamFeed
+
+
+def feed_of(objective: Objective, data: Any, batch_size: int | None, options: StepOptions) -> Feed:
+    """The feed for some data: arrays in memory are a tree of arrays, all else is iterated.
+
+    Args:
+        objective: what is minimized.
+        data: what :func:`~fnopt.train.fit` takes.
+        batch_size: examples a step, for arrays in memory; None for all.
+        options: options of the step.
+    """
+    if not is_stream(data):
+        return ArrayFeed(objective, data, batch_size, options)
+    if batch_size is not None:
+        positive_integer("batch_size", batch_size)
+    return StreamFeed(objective, data, options)
+
+
+def size_of(feed: Feed) -> dict[str, int] | None:
+    """Number of examples and batch size of data in memory, by name; None for a stream."""
+    if isinstance(feed, StreamFeed):
+        return None
+    return {"examples": feed.examples, "batch_size": feed.batch_size}
 
 
 def _length(data: Any) -> int | None:
@@ -240,30 +296,3 @@ def _length(data: Any) -> int | None:
         return operator.index(len(data))
     except Exception:  # a loader of a stream may have a length that raises
         return None
-
-
-def feed_of(
-    objective: Objective, data: Any, batch_size: int | None, options: Any
-) -> InMemory | Streamed:
-    """The feed that data needs: arrays in memory are a tree of arrays, all else is iterated."""
-    if has_order(data) or not is_stream(data):
-        return InMemory(objective, data, batch_size, options)
-    if batch_size is not None:
-        positive_integer("batch_size", batch_size)
-    return Streamed(objective, data, options)
-
-
-def is_stream(data: Any) -> bool:
-    """Whether data come in batches: what is no array, nor a tree of them, and can be iterated."""
-    opaque = jax.tree_util.all_leaves([data]) and not hasattr(data, "shape")
-    return opaque and (callable(data) or isinstance(data, Iterable))
-
-
-Feed = InMemory | Streamed
-
-
-def data_of(feed: Feed) -> dict[str, int] | None:
-    """Number of examples and batch size of data in memory, None of a stream."""
-    if isinstance(feed, Streamed):
-        return None
-    return {"examples": feed.examples, "batch_size": feed.batch_size}

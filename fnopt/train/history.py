@@ -1,4 +1,4 @@
-"""What a run has recorded: one dict an epoch, to be written as JSON lines or drawn."""
+"""The records of a run: one dict an epoch, to be written as JSON lines or plotted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class History:
 
     Attributes:
         records: dicts of ``epoch``, ``step``, ``seconds``, the means over the epoch of what the
-            steps report, the last ``learning_rate`` if the optimizer tells it (and, with loss
-            scaling, ``loss_scale`` and ``skipped``), and figures of the evaluation with the prefix
+            steps report, the last ``learning_rate`` if the optimizer has one (and, with loss
+            scaling, ``loss_scale`` and ``skipped``), and metrics of the evaluation with the prefix
             ``test_``.
-        evaluations: with ``eval_every``, dicts of ``epoch``, ``step`` and the figures of every
+        evaluations: with ``eval_every``, dicts of ``epoch``, ``step`` and the metrics of every
             evaluation; empty where there is one an epoch.
     """
 
@@ -30,21 +30,25 @@ class History:
     evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """The figure of every epoch, NaN where it was not recorded."""
+        """A metric of every epoch, NaN where it was not recorded."""
         recorded = self.names()
         if name not in recorded:
             raise KeyError(f"{name!r} was not recorded; there are {', '.join(recorded)}")
         return np.array([record.get(name, math.nan) for record in self.records])
 
     def names(self) -> list[str]:
-        """The figures that were recorded in some epoch."""
+        """Names of the metrics that were recorded in some epoch."""
         return sorted({name for record in self.records for name in record})
 
     def __len__(self) -> int:
         return len(self.records)
 
     def write(self, path: str | os.PathLike) -> None:
-        """Writes the records as JSON lines; figures that are no numbers as null."""
+        """Writes the records as JSON lines; a value that is not finite as null.
+
+        Args:
+            path: path of the file; folders are created.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # An evaluation comes before the record of the epoch that it ends.
@@ -54,11 +58,11 @@ class History:
                 file.write(line(record))
 
     def plot(self, path: str | Path | None = None, title: str = "") -> Any:
-        """Draws loss, the evaluation's other figures and learning rate over the epochs.
+        """Plots loss, the evaluation's other metrics and learning rate over the epochs.
 
         Args:
-            path: where to save the picture; not saved if None.
-            title: above it.
+            path: path of the picture; not saved if None.
+            title: title above it.
 
         Returns:
             The matplotlib figure.
@@ -98,8 +102,8 @@ class Log:
     """A file of JSON lines that grows while a run goes on; begins with the history so far.
 
     Args:
-        path: of the file; what is there is replaced, so that no line stands in it twice.
-        history: of what was before.
+        path: path of the file; its content is replaced, so that no line stands in it twice.
+        history: the records before.
     """
 
     def __init__(self, path: str | os.PathLike, history: History) -> None:

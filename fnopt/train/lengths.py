@@ -15,19 +15,19 @@ from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import as_transform
 
 _MOST = 2**16
-"""Counts at which a schedule is looked at."""
+"""Most counts at which a schedule is evaluated."""
 
 
 def warn_of_rate_0(tx: Any, opt_state: Any, steps: int | None, resumed: bool) -> None:
     """Warns where a scheduled learning rate is 0 from some step of the run on.
 
-    Seen in the parts of chains; what stands behind a wrapper may count something else than steps.
+    Looks at the parts of chains; what stands behind a wrapper may count something else than steps.
 
     Args:
         tx: the optimizer that will run.
-        opt_state: with which it begins.
-        steps: that it is going to make; None where that is not known.
-        resumed: whether it comes from a checkpoint.
+        opt_state: its state at the beginning.
+        steps: number of steps ahead; None if not known.
+        resumed: whether the run goes on from a checkpoint.
     """
     if steps is None or steps <= 0:
         return

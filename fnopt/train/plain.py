@@ -1,4 +1,4 @@
-"""Records as JSON, whatever a callback has put into them."""
+"""Records as JSON, with whatever a callback has put into them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 MOST_NUMBERS = 1000
-"""Entries of an array up to which it is written as a list."""
+"""Largest number of entries of an array that is written as a list."""
 
 
 def plain(x: Any, depth: int = 0) -> Any:
-    """What JSON knows that says the same: numbers of any library, lists, dicts, else its ``repr``.
+    """The same as numbers, strings, lists and dicts, which JSON knows; else its ``repr``.
 
     Args:
         x: anything.
-        depth: of containers around it; beyond 20 an abbreviation of the ``repr`` is taken.
+        depth: number of containers around it; beyond 20 an abbreviated ``repr`` is taken.
     """
     if x is None or isinstance(x, (bool, int, float, str)):
         return x
@@ -40,12 +40,12 @@ def plain(x: Any, depth: int = 0) -> Any:
 
 
 def dumps(x: Any) -> str:
-    """JSON that :func:`loads` reads back; what is not finite as ``{"number": "nan"}``."""
+    """JSON that :func:`loads` reads back; NaN, say, as ``{"number": "nan"}``."""
     return json.dumps(_named(plain(x)), indent=1, allow_nan=False)
 
 
 def loads(text: str) -> Any:
-    """What :func:`dumps` has written."""
+    """The value that :func:`dumps` has written."""
     return _unnamed(json.loads(text))
 
 

@@ -1,4 +1,4 @@
-"""The progress bar of a run: silent where output is no terminal."""
+"""The progress bar of a run; not shown where output is no terminal."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ class Progress:
     """A rich progress bar over the steps of a run.
 
     Args:
-        show: whether to; None asks the terminal.
-        steps: of the whole run; None where that is not known.
-        epochs: of the whole run.
-        done: steps made before.
+        show: whether to show it; None shows it on a terminal.
+        steps: number of steps of the whole run; None if not known.
+        epochs: number of epochs of the whole run.
+        done: number of steps done before.
     """
 
     def __init__(self, show: bool | None, steps: int | None, epochs: int, done: int = 0) -> None:
@@ -33,13 +33,13 @@ class Progress:
             parts.BarColumn(bar_width=16),
             parts.TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
             parts.TextColumn("{task.fields[speed]}", table_column=Column(no_wrap=True)),
-            parts.TextColumn("[bold]{task.fields[figures]}", table_column=rest),
+            parts.TextColumn("[bold]{task.fields[metrics]}", table_column=rest),
             console=console,
             transient=True,
             expand=True,
         )
         self.task = self.bar.add_task(
-            "", total=steps, completed=done, epoch=f"0/{epochs}", speed="", figures="compiling"
+            "", total=steps, completed=done, epoch=f"0/{epochs}", speed="", metrics="compiling"
         )
 
     def __enter__(self) -> Progress:
@@ -51,14 +51,21 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def show(self, epoch: int, step: int, speed: float, figures: dict[str, float]) -> None:
-        """Shows how far the run is; ``speed`` in steps a second."""
+    def show(self, epoch: int, step: int, speed: float, metrics: dict[str, float]) -> None:
+        """Shows how far the run is.
+
+        Args:
+            epoch: number of the epoch.
+            step: number of steps done.
+            speed: steps per second.
+            metrics: numbers to show, by name.
+        """
         if self.bar is not None:
-            told = ", ".join(f"{name.replace('_', ' ')} {x:.3g}" for name, x in figures.items())
+            words = ", ".join(f"{name.replace('_', ' ')} {x:.3g}" for name, x in metrics.items())
             self.bar.update(
                 self.task,
                 completed=step,
                 epoch=f"{epoch}/{self.epochs}",
                 speed=f"{speed:,.0f} steps/s",
-                figures=told,
+                metrics=words,
             )

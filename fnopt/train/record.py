@@ -1,4 +1,4 @@
-"""What a checkpoint says of a run beside its state: where it is, and what it has recorded."""
+"""What a checkpoint holds of a run beside its train state: its position and its records."""
 
 from __future__ import annotations
 
@@ -7,32 +7,95 @@ from typing import Any
 
 from fnopt.train.history import History
 
+_POSITION = {
+    "base": "first_step",
+    "gone": "steps_done",
+    "epoch": "epochs_done",
+    "at": "epoch_step",
+    "began": "epoch_start",
+    "seconds": "seconds",
+    "steps": "steps_per_epoch",
+    "over": "epoch_over",
+    "evaluated": "evaluated",
+}
+"""Fields of a position by their names in a file."""
+
 
 @dataclasses.dataclass
-class Place:
+class Position:
     """Where a run is.
 
     Attributes:
-        base: the number of the step at which it began.
-        gone: steps gone through since.
-        epoch: epochs completed.
-        at: steps of the epoch under way.
-        began: the number of the step at which that began.
-        seconds: spent on it.
-        steps: of an epoch; None where that is not known.
-        over: whether all steps of the epoch were made, and it is not recorded yet.
-        evaluated: whether the evaluation that is due here, if any, is done.
+        first_step: number of the step at which the run began.
+        steps_done: steps since then.
+        epochs_done: completed epochs.
+        epoch_step: steps done in the current epoch.
+        epoch_start: number of the step at which the current epoch began.
+        seconds: time spent on the current epoch.
+        steps_per_epoch: None if not known.
+        epoch_over: whether all steps of the epoch are done and it is not recorded yet.
+        evaluated: whether the evaluation due at this position, if any, is done.
     """
 
-    base: int
-    gone: int = 0
-    epoch: int = 0
-    at: int = 0
-    began: int = 0
+    first_step: int
+    steps_done: int = 0
+    epochs_done: int = 0
+    epoch_step: int = 0
+    epoch_start: int = 0
     seconds: float = 0.0
-    steps: int | None = None
-    over: bool = False
+    steps_per_epoch: int | None = None
+    epoch_over: bool = False
     evaluated: bool = True
+
+    @property
+    def step(self) -> int:
+        """Number of steps since the first of all, those before this run included."""
+        return self.first_step + self.steps_done
+
+    @property
+    def epoch(self) -> int:
+        """Number of the current epoch, 1 for the first of all."""
+        before = self.first_step // self.steps_per_epoch if self.steps_per_epoch else 0
+        return self.epochs_done + 1 + before
+
+    def close_epoch(self) -> None:
+        """Moves on to the next epoch."""
+        self.epochs_done, self.epoch_step, self.seconds = self.epochs_done + 1, 0, 0.0
+        self.epoch_over = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {written: getattr(self, name) for written, name in _POSITION.items()}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Position:
+        """The position in what :meth:`to_json` gave; fields may be missing that have a default.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is damaged.
+        """
+        position = cls(**{_POSITION[written]: x for written, x in fields.items()})
+        steps = position.steps_per_epoch
+        for written in ("base", "gone", "epoch", "at", "began"):
+            check_count(written, getattr(position, _POSITION[written]))
+        check_count("steps", 0 if steps is None else steps)
+        if steps is not None and position.epoch_step > steps:
+            raise ValueError(f"step {position.epoch_step} of an epoch of {steps}")
+        return position
+
+
+@dataclasses.dataclass
+class LastEvaluation:
+    """The last evaluation of a run.
+
+    Attributes:
+        metrics: its metrics, with the prefix ``test_``; empty before the first.
+        monitored: the watched one, and ``step`` the position's step at which it was measured; None
+            before the first evaluation of this process.
+    """
+
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    monitored: float | None = None
+    step: int | None = None
 
 
 @dataclasses.dataclass
@@ -40,32 +103,36 @@ class Record:
     """A run beside its train state, as a checkpoint holds it.
 
     Attributes:
-        place: where the run is.
-        history: of the epochs completed, and the evaluations.
-        tested: the figures of the last evaluation.
-        epochs: that the run was to have; None in checkpoints of before this was recorded.
-        data: number of examples and batch size of data in memory, by name; else None.
+        position: where the run is.
+        history: records of the completed epochs, and of evaluations.
+        evaluation: the last evaluation.
+        epochs: epochs that the run was to have; None in checkpoints older than this field.
+        data: number of examples and batch size of data in memory, by name; None for a stream.
+        skipped: indices of the steps of the current epoch that were not taken; None in checkpoints
+            older than this field.
     """
 
-    place: Place
+    position: Position
     history: History
-    tested: dict[str, float]
+    evaluation: LastEvaluation
     epochs: int | None = None
     data: dict[str, int] | None = None
+    skipped: list[int] | None = None
 
     @property
     def length(self) -> tuple[int | None, int | None]:
         """Epochs of the whole run and steps of each, None where that is not known."""
-        return self.epochs, self.place.steps
+        return self.epochs, self.position.steps_per_epoch
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "place": dataclasses.asdict(self.place),
-            "tested": self.tested,
+            "place": self.position.to_json(),
+            "tested": self.evaluation.metrics,
             "history": self.history.records,
             "evaluations": self.history.evaluations,
             "epochs": self.epochs,
             "data": self.data,
+            "skipped": self.skipped,
         }
 
     @classmethod
@@ -75,25 +142,26 @@ class Record:
         Raises:
             ValueError, TypeError, KeyError: it is damaged.
         """
-        place = Place(**about["place"])
-        counts = {
-            "base": place.base,
-            "gone": place.gone,
-            "epoch": place.epoch,
-            "at": place.at,
-            "began": place.began,
-            "steps": 0 if place.steps is None else place.steps,
-            "epochs": 0 if about.get("epochs") is None else about["epochs"],
-            **(about.get("data") or {}),
-        }
-        for name, count in counts.items():
-            if type(count) is not int or count < 0:
-                raise ValueError(f"{name} is {count!r}, no count")
-        if place.steps is not None and place.at > place.steps:
-            raise ValueError(f"step {place.at} of an epoch of {place.steps}")
+        epochs, data, skipped = (about.get(name) for name in ("epochs", "data", "skipped"))
+        check_count("epochs", 0 if epochs is None else epochs)
+        for name, count in (data or {}).items():
+            check_count(name, count)
+        for index in skipped or ():
+            check_count("skipped", index)
         for name in ("history", "evaluations"):
             if not all(isinstance(record, dict) for record in about[name]):
                 raise ValueError(f"{name} is no list of records")
-        tested = {name: float(x) for name, x in about["tested"].items()}
-        history = History(list(about["history"]), list(about["evaluations"]))
-        return cls(place, history, tested, about.get("epochs"), about.get("data"))
+        return cls(
+            position=Position.from_json(about["place"]),
+            history=History(list(about["history"]), list(about["evaluations"])),
+            evaluation=LastEvaluation({name: float(x) for name, x in about["tested"].items()}),
+            epochs=epochs,
+            data=data,
+            skipped=skipped,
+        )
+
+
+def check_count(name: str, count: Any) -> None:
+    """Raises ValueError where a number read from a file is no count."""
+    if type(count) is not int or count < 0:
+        raise ValueError(f"{name} is {count!r}, no count")

@@ -1,101 +1,85 @@
 """The loop around the compiled loops: what is done between two calls of them, and in what order.
 
-A run is at a place: so many epochs completed, so many steps of the one under way. At every place,
-in this order: the figures of the steps are taken in, what is due is evaluated, an epoch that is
-over is recorded, logs are written, a checkpoint that is due is written, callbacks are called.
-Should one of these raise, there is a checkpoint of the place all the same, which says what is still
-to be done there. From any checkpoint the run goes on as if it had not been interrupted: the order
-of the epoch follows from the run's key and the step at which the epoch began, a step's own draws
-from the key and its number.
+A run has a position: so many epochs completed, so many steps of the current one. At every position,
+in this order: the metrics of the steps are collected, an evaluation that is due is made, an epoch
+that is over is recorded, logs are written, a checkpoint that is due is written, callbacks are
+called. If one of these raises, a checkpoint of the position is written all the same, which says
+what is still to be done there. From any checkpoint the run continues as if it had not been
+interrupted: the order of the epoch follows from the run's key and the step at which the epoch
+began, a step's own draws from the key and its number.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from fnopt.train.checkpoint import Checkpoints
-from fnopt.train.checkpoint_file import Saved
+from fnopt.core.types import Metrics
+from fnopt.train.call_length import CallLength
 from fnopt.train.diagnosis import locate_nonfinite
 from fnopt.train.errors import CheckpointError, DataError, NonFiniteError, no_batch
-from fnopt.train.evaluate import means_over, observe, observed
-from fnopt.train.feeds import Feed, Made, data_of
-from fnopt.train.figures import joined, shown_of, shown_of_steps, summary
-from fnopt.train.history import History
-from fnopt.train.objective import Objective
-from fnopt.train.pace import Pace
-from fnopt.train.progress import Progress
-from fnopt.train.record import Place, Record
+from fnopt.train.evaluator import Evaluator
+from fnopt.train.feeds import Feed, StepsResult
+from fnopt.train.record import Position
+from fnopt.train.recorder import Recorder
+from fnopt.train.saver import Saver
 from fnopt.train.state import TrainState
 from fnopt.train.waiting import Interrupted
 
+HOPELESS = 100
+"""Steps skipped in a row that end a run, far more than the loss scale can be halved."""
 
-@dataclasses.dataclass
+
+@dataclasses.dataclass(kw_only=True)
 class Run:
-    """A run under way.
+    """The loop of a run.
 
     Attributes:
-        objective: what is minimized.
-        feed: where the batches come from.
+        feed: makes the steps.
         state: the train state.
-        place: where the run is.
-        history: of the epochs completed.
-        figures: of the steps of the epoch under way.
-        test: data of the evaluation.
-        epochs: where the run ends.
-        monitor: the evaluation's figure that is watched.
-        eval_every: steps between two evaluations; None for one an epoch.
-        checkpoints: where they are written.
-        checkpoint_every: steps between two, ``"epoch"``, or None for the end alone.
-        writers: of the records: logs.
-        on_epoch: called with state and record.
-        on_step: called with step and figures.
-        pace: how many steps to make at a time.
-        bar: the progress bar.
-        signals: that came.
+        position: where the run is.
+        epochs: number of epochs after which the run ends.
+        evaluator: makes evaluations.
+        recorder: collects metrics and writes records.
+        saver: writes checkpoints.
+        call_length: number of steps to make at a time.
+        on_epoch: called with the state and the record of an epoch; None for nothing.
+        on_step: called with the step and the metrics of some steps; None for nothing.
+        signals: signals received so far; the first ends the run.
     """
 
-    objective: Objective
     feed: Feed
     state: TrainState
-    place: Place
-    history: History
-    figures: list[dict[str, np.ndarray]]
-    test: Any
+    position: Position
     epochs: int
-    monitor: str
-    eval_every: int | None
-    checkpoints: Checkpoints | None
-    checkpoint_every: int | str | None
-    writers: list[Any]
+    evaluator: Evaluator
+    recorder: Recorder
+    saver: Saver
+    call_length: CallLength
     on_epoch: Callable[[TrainState, dict[str, Any]], Any] | None
     on_step: Callable[[int, dict[str, np.ndarray]], Any] | None
-    pace: Pace
-    bar: Progress
     signals: list[Any]
-    tested: dict[str, float] = dataclasses.field(default_factory=dict)
-    figure: float = math.nan  # watched, of the state as it is now
-    in_vain: int = 0  # the steps skipped one after the other, with loss scaling
-    saved: Path | None = None
 
     def go(self) -> str:
-        """Goes on to the end; says what ended it."""
+        """Runs to the end.
+
+        Returns:
+            What ended it, see :class:`~fnopt.train.FitResult`.
+        """
         try:
             ended = self._go()
             self.save()
             return ended
         except BaseException as error:
-            # What comes of a second signal ends the process at once.
+            # What a second signal raises ends the process at once.
             if isinstance(error, Exception) or not self.signals:
-                self.keep(error)
+                self.rescue(error)
             raise
 
     @property
@@ -105,25 +89,22 @@ class Run:
         return stopping_state is not None and bool(stopping_state.stop)
 
     def save(self) -> None:
-        """Writes a checkpoint of this place, if there is a folder for it."""
-        if self.checkpoints is None:
-            return
-        record = Record(self.place, self.history, self.tested, self.epochs, data_of(self.feed))
-        self.saved = self.checkpoints.save(
-            self.place.base + self.place.gone,
-            Saved(self.state, joined(self.figures), record),
-            self.figure,
-        )
+        """Writes a checkpoint of this position, if there is a folder for it."""
+        self.saver.save(self.state, self.position, self.recorder)
 
-    def keep(self, error: BaseException) -> None:
-        """Puts state and history into what ends the run, and writes a checkpoint if it can be."""
+    def rescue(self, error: BaseException) -> None:
+        """Puts state and history into an error that ends the run, and tries to save a checkpoint.
+
+        Args:
+            error: gets the attributes ``state`` and ``history``, and notes.
+        """
         if any(x.is_deleted() for x in jax.tree.leaves(self.state)):
             return  # raised by a compiled step that had taken over the buffers
         if isinstance(error, DataError) and not error.epoch:
-            error.epoch = self._number()
+            error.epoch = self.position.epoch
             error.args = (f"{error} (epoch {error.epoch}; .state is that after the steps before)",)
         with contextlib.suppress(AttributeError, TypeError):  # of classes without such attributes
-            error.state, error.history = self.state, self.history  # pyright: ignore
+            error.state, error.history = self.state, self.recorder.history  # pyright: ignore
         if isinstance(error, CheckpointError):
             return
         try:
@@ -131,170 +112,114 @@ class Run:
         except CheckpointError as failed:
             error.add_note(str(failed))
         if not isinstance(error, (NonFiniteError, DataError)):
+            path = self.saver.path
             error.add_note(
                 f"This ended the run after step {int(self.state.step)}. The state is this"
-                f" exception's .state{f'; checkpoint: {self.saved}' if self.saved else ''}"
+                f" exception's .state{f'; checkpoint: {path}' if path else ''}"
             )
 
     def _go(self) -> str:
         try:
-            if self.place.over or not self.place.evaluated:  # what an error has left undone
-                self._write(self._settle())
-            while self.place.epoch < self.epochs and not self.stopped:
+            if self.position.epoch_over or not self.position.evaluated:
+                self._write(self._settle())  # what an error has left undone
+            while self.position.epochs_done < self.epochs and not self.stopped:
                 ended = self._epoch()
                 if ended:
                     return ended
-        except Interrupted:  # while data for an evaluation were waited for
+        except Interrupted:  # while waiting for data of an evaluation
             return "interrupted"
         return "early stopping" if self.stopped else "epochs"
 
     def _epoch(self) -> str:
         """Goes through an epoch, or what is left of it; says what ended the run, if anything."""
-        place = self.place
-        if place.at == 0:
-            place.began = int(self.state.step)
-        self.feed.begin(self.state, place.began, place.at)
-        before, record = time.perf_counter() - place.seconds, None
+        position = self.position
+        if position.epoch_step == 0:
+            position.epoch_start = int(self.state.step)
+        self.feed.begin(self.state, position.epoch_start, position.epoch_step)
+        before, record = time.perf_counter() - position.seconds, None
         while record is None:
             if self.signals:
                 return "interrupted"
-            steps = self._steps()
-            with self.pace.call(steps):
-                made = self.feed.make(self.state, place.at, place.at + steps)
-            taken = self._take_in(made)
-            place.seconds = time.perf_counter() - before
-            if place.over and not place.at:
-                raise no_batch(place.epoch)
+            steps = self._steps_to_make()
+            with self.call_length.call(steps):
+                at = position.epoch_step
+                result = self.feed.make(self.state, at, at + steps)
+            self._collect(result)
+            position.seconds = time.perf_counter() - before
+            if position.epoch_over and not position.epoch_step:
+                raise no_batch(position.epochs_done)
             records = self._settle()
-            record = records[-1] if not place.at and records else None
+            record = records[-1] if not position.epoch_step and records else None
             self._write(records)
-            self._save_if_due(record is not None)
-            if taken and self.on_step is not None:
-                self.on_step(place.base + place.gone, made.figures)
+            if self.saver.is_due(position, record is not None):
+                self.save()
+            if result.steps and self.on_step is not None:
+                self.on_step(position.step, result.metrics)
             if record and self.on_epoch is not None and self.on_epoch(self.state, record):
                 return "on_epoch"
             if not self.stopped:
-                self._raise_if_ended(made)
+                self._raise_if_ended(result)
         return ""
 
-    def _raise_if_ended(self, made: Made) -> None:
+    def _raise_if_ended(self, result: StepsResult) -> None:
         """Raises what has ended the steps before their number was reached, if anything."""
-        if made.bad is not None:
-            figures, batch = made.bad
+        if result.nonfinite is not None:
+            metrics, batch = result.nonfinite
             where = locate_nonfinite(
-                self.objective, self.state, batch, self.feed.options, figures["grad_norm"]
+                self.feed.objective, self.state, batch, self.feed.options, metrics["grad_norm"]
             )
-            raise NonFiniteError(int(self.state.step), figures, self.state, self.history, where)
-        if made.error is not None:
-            raise made.error
-
-    def _save_if_due(self, over: bool) -> None:
-        every = self.checkpoint_every
-        if (over and every == "epoch") or (isinstance(every, int) and self.place.gone % every == 0):
-            self.save()
+            raise self._nonfinite(metrics, where)
+        if result.error is not None:
+            raise result.error
 
     def _write(self, records: list[dict[str, Any]]) -> None:
-        """Writes records to the logs, and shows the last of an epoch."""
-        for record in records:
-            for writer in self.writers:
-                writer.write(record)
-        if records and "loss" in records[-1]:
-            place = self.place
-            self.bar.show(place.epoch, place.gone, self.pace.speed, shown_of(records[-1]))
+        self.recorder.write(records, self.position, self.call_length.speed)
 
-    def _steps(self) -> int:
-        """How many to make now: up to the next place where something is due."""
-        place, due = self.place, [self.pace.steps]
+    def _steps_to_make(self) -> int:
+        """How many steps to make now: up to the next position where something is due."""
+        position, due = self.position, [self.call_length.steps]
         if self.feed.most is not None:
             due.append(self.feed.most)
         if self.feed.steps is not None:
-            due.append(self.feed.steps - place.at)
-        for every in (self.eval_every, self.checkpoint_every):
+            due.append(self.feed.steps - position.epoch_step)
+        for every in (self.evaluator.every, self.saver.every):
             if isinstance(every, int):
-                due.append(every - place.gone % every)
+                due.append(every - position.steps_done % every)
         return max(1, min(due))
 
-    def _take_in(self, made: Made) -> int:
-        """Goes on by the steps that were made; their number."""
-        steps = len(made.figures.get("loss", ()))
-        self.state = made.state
-        self.place.at += steps
-        self.place.gone += steps
-        self.place.over = made.over and made.bad is None
-        if not steps:
+    def _collect(self, result: StepsResult) -> None:
+        """Moves on by the steps that were made, and collects their metrics."""
+        position = self.position
+        self.state = result.state
+        position.epoch_step += result.steps
+        position.steps_done += result.steps
+        position.epoch_over = result.epoch_over and result.nonfinite is None
+        if not result.steps:
             # The end of an epoch may come to light after its last step.
-            self.place.evaluated &= self.eval_every is not None or not self.place.over
-            return 0
-        self.place.evaluated = False
-        self.figure = math.nan
-        self.figures.append(made.figures)
-        self._check_scaling(made.figures)
-        shown = shown_of_steps(made.figures, self.tested)
-        self.bar.show(self.place.epoch + 1, self.place.gone, self.pace.speed, shown)
-        return steps
+            position.evaluated &= self.evaluator.every is not None or not position.epoch_over
+            return
+        position.evaluated = False
+        self.recorder.add_steps(position, result.metrics, result.taken, self.call_length.speed)
+        skipped = self.recorder.skipped_in_a_row
+        if skipped >= HOPELESS:  # no loss scale helps
+            metrics = {name: x[-1] for name, x in result.metrics.items()}
+            where = (f"the last {skipped} steps, each skipped whatever the loss scale",)
+            raise self._nonfinite(metrics, where)
+
+    def _nonfinite(self, metrics: Metrics, where: tuple[str, ...]) -> NonFiniteError:
+        step, history = int(self.state.step), self.recorder.history
+        return NonFiniteError(step, metrics, self.state, history, where)
 
     def _settle(self) -> list[dict[str, Any]]:
-        """Does what is due at this place; the records that come of it."""
-        place, records = self.place, []
-        if self.eval_every:
-            due = place.gone % self.eval_every == 0
-        else:
-            due = self.test is not None and place.over
-        if due and not place.evaluated:
-            self._evaluate()
-            if self.eval_every:
-                record = {"epoch": self._number(), "step": int(self.state.step), **self.tested}
-                self.history.evaluations.append(record)
-                records.append(record)
-        place.evaluated = True
-        if place.over or self.stopped:
-            records.append(self._recorded())
+        """Does what is due at this position; returns the records that come of it."""
+        position, recorder, records = self.position, self.recorder, []
+        if self.evaluator.is_due(position) and not position.evaluated:
+            self.state, metrics, monitored = self.evaluator.evaluate(self.state)
+            recorder.add_evaluation(position, metrics, monitored)
+            if self.evaluator.every:
+                records.append(recorder.evaluation_record(position, int(self.state.step)))
+        position.evaluated = True
+        if position.epoch_over or self.stopped:
+            records.append(recorder.epoch_record(position, int(self.state.step)))
+            position.close_epoch()
         return records
-
-    def _evaluate(self) -> None:
-        """Evaluates; the state gets the figure that is watched."""
-        precision = self.feed.options.precision if self.feed.options else None
-        given = self.state.eval_params, self.state.model_state, self.test, precision
-        figures = means_over(self.objective, *given)
-        figure = figures[self.monitor]
-        observe_figure = observe if self.state.stopping is None else observed
-        self.state = observe_figure(self.state, figure)
-        self.tested = {f"test_{name}": float(x) for name, x in figures.items()}
-        self.figure = float(figure)
-
-    def _recorded(self) -> dict[str, Any]:
-        """Closes the epoch: its record."""
-        place = self.place
-        record = {
-            "epoch": self._number(),
-            "step": int(self.state.step),
-            "seconds": place.seconds,
-            **summary(joined(self.figures)),
-            **self.tested,
-        }
-        self.history.records.append(record)
-        place.epoch, place.at, place.seconds, self.figures = place.epoch + 1, 0, 0.0, []
-        place.over = False
-        return record
-
-    def _number(self) -> int:
-        """Of the epoch under way, counted from the first step of all."""
-        place = self.place
-        return place.epoch + 1 + (place.base // place.steps if place.steps else 0)
-
-    def _check_scaling(self, figures: dict[str, np.ndarray]) -> None:
-        """Ends a run in which no loss scale helps: each step is skipped."""
-        if "skipped" not in figures:
-            return
-        taken = np.flatnonzero(np.isfinite(figures["update_norm"]))
-        steps = len(figures["skipped"])
-        self.in_vain = steps - 1 - int(taken[-1]) if len(taken) else self.in_vain + steps
-        if self.in_vain >= _HOPELESS:
-            bad = {name: x[-1] for name, x in figures.items()}
-            where = (f"the last {self.in_vain} steps, each skipped whatever the loss scale",)
-            step = int(self.state.step)
-            raise NonFiniteError(step, bad, self.state, self.history, where)
-
-
-_HOPELESS = 100
-"""Steps skipped one after the other, far more than the loss scale can be halved."""

@@ -16,12 +16,12 @@ from fnopt.core.value import make
 
 
 def register_schedules() -> None:
-    """Registers all kinds of schedules there are, masks and labels; again after defining one."""
+    """Registers all schedules, masks and labels; call it again after defining a schedule."""
     for kind in _kinds(Schedule):
         serialization.register_serialization_state(kind, _to_dict, _from_dict, override=True)
     for kind in (Flags, Labels):
         serialization.register_serialization_state(
-            kind, lambda told: {}, lambda told, state: told, override=True
+            kind, lambda value: {}, lambda value, state: value, override=True
         )
 
 

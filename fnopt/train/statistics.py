@@ -1,4 +1,4 @@
-"""Batch statistics computed anew, for parameters that were never trained with."""
+"""Batch statistics computed again, for parameters that were never trained with."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ def recomputed(
 ) -> Any:
     r"""The model state with every moving average replaced by its mean over the batches of data.
 
-    No layer is known here by its name. What a forward pass in training makes of a running
-    statistic is
+    No layer is known here by its name. A forward pass in training turns a running statistic into
 
     .. math:: s' = m\,s + (1 - m)\,b
 
@@ -45,10 +44,10 @@ def recomputed(
     Args:
         objective: what is minimized.
         params: the parameters.
-        model_state: like that to be returned.
+        model_state: a model state like the one to be returned.
         data: a tree of arrays with examples along the first axis.
         batch_size: examples at a time; what remains makes a smaller batch, with less weight.
-        precision: of the forward pass.
+        precision: precision of the forward pass; None leaves dtypes alone.
     """
     examples = size(data)
     batch_size = check_batch_size(min(batch_size, examples), examples)
@@ -60,7 +59,7 @@ def recomputed(
     task = objective, Precision.named(precision)
     moved = functools.partial(_moved, *task, params, model_state)
     first = take(data, jnp.arange(batch_size))
-    takes_in = _shares_of_the_new(moved, first, [leaves[i] for i in floating])
+    takes_in = _new_shares(moved, first, [leaves[i] for i in floating])
     batches = examples // batch_size
     indices = jnp.arange(batches * batch_size).reshape(batches, batch_size)
     sums = _sum_of_moved(*task, params, model_state, data, indices)
@@ -85,7 +84,7 @@ def _moved(
     starts: list[jax.Array],
     batch: Any,
 ) -> list[jax.Array]:
-    """What floating leaves of the model state become from these numbers, one for each leaf."""
+    """Floating leaves of the model state after a forward pass, each filled with a number before."""
     leaves, treedef = jax.tree.flatten(model_state)
     floating = [i for i, x in enumerate(leaves) if jnp.issubdtype(x.dtype, jnp.floating)]
     for i, start in zip(floating, starts, strict=True):
@@ -113,15 +112,15 @@ def _sum_of_moved(
     zero = [jnp.zeros((), dtype) for dtype in wide]
 
     def add(total: list[jax.Array], at: jax.Array) -> tuple[list[jax.Array], None]:
-        made = _moved(objective, precision, params, model_state, zero, take(data, at))
-        return jax.tree.map(jnp.add, total, made), None
+        moved = _moved(objective, precision, params, model_state, zero, take(data, at))
+        return jax.tree.map(jnp.add, total, moved), None
 
     empty = [jnp.zeros(x.shape, dtype) for x, dtype in zip(floating, wide, strict=True)]
     return jax.lax.scan(add, empty, indices)[0]
 
 
-def _shares_of_the_new(moved: Any, batch: Any, leaves: list[jax.Array]) -> list[float | None]:
-    """Of each leaf :math:`1 - m`, or None if it is no moving average."""
+def _new_shares(moved: Any, batch: Any, leaves: list[jax.Array]) -> list[float | None]:
+    """:math:`1 - m` of each leaf, or None if it is no moving average."""
 
     def after(starts: list[float]) -> list[np.ndarray]:
         wide = [jnp.promote_types(x.dtype, jnp.float32) for x in leaves]

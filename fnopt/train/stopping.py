@@ -1,4 +1,4 @@
-"""Early stopping: a value beside the optimizer that ends a run whose figure no longer improves."""
+"""Early stopping: a value beside the optimizer that ends a run whose metric no longer improves."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from fnopt.core.fields import Field, Static
 from fnopt.core.schedule import map_leaves, to_dtype
 from fnopt.core.value import Value
 from fnopt.schedule.plateau import count_bad
+from fnopt.train.state import TrainState
 
 
 class StoppingState(NamedTuple):
-    """What :class:`early_stopping` remembers.
+    """State of :class:`early_stopping`.
 
     Attributes:
-        stop: whether the run is over; once set it stays, and nothing more is taken in.
-        best: the best figure so far.
-        bad: evaluations since that were no better.
-        evaluations: the number of the last evaluation taken in.
-        best_params: what there was at the best figure; None without ``restore_best``.
+        stop: whether the run is over; once set it stays, and evaluations change nothing more.
+        best: the best metric so far.
+        bad: number of evaluations since then that were no better.
+        evaluations: number of the last evaluation seen.
+        best_params: the parameters at the best metric; None without ``restore_best``.
     """
 
     stop: jax.Array
@@ -37,23 +38,23 @@ class StoppingState(NamedTuple):
 
 
 class early_stopping(Value):
-    r"""Ends a run when the figure of its evaluations stops improving.
+    r"""Ends a run when a metric of its evaluations stops improving.
 
-    A figure :math:`x` is better than the best :math:`b` so far if :math:`x < b - \delta`
+    A metric :math:`x` is better than the best :math:`b` so far if :math:`x < b - \delta`
     (``mode="min"``) or :math:`x > b + \delta` (``mode="max"``); NaN is no better. After more than
     ``patience`` evaluations in a row that are not better it sets ``stop``. Two pure functions,
     ``init`` and ``update``, that work inside ``jit`` and under ``vmap``: :func:`fnopt.train.fit`
     keeps value and state in the train state.
 
-    ``params`` is any tree: ``fit`` gives the pair of parameters and model state, so that the best
-    parameters come back with the batch statistics that were theirs.
+    ``params`` is any tree: ``fit`` passes the pair of parameters and model state, so that the best
+    parameters come back with their batch statistics.
 
     Args:
-        patience: evaluations without improvement that are allowed; the next one stops.
-        min_delta: :math:`\delta \ge 0`, how much better a figure must be to count.
+        patience: number of evaluations without improvement that are allowed; the next one stops.
+        min_delta: :math:`\delta \ge 0`, how much better a metric must be to count.
         mode: ``"min"`` for a loss, ``"max"`` for an accuracy; None leaves it to ``fit``, which asks
             the metric (see :func:`fnopt.train.maximized`), and is ``"min"`` elsewhere.
-        restore_best: whether to keep what there was at the best figure: memory for one more copy.
+        restore_best: whether to keep the parameters at the best metric: memory for one more copy.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -91,10 +92,10 @@ class early_stopping(Value):
         """The state after an evaluation.
 
         Args:
-            state: before it.
-            metric: its figure.
-            evaluations: how many evaluations there have been; a number seen before changes nothing.
-            params: what is kept if the figure is the best.
+            state: the state before the evaluation.
+            metric: the watched metric, a number.
+            evaluations: number of evaluations so far; one seen before changes nothing.
+            params: any tree; kept if the metric is the best.
         """
         numbers = map_leaves(self, lambda x: to_dtype(x, state.best.dtype))
         metric = jnp.asarray(metric).astype(state.best.dtype)
@@ -104,7 +105,7 @@ class early_stopping(Value):
         else:
             better = metric < state.best - numbers.min_delta
         stop, bad, _ = count_bad(better, state.bad, jnp.zeros_like(state.bad), numbers.patience, 0)
-        taken = StoppingState(
+        updated = StoppingState(
             stop=stop,
             best=jnp.where(better, metric, state.best),
             bad=bad,
@@ -114,18 +115,18 @@ class early_stopping(Value):
             ),
         )
         new = (evaluations > state.evaluations) & ~state.stop
-        return optax.tree.where(new, taken, state)
+        return optax.tree.where(new, updated, state)
 
     def has_best(self, state: StoppingState) -> bool:
         """Whether some evaluation gave a number, so that ``best_params`` are those of the best."""
         return bool(state.best != self._worst)
 
     def reconsider(self, state: StoppingState, patience: Any) -> StoppingState:
-        """The state with the decision of this ``patience`` instead of the one it was made with.
+        """The state with the decision of this value's ``patience`` instead of an earlier one.
 
         Args:
-            state: after some evaluations.
-            patience: of the early stopping that has made it.
+            state: a state after some evaluations.
+            patience: the patience with which the state was made.
         """
         # A stop sets the count back to 0; it had gone beyond the patience by one.
         beyond = jnp.floor(jnp.asarray(patience)).astype(state.bad.dtype) + 1
@@ -133,8 +134,8 @@ class early_stopping(Value):
         stop = bad.astype(state.best.dtype) > self.patience
         return state._replace(stop=stop, bad=jnp.where(stop, jnp.zeros_like(bad), bad))
 
-    def begin_again(self, state: StoppingState) -> StoppingState:
-        """The state with which a run goes on that had been stopped: the best is kept."""
+    def restart(self, state: StoppingState) -> StoppingState:
+        """The state with which a stopped run goes on: the best is kept."""
         return state._replace(stop=jnp.zeros_like(state.stop), bad=jnp.zeros_like(state.bad))
 
     @property
@@ -142,10 +143,14 @@ class early_stopping(Value):
         return -math.inf if self.mode == "max" else math.inf
 
 
-def best_of(state: Any) -> Any:
+def best_of(state: TrainState) -> TrainState:
     """The train state with the best parameters that early stopping has kept, and their model state.
 
-    The state itself, with a warning, where no evaluation gave a number: none is the best then.
+    They are the parameters that the optimizer's method asks to evaluate, and stay so in the state.
+    Where no evaluation gave a number, none is the best: the state itself, with a warning.
+
+    Args:
+        state: a train state, with early stopping or without.
     """
     stopping, stopping_state = state.stopping, state.stopping_state
     if stopping is None:

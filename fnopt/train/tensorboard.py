@@ -1,4 +1,4 @@
-"""TensorBoard, by whichever package that writes its files is installed."""
+"""Records for TensorBoard, written by whichever package for it is installed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _WRITERS = ("tensorboardX", "torch.utils.tensorboard")
 
 
 class TensorBoard:
-    """Writes the figures of every record under its step.
+    """Writes the metrics of every record under its step.
 
     Args:
-        folder: of the event files.
-        step: the run goes on from; what was written beyond it is not shown.
+        folder: folder of the event files.
+        step: step from which the run goes on; what was written after it is not shown.
 
     Raises:
         ImportError: none of tensorboardX, torch with tensorboard, and tensorflow is installed.
@@ -47,9 +47,9 @@ class TensorBoard:
 
     def write(self, record: dict[str, Any]) -> None:
         """Writes a record."""
-        for name, figure in record.items():
+        for name, metric in record.items():
             if name != "step":
-                self.scalar(name, figure, record["step"])
+                self.scalar(name, metric, record["step"])
         self.writer.flush()
 
     def close(self) -> None:

@@ -11,21 +11,21 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came while data were waited for. A loader meets it as it meets Ctrl-C."""
+    """A signal came while waiting for data. A loader sees it as it sees Ctrl-C."""
 
 
 @contextlib.contextmanager
 def interruptible(signals: list[Any] | None) -> Iterator[None]:
-    """Raises :class:`Interrupted` inside, at once, should a signal come or have come.
+    """Raises :class:`Interrupted` inside, at once, if a signal comes or has come.
 
     Python runs a signal's handler in the main thread, between two instructions, and in the middle
-    of a call that waits: for a lock, a queue, a socket, a sleep. Usually such a call is then gone
-    on with; here the handler raises, and it is left.
+    of a call that waits: for a lock, a queue, a socket, a sleep. Usually such a call then
+    continues; here the handler raises, which ends it.
 
     Args:
         signals: the list that :func:`~fnopt.train.interrupts.interrupts` fills; None where signals
-            are not ours, and nothing is done. Nothing is done either in another thread than the
-            main one, to which no signals come.
+            are not handled here, and nothing is done. Nothing is done either in a thread other than
+            the main one, which gets no signals.
     """
     if signals is None or threading.current_thread() is not threading.main_thread():
         yield
@@ -34,7 +34,7 @@ def interruptible(signals: list[Any] | None) -> Iterator[None]:
     process = os.getpid()
 
     def leave(number: int, frame: Any) -> None:
-        if os.getpid() != process:  # a process of the loader's, which is ended like any other
+        if os.getpid() != process:  # a process of the loader, which ends like any other
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return

@@ -1,4 +1,4 @@
-"""Which figure of the evaluations is watched, and which way it is better."""
+"""Which metric of the evaluations is watched, and which way it is better."""
 
 from __future__ import annotations
 
@@ -19,21 +19,19 @@ _WORDS = {"min": "smaller", "max": "larger"}
 def direction(
     objective: Objective, monitor: str, monitor_mode: Mode | None, stopping: Any, tx: Any
 ) -> Mode:
-    """Which way the watched figure is better: ``monitor_mode``, else as the metric is marked.
+    """Which way the watched metric is better: ``monitor_mode``, else as the metric is marked.
 
     Args:
         objective: has the metrics.
-        monitor: the name of the figure.
-        monitor_mode: what ``fit`` was given.
+        monitor: name of the watched metric.
+        monitor_mode: the direction given by the user; None for the metric's own.
         stopping: early stopping, or None; its mode must agree.
         tx: the optimizer; what in it watches a metric must agree.
 
     Raises:
         ValueError: there is no such metric, it is not marked, or two disagree.
     """
-    if monitor_mode not in (None, "min", "max"):
-        raise ValueError(f"fit: monitor_mode must be 'min', 'max' or None, got {monitor_mode!r}")
-    if not objective.has_aux:  # else a figure may come with the loss
+    if not objective.has_aux:  # else a metric may come with the loss
         check_monitor(monitor, ["loss", *objective.metric_fns])
     marked = "min" if monitor == "loss" else mode_of(objective.metric_fns.get(monitor))
     own = getattr(stopping, "mode", None)
@@ -66,7 +64,7 @@ def check_unwatched(monitor: str, stopping: Any, tx: Any, eval_every: Any) -> No
     """Refuses what waits for evaluations where there are none.
 
     Args:
-        monitor: the name of the figure.
+        monitor: name of the watched metric.
         stopping: early stopping, or None.
         tx: the optimizer.
         eval_every: steps between two evaluations, or None.
@@ -75,9 +73,9 @@ def check_unwatched(monitor: str, stopping: Any, tx: Any, eval_every: Any) -> No
         ValueError: something does.
     """
     if monitor != "loss":
-        raise ValueError(f"fit: monitor={monitor!r} is a figure of test_data; give some")
-    for name, asked in (("early_stopping", stopping), ("eval_every", eval_every)):
-        if asked is not None:
+        raise ValueError(f"fit: monitor={monitor!r} is a metric of test_data; give some")
+    for name, value in (("early_stopping", stopping), ("eval_every", eval_every)):
+        if value is not None:
             raise ValueError(f"fit: {name} needs test_data, whose {monitor} is watched")
     for part in watchers(tx):
         raise ValueError(
@@ -86,10 +84,10 @@ def check_unwatched(monitor: str, stopping: Any, tx: Any, eval_every: Any) -> No
         )
 
 
-def check_monitor(monitor: str, figures: Iterable[str]) -> None:
-    """Raises ValueError where the watched figure is none of these."""
-    if monitor not in figures:
-        raise ValueError(f"fit: no figure monitor={monitor!r}; {did_you_mean(monitor, figures)}")
+def check_monitor(monitor: str, metrics: Iterable[str]) -> None:
+    """Raises ValueError where the watched metric is none of these."""
+    if monitor not in metrics:
+        raise ValueError(f"fit: no metric monitor={monitor!r}; {did_you_mean(monitor, metrics)}")
 
 
 def _disagreement(what: str, own: str, monitor: str, mode: str) -> str:

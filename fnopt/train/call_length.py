@@ -7,30 +7,33 @@ import time
 from collections.abc import Iterator
 
 
-class Pace:
-    """As many steps a call as take about a quarter of a second, or a number given.
+class CallLength:
+    """The number of steps a call: one that takes about a quarter of a second, or a fixed one.
 
     Args:
-        steps: the number; None finds one.
-        most: no more than these; None for no bound.
+        steps: fixed number of steps; None finds one by timing.
+        most: upper bound of the number; None for no bound.
+
+    Attributes:
+        steps: number of steps for the next call.
     """
 
     def __init__(self, steps: int | None, most: int | None = None) -> None:
         self.steps, self.fixed, self.most = steps or 1, steps is not None, most
-        self.done, self.seconds = 0, 0.0
+        self._done, self._seconds = 0, 0.0
 
     @property
     def speed(self) -> float:
-        """Steps a second, so far."""
-        return self.done / self.seconds if self.seconds else 0.0
+        """Steps per second so far."""
+        return self._done / self._seconds if self._seconds else 0.0
 
     @contextlib.contextmanager
     def call(self, steps: int) -> Iterator[None]:
-        """Times a call of these steps."""
+        """Times a call of so many steps."""
         began = time.perf_counter()
         yield
         seconds = time.perf_counter() - began
-        self.done, self.seconds = self.done + steps, self.seconds + seconds
+        self._done, self._seconds = self._done + steps, self._seconds + seconds
         if not self.fixed and steps == self.steps and seconds < 0.125:
             self.steps = min(self.steps * 2, self.most or self.steps * 2)
         elif not self.fixed and seconds > 0.5:

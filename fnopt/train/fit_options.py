@@ -1,0 +1,275 @@
+"""The options of a run in four groups: defaults, documentation and checks of each argument.
+
+A dataclass holds a group; a ``TypedDict`` of the same names lets type checkers and editors see the
+options as keyword arguments of :func:`~fnopt.train.fit`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypedDict, TypeVar
+
+from fnopt.core.checks import did_you_mean, integer, positive_integer
+from fnopt.train.options import StepOptions
+from fnopt.train.precision import Precision
+from fnopt.train.state import TrainState
+from fnopt.train.stopping import early_stopping as EarlyStopping
+
+OnEpoch = Callable[[TrainState, dict[str, Any]], Any]
+OnStep = Callable[[int, dict[str, Any]], Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationOptions:
+    """How a run is evaluated, and what follows from it.
+
+    Args:
+        monitor: name of the watched evaluation metric: ``tx`` receives it as ``metric``, early
+            stopping decides by it, and the best checkpoint is the best in it.
+        monitor_mode: whether the smallest (``"min"``) or the largest value (``"max"``) of that
+            metric is the best; None asks the metric, see :func:`fnopt.train.maximized`.
+        eval_batch_size: examples at a time in an evaluation of arrays in memory; None for all.
+        eval_every: steps between two evaluations; None evaluates after each epoch.
+        early_stopping: ends the run when the watched metric no longer improves; it becomes part of
+            the state. None for none.
+
+    Raises:
+        TypeError: a number is no integer, or ``early_stopping`` is something else.
+        ValueError: a number is below 1, or ``monitor_mode`` is something else.
+    """
+
+    monitor: str = "loss"
+    monitor_mode: Literal["min", "max"] | None = None
+    eval_batch_size: int | None = 1024
+    eval_every: int | None = None
+    early_stopping: EarlyStopping | None = None
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, "eval_batch_size", "eval_every")
+        if self.monitor_mode not in (None, "min", "max"):
+            raise ValueError(
+                f"fit: monitor_mode must be 'min', 'max' or None, got {self.monitor_mode!r}"
+            )
+        if not isinstance(self.early_stopping, (EarlyStopping, type(None))):
+            raise TypeError(
+                "fit: early_stopping must be fnopt.train.early_stopping(patience=…), got"
+                f" {self.early_stopping!r} ({type(self.early_stopping).__name__})"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointOptions:
+    """Where and when a run writes checkpoints, and whether it goes on from them.
+
+    Args:
+        checkpoint_dir: folder where checkpoints are written, created if missing; None for none.
+        checkpoint_every: steps between two checkpoints, ``"epoch"`` after each epoch, None at the
+            end alone. There is one at the end in any case, after an interrupt, and after an error.
+        keep: number of the last checkpoints that are kept, at least 1.
+        keep_best: number of checkpoints of the best evaluations that are kept beside them.
+        resume: whether to go on from the newest good checkpoint there; the run begins where there
+            is none. The checkpoint's numbers win over those of ``tx`` and ``early_stopping``, and
+            what differs is logged; ``"override"`` takes the code's. A run of other epochs, or of
+            epochs of other steps, takes the schedules of ``tx``, which were made for its length.
+
+    Raises:
+        TypeError: a number is no integer.
+        ValueError: an option is out of its range, or ``resume`` has no ``checkpoint_dir``.
+    """
+
+    checkpoint_dir: str | os.PathLike | None = None
+    checkpoint_every: int | Literal["epoch"] | None = "epoch"
+    keep: int = 3
+    keep_best: int = 1
+    resume: bool | Literal["override"] = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.checkpoint_every, str) and self.checkpoint_every != "epoch":
+            raise ValueError(
+                "fit: checkpoint_every must be a number of steps, 'epoch' or None, got"
+                f" {self.checkpoint_every!r}"
+            )
+        if self.checkpoint_every != "epoch":
+            _check_numbers(self, "checkpoint_every")
+        object.__setattr__(self, "keep", positive_integer("fit: keep", self.keep))
+        integer("fit: keep_best", self.keep_best, least=0)
+        if self.resume not in (False, True, "override"):
+            raise ValueError(f"fit: resume must be True, False or 'override', got {self.resume!r}")
+        if self.resume and self.checkpoint_dir is None:
+            raise ValueError("fit: resume needs checkpoint_dir=, where to go on from")
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """What a run reports, to whom and how often.
+
+    Args:
+        steps_per_call: steps between two looks at the run; None finds a number that takes about a
+            quarter of a second. The result does not depend on it.
+        log: path of a file to which each record is written at once, as a line of JSON; None for
+            none.
+        tensorboard: path of a folder where each record is written for TensorBoard; None for none.
+        progress: whether to show a progress bar; None shows one on a terminal.
+        on_epoch: called with the state and the record after each epoch; returning True stops the
+            run. The state is valid during the call: the next step takes over its buffers.
+        on_step: called after each call of the loop with the number of steps so far and the metrics
+            of the steps of the call, arrays by name. An exception that either callback raises gets
+            the run's ``state`` and ``history`` as attributes.
+
+    Raises:
+        TypeError: ``steps_per_call`` is no integer.
+        ValueError: ``steps_per_call`` is below 1.
+    """
+
+    steps_per_call: int | None = None
+    log: str | os.PathLike | None = None
+    tensorboard: str | os.PathLike | None = None
+    progress: bool | None = None
+    on_epoch: OnEpoch | None = None
+    on_step: OnStep | None = None
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, "steps_per_call")
+
+
+class StepArguments(TypedDict, total=False):
+    """The fields of :class:`StepOptions` that a run leaves to the user."""
+
+    accumulate: int
+    accumulator_dtype: Any
+    precision: Precision | str | None
+    clip_norm: float | None
+
+
+class EvaluationArguments(TypedDict, total=False):
+    """The fields of :class:`EvaluationOptions`."""
+
+    monitor: str
+    monitor_mode: Literal["min", "max"] | None
+    eval_batch_size: int | None
+    eval_every: int | None
+    early_stopping: EarlyStopping | None
+
+
+class CheckpointArguments(TypedDict, total=False):
+    """The fields of :class:`CheckpointOptions`."""
+
+    checkpoint_dir: str | os.PathLike | None
+    checkpoint_every: int | Literal["epoch"] | None
+    keep: int
+    keep_best: int
+    resume: bool | Literal["override"]
+
+
+class ReportArguments(TypedDict, total=False):
+    """The fields of :class:`ReportOptions`."""
+
+    steps_per_call: int | None
+    log: str | os.PathLike | None
+    tensorboard: str | os.PathLike | None
+    progress: bool | None
+    on_epoch: OnEpoch | None
+    on_step: OnStep | None
+
+
+class FitOptions(
+    StepArguments, EvaluationArguments, CheckpointArguments, ReportArguments, total=False
+):
+    """The optional keyword arguments of :func:`~fnopt.train.fit`, by group."""
+
+
+GROUPS: dict[type, type] = {
+    StepArguments: StepOptions,
+    EvaluationArguments: EvaluationOptions,
+    CheckpointArguments: CheckpointOptions,
+    ReportArguments: ReportOptions,
+}
+"""The dataclass of each group of arguments."""
+
+
+def read_options(
+    options: Mapping[str, Any], others: tuple[str, ...] = ()
+) -> tuple[StepOptions, EvaluationOptions, CheckpointOptions, ReportOptions]:
+    """The options of a run, checked, by group.
+
+    Args:
+        options: keyword arguments by name.
+        others: names of further arguments, to suggest for one that is unknown.
+
+    Raises:
+        TypeError: there is no option of this name; the nearest name is suggested.
+        TypeError, ValueError: what a group raises.
+    """
+    known = [name for group in GROUPS for name in group.__annotations__]
+    for name in options:
+        if name not in known:
+            message = f"fit() got an unexpected keyword argument {name!r}"
+            raise TypeError(f"{message}; {did_you_mean(name, [*known, *others])}")
+    step, evaluation, checkpoint, report = (
+        kind(**{name: options[name] for name in group.__annotations__ if name in options})
+        for group, kind in GROUPS.items()
+    )
+    return step, evaluation, checkpoint, report
+
+
+def documented(function: Function) -> Function:
+    """Shows the options in the signature and the docstring of a function that takes FitOptions.
+
+    Args:
+        function: has ``**options`` as its last parameter, and a section ``Args:`` that is followed
+            by ``Raises:``.
+    """
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    lines: list[str] = []
+    for group, kind in GROUPS.items():
+        fields = {field.name: field for field in dataclasses.fields(kind)}
+        texts = argument_texts(kind)
+        for name, annotation in group.__annotations__.items():
+            annotation = getattr(annotation, "__forward_arg__", annotation)
+            parameters.append(
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=fields[name].default,
+                    annotation=annotation,
+                )
+            )
+            lines += texts.get(name, [])
+    function.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore
+    if function.__doc__:
+        before, raises, after = inspect.cleandoc(function.__doc__).partition("\nRaises:\n")
+        function.__doc__ = "\n".join([before.rstrip(), *lines, raises + after])
+    return function
+
+
+def argument_texts(documented_class: type) -> dict[str, list[str]]:
+    """The lines of the section ``Args:`` of a docstring, by the argument that they are about.
+
+    Args:
+        documented_class: a class with such a docstring.
+    """
+    texts: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    section = inspect.cleandoc(documented_class.__doc__ or "").partition("\nArgs:\n")[2]
+    for line in section.splitlines():
+        if line and not line.startswith(" "):  # the next section
+            break
+        name, colon, _ = line.strip().partition(":")
+        if colon and line.startswith("    ") and not line.startswith("     "):
+            current = texts.setdefault(name, [])
+        if current is not None and line:
+            current.append(line)
+    return texts
+
+
+def _check_numbers(options: Any, *names: str) -> None:
+    """Makes numbers of a frozen dataclass Python integers of at least 1; None stays."""
+    for name in names:
+        number = getattr(options, name)
+        if number is not None:
+            object.__setattr__(options, name, positive_integer(f"fit: {name}", number))

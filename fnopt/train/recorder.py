@@ -1,0 +1,119 @@
+"""Records what a run reports: metrics of steps, of evaluations and of epochs."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from fnopt.train.history import History
+from fnopt.train.progress import Progress
+from fnopt.train.record import LastEvaluation, Position
+from fnopt.train.summaries import joined, shown_of_epoch, shown_of_steps, summary
+
+
+class Writer(Protocol):
+    """Anything that records are written to: a log file, TensorBoard."""
+
+    def write(self, record: dict[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Recorder:
+    """Collects the metrics of a run, and hands records to its history, its logs and its bar.
+
+    Args:
+        history: records of the epochs before; new ones are appended.
+        evaluation: the last evaluation; updated with each one.
+        writers: logs that get each record.
+        bar: the progress bar.
+        metrics: of the steps of the current epoch so far, an array for each; None for none.
+        taken: whether each of these steps was taken.
+
+    Attributes:
+        skipped_in_a_row: the last steps, up to now, that were not taken.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        evaluation: LastEvaluation,
+        writers: list[Writer],
+        bar: Progress,
+        metrics: dict[str, np.ndarray] | None = None,
+        taken: np.ndarray | None = None,
+    ) -> None:
+        self.history, self.evaluation = history, evaluation
+        self.writers, self.bar = writers, bar
+        self.skipped_in_a_row = 0
+        self._metrics = [metrics] if metrics else []
+        self._taken = [] if taken is None else [taken]
+
+    @property
+    def metrics(self) -> dict[str, np.ndarray]:
+        """The metrics of each step of the current epoch so far."""
+        return joined(self._metrics)
+
+    @property
+    def taken(self) -> np.ndarray:
+        """Whether each step of the current epoch so far was taken."""
+        return np.concatenate([np.zeros(0, np.bool_), *self._taken])
+
+    def add_steps(
+        self, position: Position, metrics: dict[str, np.ndarray], taken: np.ndarray, speed: float
+    ) -> None:
+        """Takes in the metrics of some steps and shows the last of them."""
+        self._metrics.append(metrics)
+        self._taken.append(taken)
+        last = np.flatnonzero(taken)
+        self.skipped_in_a_row = (
+            len(taken) - 1 - int(last[-1]) if last.size else self.skipped_in_a_row + len(taken)
+        )
+        shown = shown_of_steps(metrics, self.evaluation.metrics)
+        self.bar.show(position.epochs_done + 1, position.steps_done, speed, shown)
+
+    def add_evaluation(
+        self, position: Position, metrics: dict[str, float], monitored: float
+    ) -> None:
+        """Takes in an evaluation."""
+        self.evaluation.metrics, self.evaluation.monitored = metrics, monitored
+        self.evaluation.step = position.step
+
+    def evaluation_record(self, position: Position, step: int) -> dict[str, Any]:
+        """Records the last evaluation on its own, between epochs.
+
+        Args:
+            position: where the run is.
+            step: updates made so far.
+        """
+        record = {"epoch": position.epoch, "step": step, **self.evaluation.metrics}
+        self.history.evaluations.append(record)
+        return record
+
+    def epoch_record(self, position: Position, step: int) -> dict[str, Any]:
+        """Records the current epoch, and begins to collect for the next.
+
+        Args:
+            position: where the run is.
+            step: updates made so far.
+        """
+        record = {
+            "epoch": position.epoch,
+            "step": step,
+            "seconds": position.seconds,
+            **summary(self.metrics, self.taken),
+            **self.evaluation.metrics,
+        }
+        self.history.records.append(record)
+        self._metrics, self._taken = [], []
+        return record
+
+    def write(self, records: list[dict[str, Any]], position: Position, speed: float) -> None:
+        """Writes records to the logs, and shows the last of an epoch."""
+        for record in records:
+            for writer in self.writers:
+                writer.write(record)
+        if records and "loss" in records[-1]:
+            shown = shown_of_epoch(records[-1])
+            self.bar.show(position.epochs_done, position.steps_done, speed, shown)
