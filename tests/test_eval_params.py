@@ -136,7 +136,7 @@ def test_fit_evaluates_watches_and_returns_what_the_method_wants(tx):
     np.testing.assert_allclose(result.history.records[-1]["test_loss"], expected, rtol=1e-6)
     assert abs(loss_at(state.params) - expected) > 1e-4
 
-    stopped = fit(task, tx, data, **run, stopping=early_stopping(patience=10))
+    stopped = fit(task, tx, data, **run, early_stopping=early_stopping(patience=10))
     best = min(record["test_loss"] for record in stopped.history.records)
     # The best parameters are in the state, and are those that are evaluated.
     np.testing.assert_allclose(evaluate(task, stopped.state, test)["loss"], best, rtol=1e-6)

@@ -11,11 +11,10 @@ from fnopt.core.types import Batch, ModelState, Params, PyTree
 from fnopt.train.about import by_path
 from fnopt.train.accumulate import split_batch
 from fnopt.train.keys import micro_batch_key, step_keys
-from fnopt.train.measure import Passes, join_frozen
+from fnopt.train.measure import Passes, join_frozen, passes_of
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
 from fnopt.train.state import TrainState
-from fnopt.train.step import passes_of
 
 MOST = 4
 """How many paths are named."""

@@ -11,12 +11,14 @@ import jax.numpy as jnp
 
 from fnopt.core import Evaluation
 from fnopt.core.evaluation import ascent
+from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, Metrics, ModelState, Outputs, Params, PyTree, Updates
 from fnopt.train.accumulate import shares_of, split_batch, stacked, weighted_mean
 from fnopt.train.hoist import evaluation_call
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
-from fnopt.train.precision import forward, to_float32_at_least
+from fnopt.train.precision import as_optimizers_see, forward
+from fnopt.train.state import TrainState
 
 
 class Measured(NamedTuple):
@@ -104,11 +106,20 @@ class Passes:
     def finish(self, leaves: list[jax.Array], params: Params) -> Updates:
         """The gradient for the optimizer: of all parameters, wide, without the loss scale."""
         grads = join_frozen(leaves, params, self.frozen, jnp.zeros_like)
-        if self.options.precision is not None:
-            grads = to_float32_at_least(grads)
+        grads = as_optimizers_see(grads, self.options.precision)
         if self.loss_scale is not None:
             grads = jax.tree.map(lambda g: g / jnp.asarray(self.loss_scale, g.real.dtype), grads)
         return ascent(grads)
+
+
+def passes_of(objective: Objective, state: TrainState, options: StepOptions) -> Passes:
+    """The forward and backward pass of the step that starts from a state."""
+    loss_scale = None
+    if options.precision is not None:
+        scaling = options.precision.scaling
+        loss_scale = options.precision.loss_scale if scaling is None else state.scaling_state.scale
+    params = as_optimizers_see(state.params, options.precision)
+    return Passes(objective, options, loss_scale, as_transform(state.tx).frozen(params))
 
 
 def measure_batch(

@@ -161,8 +161,13 @@ def cast_floating(tree: PyTree, dtype: Any) -> PyTree:
     return jax.tree.map(cast, tree)
 
 
+def as_optimizers_see(tree: PyTree, precision: Precision | None) -> PyTree:
+    """Parameters or gradients as the optimizer gets them: with a precision, float32 at least."""
+    return tree if precision is None else to_float32_at_least(tree)
+
+
 def to_float32_at_least(tree: PyTree) -> PyTree:
-    """A tree with its leaves in single precision at least, as optimizers compute."""
+    """A tree with its leaves in single precision at least."""
     return jax.tree.map(lambda x: x.astype(computing_dtype(x.dtype)), tree)
 
 

@@ -12,7 +12,7 @@ import optax
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, ModelState, OptState, Params
 from fnopt.train.objective import Objective
-from fnopt.train.precision import Precision, cast_floating, to_float32_at_least
+from fnopt.train.precision import Precision, as_optimizers_see, cast_floating, to_float32_at_least
 
 VALUES = ("tx", "stopping", "average", "scaling")
 """The fields of a train state that hold methods with their numbers, not arrays that change."""
@@ -105,7 +105,7 @@ class TrainState:
         params, model_state, tx, key, average, scaling, stopping = jax.tree.map(
             copy, (params, model_state, as_transform(tx), key, average, scaling, stopping)
         )
-        wide = params if precision is None else to_float32_at_least(params)
+        wide = as_optimizers_see(params, precision)
 
         def begin(value: Any, *args: Any) -> Any:
             return None if value is None else jax.tree.map(copy, value.init(*args))

@@ -16,10 +16,17 @@ from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, Metrics, OptState, Params, PyTree, Updates
 from fnopt.train.hoist import hoist
 from fnopt.train.keys import Keys, step_keys
-from fnopt.train.measure import Measured, Passes, join_frozen, measure_batch, trained_leaves
+from fnopt.train.measure import (
+    Measured,
+    Passes,
+    join_frozen,
+    measure_batch,
+    passes_of,
+    trained_leaves,
+)
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
-from fnopt.train.precision import check_params, round_params, to_float32_at_least
+from fnopt.train.precision import as_optimizers_see, check_params, round_params
 from fnopt.train.state import TrainState
 from fnopt.wrap.clip import clip_by_global_norm
 
@@ -155,7 +162,9 @@ def update_of(
             clip = clip_by_global_norm(options.clip_norm)
             clipped, _ = clip.update(trained_leaves(grads, frozen), optax.EmptyState())
             grads = join_frozen(clipped, grads, frozen, lambda zeros: zeros)
-        return state.tx.update(grads, opt_state, _wide(params, options), **extra_args)
+        return state.tx.update(
+            grads, opt_state, as_optimizers_see(params, options.precision), **extra_args
+        )
 
     if as_transform(state.tx).evaluates is not False:
         update = hoist(update, evaluated.measured.grads, state.params, state.opt_state)
@@ -193,7 +202,7 @@ def commit(
         norm = global_norm(trained_leaves(updates, frozen))
         good = jnp.isfinite(norm) if options.skip_nonfinite else jnp.isfinite(norm) | always
         updates = jax.tree.map(lambda u: jnp.where(good, u, jnp.zeros_like(u)), updates)
-        params = optax.apply_updates(_wide(params, options), updates)
+        params = optax.apply_updates(as_optimizers_see(params, options.precision), updates)
         if options.precision is not None:
             params = round_params(params, options.precision, keys.rounding)
         if state.average is not None:
@@ -264,17 +273,6 @@ def make_train_step(
     return step
 
 
-def passes_of(objective: Objective, state: TrainState, options: StepOptions) -> Passes:
-    """The forward and backward pass of the step that starts from a state."""
-    loss_scale = None
-    if options.precision is not None:
-        scaling = options.precision.scaling
-        loss_scale = options.precision.loss_scale if scaling is None else state.scaling_state.scale
-    # Of the parameters as the optimizer's update sees them.
-    frozen = as_transform(state.tx).frozen(_wide(state.params, options))
-    return Passes(objective, options, loss_scale, frozen)
-
-
 def _extra_args(state: TrainState, evaluated: Evaluated, keys: Keys) -> dict[str, Any]:
     """The extra arguments of the optimizer's update."""
     return {
@@ -285,11 +283,6 @@ def _extra_args(state: TrainState, evaluated: Evaluated, keys: Keys) -> dict[str
         "evaluations": state.evaluations,
         "key": keys.update,
     }
-
-
-def _wide(params: Params, options: StepOptions) -> Params:
-    """Parameters as the optimizer sees them."""
-    return params if options.precision is None else to_float32_at_least(params)
 
 
 def _check(state: TrainState, options: StepOptions) -> None:
