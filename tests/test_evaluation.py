@@ -248,8 +248,7 @@ def test_a_step_with_evaluations_is_the_update_by_hand(name):
     def loss(params):
         return task.loss(task.forward(params, {}, batch, key=None, train=True)[0], batch)
 
-    params = state.params
-    tx = state.tx
+    params, tx = jax.tree.map(jnp.array, state.params), METHODS[name]
     opt_state = tx.init(params)
     for _ in range(3):
         value, grads = jax.value_and_grad(loss)(params)
