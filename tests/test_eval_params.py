@@ -104,7 +104,7 @@ def test_what_lookahead_asgd_and_sam_want_evaluated():
     tx = fnopt.asgd(0.1, t0=0)
     params, state = after(tx)
     assert_trees_close(tx.eval_params(state, params), fnopt.asgd_eval_params(state, params))
-    tx = fnopt.compat.torch.ASGD(0.1, t0=1)
+    tx = fnopt.compat.torch.ASGD(0.1, t0=0)
     complex_params = jax.tree.map(lambda p: jax.lax.complex(p, jnp.ones_like(p)), PARAMS)
     params, state = after(tx, params=complex_params)
     evaluated = tx.eval_params(state, params)
