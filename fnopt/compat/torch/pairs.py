@@ -1,4 +1,4 @@
-"""The memory of L-BFGS: pairs of steps and of differences of gradients, and what they tell."""
+"""The memory of L-BFGS: pairs of steps and of differences of gradients, and what follows from them."""
 
 from __future__ import annotations
 
