@@ -87,7 +87,8 @@ class flatten(Wrapper):
                     name, cure = repr(culprit), "for transformations of optax use optax.flatten"
                 raise ValueError(
                     f"flatten: {name} does not act on each element of {_name(path)} alone, as far"
-                    f" as is known, so that one vector of all leaves would get another update; {cure}"
+                    " as is known, so that one vector of all leaves would get another update;"
+                    f" {cure}"
                 )
         path, plan = plans[0]
         others = [other for other, its in plans if its.label != plan.label]
