@@ -15,7 +15,7 @@ from starts import CROSS_ENTROPY, Start, changed, sound
 
 import fnopt
 from fnopt.initialize import Diagnosis, diagnose
-from fnopt.initialize.layers import Layers
+from fnopt.layers.layers import Layers
 from fnopt.train import objective
 
 KEY = jax.random.key(0)

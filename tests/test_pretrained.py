@@ -31,8 +31,8 @@ from fnopt.initialize import (
     save_pretrained,
     unfreeze_gradually,
 )
-from fnopt.initialize.torch_file import read_torch
-from fnopt.initialize.torch_pickle import described
+from fnopt.pretrained.torch_file import read_torch
+from fnopt.pretrained.torch_pickle import described
 from fnopt.train import TrainState, make_train_step, objective
 
 ORACLES = Path(__file__).parent / "oracles"

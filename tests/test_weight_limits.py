@@ -18,11 +18,11 @@ from archives import FLOATS, a_dict, a_storage, a_tensor, archive, text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnopt.initialize import limits, load_pretrained, save_pretrained
-from fnopt.initialize.names import as_rules
-from fnopt.initialize.torch_file import read_torch
-from fnopt.initialize.torch_pickle import described
-from fnopt.initialize.weights_file import read_weights
+from fnopt.pretrained import limits, load_pretrained, save_pretrained
+from fnopt.pretrained.names import as_rules
+from fnopt.pretrained.torch_file import read_torch
+from fnopt.pretrained.torch_pickle import described
+from fnopt.pretrained.weights_file import read_weights
 
 pytestmark = pytest.mark.beside_optax
 

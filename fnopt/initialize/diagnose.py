@@ -12,12 +12,12 @@ import optax
 
 from fnopt.core import divide, global_norm
 from fnopt.core.checks import float_leaves
+from fnopt.core.prng import typed_key
 from fnopt.initialize.diagnosis import Diagnosis, LayerFigures
 from fnopt.initialize.faults import distinct, find
-from fnopt.initialize.given import loss_of
-from fnopt.initialize.layer_arguments import typed_key
-from fnopt.initialize.layers import Layers
-from fnopt.initialize.measure import measure
+from fnopt.initialize.layer_metrics import measure
+from fnopt.initialize.objective_functions import loss_of
+from fnopt.layers.layers import Layers
 
 
 def diagnose(
@@ -31,7 +31,7 @@ def diagnose(
 ) -> Diagnosis:
     r"""Looks into every layer at the start, and says what is wrong with which, and what cures it.
 
-    Layers are found in what the loss computes (see :class:`~fnopt.initialize.layers.Layers`), so
+    Layers are found in what the loss computes (see :class:`~fnopt.layers.layers.Layers`), so
     that Flax NNX and Linen, Equinox and plain functions are all seen. With :math:`z_l` the
     pre-activations of layer :math:`l`, :math:`a_l` what its nonlinearity makes of them, and
     :math:`\delta_l = \partial L / \partial z_l`, its figures are means and standard deviations of

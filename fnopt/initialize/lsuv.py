@@ -24,9 +24,9 @@ import numpy as np
 
 from fnopt.core import computing_dtype
 from fnopt.core.checks import Interval, float_leaves
-from fnopt.initialize.given import outputs_of
-from fnopt.initialize.layer_arguments import typed_key
-from fnopt.initialize.layers import Layer, Layers
+from fnopt.core.prng import typed_key
+from fnopt.initialize.objective_functions import outputs_of
+from fnopt.layers.layers import Layer, Layers
 from fnopt.wrap.paths import Pattern, matches, show
 
 TOLERANCES = Interval("(0, inf)")

@@ -26,7 +26,7 @@ from jax.nn.initializers import Initializer
 from fnopt.core.checks import did_you_mean
 from fnopt.initialize.dirac import dirac
 from fnopt.initialize.gain import GAINS, checked
-from fnopt.initialize.identity import identity
+from fnopt.initialize.identity_kernel import identity
 from fnopt.initialize.sparse import sparse
 
 

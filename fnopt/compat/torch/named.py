@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core import did_you_mean
-from fnopt.initialize.layout import flax_layout as flax_layout
+from fnopt.pretrained.torch_layout import flax_layout as flax_layout
 from fnopt.wrap.layout import Parts
 from fnopt.wrap.paths import path_name
 

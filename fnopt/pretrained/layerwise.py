@@ -12,18 +12,18 @@ import optax
 from fnopt.core import computing_dtype
 from fnopt.core.checks import positive_integer
 from fnopt.core.parts import scale_by_learning_rate
+from fnopt.core.prng import typed_key
 from fnopt.core.transform import as_transform
-from fnopt.initialize.autoencoder import denoising_autoencoder
-from fnopt.initialize.dense_stack import dense_stack
-from fnopt.initialize.layer_arguments import (
+from fnopt.pretrained.autoencoder import denoising_autoencoder
+from fnopt.pretrained.dense_stack import dense_stack
+from fnopt.pretrained.layer_training import check_finite, encode, train_layer
+from fnopt.pretrained.layerwise_arguments import (
     Activation,
     activation_of,
     as_inputs,
     is_binary,
-    typed_key,
 )
-from fnopt.initialize.layer_training import check_finite, encode, train_layer
-from fnopt.initialize.rbm import as_in_the_guide, restricted_boltzmann_machine
+from fnopt.pretrained.rbm import as_in_the_guide, restricted_boltzmann_machine
 from fnopt.wrap.paths import Pattern
 
 

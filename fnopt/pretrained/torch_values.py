@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from fnopt.initialize.limits import MOST_AXES, MOST_ELEMENTS, short
+from fnopt.pretrained.limits import MOST_AXES, MOST_ELEMENTS, short
 
 _STORAGES = {
     "Float": "float32",

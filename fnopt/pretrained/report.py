@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from fnopt.initialize.limits import short, some
+from fnopt.pretrained.limits import short, some
 
 _MOST = 8
 

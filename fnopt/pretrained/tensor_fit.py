@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnopt.initialize.layout import flax_layout
-from fnopt.initialize.limits import short
-from fnopt.initialize.stored import Stored
+from fnopt.pretrained.limits import short
+from fnopt.pretrained.stored_tensors import Stored
+from fnopt.pretrained.torch_layout import flax_layout
 
 _LARGE = 2**26
 

@@ -10,11 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnopt.initialize.limits import check_names, short, some
-from fnopt.initialize.safetensors_file import is_safetensors, read_safetensors
-from fnopt.initialize.shards import USUAL_FILES, file_of_folder, read_index
-from fnopt.initialize.stored import Stored, Weights
-from fnopt.initialize.torch_file import read_torch
+from fnopt.pretrained.limits import check_names, short, some
+from fnopt.pretrained.safetensors_file import is_safetensors, read_safetensors
+from fnopt.pretrained.shards import USUAL_FILES, file_of_folder, read_index
+from fnopt.pretrained.stored_tensors import Stored, Weights
+from fnopt.pretrained.torch_file import read_torch
 from fnopt.wrap.paths import path_name
 
 

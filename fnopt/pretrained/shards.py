@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from fnopt.initialize.limits import check_size, short, some
-from fnopt.initialize.safetensors_file import parsed
-from fnopt.initialize.stored import Stored, Weights
+from fnopt.pretrained.limits import check_size, short, some
+from fnopt.pretrained.safetensors_file import parsed
+from fnopt.pretrained.stored_tensors import Stored, Weights
 
 USUAL_FILES = (
     "model.safetensors",

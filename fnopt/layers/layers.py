@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fnopt.initialize.program import PRODUCTS, Program, Reference, Step, inner_of, primitives
+from fnopt.layers.program import PRODUCTS, Program, Reference, Step, inner_of, primitives
 from fnopt.wrap.paths import path_name
 
 LOOPS = {"scan", "while", "cond"}

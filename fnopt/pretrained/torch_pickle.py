@@ -11,8 +11,8 @@ from __future__ import annotations
 import pickletools
 from typing import Any, NoReturn
 
-from fnopt.initialize.limits import MOST_CHARACTERS, short
-from fnopt.initialize.torch_values import (
+from fnopt.pretrained.limits import MOST_CHARACTERS, short
+from fnopt.pretrained.torch_values import (
     CALLS,
     KNOWN,
     STORAGES,

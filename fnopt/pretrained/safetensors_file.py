@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from fnopt.initialize.limits import MOST_AXES, MOST_BYTES, MOST_ELEMENTS, check_size, short
-from fnopt.initialize.stored import Stored, Weights
-from fnopt.initialize.torch_values import dtype_of
+from fnopt.pretrained.limits import MOST_AXES, MOST_BYTES, MOST_ELEMENTS, check_size, short
+from fnopt.pretrained.stored_tensors import Stored, Weights
+from fnopt.pretrained.torch_values import dtype_of
 
 _DTYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from fnopt.core import as_key, did_you_mean
+from fnopt.core import did_you_mean
 
 Activation = Callable[[jax.Array], jax.Array]
 """A function of the sums that come to a layer's units."""
@@ -79,10 +79,3 @@ def is_binary(visible: str | None, data: jax.Array) -> bool:
             f" {high:g}]. Scale them, or standardize them and give visible='gaussian'"
         )
     return inside if visible is None else visible == "binary"
-
-
-def typed_key(key: Any) -> jax.Array:
-    """A PRNG key of one, of its words or of an integer."""
-    if jnp.issubdtype(getattr(key, "dtype", jnp.dtype("int32")), jax.dtypes.prng_key):
-        return key
-    return jax.random.wrap_key_data(as_key(key))

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from fnopt.initialize.limits import short
-from fnopt.initialize.stored import Stored
+from fnopt.pretrained.limits import short
+from fnopt.pretrained.stored_tensors import Stored
 
 
 def warn_of_flattening(

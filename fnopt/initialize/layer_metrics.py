@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, divide, global_norm
-from fnopt.initialize.layers import Layers
+from fnopt.layers.layers import Layers
 
 STEPS = 3
 """How many steps units are watched for. A last layer of zeros hands no gradient down in the first,

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from fnopt.core import did_you_mean
-from fnopt.initialize.limits import check_size, short, some
-from fnopt.initialize.stored import Stored
-from fnopt.initialize.torch_pickle import described
-from fnopt.initialize.torch_values import Storage, Tensor, dtype_of
+from fnopt.pretrained.limits import check_size, short, some
+from fnopt.pretrained.stored_tensors import Stored
+from fnopt.pretrained.torch_pickle import described
+from fnopt.pretrained.torch_values import Storage, Tensor, dtype_of
 
 USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
 """Under which names trainers put the state dict beside other things."""

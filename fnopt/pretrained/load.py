@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnopt.initialize.fitting import Fit, is_weight, like
-from fnopt.initialize.flattening import warn_of_flattening
-from fnopt.initialize.limits import some
-from fnopt.initialize.names import Assignment, array_leaves, as_rules, closest, random_keys
-from fnopt.initialize.report import PretrainedReport
-from fnopt.initialize.weights_file import read_weights
+from fnopt.pretrained.flattening import warn_of_flattening
+from fnopt.pretrained.limits import some
+from fnopt.pretrained.names import Assignment, array_leaves, as_rules, closest, random_keys
+from fnopt.pretrained.report import PretrainedReport
+from fnopt.pretrained.tensor_fit import Fit, is_weight, like
+from fnopt.pretrained.weights_file import read_weights
 from fnopt.wrap.paths import Pattern, matches, show
 
 
@@ -52,9 +52,9 @@ def load_pretrained(
 
     **Layouts.** What becomes a ``kernel`` and had another name is taken for torch's, and its axes
     are exchanged: (out, in, …) to (…, in, out). A third item of a rule is another layout, a
-    function of the array, such as those of :mod:`fnopt.initialize.layout`: ``flattened`` for the
-    dense layer behind a flattened picture (shapes do not tell; there is a warning where it looks
-    so), ``transposed_convolution``, ``as_is``.
+    function of the array, such as those of :mod:`fnopt.pretrained.torch_layout`: ``flattened``
+    for the dense layer behind a flattened picture (shapes do not tell; there is a warning where it
+    looks so), ``transposed_convolution``, ``as_is``.
 
     Dtype, sharding and kind (jax's or NumPy's) of every leaf stay; wider numbers of the file are
     rounded. All is checked before anything is made, and ``params`` is never changed.

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fnopt.initialize.limits import check_names
-from fnopt.initialize.names import array_leaves
+from fnopt.pretrained.limits import check_names
+from fnopt.pretrained.names import array_leaves
 
 
 def save_pretrained(

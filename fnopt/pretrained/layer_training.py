@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
-from fnopt.initialize.layer_arguments import Activation
+from fnopt.pretrained.layerwise_arguments import Activation
 
 
 @functools.partial(jax.jit, static_argnames=("epochs", "batch_size"))

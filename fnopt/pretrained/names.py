@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import SequenceKey
 
-from fnopt.initialize.limits import short
+from fnopt.pretrained.limits import short
 from fnopt.wrap.paths import Pattern, nearest, path_name
 
 OTHER_NAMES = {

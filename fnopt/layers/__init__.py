@@ -1,0 +1,1 @@
+"""What is a layer, read off a traced program."""
