@@ -13,11 +13,12 @@ import optax
 from fnopt.core import divide, global_norm
 from fnopt.core.checks import float_leaves
 from fnopt.core.prng import typed_key
-from fnopt.initialize.diagnosis import Diagnosis, LayerFigures
+from fnopt.core.types import Params, Updates
+from fnopt.initialize.diagnosis import Diagnosis, LayerMetrics
 from fnopt.initialize.faults import distinct, find
 from fnopt.initialize.layer_metrics import measure
 from fnopt.initialize.objective_functions import loss_of
-from fnopt.layers.layers import Layers
+from fnopt.layers import Layer, Layers
 
 
 def diagnose(
@@ -104,51 +105,65 @@ def diagnose(
             "diagnose: the loss multiplies no parameters with anything that depends on the batch,"
             " or the batch is empty" + unseen * bool(layers.unseen)
         )
-    value, grads, figures = measure(layers, params, batch, *rest)
-    moved = [math.nan] * len(layers.paths)
+    value, grads, metrics = measure(layers, params, batch, *rest)
+    moved = [np.full(layer.repetitions, math.nan) for layer in layers.layers]
     if optimizer is not None:
-        moved = _first_step(optimizer, lambda p: loss(p, batch, *rest), params, value, grads, key)
+        moved = _first_step(
+            optimizer, layers, lambda p: loss(p, batch, *rest), params, value, grads, key
+        )
     rows = []
-    for layer, told in zip(layers.layers, figures, strict=True):
-        views, means, stds = told.pop("views"), told.pop("means")[0], told.pop("stds")[0]
-        first = {name: x[0].item() for name, x in told.items()}
+    for use, measured in zip(layers.repetitions, metrics, strict=True):
+        layer = layers.layers[use.layer]
+        views, means, stds = (measured.pop(name) for name in ("views", "means", "stds"))
         rows.append(
-            LayerFigures(
-                **first,
-                layer=layer.name,
+            LayerMetrics(
+                **{name: x[0].item() for name, x in measured.items()},
+                layer=layers.name(use),
                 kind=layer.kind,
                 function=layer.function,
-                units=views.shape[1],
-                depth=layer.depth,
-                mean=float(means[0]),
-                std=float(stds[0]),
-                activation_mean=float(means[1]),
-                activation_std=float(stds[1]),
-                gradient_mean=float(means[2]),
-                gradient_std=float(stds[2]),
-                hidden=layer.hidden,
-                gradient_norm_later=told["gradient_norm"][-1].item(),
+                units=views.shape[2],
+                depth=use.depth,
+                mean=float(means[0][0]),
+                std=float(stds[0][0]),
+                activation_mean=float(means[0][1]),
+                activation_std=float(stds[0][1]),
+                gradient_mean=float(means[0][2]),
+                gradient_std=float(stds[0][2]),
+                hidden=use.hidden,
+                gradient_norm_later=measured["gradient_norm"][-1].item(),
                 distinct=distinct(views[0]),
                 distinct_later=distinct(np.concatenate([views[0], views[-1]], axis=1)),
-                update=moved[layer.leaf],
+                update=float(moved[use.layer][layers.row(use)]),
             )
         )
     return Diagnosis(tuple(rows), tuple(find(rows)), float(value), layers.unseen)
 
 
 def _first_step(
-    optimizer: Any, loss: Any, params: Any, value: Any, grads: Any, key: Any
-) -> list[float]:
-    """The norm of the first update of each leaf by that of the leaf."""
+    optimizer: Any, layers: Layers, loss: Any, params: Params, value: Any, grads: Updates, key: Any
+) -> list[np.ndarray]:
+    """For each layer, and each of its repetitions, the norm of the first update by the weights'."""
     tx = optax.with_extra_args_support(optimizer)
 
     @jax.jit
-    def ratios(params: Any, value: Any, grads: Any) -> list[jax.Array]:
+    def ratios(params: Params, value: Any, grads: Updates) -> list[jax.Array]:
         updates, _ = tx.update(
             grads, tx.init(params), params,
             value=value, grad=grads, value_fn=loss, grad_fn=jax.grad(loss), key=key,
         )  # fmt: skip
-        pairs = zip(jax.tree.leaves(updates), jax.tree.leaves(params), strict=True)
-        return [divide(global_norm(u), global_norm(p), jnp.inf) for u, p in pairs]
+        moves, leaves = jax.tree.leaves(updates), jax.tree.leaves(params)
+        return [_ratio(layer, moves[layer.leaf], leaves[layer.leaf]) for layer in layers.layers]
 
-    return [float(ratio) for ratio in ratios(params, value, grads)]
+    return [np.asarray(ratio) for ratio in ratios(params, value, grads)]
+
+
+def _ratio(layer: Layer, update: jax.Array, leaf: jax.Array) -> jax.Array:
+    """The norm of an update by that of the leaf, for each repetition that has a slice of it."""
+    axes = layer.stack_axes
+    if not axes:
+        return jnp.full(layer.repetitions, divide(global_norm(update), global_norm(leaf), jnp.inf))
+    update, leaf = (
+        jnp.moveaxis(x, axes, range(len(axes))).reshape(layer.repetitions, -1)
+        for x in (update, leaf)
+    )
+    return jax.vmap(lambda u, p: divide(global_norm(u), global_norm(p), jnp.inf))(update, leaf)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from fnopt.initialize.faults import Fault
 
 
-class LayerFigures(NamedTuple):
+class LayerMetrics(NamedTuple):
     """The figures of one layer, over all examples, places and units of a batch.
 
     Attributes:
@@ -72,7 +72,7 @@ class Diagnosis:
             (``scan``, ``while``, ``cond``), in ``shard_map``, in a ragged or a complex product.
     """
 
-    layers: tuple[LayerFigures, ...]
+    layers: tuple[LayerMetrics, ...]
     faults: tuple[Fault, ...]
     loss: float
     unseen: tuple[str, ...] = ()

@@ -1,19 +1,16 @@
-"""A traced function as a flat list of steps, which can be run with values looked at on the way."""
+"""A traced function as a list of steps, which can be run with values looked at on the way."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 from jax.extend.core import Literal
 
-# jax's names for a function within a function that is nothing but its body.
-CALLS = {"jit", "pjit", "closed_call", "core_call"}
-# These have derivatives or memory of their own, and are kept whole unless a product is in them.
-WRAPPERS = {"custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint", "remat"}
-PRODUCTS = {"dot_general", "conv_general_dilated"}
+from fnopt.core.types import PyTree
+from fnopt.layers.primitives import CALLS, PRODUCTS, WRAPPERS, inner_of, parts, primitives
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,83 +22,195 @@ class Constant:
 
 Reference = int | Constant
 """A value by its number, or a constant."""
+Look = Mapping[int, Callable[[jax.Array], PyTree]]
+"""For the number of a value, the function whose result for that value is recorded."""
 
 
 class Step(NamedTuple):
-    """One primitive: values by their numbers go in and come out."""
+    """One primitive: values come in and go out by their numbers.
+
+    Attributes:
+        name: the name of the primitive.
+        equation: the equation of the jaxpr.
+        inputs, outputs: what it reads and makes.
+        body: of a ``scan`` what one iteration does; None otherwise.
+    """
 
     name: str
     equation: Any
     inputs: tuple[Reference, ...]
     outputs: tuple[int, ...]
+    body: Program | None = None
 
     def reads(self) -> set[int]:
         return {value for value in self.inputs if isinstance(value, int)}
 
+    @property
+    def length(self) -> int:
+        """The number of iterations of a ``scan``."""
+        return self.equation.params["length"]
 
+
+class Entry(NamedTuple):
+    """How a value comes into the body of a ``scan``.
+
+    Attributes:
+        inside: its number in the body.
+        outside: what it is before the loop; of a carry the first one.
+        out: the reference that the body hands to the next iteration; None if it is no carry.
+        sliced: whether each iteration gets a slice along the first axis.
+    """
+
+    inside: int
+    outside: Reference
+    out: Reference | None
+    sliced: bool
+
+    @property
+    def carried(self) -> bool:
+        """Whether iterations change it; a carry that the body hands on as it is does not count."""
+        return self.out is not None and self.out != self.inside
+
+
+def entries(step: Step) -> list[Entry]:
+    """How each input of a ``scan`` comes into its body, in order."""
+    assert step.body is not None
+    consts, carries = (step.equation.params[name] for name in ("num_consts", "num_carry"))
+    outs = [None] * consts + step.body.outputs[:carries] + [None] * len(step.inputs)
+    return [
+        Entry(inside, outside, outs[i], i >= consts + carries)
+        for i, (inside, outside) in enumerate(zip(step.body.inputs, step.inputs, strict=True))
+    ]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Program:
     """What a function does, one primitive after the other, its inner functions written out.
 
-    Steps that no output needs are left away. A loop (``scan``, ``while``, ``cond``) remains one
-    step. Where a product stands in a function with a derivative of its own, that function is
+    Steps that no output needs are left out. A ``scan`` is one step with a body, which is a program
+    too; values have different numbers in all of them. ``while`` and ``cond`` are one step without
+    a body. Where a product stands in a function with a derivative of its own, that function is
     written out too, and differentiated as what it computes.
-
-    Args:
-        function: any that jax can trace.
-        *args: its arguments, arrays or their shapes.
 
     Attributes:
         steps: in the order of their computation.
-        inputs, outputs: the numbers of the leaves of the arguments, and references to the outputs.
-        shapes: of every value, with its dtype.
+        inputs: the numbers of the inputs.
+        outputs: references to the outputs.
+        shapes: shape and dtype of every value by its number; in a body, of one iteration.
+        numbers: the numbers of the values of this program, its bodies' among them.
     """
 
-    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
-        closed = jax.make_jaxpr(function)(*args)
-        self.shapes: list[Any] = []
-        self.steps: list[Step] = []
-        self.inputs = [self._new(var) for var in closed.jaxpr.invars]
-        self.outputs = self._write_out(closed, self.inputs)
-        needed = {value for value in self.outputs if isinstance(value, int)}
-        kept = []
-        for step in reversed(self.steps):
-            if needed & set(step.outputs):
-                needed |= step.reads()
-                kept.append(step)
-        self.steps = kept[::-1]
+    steps: list[Step]
+    inputs: list[int]
+    outputs: list[Reference]
+    shapes: list[Any]
+    numbers: range
 
     def run(
-        self, leaves: list[Any], look: Callable[[int, Any], Any] = lambda number, value: value
-    ) -> list[Any]:
-        """The outputs, given the leaves of the arguments.
+        self, inputs: Sequence[Any], look: Look | None = None, add: Mapping[int, Any] | None = None
+    ) -> tuple[list[Any], dict[int, PyTree]]:
+        """The outputs, and what was recorded on the way.
 
         Args:
-            leaves: of the arguments, in order.
-            look: what becomes of a value on its way, ``look(number, value) -> value``.
+            inputs: arrays, one for each input.
+            look: the functions by number whose results are recorded; nothing if None.
+            add: arrays by number that are added to those values, before they are looked at;
+                nothing if None. The arrays for values in a loop have the iterations along a first
+                axis.
+
+        Returns:
+            The outputs; and by number what ``look`` gave. Of a value in a loop it has the
+            iterations along a first axis, in nested loops the outermost first.
         """
-        values = {i: look(i, x) for i, x in zip(self.inputs, leaves, strict=True)}
+        look, add = look or {}, add or {}
+        values: dict[int, Any] = {}
+        recorded: dict[int, PyTree] = {}
+
+        def put(numbers: Sequence[int], arrays: Sequence[Any]) -> None:
+            for number, array in zip(numbers, arrays, strict=True):
+                values[number] = array + add[number] if number in add else array
+                if number in look:
+                    recorded[number] = look[number](values[number])
 
         def read(at: Reference) -> Any:
             return at.value if isinstance(at, Constant) else values[at]
 
+        put(self.inputs, inputs)
         for step in self.steps:
-            primitive = step.equation.primitive
-            told = primitive.get_bind_params(step.equation.params)
-            # jax has told inner functions apart from the other parameters until 0.10.
-            functions, params = told if isinstance(told, tuple) else ((), told)
+            read_by_step = list(map(read, step.inputs))
             with step.equation.ctx.manager:
-                made = primitive.bind(*functions, *map(read, step.inputs), **params)
-            made = made if primitive.multiple_results else [made]
-            values |= {i: look(i, x) for i, x in zip(step.outputs, made, strict=True)}
-        return [read(at) for at in self.outputs]
+                if step.body and any(x in step.body.numbers for x in (*look, *add)):
+                    outputs, inner = _scanned(step, read_by_step, look, add)
+                    recorded |= inner
+                else:
+                    outputs = _bound(step, read_by_step)
+            put(step.outputs, outputs)
+        return [read(at) for at in self.outputs], recorded
 
-    def _new(self, var: Any) -> int:
-        self.shapes.append(var.aval)
-        return len(self.shapes) - 1
 
-    def _write_out(self, closed: Any, given: list[Any]) -> list[Reference]:
-        jaxpr, consts = _parts(closed)
-        known: dict[Any, Reference] = dict(zip(jaxpr.invars, given, strict=True))
+def bind(step: Step, *inputs: Any) -> Any:
+    """What a step with one output makes of other inputs."""
+    return _bound(step, inputs)[0]
+
+
+def _bound(step: Step, inputs: Sequence[Any]) -> list[Any]:
+    primitive = step.equation.primitive
+    bind_params = primitive.get_bind_params(step.equation.params)
+    # Until 0.10 jax kept inner functions apart from the other parameters.
+    functions, params = bind_params if isinstance(bind_params, tuple) else ((), bind_params)
+    outputs = primitive.bind(*functions, *inputs, **params)
+    return list(outputs) if primitive.multiple_results else [outputs]
+
+
+def _scanned(
+    step: Step, inputs: list[Any], look: Look, add: Mapping[int, Any]
+) -> tuple[list[Any], dict[int, PyTree]]:
+    """The outputs of a ``scan`` whose body is looked into, and what was recorded."""
+    assert step.body is not None
+    body, params = step.body, step.equation.params
+    consts = inputs[: params["num_consts"]]
+    carry = inputs[len(consts) : len(consts) + params["num_carry"]]
+    inside = {number: array for number, array in add.items() if number in body.numbers}
+
+    def iteration(carry: list[Any], sliced: Any) -> Any:
+        slices, added = sliced
+        outputs, recorded = body.run([*consts, *carry, *slices], look, added)
+        return outputs[: len(carry)], (outputs[len(carry) :], recorded)
+
+    carry, (stacked, recorded) = jax.lax.scan(
+        iteration,
+        carry,
+        (inputs[len(consts) + len(carry) :], inside),
+        length=params["length"],
+        reverse=params["reverse"],
+        unroll=params["unroll"],
+    )
+    return [*carry, *stacked], recorded
+
+
+def trace(function: Callable[..., Any], *args: Any) -> Program:
+    """The program of a function.
+
+    Args:
+        function: any that jax can trace.
+        *args: its arguments, trees of arrays or of their shapes; their leaves are the inputs.
+    """
+    return _written(jax.make_jaxpr(function)(*args), [])
+
+
+def _written(closed: Any, shapes: list[Any]) -> Program:
+    """The program of a jaxpr, whose values are numbered behind those that have shapes already."""
+    begin = len(shapes)
+
+    def new(var: Any) -> int:
+        shapes.append(var.aval)
+        return len(shapes) - 1
+
+    steps: list[Step] = []
+
+    def write_out(closed: Any, inputs: Sequence[Reference]) -> list[Reference]:
+        jaxpr, consts = parts(closed)
+        known: dict[Any, Reference] = dict(zip(jaxpr.invars, inputs, strict=True))
         known |= {var: Constant(x) for var, x in zip(jaxpr.constvars, consts, strict=True)}
 
         def read(atom: Any) -> Reference:
@@ -109,35 +218,28 @@ class Program:
 
         for equation in jaxpr.eqns:
             inputs = tuple(map(read, equation.invars))
-            name = equation.primitive.name
-            inner = inner_of(equation)
+            name, inner = equation.primitive.name, inner_of(equation)
             if name in CALLS or (name in WRAPPERS and PRODUCTS & primitives(inner)):
-                outputs = self._write_out(inner, list(inputs))
+                outputs = write_out(inner, inputs)
             else:
-                outputs = [self._new(var) for var in equation.outvars]
-                self.steps.append(Step(name, equation, inputs, tuple(outputs)))
+                loops = name == "scan" and equation.params["length"] > 0
+                body = _written(inner, shapes) if loops else None
+                outputs = [new(var) for var in equation.outvars]
+                steps.append(Step(name, equation, inputs, tuple(outputs), body))
             known |= dict(zip(equation.outvars, outputs, strict=True))
         return list(map(read, jaxpr.outvars))
 
-
-def inner_of(equation: Any) -> Any:
-    """The function within a call, or None."""
-    return equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-
-
-def primitives(closed: Any) -> set[str]:
-    """The names of all primitives in a function, those in its inner functions too."""
-    names: set[str] = set()
-    for equation in _parts(closed)[0].eqns:
-        inner = [x for x in jax.tree.leaves(list(equation.params.values())) if _is_jaxpr(x)]
-        names |= set().union(*map(primitives, inner)) if inner else {equation.primitive.name}
-    return names
+    numbers = [new(var) for var in parts(closed)[0].invars]
+    outputs = write_out(closed, numbers)
+    return Program(_needed(steps, outputs), numbers, outputs, shapes, range(begin, len(shapes)))
 
 
-def _is_jaxpr(x: Any) -> bool:
-    return hasattr(x, "eqns") or hasattr(getattr(x, "jaxpr", None), "eqns")
-
-
-def _parts(closed: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A function's body and its constants; one that is not closed has none."""
-    return getattr(closed, "jaxpr", closed), tuple(getattr(closed, "consts", ()))
+def _needed(steps: list[Step], outputs: list[Reference]) -> list[Step]:
+    """The steps that outputs need."""
+    needed = {value for value in outputs if isinstance(value, int)}
+    kept = []
+    for step in reversed(steps):
+        if needed & set(step.outputs):
+            needed |= step.reads()
+            kept.append(step)
+    return kept[::-1]
