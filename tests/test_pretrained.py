@@ -300,7 +300,7 @@ def test_what_does_not_fit_is_refused_or_reported():
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        ({"rules": [("a", "b", "c", "d")]}, TypeError, r"a rule is \(which, what\)"),
+        ({"rules": [("a", "b", "c", "d")]}, TypeError, r"a rule is \(pattern, name\)"),
         ({"rules": ["head.*"]}, TypeError, "a rule is"),
         ({"rules": [(3, "b")]}, TypeError, "a glob or re.compile"),
         ({"rules": [("head.*", "x", 3)]}, TypeError, "layout is a function"),

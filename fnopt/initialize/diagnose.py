@@ -18,7 +18,7 @@ from fnopt.initialize.diagnosis import Diagnosis, LayerMetrics
 from fnopt.initialize.faults import distinct, find
 from fnopt.initialize.layer_metrics import measure
 from fnopt.initialize.objective_functions import loss_of
-from fnopt.layers import Layer, Layers
+from fnopt.layers import UNSEEN, Layer, Layers
 
 
 def diagnose(
@@ -97,10 +97,7 @@ def diagnose(
     if len(layers.program.outputs) != 1 or shapes not in ([()], []):
         raise ValueError(f"diagnose: the loss must be one number, got arrays of shapes {shapes}")
     if not layers.layers:
-        unseen = (
-            "; not seen, since in a loop, in shard_map, in a ragged or a complex product:"
-            f" {', '.join(layers.unseen)}"
-        )
+        unseen = f"; not seen, since in {UNSEEN}: {', '.join(layers.unseen)}"
         raise ValueError(
             "diagnose: the loss multiplies no parameters with anything that depends on the batch,"
             " or the batch is empty" + unseen * bool(layers.unseen)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fnopt.initialize.faults import Fault
+from fnopt.layers import UNSEEN
 
 
 class LayerMetrics(NamedTuple):
@@ -68,8 +69,8 @@ class Diagnosis:
         layers: the figures of each, in order.
         faults: what is wrong, the gravest first; empty for a sound start.
         loss: on the batch.
-        unseen: paths of parameters that are used where a diagnosis does not look: in a loop
-            (``scan``, ``while``, ``cond``), in ``shard_map``, in a ragged or a complex product.
+        unseen: paths of parameters that are used where a diagnosis does not look: in
+            ``while_loop``, ``cond`` or ``shard_map``, or in a ragged or complex product.
     """
 
     layers: tuple[LayerMetrics, ...]
@@ -91,10 +92,7 @@ class Diagnosis:
             many = "layer" if len(self.layers) == 1 else "layers"
             said = [f"no fault found in {len(self.layers)} {many}"]
         if self.unseen:
-            said.append(
-                "not looked at, since used in a loop, in shard_map, in a ragged or a complex"
-                f" product: {', '.join(self.unseen)}"
-            )
+            said.append(f"not looked at, since used in {UNSEEN}: {', '.join(self.unseen)}")
         return "\n".join(said)
 
     def table(self) -> str:

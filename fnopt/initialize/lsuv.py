@@ -28,7 +28,7 @@ from fnopt.core.checks import Interval, float_leaves
 from fnopt.core.prng import typed_key
 from fnopt.core.types import Batch, Params, PyTree
 from fnopt.initialize.objective_functions import outputs_of
-from fnopt.layers import Layer, Layers, Repetition, by_repetition
+from fnopt.layers import UNSEEN, Layer, Layers, Repetition, by_repetition
 from fnopt.wrap.paths import Pattern, matches, show
 
 TOLERANCES = Interval("(0, inf)")
@@ -123,9 +123,7 @@ def _chosen(layers: Layers, leaves: list[Any], where: Pattern) -> dict[int, Laye
                 by_leaf.setdefault(layer.leaf, i)
     if not by_leaf:
         names = ", ".join(layer.name for layer in layers.layers) or "none"
-        unseen = (
-            f"; not seen, since in a while loop, a cond or the like: {', '.join(layers.unseen)}"
-        )
+        unseen = f"; not seen, since in {UNSEEN}: {', '.join(layers.unseen)}"
         raise ValueError(
             f"lsuv: where={show(where)!r} matches no layer; there are: {names}"
             + unseen * bool(layers.unseen)

@@ -19,6 +19,9 @@ from fnopt.layers.repetitions import Repetition, repetitions
 from fnopt.layers.sources import Sources
 from fnopt.wrap.paths import path_name
 
+UNSEEN = "while_loop, cond or shard_map, or a ragged or complex product"
+"""In what layers are not seen."""
+
 
 class Loop(NamedTuple):
     """A ``scan`` that a layer is in.
@@ -99,7 +102,7 @@ class Layers:
 
     Layers in a ``scan`` are seen: over stacked parameters such a layer stands for as many as there
     are iterations, each with a slice of the leaf; over positions of a sequence it is one layer,
-    used at each of them. Layers in ``while``, ``cond`` or another function kept whole
+    used at each of them. Layers in ``while_loop``, ``cond`` or another function kept whole
     (``shard_map``), ragged and complex products are not seen; ``unseen`` has the paths of what they
     read. A product without entries is no layer.
 

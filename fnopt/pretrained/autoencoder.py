@@ -1,4 +1,4 @@
-"""The denoising autoencoder, as which a layer is trained without labels."""
+"""A layer as a denoising autoencoder, trained without labels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Share = Annotated[Any, Field(Interval("[0, 1)"))]
 
 
 class denoising_autoencoder(Value):
-    r"""A layer that learns to restore its inputs from what is left of them.
+    r"""A layer that learns to restore its inputs from a part of them.
 
-    With a mask :math:`m_i \sim \mathrm{Bernoulli}(1 - q)` drawn anew for each example and step,
+    With a mask :math:`m_i \sim \mathrm{Bernoulli}(1 - q)` drawn for each example and step,
 
     .. math::
         \tilde x = m \odot x, \qquad y = s(\tilde x W + c), \qquad a = y W' + b
 
-    and, the reconstruction being :math:`z = \sigma(a)` of inputs in [0, 1] and :math:`z = a` of
+    and, with the reconstruction :math:`z = \sigma(a)` for inputs in [0, 1] and :math:`z = a` for
     others, it minimizes the mean over the examples of
 
     .. math::
@@ -32,11 +32,11 @@ class denoising_autoencoder(Value):
         \quad\text{or}\quad L = \sum_i (x_i - z_i)^2
 
     Args:
-        corruption: :math:`q \in [0, 1)`, the share of inputs that are made 0; 0 is the plain
+        corruption: :math:`q \in [0, 1)`, the share of inputs that are set to 0; 0 is the plain
             autoencoder.
-        activation: :math:`s`.
+        activation: :math:`s`, a function of the sums that enter the hidden units.
         binary: whether the inputs lie in [0, 1].
-        tied: whether :math:`W' = W^\top`; else :math:`W'` begins so and is learnt.
+        tied: whether :math:`W' = W^\top`; otherwise :math:`W'` is learnt and only starts so.
 
     References:
         Vincent, Larochelle, Bengio & Manzagol, *Extracting and composing robust features with
@@ -51,7 +51,7 @@ class denoising_autoencoder(Value):
     tied: Static[bool] = True
 
     def init(self, kernel: jax.Array, bias: jax.Array, inputs: jax.Array) -> dict[str, jax.Array]:
-        """The weights at the start: W, c, b = 0, and W' where it is not tied."""
+        """The initial weights: W, c, b = 0, and W' where it is not tied."""
         weights = {"kernel": kernel, "bias": bias, "visible_bias": jnp.zeros_like(kernel[:, 0])}
         return weights if self.tied else weights | {"decoder": kernel.T}
 
@@ -59,14 +59,14 @@ class denoising_autoencoder(Value):
         self, weights: dict[str, jax.Array], inputs: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The mean loss of a batch and its gradient."""
-        kept = jax.random.uniform(key, inputs.shape, inputs.dtype) >= self.corruption
-        corrupted = jnp.where(kept, inputs, jnp.zeros_like(inputs))
+        mask = jax.random.uniform(key, inputs.shape, inputs.dtype) >= self.corruption
+        corrupted = jnp.where(mask, inputs, jnp.zeros_like(inputs))
         return jax.value_and_grad(self.loss)(weights, corrupted, inputs)
 
     def loss(
         self, weights: dict[str, jax.Array], corrupted: jax.Array, inputs: jax.Array
     ) -> jax.Array:
-        """The mean loss of examples restored from what is left of them."""
+        """The mean loss of the examples, restored from the corrupted ones."""
         hidden = self.activation(corrupted @ weights["kernel"] + weights["bias"][None])
         decoder = weights["kernel"].T if self.tied else weights["decoder"]
         a = hidden @ decoder + weights["visible_bias"][None]

@@ -1,4 +1,4 @@
-"""The dense layers of a tree of parameters, one on the other, found by shape."""
+"""The dense layers of a tree of parameters that follow one another, by their shapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from fnopt.wrap.paths import Pattern, matches, nearest, path_name, show
 
 
 class Dense(NamedTuple):
-    """A dense layer: its kernel's path, and the places of its two leaves in the flat tree."""
+    """A dense layer.
+
+    Attributes:
+        path: the path of its kernel.
+        kernel, bias: the numbers of these two leaves in the flat tree.
+    """
 
     path: str
     kernel: int
@@ -20,30 +25,31 @@ class Dense(NamedTuple):
 
 
 def dense_stack(params: Any, layers: Pattern | None, inputs: int) -> list[Dense]:
-    """The layers to train, the first first; each takes what the one before it gives.
+    """The layers to train, in order; each reads the outputs of the one before it.
 
     Args:
         params: a tree with kernels of shape (in, out), each with a bias (out,) beside it.
         layers: which kernels; a tuple of patterns is in the order of the layers, and what one
-            pattern matches is in the order of the paths, with numbers in theirs. None stands for
-            all kernels in that order but the last, the head.
+            pattern matches is in the order of the paths, numbers in them by their size. If None all
+            kernels in that order but the last, the head.
         inputs: the width of the data.
 
     Raises:
-        TypeError: a kernel is not floating; names the path.
-        ValueError: a pattern matches no kernel, a kernel is no matrix, has no bias or does not take
-            what comes to it; names the path.
+        TypeError: a kernel is not floating.
+        ValueError: a pattern matches no kernel, or a kernel is no matrix, has no bias or another
+            number of inputs than the layer before has outputs. The message has the path.
     """
     flat = jax.tree_util.tree_flatten_with_path(params)[0]
-    leaves = {path_name(path): (place, leaf) for place, (path, leaf) in enumerate(flat)}
+    leaves = {path_name(path): (number, leaf) for number, (path, leaf) in enumerate(flat)}
     kernels = {path: leaf for path, (_, leaf) in leaves.items() if jnp.ndim(leaf) > 1}
-    found, before, width = [], "the data", inputs
+    stack, before, width = [], "the data", inputs
     for path in _chosen(kernels, layers):
         shape = jnp.shape(kernels[path])
         if len(shape) != 2:
             raise ValueError(
                 f"pretrain_layerwise: {path} has shape {shape}; only dense layers, with kernels of"
-                " shape (in, out), are pretrained. Name those by layers=, the first first"
+                " shape (in, out), are pretrained, no convolutions and no layers stacked for a scan."
+                " Name those by layers=, the first first"
             )
         if shape[0] != width:
             raise ValueError(
@@ -56,9 +62,9 @@ def dense_stack(params: Any, layers: Pattern | None, inputs: int) -> list[Dense]
                 f"pretrain_layerwise: {path} has dtype {dtype}; only real floating kernels are"
                 " pretrained"
             )
-        found.append(Dense(path, leaves[path][0], leaves[_bias(path, shape, leaves)][0]))
+        stack.append(Dense(path, leaves[path][0], leaves[_bias(path, shape, leaves)][0]))
         before, width = path, shape[1]
-    return found
+    return stack
 
 
 def _chosen(kernels: dict[str, Any], layers: Pattern | None) -> list[str]:
@@ -72,13 +78,13 @@ def _chosen(kernels: dict[str, Any], layers: Pattern | None) -> list[str]:
         return in_order[:-1]
     chosen: list[str] = []
     for pattern in layers if isinstance(layers, tuple) else (layers,):
-        meant = [path for path in in_order if matches(pattern, path, kernels[path])]
-        if not meant:
+        matching = [path for path in in_order if matches(pattern, path, kernels[path])]
+        if not matching:
             near = ", ".join(nearest(pattern, kernels)) or "none"
             raise ValueError(
                 f"pretrain_layerwise: layers={show(pattern)!r} matches no kernel; kernels: {near}"
             )
-        chosen += [path for path in meant if path not in chosen]
+        chosen += [path for path in matching if path not in chosen]
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""A guess whether a dense layer stands behind a flattened picture."""
+"""A warning where a dense layer seems to read a flattened picture."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fnopt.pretrained.limits import short
-from fnopt.pretrained.stored_tensors import Stored
+from fnopt.pretrained.stored_tensors import StoredTensor
 
 
 def warn_of_flattening(
-    tensors: Mapping[str, Stored], sources: Mapping[str, tuple[str, Any]], ordered: bool
+    tensors: Mapping[str, StoredTensor], sources: Mapping[str, tuple[str, Any]], ordered: bool
 ) -> None:
     """Warns of dense kernels of torch whose inputs look like those of a flattened picture.
 
@@ -20,9 +20,9 @@ def warn_of_flattening(
     of the layers; else of any, if nothing in the file has as many outputs as it has inputs.
 
     Args:
-        tensors: of the file.
-        sources: for every path the name in the file and the layout that a rule gives.
-        ordered: whether they come in the order of the model.
+        tensors: the tensors of the file by name.
+        sources: for every path the name in the file and the layout that a rule says.
+        ordered: whether the order of the tensors is that of the layers of the model.
     """
     paths = {name: (path, layout) for path, (name, layout) in sources.items()}
     weights = [
@@ -41,15 +41,16 @@ def warn_of_flattening(
             before = {shape[0]}
             continue
         inputs = math.prod(shape[1:])
-        of = before if ordered else channels if inputs not in outputs else set()
-        found = max((c for c in of if c and inputs % c == 0 and inputs > c), default=None)
-        if found and layout is None:
+        candidates = before if ordered else channels if inputs not in outputs else set()
+        divisors = (c for c in candidates if c and inputs % c == 0 and inputs > c)
+        count = max(divisors, default=None)
+        if count and layout is None:
             warnings.warn(
-                f"load_pretrained: {path!r} has {inputs} inputs, {inputs // found} times the"
-                f" {found} channels of a convolution. If they are a flattened picture, their order"
+                f"load_pretrained: {path!r} has {inputs} inputs, {inputs // count} times the"
+                f" {count} channels of a convolution. If they are a flattened picture, their order"
                 " is torch's, not Flax's: give the rule"
-                f" ({short(name)!r}, {path!r}, layout.flattened({found}, height, width)); if not,"
-                f" ({short(name)!r}, {path!r}, layout.kernel)",
+                f" ({short(name)!r}, {path!r}, torch_layout.flattened({count}, height, width)); if"
+                f" not, ({short(name)!r}, {path!r}, torch_layout.kernel)",
                 stacklevel=3,
             )
         before = set()

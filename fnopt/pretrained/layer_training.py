@@ -1,4 +1,4 @@
-"""The training of one layer, and what it gives to the next."""
+"""Trains one layer, and computes its outputs for the next."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def train_layer(
     model: Any, optimizer: Any, kernel: Any, bias: Any, inputs: Any, key: Any, *,
     epochs: int, batch_size: int,
 ) -> tuple[dict[str, jax.Array], jax.Array]:  # fmt: skip
-    """The weights of a layer after some epochs, and the mean error of each."""
+    """The weights of a layer after some epochs, and the mean error of each epoch."""
     steps = len(inputs) // batch_size
 
-    def step(carry: Any, drawn: Any) -> Any:
+    def step(carry: Any, rows_and_key: Any) -> Any:
         weights, state = carry
-        rows, key = drawn
+        rows, key = rows_and_key
         of_model, of_optimizer = jax.random.split(key)
         error, grads = model.gradient(weights, inputs[rows], of_model)
         updates, state = optimizer.update(
@@ -34,8 +34,8 @@ def train_layer(
     def epoch(carry: Any, key: jax.Array) -> Any:
         shuffling, steps_keys = jax.random.split(key)
         rows = jax.random.permutation(shuffling, len(inputs))[: steps * batch_size]
-        drawn = rows.reshape(steps, batch_size), jax.random.split(steps_keys, steps)
-        carry, errors = jax.lax.scan(step, carry, drawn)
+        batches = rows.reshape(steps, batch_size), jax.random.split(steps_keys, steps)
+        carry, errors = jax.lax.scan(step, carry, batches)
         return carry, jnp.mean(errors)
 
     weights = model.init(kernel, bias, inputs)
@@ -46,7 +46,7 @@ def train_layer(
 
 @functools.partial(jax.jit, static_argnums=0)
 def encode(activation: Activation, kernel: Any, bias: Any, inputs: Any) -> jax.Array:
-    """What a layer gives to the next."""
+    """The outputs of a layer, which are the inputs of the next."""
     return activation(inputs @ kernel + bias[None])
 
 

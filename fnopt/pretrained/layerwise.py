@@ -1,4 +1,4 @@
-"""Layer-wise pretraining: each dense layer learns from the outputs of the one before, no labels."""
+"""Layer-wise pretraining: each dense layer learns to model the outputs of the one before it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fnopt.core.checks import positive_integer
 from fnopt.core.parts import scale_by_learning_rate
 from fnopt.core.prng import typed_key
 from fnopt.core.transform import as_transform
+from fnopt.core.types import Params
 from fnopt.pretrained.autoencoder import denoising_autoencoder
 from fnopt.pretrained.dense_stack import dense_stack
 from fnopt.pretrained.layer_training import check_finite, encode, train_layer
@@ -28,20 +29,20 @@ from fnopt.wrap.paths import Pattern
 
 
 class Pretrained(NamedTuple):
-    """What layer-wise pretraining gives.
+    """The result of layer-wise pretraining.
 
     Attributes:
-        params: a tree like the one given.
-        errors: for the path of each kernel trained, the first first, the reconstruction error of
-            each epoch: its mean over the epoch's batches, the layer learning all the while.
+        params: a tree like the parameters before.
+        errors: by the path of each trained kernel, in the order of the layers, the reconstruction
+            error of each epoch: its mean over the batches of the epoch, while the layer learns.
     """
 
-    params: Any
+    params: Params
     errors: dict[str, jax.Array]
 
 
 def pretrain_layerwise(
-    params: Any,
+    params: Params,
     data: Any,
     *,
     method: str = "denoising",
@@ -62,51 +63,58 @@ def pretrain_layerwise(
 
     .. math:: x^{(0)} = x, \qquad x^{(l)} = s\bigl(x^{(l-1)} W_l + c_l\bigr)
 
-    Layer :math:`l` is made a denoising autoencoder or a restricted Boltzmann machine on
-    :math:`x^{(l-1)}`, which begins at the layer's own kernel and bias and is trained by itself;
-    those before it stay as they are. What it needs beside them (a decoder, biases of the inputs) is
-    thrown away. The tree that comes back is to be fine-tuned with labels: kernels and biases of
-    these layers are new, all else, the head among it, is untouched.
+    Layer :math:`l` becomes a denoising autoencoder or a restricted Boltzmann machine on
+    :math:`x^{(l-1)}`, which starts from the layer's own kernel and bias and is trained by itself;
+    the layers before it do not change. What it needs beside them (a decoder, biases of the inputs)
+    is thrown away. Fine-tune the result with labels: kernels and biases of these layers are new,
+    all other leaves, those of the head too, are unchanged.
 
     The layers must follow one another with nothing but ``activation`` between: batch normalization,
     dropout, skips and convolutions are not seen, and a network that has them gets weights learnt
     from inputs that it will not have.
 
-    The training of a layer is one compiled program, the same for layers of one shape. All of it
-    works under ``jit`` and ``vmap``, over keys, parameters, ``corruption`` or optimizers. Of data
-    that are traced ``visible`` must be told, since they cannot be looked at.
+    The training of a layer is one compiled program, the same for layers of one shape. It works
+    under ``jit`` and ``vmap``, over keys, parameters, ``corruption`` or optimizers. For traced data
+    ``visible`` must not be None, since their range is not known.
 
     Args:
         params: a tree of parameters, of Flax NNX or Linen or any other, in which a dense layer is a
             kernel (in, out) with a bias (out,) beside it.
-        data: inputs without labels, examples along the first axis; further axes are flattened.
+        data: inputs without labels, floating-point, with examples along the first axis; further
+            axes are flattened.
         method: ``"denoising"`` (:class:`denoising_autoencoder`) or ``"rbm"``
             (:class:`restricted_boltzmann_machine`).
-        layers: patterns of the kernels' paths, as of ``groups``, the first layer first; None stands
-            for all kernels in the order of their paths but the last, which is taken for the head.
+        layers: patterns of the kernels' paths, as in ``groups``, in the order of the layers; if
+            None all kernels in the order of their paths but the last, which is taken for the head.
         activation: :math:`s`, a function or a name of jax.nn; with ``"rbm"`` the sigmoid only.
             Another function is another program, so give the same one each time.
-        visible: what the data are: ``"binary"``, in [0, 1], or ``"gaussian"``, any; None looks.
-            Above a sigmoid inputs are binary, above any other activation Gaussian.
-        optimizer: of fnopt or of optax, begun anew for each layer; ``value`` is told to it as the
-            error. None stands for gradient descent at a rate of 0.1, for ``"rbm"`` with momentum
-            and weight decay as in Hinton's guide. Gradients are of a sum over inputs, so rates
+        visible: the distribution of the data: ``"binary"``, in [0, 1], or ``"gaussian"``, any; if
+            None it is binary where all data lie in [0, 1]. Inputs behind a sigmoid are binary,
+            behind any other activation Gaussian.
+        optimizer: a transform of fnopt or optax, which is initialized for each layer and receives
+            the error as ``value``. If None gradient descent at a rate of 0.1, for ``"rbm"`` with
+            momentum and weight decay as in Hinton's guide. The loss is a sum over inputs, so rates
             are smaller than for a mean.
         epochs: passes through the data for each layer, at least 1.
-        batch_size: examples of a step, at least 1; the data are shuffled for each epoch, and what
-            does not fill a batch is left out of it.
-        corruption: share in [0, 1) of inputs that the denoising autoencoder is not shown.
-        tied: whether its decoder is its kernel transposed.
+        batch_size: examples of a step, at least 1; the data are shuffled for each epoch, and the
+            examples that do not fill a batch are left out of it.
+        corruption: the share in [0, 1) of inputs that the denoising autoencoder does not see.
+        tied: whether the decoder of the denoising autoencoder is its kernel transposed.
         k: steps of contrastive divergence, at least 1.
-        sample_visible: draw visible units in them, where they are probabilities otherwise.
+        sample_visible: whether contrastive divergence draws visible units; otherwise it uses their
+            probabilities.
         key: a PRNG key, or an integer to make one.
-        on_layer: called after each layer with the path of its kernel and its errors.
+        on_layer: a function that is called after each layer with the path of its kernel and its
+            errors; none if None.
+
+    Returns:
+        The parameters and the errors, as :class:`Pretrained`.
 
     Raises:
         TypeError: ``data`` or a kernel are not floating, ``optimizer`` is no transform, a number of
             epochs, examples or steps is no integer.
         ValueError: an argument is out of its range; ``layers`` match nothing, do not follow one
-            another, or have no bias, with the path.
+            another, or have no bias. The message has the path.
         FloatingPointError: the error of a layer is not finite.
 
     References:
@@ -116,7 +124,7 @@ def pretrain_layerwise(
         doi:10.1162/neco.2006.18.7.1527.
 
     >>> import jax, jax.numpy as jnp
-    >>> from fnopt.initialize import pretrain_layerwise
+    >>> from fnopt.pretrained import pretrain_layerwise
     >>> glorot = jax.nn.initializers.glorot_uniform()
     >>> params = {
     ...     name: {"kernel": glorot(jax.random.key(i), shape), "bias": jnp.zeros(shape[1])}
@@ -148,7 +156,7 @@ def pretrain_layerwise(
 
     leaves, structure = jax.tree.flatten(params)
     errors = {}
-    for place, layer in enumerate(dense_stack(params, layers, width)):
+    for number, layer in enumerate(dense_stack(params, layers, width)):
         if method == "rbm":
             model: Any = restricted_boltzmann_machine(k, binary, sample_visible)
         else:
@@ -162,7 +170,7 @@ def pretrain_layerwise(
             kernel.astype(wide),
             bias.astype(wide),
             inputs,
-            jax.random.fold_in(key, place),
+            jax.random.fold_in(key, number),
             epochs=epochs,
             batch_size=batch_size,
         )

@@ -1,4 +1,4 @@
-"""What ``pretrain_layerwise`` accepts, and what bad input is told."""
+"""Checks of the arguments of ``pretrain_layerwise``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jax.core import Tracer
 from fnopt.core import did_you_mean
 
 Activation = Callable[[jax.Array], jax.Array]
-"""A function of the sums that come to a layer's units."""
+"""A function of the sums that enter a layer's units."""
 ACTIVATIONS: dict[str, Activation] = {
     name: getattr(jax.nn, name)
     for name in ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus")
@@ -64,14 +64,14 @@ def is_binary(visible: str | None, data: jax.Array) -> bool:
     if isinstance(data, Tracer):
         if visible is None:
             raise ValueError(
-                "pretrain_layerwise: traced data cannot be looked at; give visible='binary' if they"
-                " lie in [0, 1], else visible='gaussian'"
+                "pretrain_layerwise: the range of traced data is not known; give visible='binary' if"
+                " they lie in [0, 1], else visible='gaussian'"
             )
         return visible == "binary"
-    looked_at = np.asarray(data)  # jax would trace it where it is under a jit
-    if not np.all(np.isfinite(looked_at)):
+    values = np.asarray(data)  # jax would trace it where it is under a jit
+    if not np.all(np.isfinite(values)):
         raise ValueError("pretrain_layerwise: data must be finite; leave out what is missing")
-    low, high = float(np.min(looked_at)), float(np.max(looked_at))
+    low, high = float(np.min(values)), float(np.max(values))
     inside = 0 <= low and high <= 1
     if visible == "binary" and not inside:
         raise ValueError(

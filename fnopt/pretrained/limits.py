@@ -1,4 +1,4 @@
-"""What a file of weights may cost: limits on what is read, and short names in messages."""
+"""Limits on the size of what is read from a file of weights, and short names in messages."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 
 MOST_BYTES = 100_000_000
-"""Of a header, a pickle or an index; the format of safetensors has the same limit."""
+"""Bytes of a header, a pickle or an index; the format of safetensors has the same limit."""
 MOST_TENSORS = 1_000_000
 MOST_CHARACTERS = 1000
-"""Of a tensor's name."""
+"""Characters of a tensor's name."""
 MOST_AXES = 32
 MOST_ELEMENTS = 2**48
-"""Along an axis, and of an offset or a stride."""
+"""The largest length of an axis, offset or stride."""
 
 
 def short(text: object, most: int = 80) -> str:
@@ -41,7 +41,7 @@ def some(names: Collection[str], most: int = 8, *, quoted: bool = False) -> str:
 
 
 def check_size(what: str, size: int) -> None:
-    """Refuses a header, a pickle or an index of too many bytes."""
+    """Raises ValueError for a header, a pickle or an index of too many bytes."""
     if size > MOST_BYTES:
         raise ValueError(
             f"{what} has {size} bytes, and at most {MOST_BYTES} are read; save the weights alone,"
@@ -50,7 +50,7 @@ def check_size(what: str, size: int) -> None:
 
 
 def check_names(names: Iterable[str], count: int) -> None:
-    """Refuses too many names, and names that are too long."""
+    """Raises ValueError for too many names, and for names that are too long."""
     if count > MOST_TENSORS:
         raise ValueError(
             f"it has {count} tensors, and at most {MOST_TENSORS} are read; save those that are"

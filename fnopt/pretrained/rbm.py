@@ -1,4 +1,4 @@
-"""The restricted Boltzmann machine, as which a layer is trained by contrastive divergence."""
+"""A layer as a restricted Boltzmann machine, trained by contrastive divergence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class restricted_boltzmann_machine(Value):
 
     or, of Gaussian inputs of unit variance, :math:`E(v, h) = \tfrac12 \lVert v - b \rVert^2 -
     c^\top h - v^\top W h` with :math:`v \mid h \sim N(b + W h, I)`. Contrastive divergence goes
-    :math:`k` times from an example :math:`v^0` to hidden units and back and takes
+    :math:`k` times from an example :math:`v^0` to hidden units and back, and uses
 
     .. math::
         \Delta W = \bigl\langle v^0 p(h \mid v^0)^\top \bigr\rangle
@@ -31,14 +31,14 @@ class restricted_boltzmann_machine(Value):
         \Delta b = \langle v^0 - v^k \rangle, \qquad
         \Delta c = \bigl\langle p(h \mid v^0) - p(h \mid v^k) \bigr\rangle
 
-    for the gradient of :math:`\log p(v^0)`, which it approaches as :math:`k` grows if visible units
-    are drawn. Hidden units are drawn but for the last, whose probabilities are used; visible units
-    are their probabilities (or means), unless they are to be drawn.
+    as the gradient of :math:`\log p(v^0)`, which it approaches as :math:`k` grows if visible units
+    are drawn. Hidden units are drawn, except the last, whose probabilities are used; visible units
+    are their probabilities (or means), unless ``sample_visible``.
 
     Args:
-        k: steps there and back, at least 1.
-        binary: whether the inputs lie in [0, 1]; else they are Gaussian.
-        sample_visible: draw visible units as well.
+        k: the number of round trips, at least 1.
+        binary: whether the inputs lie in [0, 1]; otherwise they are Gaussian.
+        sample_visible: whether visible units are drawn too.
 
     References:
         Hinton, *Training products of experts by minimizing contrastive divergence*, Neural
@@ -52,7 +52,7 @@ class restricted_boltzmann_machine(Value):
     sample_visible: Static[bool] = False
 
     def init(self, kernel: jax.Array, bias: jax.Array, inputs: jax.Array) -> dict[str, jax.Array]:
-        r"""The weights at the start: W, c, and b by which the inputs have their means.
+        r"""The initial weights: W, c, and b with which the inputs have their means.
 
         Of binary units :math:`b_i = \log p_i / (1 - p_i)` with :math:`p_i = (\sum_n v_{ni} +
         \tfrac12) / (n + 1)`, which is neither 0 nor 1.
@@ -64,11 +64,11 @@ class restricted_boltzmann_machine(Value):
     def gradient(
         self, weights: dict[str, jax.Array], inputs: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The squared error of the first reconstruction, and what stands for the gradient of
+        """The squared error of the first reconstruction, and the estimate of the gradient of
         −log p, both means over a batch."""
         kernel, c, b = weights["kernel"], weights["bias"][None], weights["visible_bias"][None]
 
-        def there_and_back(hidden: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+        def round_trip(hidden: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
             of_hidden, of_visible = jax.random.split(key)
             h = _drawn(of_hidden, hidden)
             mean = h @ kernel.T + b
@@ -80,13 +80,13 @@ class restricted_boltzmann_machine(Value):
             return sigmoid(visible @ kernel + c), (visible, error)
 
         positive = sigmoid(inputs @ kernel + c)
-        # The first apart, whose error is wanted; a scan keeps the program small for a large k.
+        # The first apart, whose error is reported; a scan keeps the program small for a large k.
         keys = jax.random.split(key, self.k)
-        negative, (visible, error) = there_and_back(positive, keys[0])
+        negative, (visible, error) = round_trip(positive, keys[0])
 
         def again(carry: Any, key: jax.Array) -> Any:
-            hidden, (seen, _) = there_and_back(carry[0], key)
-            return (hidden, seen), None
+            hidden, (visible, _) = round_trip(carry[0], key)
+            return (hidden, visible), None
 
         (negative, visible), _ = jax.lax.scan(again, (negative, visible), keys[1:])
         return error, {
@@ -102,11 +102,12 @@ def _drawn(key: jax.Array, probability: jax.Array) -> jax.Array:
 
 
 class two_momenta(Schedule):
-    """A momentum until some count, and another from there on.
+    """A momentum that changes once, at some count.
 
     Args:
-        early, late: the two.
-        updates: how many have the first.
+        early: the momentum of the first updates.
+        late: the momentum after them.
+        updates: how many updates have the first one.
     """
 
     early: Number

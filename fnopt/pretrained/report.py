@@ -1,4 +1,4 @@
-"""What has been loaded and what has not, leaf by leaf."""
+"""A report of which leaves were loaded and which were not."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _MOST = 8
 
 @dataclasses.dataclass(frozen=True)
 class PretrainedReport:
-    """What :func:`load_pretrained` has done; prints as a table.
+    """Which leaves :func:`load_pretrained` loaded, and from what; prints as a table.
 
     Attributes:
-        loaded: for the path of every leaf that was loaded, its name in the file.
-        missing: paths of leaves that the file has nothing for; they are as they were.
-        mismatched: paths of leaves that the file has something else for, and what; as they were.
-        unused: names in the file that are no leaf's.
-        new: paths that were kept as they were because that was asked for.
-        left_out: names in the file that were not wanted.
-        notes: of leaves that were loaded, what was done to them: their layout or dtype changed.
-        shapes: of every leaf.
-        metadata: what the file says of itself.
+        loaded: by the path of each leaf that was loaded, its name in the file.
+        missing: paths of leaves that the file has no tensor for; they are unchanged.
+        mismatched: by the path of each leaf whose tensor does not fit, why; they are unchanged.
+        unused: names in the file that no leaf has.
+        new: paths of leaves that ``new=`` left unchanged.
+        left_out: names in the file that were left out on purpose.
+        notes: by the path of each leaf that was loaded, how its shape or dtype was changed.
+        shapes: by the path of each leaf its shape.
+        metadata: strings that the file has beside the tensors.
     """
 
     loaded: Mapping[str, str]
@@ -77,5 +77,5 @@ class PretrainedReport:
             "new": self.new,
             "left out": self.left_out,
         }
-        said = [f"{len(found)} {what}" for what, found in counts.items() if found]
-        return "\n".join([*lines, ", ".join(said)])
+        summary = [f"{len(names)} {what}" for what, names in counts.items() if names]
+        return "\n".join([*lines, ", ".join(summary)])

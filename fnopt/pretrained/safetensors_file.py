@@ -1,7 +1,7 @@
-"""The tensors of a file of safetensors: a header in JSON, then the numbers, read when asked for.
+"""Reads files of safetensors: a header in JSON, then the numbers, which are read on demand.
 
-The first 8 bytes are the length of the header, which begins with ``{``. All that the format demands
-is checked: the tensors follow each other without gaps or overlaps and fill the file.
+The first 8 bytes are the length of the header, which begins with ``{``. Everything that the format
+demands is checked: the tensors follow each other without gaps or overlaps and fill the file.
 
 References:
     https://github.com/huggingface/safetensors, section "Format".
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fnopt.pretrained.limits import MOST_AXES, MOST_BYTES, MOST_ELEMENTS, check_size, short
-from fnopt.pretrained.stored_tensors import Stored, Weights
+from fnopt.pretrained.stored_tensors import StoredTensor, Weights
 from fnopt.pretrained.torch_values import dtype_of
 
 _DTYPES = {
@@ -31,11 +31,15 @@ _FIELDS = ("dtype", "shape", "data_offsets")
 
 
 def is_safetensors(begins: bytes, size: int) -> bool:
-    """Whether a file of this size that begins so is one of safetensors, be it cut off or too large.
+    """Whether a file is one of safetensors, even if it is cut off or too large.
 
     Neither an archive nor a pickle begins so: in an archive the ninth byte is a method of
     compression, and ``{`` is none; in a pickle the bytes before it would be zeros, which are no
     instructions.
+
+    Args:
+        begins: the first 9 bytes of the file.
+        size: its size in bytes.
 
     >>> is_safetensors(bytes([0x80, 0, 0, 0, 0, 0, 0, 0]) + b"{", size=200)
     True
@@ -48,7 +52,7 @@ def read_safetensors(path: Path) -> Weights:
     """The tensors of a file, sorted by name, and its metadata.
 
     Raises:
-        ValueError: it is damaged, or has a dtype that NumPy has not.
+        ValueError: it is damaged, or has a dtype that NumPy does not have.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -68,7 +72,7 @@ def read_safetensors(path: Path) -> Weights:
         # Taken out one by one, so that the two tables are never both whole.
         shape, dtype, first, last = _described(name, header.pop(name))
         read = functools.partial(_read, path, begin + first, dtype, shape)
-        tensors[name] = Stored(shape, dtype, read)
+        tensors[name] = StoredTensor(shape, dtype, read)
         spans.append((first, last))
     reached = 0
     for first, last in sorted(spans):
@@ -93,26 +97,26 @@ def parsed(what: str, raw: bytes) -> dict[str, Any]:
         ValueError: it is anything else.
     """
     try:
-        found = json.loads(raw.decode(), object_pairs_hook=_unique)
+        content = json.loads(raw.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is cut off or damaged ({what}: {short(error)})") from error
-    if type(found) is not dict:
+    if type(content) is not dict:
         raise ValueError(f"it is damaged: {what} is no JSON object")
-    return found
+    return content
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         raise ValueError("a name occurs twice")
-    return made
+    return unique
 
 
-def _described(name: str, told: Any) -> tuple[tuple[int, ...], np.dtype, int, int]:
+def _described(name: str, fields: Any) -> tuple[tuple[int, ...], np.dtype, int, int]:
     """Shape, dtype, and where its bytes begin and end, counted from the end of the header."""
-    if type(told) is not dict or any(field not in told for field in _FIELDS):
+    if type(fields) is not dict or any(field not in fields for field in _FIELDS):
         raise ValueError(f"it is damaged: {short(name)!r} has not {', '.join(_FIELDS)}")
-    kind, shape, offsets = (told[field] for field in _FIELDS)
+    kind, shape, offsets = (fields[field] for field in _FIELDS)
     if type(kind) is str and kind not in _DTYPES:
         raise ValueError(f"{short(name)!r} has the dtype {short(kind)}, which NumPy has not")
     if type(kind) is not str or not _sizes(shape, MOST_AXES) or not _sizes(offsets, 2):
@@ -129,11 +133,11 @@ def _described(name: str, told: Any) -> tuple[tuple[int, ...], np.dtype, int, in
     return tuple(shape), dtype, first, last
 
 
-def _sizes(given: Any, most: int) -> bool:
+def _sizes(numbers: Any, most: int) -> bool:
     return (
-        type(given) is list
-        and len(given) <= most
-        and all(type(n) is int and 0 <= n < MOST_ELEMENTS for n in given)
+        type(numbers) is list
+        and len(numbers) <= most
+        and all(type(n) is int and 0 <= n < MOST_ELEMENTS for n in numbers)
     )
 
 

@@ -1,4 +1,4 @@
-"""Weights as a file for others."""
+"""Saves weights in a file of safetensors."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from fnopt.core.types import PyTree
+from fnopt.pretrained.array_leaves import array_leaves
 from fnopt.pretrained.limits import check_names
-from fnopt.pretrained.names import array_leaves
 
 
 def save_pretrained(
-    params: Any, file: str | os.PathLike, *, metadata: Mapping[str, str] | None = None
+    params: PyTree, file: str | os.PathLike, *, metadata: Mapping[str, str] | None = None
 ) -> Path:
-    """Writes a tree of weights as a file of safetensors, for :func:`load_pretrained`.
+    """Saves a tree of weights in a file of safetensors, for :func:`load_pretrained`.
 
-    Names are paths with dots (``layers.0.kernel``), layouts those of the tree, and every number is
-    kept to the bit. The file is written under another name and renamed, so that one of this name is
-    whole.
+    Names are paths with dots (``layers.0.kernel``), layouts are those of the tree, and every number
+    is saved to the bit. The file is written under another name and then renamed, so that a file of
+    this name is complete.
 
     Args:
-        params: as of :func:`load_pretrained`: parameters, a tuple of parameters and model state, a
-            whole model. Random keys are left out.
-        file: where to; its folder must exist.
-        metadata: strings to keep with it.
+        params: the tree to save: parameters, a tuple of parameters and model state, a whole model.
+            Random keys are left out.
+        file: the path of the file; its folder must exist.
+        metadata: strings by name that are saved with it; none if None.
 
     Returns:
-        The path.
+        The path of the file.
 
     Raises:
         ImportError: safetensors is not installed.
-        TypeError: a leaf is no array, or of a dtype that the format has not; names its path.
-        ValueError: two leaves would have one name, or there are none; a name is longer than
+        TypeError: a leaf is no array, or has a dtype that the format does not have.
+        ValueError: two leaves would have one name, there are no leaves, or a name is longer than
             :func:`load_pretrained` reads.
         OSError: the file cannot be written.
 
     >>> import tempfile, jax.numpy as jnp
-    >>> from fnopt.initialize import load_pretrained
+    >>> from fnopt.pretrained import load_pretrained
     >>> params = {"dense": {"kernel": jnp.ones((2, 3), jnp.bfloat16)}}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = save_pretrained(params, f"{folder}/net.safetensors")
@@ -61,13 +61,15 @@ def save_pretrained(
                 f"save_pretrained: metadata is strings by name, got {name!r}: {value!r}"
             )
     tensors: dict[str, np.ndarray] = {}
-    for at, leaf in array_leaves(params).items():
-        name = at.replace("/", ".") or "value"
+    for leaf_path, leaf in array_leaves(params).items():
+        name = leaf_path.replace("/", ".") or "value"
         if name in tensors:
             raise ValueError(f"save_pretrained: two leaves would have the name {name!r}")
         array = np.array(leaf, order="C")
         if array.dtype.kind in "OUSMm":
-            raise TypeError(f"save_pretrained: {at!r} is no array of numbers but {array.dtype}")
+            raise TypeError(
+                f"save_pretrained: {leaf_path!r} is no array of numbers but {array.dtype}"
+            )
         tensors[name] = array
     if not tensors:
         raise ValueError("save_pretrained: there are no weights in the tree")

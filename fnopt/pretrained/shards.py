@@ -1,4 +1,4 @@
-"""Weights in several files, as Hugging Face keeps those of large models.
+"""Weights in several files, as Hugging Face stores large models.
 
 An index, ``model.safetensors.index.json``, says in which file beside it each tensor is::
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fnopt.pretrained.limits import check_size, short, some
 from fnopt.pretrained.safetensors_file import parsed
-from fnopt.pretrained.stored_tensors import Stored, Weights
+from fnopt.pretrained.stored_tensors import StoredTensor, Weights
 
 USUAL_FILES = (
     "model.safetensors",
@@ -22,7 +22,7 @@ USUAL_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-"""Under which names a folder of Hugging Face has weights; the first that is there is read."""
+"""The names of weights in a folder of Hugging Face; the first that exists is read."""
 
 
 def file_of_folder(folder: Path) -> Path | None:
@@ -31,11 +31,11 @@ def file_of_folder(folder: Path) -> Path | None:
 
 
 def read_index(path: Path, read: Callable[[Path], Weights]) -> Weights:
-    """The tensors that an index names, in its order; of the files nothing but headers is read.
+    """The tensors that an index names, in its order; only the headers of the files are read.
 
     Args:
-        path: of the index.
-        read: the weights of one file.
+        path: the path of the index.
+        read: a function that reads the weights of one file.
 
     Raises:
         ValueError: it is no index, a file is missing or outside its folder, or a tensor is not in
@@ -53,7 +53,7 @@ def read_index(path: Path, read: Callable[[Path], Weights]) -> Weights:
     names_in: dict[Path, list[str]] = {}
     for name, file in files.items():
         names_in.setdefault(targets[file], []).append(name)
-    tensors: dict[str, Stored] = {}
+    tensors: dict[str, StoredTensor] = {}
     for target, names in names_in.items():
         file = files[names[0]]
         try:
@@ -67,14 +67,14 @@ def read_index(path: Path, read: Callable[[Path], Weights]) -> Weights:
                 " again"
             )
         tensors.update((name, held[name]) for name in names)
-    told = index.get("metadata")
-    metadata = told if type(told) is dict else {}
+    metadata = index.get("metadata")
+    metadata = metadata if type(metadata) is dict else {}
     plain = {key: str(x) for key, x in metadata.items() if type(x) in (str, int, float, bool)}
     return Weights({name: tensors[name] for name in files}, False, plain)
 
 
 def _targets(index: Path, files: dict[str, None]) -> dict[str, Path]:
-    """Where the files are; one that several names stand for is one."""
+    """The paths of the files by the names in the index."""
     folder = index.parent.resolve()
     homes = (folder, *_blobs(folder))
     targets, missing = {}, []
@@ -104,5 +104,5 @@ def _targets(index: Path, files: dict[str, None]) -> dict[str, Path]:
 
 
 def _blobs(folder: Path) -> list[Path]:
-    """Where the cache of Hugging Face has what the links in a snapshot's folder point to."""
+    """The folders of the cache of Hugging Face that the links of a snapshot point into."""
     return [above.parent / "blobs" for above in folder.parents if above.name == "snapshots"]

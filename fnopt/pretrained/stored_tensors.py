@@ -1,4 +1,4 @@
-"""Tensors of a file, as far as they are known before their numbers are read."""
+"""The tensors of a file, before their numbers are read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Stored(NamedTuple):
-    """A tensor of a file: what it is, and a function that reads it."""
+class StoredTensor(NamedTuple):
+    """A tensor of a file: its shape, its dtype and a function that reads it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -17,14 +17,14 @@ class Stored(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
-        tensors: by name.
-        ordered: whether they come in the order in which the model has its layers.
-        metadata: what the file says of itself.
+        tensors: the tensors by name.
+        ordered: whether their order is that of the layers of the model.
+        metadata: strings that the file has beside the tensors.
     """
 
-    tensors: dict[str, Stored]
+    tensors: dict[str, StoredTensor]
     ordered: bool
     metadata: dict[str, str]

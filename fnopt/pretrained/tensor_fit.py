@@ -1,4 +1,4 @@
-"""Whether a tensor of a file fits a leaf, and the leaf made of it."""
+"""Whether a tensor of a file fits a leaf, and the array for that leaf."""
 
 from __future__ import annotations
 
@@ -11,28 +11,34 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.pretrained.limits import short
-from fnopt.pretrained.stored_tensors import Stored
+from fnopt.pretrained.stored_tensors import StoredTensor
 from fnopt.pretrained.torch_layout import flax_layout
 
 _LARGE = 2**26
 
 
-class Fit:
+class TensorFit:
     """A tensor of a file that fits a leaf; its numbers are read when they are asked for.
 
     Args:
-        path: of the leaf.
+        path: the path of the leaf.
         leaf: an array or its shape.
-        name: of the tensor.
-        tensor: what the file has.
-        layout: what a rule makes of it; None takes what became a kernel for torch's.
+        name: the name of the tensor.
+        tensor: the tensor of the file.
+        layout: the layout that a rule says, a function of the array; if None a tensor that becomes
+            a kernel and had another name is assumed to have torch's.
 
     Raises:
         ValueError: it does not fit.
     """
 
     def __init__(
-        self, path: str, leaf: Any, name: str, tensor: Stored, layout: Callable[[Any], Any] | None
+        self,
+        path: str,
+        leaf: Any,
+        name: str,
+        tensor: StoredTensor,
+        layout: Callable[[Any], Any] | None,
     ) -> None:
         self.path, self.name, self.tensor, self.layout = path, name, tensor, layout
         self.shape, self.dtype = np.shape(leaf), np.dtype(jnp.result_type(leaf))
@@ -53,7 +59,7 @@ class Fit:
 
     @property
     def note(self) -> str:
-        """What is done to the tensor."""
+        """What changes: the shape, the dtype, both or nothing."""
         changed = [
             f"from {there}"
             for there, here in (
@@ -77,7 +83,7 @@ class Fit:
 
 
 def like(array: np.ndarray, leaf: Any) -> Any:
-    """An array as the leaf is: jax's, with its sharding, or NumPy's."""
+    """An array of the leaf's kind: jax's with its sharding, or NumPy's."""
     if isinstance(leaf, (np.ndarray, np.generic)):
         return array
     sharding = getattr(leaf, "sharding", None)
@@ -87,7 +93,7 @@ def like(array: np.ndarray, leaf: Any) -> Any:
 
 
 def is_weight(leaf: Any) -> bool:
-    """Whether a file must have it: a counter of random draws it need not have."""
+    """Whether a file must have it; not so for a counter of random draws."""
     return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 

@@ -1,4 +1,4 @@
-"""The tensors of a file that ``torch.save`` wrote, without torch.
+"""Reads files that ``torch.save`` wrote, without torch.
 
 Since version 1.6 it is a zip archive: ``data.pkl`` says which tensors there are, and each storage
 is an entry ``data/KEY`` that is not compressed. Tensors may share a storage, and be views of it.
@@ -17,20 +17,21 @@ import numpy as np
 
 from fnopt.core import did_you_mean
 from fnopt.pretrained.limits import check_size, short, some
-from fnopt.pretrained.stored_tensors import Stored
+from fnopt.pretrained.stored_tensors import StoredTensor
 from fnopt.pretrained.torch_pickle import described
 from fnopt.pretrained.torch_values import Storage, Tensor, dtype_of
 
 USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
-"""Under which names trainers put the state dict beside other things."""
+"""The keys under which trainers save the state dict beside other things."""
 
 
-def read_torch(path: Path, entry: str | None = None) -> dict[str, Stored]:
+def read_torch(path: Path, entry: str | None = None) -> dict[str, StoredTensor]:
     """The tensors by their names, in the order of the file.
 
     Args:
-        path: of the file.
-        entry: which of several dicts of tensors is meant.
+        path: the path of the file.
+        entry: the key of the dict of tensors, where there are several; the usual keys are tried if
+            None.
 
     Raises:
         ValueError: it is damaged, holds anything but weights, or several dicts of tensors.
@@ -38,17 +39,16 @@ def read_torch(path: Path, entry: str | None = None) -> dict[str, Stored]:
     with path.open("rb") as file:
         if file.read(2) != b"PK":
             raise ValueError(
-                "it is a plain pickle, as torch wrote before version 1.6; save it anew:"
+                "it is a plain pickle, as torch wrote before version 1.6; save it again:"
                 " torch.save(torch.load(file, weights_only=True), new_file)"
             )
     archive = _Archive(path)
     check_size("its pickle", archive.entry("data.pkl").file_size)
-    found = described(archive.bytes("data.pkl"))
-    tensors = _state_dict(found, entry)
+    tensors = _state_dict(described(archive.bytes("data.pkl")), entry)
     for name, tensor in tensors.items():
         archive.check(name, tensor.storage)
     return {
-        name: Stored(tensor.shape, dtype_of(tensor.dtype), lambda t=tensor: archive.tensor(t))
+        name: StoredTensor(tensor.shape, dtype_of(tensor.dtype), lambda t=tensor: archive.tensor(t))
         for name, tensor in tensors.items()
     }
 
@@ -130,12 +130,15 @@ class _Archive:
         return -array if tensor.negative else array
 
 
-def _state_dict(found: Any, entry: str | None) -> dict[str, Tensor]:
-    if not isinstance(found, dict):
-        raise ValueError(f"it holds a {type(found).__name__}, and no dict of tensors by name")
-    # Each dict once, by how many names it may stand under.
-    of = {id(value): _tensors(value) for value in {id(x): x for x in found.values()}.values()}
-    inner = {str(key): of[id(value)] for key, value in found.items() if of[id(value)]}
+def _state_dict(content: Any, entry: str | None) -> dict[str, Tensor]:
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, and no dict of tensors by name")
+    # Each dict once, however many keys have it.
+    once = {id(x): x for x in content.values()}.values()
+    tensors_of = {id(value): _tensors(value) for value in once}
+    inner = {
+        str(key): tensors_of[id(value)] for key, value in content.items() if tensors_of[id(value)]
+    }
     if entry is not None:
         if entry not in inner:
             known = [short(name) for name in islice(inner, 8)]
@@ -147,7 +150,7 @@ def _state_dict(found: Any, entry: str | None) -> dict[str, Tensor]:
     usual = [name for name in USUAL if name in inner]
     if len(usual) == 1:
         return inner[usual[0]]
-    if not usual and (tensors := _tensors(found)):
+    if not usual and (tensors := _tensors(content)):
         return tensors
     if not usual and len(inner) == 1:
         return next(iter(inner.values()))
@@ -158,7 +161,7 @@ def _state_dict(found: Any, entry: str | None) -> dict[str, Tensor]:
     )
 
 
-def _tensors(found: Any) -> dict[str, Tensor]:
-    if not isinstance(found, dict):
+def _tensors(value: Any) -> dict[str, Tensor]:
+    if not isinstance(value, dict):
         return {}
-    return {key: x for key, x in found.items() if isinstance(key, str) and isinstance(x, Tensor)}
+    return {key: x for key, x in value.items() if isinstance(key, str) and isinstance(x, Tensor)}

@@ -1,4 +1,4 @@
-"""How torch's layouts become Flax's."""
+"""Layouts of torch's weights as Flax's: functions of an array."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 
 
 def kernel(array: Any) -> np.ndarray:
-    """A weight of torch as Flax has it: (out, in, …) becomes (…, in, out).
+    """A kernel in Flax's layout: torch's (out, in, …) becomes (…, in, out).
 
-    Of a dense layer (out, in) to (in, out); of a convolution in any number of dimensions (out, in,
-    height, width) to (height, width, in, out), with groups too; and of a transposed convolution
-    (in, out, …) to (…, out, in), which Flax's has with ``transpose_kernel=True``.
+    The kernel of a dense layer goes from (out, in) to (in, out); that of a convolution in any
+    number of dimensions, with groups too, from (out, in, height, width) to (height, width, in,
+    out); and that of a transposed convolution from (in, out, …) to (…, out, in), the layout of
+    Flax's with ``transpose_kernel=True``.
 
     >>> kernel(np.zeros((16, 3, 5, 7))).shape
     (5, 7, 3, 16)
@@ -23,31 +24,32 @@ def kernel(array: Any) -> np.ndarray:
 
 
 def flax_layout(path: str, array: np.ndarray) -> np.ndarray:
-    """A weight of torch as Flax has it: kernels with the output axis last, all else as it is.
+    """A weight in Flax's layout: kernels with the output axis last, all others as they are.
 
     Args:
-        path: of our leaf; one that ends in ``kernel`` is a kernel.
-        array: torch's, of shape (out, in) or (out, in, height, width, ...).
+        path: the path of Flax's leaf; one that ends in ``kernel`` is a kernel.
+        array: torch's weight, of shape (out, in) or (out, in, height, width, ...).
     """
     return kernel(array) if path.rpartition("/")[2] == "kernel" else array
 
 
 def as_is(array: Any) -> np.ndarray:
-    """The layout of the file."""
+    """The array in the layout of the file."""
     return array
 
 
 def flattened(*shape: int) -> Callable[[Any], np.ndarray]:
-    """The kernel of a dense layer behind the flattening of pictures, from torch's order to Flax's.
+    """A layout for the kernel of a dense layer that reads flattened pictures.
 
-    torch holds pictures as (channels, height, width) and flattens them so, Flax as (height, width,
-    channels): the inputs of the dense layer behind are in another order, which no shape tells.
+    torch flattens pictures of shape (channels, height, width), Flax of (height, width, channels):
+    the inputs of the dense layer are in another order, which no shape tells.
 
     Args:
-        *shape: what was flattened, as torch has it: channels, height, width.
+        *shape: the shape that is flattened in torch: channels, height, width.
 
-    Raises:
-        ValueError: of the layout, the weight has not so many inputs.
+    Returns:
+        A function of torch's kernel that gives Flax's; it raises ValueError where the kernel has
+        another number of inputs.
 
     >>> flattened(32, 4, 4)(np.zeros((10, 512))).shape
     (512, 10)
@@ -66,13 +68,13 @@ def flattened(*shape: int) -> Callable[[Any], np.ndarray]:
 
 
 def transposed_convolution(array: Any) -> np.ndarray:
-    """The kernel of a transposed convolution as Flax has it without ``transpose_kernel``.
+    """The kernel of a transposed convolution in Flax's layout without ``transpose_kernel``.
 
-    torch's (in, out, height, width), which it turns around, becomes (height, width, in, out), which
-    Flax does not.
+    torch's (in, out, height, width) becomes (height, width, in, out), reversed along height and
+    width, since torch reverses kernels there and Flax does not.
 
     >>> transposed_convolution(np.zeros((16, 3, 5, 7))).shape
     (5, 7, 16, 3)
     """
-    turned = np.flip(array, tuple(range(2, np.ndim(array))))
-    return np.moveaxis(turned, (0, 1), (-2, -1))
+    reversed_ = np.flip(array, tuple(range(2, np.ndim(array))))
+    return np.moveaxis(reversed_, (0, 1), (-2, -1))

@@ -2,8 +2,9 @@
 
 A pickle is a program for a small machine, which may import and call whatever it names. This is such
 a machine without imports and calls: a name stays a name, and the few calls that weights are made of
-(an ordered dict, a tensor over a storage, a parameter) build plain values. All else is refused by
-its name. Time and memory are in proportion to the length of the pickle.
+(an ordered dict, a tensor over a storage, a parameter) build plain values. Everything else is
+refused, and the message has its name. Time and memory are in proportion to the length of the
+pickle.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def described(pickled: bytes) -> Any:
-    """What a pickle holds: dicts, lists, tuples, numbers, strings, and :class:`Tensor`.
+    """The content of a pickle: dicts, lists, tuples, numbers, strings, and :class:`Tensor`.
 
     Raises:
         ValueError: it asks for anything else, or is no pickle.
@@ -52,7 +53,7 @@ def described(pickled: bytes) -> Any:
 class _Machine:
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        """How many pairs ordered dicts may be made of; one list may be named many times."""
+        """How many pairs ordered dicts may have in all; one list may be used many times."""
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []  # the stacks below each mark
         self.memo: dict[int, Any] = {}
@@ -152,10 +153,14 @@ class _Machine:
         self.stack.append(Name(full))
 
     def _BINPERSID(self) -> None:
-        found = self.stack.pop()
-        if type(found) is not tuple or len(found) != 5 or found[0] != "storage":
+        persistent_id = self.stack.pop()
+        if (
+            type(persistent_id) is not tuple
+            or len(persistent_id) != 5
+            or persistent_id[0] != "storage"
+        ):
             raise TypeError("a persistent id is not that of a storage")
-        _, kind, key, _, size = found
+        _, kind, key, _, size = persistent_id
         if type(kind) is not Name or kind.name not in STORAGES or type(key) is not str:
             raise TypeError("a storage is of no known kind")
         if len(key) > MOST_CHARACTERS:
@@ -163,15 +168,16 @@ class _Machine:
         self.stack.append(Storage(key, STORAGES[kind.name], *sizes((size,))))
 
     def _REDUCE(self) -> None:
-        function, given = self._top(2)
+        function, arguments = self._top(2)
         del self.stack[-2:]
-        if type(function) is not Name or function.name not in CALLS or type(given) is not tuple:
+        known = type(function) is Name and function.name in CALLS
+        if not known or type(arguments) is not tuple:
             raise TypeError("it calls what is no function")
         if function.name == "collections.OrderedDict":
-            self.budget -= sum(len(pairs) for pairs in given[:1] if type(pairs) is list)
+            self.budget -= sum(len(pairs) for pairs in arguments[:1] if type(pairs) is list)
             if self.budget < 0:
                 raise Refused("its pickle makes more of its lists than they hold; it was not made")
-        self.stack.append(called(function.name, given))
+        self.stack.append(called(function.name, arguments))
 
     def _BUILD(self) -> None:
         # A state dict's _metadata: the versions of torch's layers, of no use here.

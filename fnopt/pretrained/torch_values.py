@@ -1,4 +1,4 @@
-"""What a torch file is made of: tensors over storages, and the few calls that build them."""
+"""The values in a torch file: tensors over storages, and the few calls that build them."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ KNOWN = CALLS | set(STORAGES) | set(DTYPES)
 
 
 class Refused(ValueError):
-    """What the pickle asks for is not given to it."""
+    """The pickle asks for something that weights have no use for."""
 
 
 def dtype_of(name: str) -> np.dtype:
-    """NumPy's dtype of a name, those of ml_dtypes among them."""
+    """NumPy's dtype of a name, or that of ml_dtypes."""
     return np.dtype(getattr(ml_dtypes, name, name))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Name:
-    """What the pickle calls by name; never looked up."""
+    """A name that the pickle calls; it is never looked up."""
 
     name: str
 
@@ -77,7 +77,7 @@ class Storage:
 class Tensor:
     """A view of a storage; offset and strides are in elements of ``dtype``.
 
-    torch keeps a conjugate or a negative as a flag on the numbers that it is of.
+    torch stores a conjugate or a negative as a flag beside the numbers themselves.
     """
 
     storage: Storage
@@ -89,34 +89,34 @@ class Tensor:
     negative: bool = False
 
 
-def called(name: str, given: tuple[Any, ...]) -> Any:
-    """What the few calls that are known give."""
+def called(name: str, arguments: tuple[Any, ...]) -> Any:
+    """The result of one of the few calls that are known."""
     if name == "collections.OrderedDict":
-        made: dict[Any, Any] = {}
-        if given:
-            (pairs,) = given
+        ordered: dict[Any, Any] = {}
+        if arguments:
+            (pairs,) = arguments
             if type(pairs) is not list or any(
                 type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs
             ):
                 raise TypeError("an OrderedDict is not made of pairs")
-            fill(made, [key for key, _ in pairs], [value for _, value in pairs])
-        return made
+            fill(ordered, [key for key, _ in pairs], [value for _, value in pairs])
+        return ordered
     if name == "torch.Size":
-        (shape,) = given
+        (shape,) = arguments
         return sizes(shape)
     if name == "torch.device":
         return Name(name)
     if name == "torch._utils._rebuild_parameter":
-        data, _, _ = given
+        data, _, _ = arguments
         if type(data) is not Tensor:
             raise TypeError("a parameter is not made of a tensor")
         return data
     if name == "torch._utils._rebuild_tensor_v3":
-        storage, offset, shape, strides, _, _, kind, *flags = given
+        storage, offset, shape, strides, _, _, kind, *flags = arguments
         if type(kind) is not Name or kind.name not in DTYPES:
             raise TypeError("a tensor's dtype is none")
         return _tensor(storage, DTYPES[kind.name], offset, shape, strides, *flags)
-    storage, offset, shape, strides, _, _, *flags = given
+    storage, offset, shape, strides, _, _, *flags = arguments
     return _tensor(storage, None, offset, shape, strides, *flags)
 
 
@@ -144,26 +144,26 @@ def _tensor(
             raise Refused(f"of a tensor it says {short(flag)}, which is not known")
         if type(on) is not bool:
             raise TypeError("what is said of a tensor is no flags")
-    told = flags.get("conj", False), flags.get("neg", False)
-    return Tensor(storage, dtype, offset, shape, strides, *told)
+    conjugate, negative = flags.get("conj", False), flags.get("neg", False)
+    return Tensor(storage, dtype, offset, shape, strides, conjugate, negative)
 
 
-def sizes(given: Any) -> tuple[int, ...]:
+def sizes(numbers: Any) -> tuple[int, ...]:
     """A shape, strides or an offset; raises TypeError if it is none."""
-    # The length first: one long tuple may be named as the shape of many tensors.
+    # The length first: one long tuple may be used as the shape of many tensors.
     if (
-        type(given) not in (tuple, list)
-        or len(given) > MOST_AXES
-        or any(type(n) is not int or not 0 <= n < MOST_ELEMENTS for n in given)
+        type(numbers) not in (tuple, list)
+        or len(numbers) > MOST_AXES
+        or any(type(n) is not int or not 0 <= n < MOST_ELEMENTS for n in numbers)
     ):
         raise TypeError(
             f"a size, a stride or an offset is no number of elements, or of over {MOST_AXES} axes"
         )
-    return tuple(given)
+    return tuple(numbers)
 
 
-def fill(made: dict[Any, Any], keys: list[Any], values: list[Any]) -> None:
-    """Sets items of a dict whose keys cost no more than others to look up."""
+def fill(filled: dict[Any, Any], keys: list[Any], values: list[Any]) -> None:
+    """Sets items of a dict, and refuses keys that are slow to look up."""
     for key, value in zip(keys, values, strict=True):
         # No tuples: the hash of a deeply nested one overflows the stack of the interpreter.
         if type(key) not in (str, int, bool, float, bytes, type(None)):
@@ -171,4 +171,4 @@ def fill(made: dict[Any, Any], keys: list[Any], values: list[Any]) -> None:
         # Of larger and of finer numbers many have one hash: each would be compared with all.
         if type(key) in (int, float) and key and not 2**-64 < abs(key) < 2**64:
             raise Refused("the key of a dict is a number of more than 64 bits; nothing was made")
-        made[key] = value
+        filled[key] = value

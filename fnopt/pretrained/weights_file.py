@@ -1,4 +1,4 @@
-"""Files and folders of weights: what they are is found in their content, not in their names."""
+"""Reads files and folders of weights, whose kind is recognized by their content."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ import numpy as np
 from fnopt.pretrained.limits import check_names, short, some
 from fnopt.pretrained.safetensors_file import is_safetensors, read_safetensors
 from fnopt.pretrained.shards import USUAL_FILES, file_of_folder, read_index
-from fnopt.pretrained.stored_tensors import Stored, Weights
+from fnopt.pretrained.stored_tensors import StoredTensor, Weights
 from fnopt.pretrained.torch_file import read_torch
 from fnopt.wrap.paths import path_name
 
 
 def read_weights(file: Any, entry: str | None = None) -> Weights:
-    """What a file or a folder holds, as far as it is known without reading all numbers.
+    """The tensors of a file or a folder, whose numbers are read when they are needed.
+
+    Args:
+        file: a path, or a dict of arrays by name.
+        entry: the key of the state dict in a torch file that holds several things; the usual keys
+            are tried if None.
 
     Raises:
         TypeError: it is neither a path nor arrays by name.
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, too large, or of no known kind; names the file.
+        ValueError: it is damaged, too large, or of no known kind.
     """
     if isinstance(file, Mapping):
         return Weights({name: _stored(np.asarray(x)) for name, x in file.items()}, True, {})
@@ -38,10 +43,10 @@ def read_weights(file: Any, entry: str | None = None) -> Weights:
         raise FileNotFoundError(f"load_pretrained: there is no {path}")
     try:
         if path.is_dir() and not (path / "_METADATA").exists():
-            found = file_of_folder(path)
-            if found is None:
+            in_folder = file_of_folder(path)
+            if in_folder is None:
                 raise ValueError(_advice(path))
-            path = found
+            path = in_folder
         weights = _orbax(path) if path.is_dir() else _read(path, entry)
         check_names(weights.tensors, len(weights.tensors))
     except ValueError as error:
@@ -50,9 +55,9 @@ def read_weights(file: Any, entry: str | None = None) -> Weights:
 
 
 def _read(path: Path, entry: str | None, alone: bool = True) -> Weights:
-    """The weights of a file, or if it is read alone those of an index."""
+    """The weights of a file; an index is read only where ``alone``, not from an index."""
     if not path.is_file():
-        raise ValueError("it is no regular file; copy what it gives to one")
+        raise ValueError("it is no regular file; copy its content to one")
     with path.open("rb") as opened:
         begins = opened.read(9)
     if is_safetensors(begins, path.stat().st_size):
@@ -69,13 +74,13 @@ def _read(path: Path, entry: str | None, alone: bool = True) -> Weights:
     )
 
 
-def _stored(array: np.ndarray) -> Stored:
-    return Stored(array.shape, array.dtype, lambda: array)
+def _stored(array: np.ndarray) -> StoredTensor:
+    return StoredTensor(array.shape, array.dtype, lambda: array)
 
 
 def _advice(path: Path) -> str:
-    """What to say of a folder that has no weights of a known name."""
-    said = (
+    """The message for a folder that has no weights of a known name."""
+    message = (
         "it is no good folder of orbax: there is no _METADATA in it, nor has it one of the files"
         f" of Hugging Face ({', '.join(USUAL_FILES)})"
     )
@@ -83,10 +88,10 @@ def _advice(path: Path) -> str:
     nested = chain(path.glob("*/_METADATA"), path.glob("*/*/_METADATA"))
     inner = sorted(str(at.parent.relative_to(path)) for at in islice(nested, 1000))
     if inner:
-        return f"{said}; give one of the folders in it: {some(inner, 4)}"
+        return f"{message}; give one of the folders in it: {some(inner, 4)}"
     kinds = ("*.safetensors", "*.index.json", "*.pt", "*.pth", "*.bin")
     files = sorted(at.name for at in islice(chain(*map(path.glob, kinds)), 1000))
-    return f"{said}; give one of the files in it: {some(files, 4)}" if files else said
+    return f"{message}; give one of the files in it: {some(files, 4)}" if files else message
 
 
 def _orbax(path: Path) -> Weights:
@@ -96,8 +101,8 @@ def _orbax(path: Path) -> Weights:
         raise ImportError("folders of orbax need pip install 'fnopt[train]'") from error
     try:
         with orbax.Checkpointer(orbax.PyTreeCheckpointHandler()) as checkpointer:
-            told: Any = checkpointer.metadata(path.absolute())
-            tree = told.item_metadata.tree
+            metadata: Any = checkpointer.metadata(path.absolute())
+            tree = metadata.item_metadata.tree
             # As NumPy's: the devices that they were saved from may not be there.
             args = jax.tree.map(lambda _: orbax.RestoreArgs(restore_type=np.ndarray), tree)
             read = checkpointer.restore(
