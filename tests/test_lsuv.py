@@ -120,7 +120,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"where='dense\*' matches no layer; there are: 0/"):
         lsuv(task, params, batch, key=KEY, where="dense*")
     nothing = (np.zeros_like(batch[0]), batch[1])
-    with pytest.raises(ValueError, match=r"variance of what 0/kernel puts out is 0\.0"):
+    with pytest.raises(ValueError, match=r"outputs of 0/kernel have variance 0\.0"):
         lsuv(task, params, nothing, key=KEY)
     zeros = jax.tree.map(jnp.zeros_like, params)
     with pytest.raises(ValueError, match=r"or let the weights be drawn: orthonormal=True"):

@@ -439,7 +439,7 @@ def test_bad_input_is_refused(changes, error, told):
 
 
 def test_traced_data_must_be_told_of():
-    with pytest.raises(ValueError, match="traced data cannot be looked at; give visible="):
+    with pytest.raises(ValueError, match="range of traced data is not known; give visible="):
         jax.jit(functools.partial(pretrain_layerwise, STACK, epochs=1))(bars(64))
 
 

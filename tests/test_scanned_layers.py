@@ -111,7 +111,7 @@ def test_values_and_gradients_are_those_of_the_network_written_out():
 
 
 def test_the_metrics_are_those_of_the_network_written_out():
-    tx = fnopt.sgd(0.1)
+    tx = fnopt.sgd(0.01)
     found = diagnose(lambda p, x: squared(scanned(p, x)), MLP, BATCH, optimizer=tx)
     params = unstacked(MLP)
     expected = diagnose(lambda p, x: squared(written_out(p, x)), params, BATCH, optimizer=tx)

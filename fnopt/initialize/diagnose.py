@@ -1,4 +1,4 @@
-"""What is wrong with a start, before anything is trained."""
+"""The diagnosis of a start, before anything is trained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import optax
 from fnopt.core import divide, global_norm
 from fnopt.core.checks import float_leaves
 from fnopt.core.prng import typed_key
-from fnopt.core.types import Params, Updates
+from fnopt.core.types import Batch, ModelState, Params, Updates
 from fnopt.initialize.diagnosis import Diagnosis, LayerMetrics
 from fnopt.initialize.faults import distinct, find
 from fnopt.initialize.layer_metrics import measure
@@ -23,55 +23,57 @@ from fnopt.layers import UNSEEN, Layer, Layers
 
 def diagnose(
     objective: Any,
-    params: Any,
-    batch: Any,
+    params: Params,
+    batch: Batch,
     *,
-    model_state: Any = None,
+    model_state: ModelState = None,
     optimizer: Any = None,
     key: Any = 0,
 ) -> Diagnosis:
-    r"""Looks into every layer at the start, and says what is wrong with which, and what cures it.
+    r"""Measures every layer of a model at the start, and names the faults with their cures.
 
-    Layers are found in what the loss computes (see :class:`~fnopt.layers.layers.Layers`), so
-    that Flax NNX and Linen, Equinox and plain functions are all seen. With :math:`z_l` the
-    pre-activations of layer :math:`l`, :math:`a_l` what its nonlinearity makes of them, and
-    :math:`\delta_l = \partial L / \partial z_l`, its figures are means and standard deviations of
-    the three over all examples, places and units, and these are faults:
+    Layers are read off the computation of the loss (see :class:`fnopt.layers.Layers`), so that
+    models of Flax NNX, Linen and Equinox and plain functions are all seen; a layer that is stacked
+    for a ``scan`` is measured in each iteration. With :math:`z_l` the pre-activations of layer
+    :math:`l`, :math:`a_l` the activations after its nonlinearity, and
+    :math:`\delta_l = \partial L / \partial z_l`, the metrics are means and standard deviations of
+    the three over all examples, positions and units, and these are faults:
 
-    - *not finite*: some :math:`z_l` or :math:`\delta_l` is.
+    - *not finite*: some :math:`z_l` or :math:`\delta_l` is not.
     - *zero*: all weights of a hidden layer are 0, and three steps do not tell its units apart.
-    - *equal*: units of a hidden layer compute the same for every example (to 1e-4). That they stay
-      equal for ever is seen from three steps down the gradient. So a last layer of zeros, or the
-      last of a residual branch, is no fault: its units part.
-    - *dead*: more units are 0 for every example of the batch than the signs of weights can make so,
-      a share of :math:`1/2 + 2/\sqrt{\text{units}}`, at most 1.
+    - *equal*: units of a hidden layer compute the same for every example (to 1e-4). Three steps
+      down the gradient show whether they stay equal for ever. So a last layer of zeros, or the last
+      of a residual branch, is no fault: its units part.
+    - *dead*: more units are 0 for every example of the batch than the signs of random weights
+      explain, a share of :math:`1/2 + 2/\sqrt{\text{units}}`, at most 1.
     - *saturated*: more than half of the activations of a tanh lie beyond ±0.99, of a sigmoid
       within 0.01 of its ends.
     - *exploding*, *vanishing*: the standard deviation of :math:`z_l`, or the norm of
       :math:`\delta_l`, changes by more than a factor of 100 through the hidden layers, by a line
-      through the logarithms over the depth, or in one step that lasts. It is told if units are not
-      at fault already.
+      through the logarithms over the depth, or in one step that lasts. This is reported only where
+      units have no faults.
     - *step*: the first step of the optimizer moves weights by more than half their norm.
 
-    All is as in a step of training: batch normalization takes the statistics of the batch (with
-    running statistics that have seen nothing yet it would not normalize at all), and dropout drops
-    by ``key``. Dropout tells equal units apart, which are then said to part.
+    The forward pass is that of a training step: batch normalization uses the statistics of the
+    batch (its running statistics have seen nothing yet), and dropout uses ``key``. Dropout makes
+    equal units differ, which are then said to part.
 
     Args:
         objective: an objective, as :func:`fnopt.train.objective` makes it, or a function
             ``loss(params, batch)``.
-        params: the parameters at the start, floating-point arrays.
-        batch: a batch of the training data; some dozens of examples at least, as dead units and
-            variances are those of the batch.
-        model_state: batch statistics and the like; the objective's own by default.
-        optimizer: whose first step is measured; none by default.
+        params: the parameters at the start, a tree of floating-point arrays.
+        batch: a batch of the training data, of some dozens of examples at least, since dead units
+            and variances are those of the batch.
+        model_state: the model state, such as batch statistics; if None the objective's initial one.
+        optimizer: the optimizer whose first step is measured; if None none is.
         key: a PRNG key, or an integer to make one, for dropout.
 
     Returns:
         A :class:`Diagnosis`: ``print`` it, ``.plot(path)`` it, and read ``.faults``.
 
     Raises:
-        TypeError: the objective is neither, or a leaf of the parameters is not floating.
+        TypeError: the objective is neither an objective nor a function, or a leaf of the parameters
+            is not floating.
         ValueError: the loss is no single number, or multiplies no parameters with data.
 
     References:

@@ -1,4 +1,4 @@
-r"""Kernels that pass their input on."""
+r"""Kernels of dense layers that return their input at first."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from fnopt.initialize.gain import checked
 
 
 def identity(gain: float = 1.0) -> Initializer:
-    r"""The identity: a unit of the output is that of the input with its number.
+    r"""An initializer for dense layers that return their input, unit by unit.
 
     .. math:: W_{ij} = \gamma\,[i = j]
 
-    Of a kernel that is not square what is missing is cut off, or 0.
+    Where a kernel is not square, the other rows or columns are 0. (The transform
+    ``fnopt.identity`` is another thing.)
 
     Args:
         gain: :math:`\gamma`, finite.
 
+    Returns:
+        An initializer; it raises ValueError for a kernel that does not have two axes (for
+        convolutions there is :func:`dirac`).
+
     Raises:
-        TypeError, ValueError: ``gain`` is no finite number; of the initializer, a kernel does not
-            have two axes (of a convolution: :func:`dirac`).
+        TypeError, ValueError: ``gain`` is no finite number.
 
     References:
         Le, Jaitly & Hinton, *A simple way to initialize recurrent networks of rectified linear
@@ -40,8 +44,8 @@ def identity(gain: float = 1.0) -> Initializer:
     def init(key: Any, shape: Any, dtype: Any = None, out_sharding: Any = None) -> jax.Array:
         if len(shape) != 2:
             raise ValueError(
-                f"identity: the kernel must have two axes, got shape {tuple(shape)}; of a"
-                " convolution's use dirac"
+                f"identity: the kernel must have two axes, got shape {tuple(shape)}; for"
+                " a convolution use dirac"
             )
         dtype = jnp.result_type(float if dtype is None else dtype)
         eye = jnp.asarray(gain, dtype) * jnp.eye(*shape, dtype=dtype)

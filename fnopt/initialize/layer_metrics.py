@@ -20,7 +20,7 @@ and a zero below it none in the second: units that are equal after three stay so
 STEP_SIZE = 0.01
 """The length of a step, as a share of the norm of all parameters."""
 VIEWS = 8
-"""How many random sums over the examples stand for a unit when units are compared."""
+"""The number of random sums over the examples by which units are compared."""
 SATURATED = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99)}
 
 
@@ -141,7 +141,7 @@ def _of_layer(
     """
     preactivation, active = three[0], three[1]
     size = jnp.max(jnp.abs(three), axis=(1, 2))
-    # Without the squares of numbers so large, or so small, that they are not finite, or 0.
+    # Scaled, since squares of very large or small numbers are not finite, or 0.
     scaled = divide(three, size[:, None, None])
     mean = jnp.mean(scaled, axis=(1, 2))
     square = jnp.mean(jnp.square(scaled), axis=(1, 2))
@@ -155,14 +155,14 @@ def _of_layer(
         "dead": jnp.mean(dead.astype(preactivation.dtype)),
         "saturated": jnp.mean(((active < low) | (active > high)).astype(preactivation.dtype)),
         "finite": jnp.isfinite(size[0]),
-        # Whether what a unit makes depends on the example at all.
+        # Whether the pre-activation of any unit depends on the example.
         "varies": jnp.any(jnp.ptp(scaled[0], axis=0) > 1e-5),
         "views": jnp.matmul(scaled[0].T, views, precision="highest") / len(preactivation) ** 0.5,
     }
 
 
 def _views(rows: int) -> jax.Array:
-    """Numbers in [-1, 1) without a pattern, by a hash: compiled in no time, unlike a generator."""
+    """Numbers in [-1, 1) without a pattern, by a hash, which compiles faster than a generator."""
     at = jnp.arange(rows, dtype=jnp.uint32)[:, None] * jnp.uint32(VIEWS)
     at = (at + jnp.arange(VIEWS, dtype=jnp.uint32)[None]) * jnp.uint32(0x9E3779B1)
     at = (at ^ (at >> 15)) * jnp.uint32(0x2C1B3C6D)
@@ -170,8 +170,8 @@ def _views(rows: int) -> jax.Array:
     return (at ^ (at >> 15)).astype(jnp.float32) / 2.0**31 - 1
 
 
-def _stepped(params: Any, grads: Any) -> Any:
-    """A step down the gradient, of a size that does not depend on the gradient's."""
+def _stepped(params: Params, grads: Updates) -> Params:
+    """The parameters after a step down the gradient, whose length does not depend on it."""
     whole = global_norm(params)
     size = STEP_SIZE * jnp.where(whole > 0, whole, jnp.ones_like(whole))
     rate = divide(size, global_norm(grads))

@@ -1,7 +1,7 @@
 r"""Layer-sequential unit variance: orthonormal weights, scaled one layer after the other.
 
-With :math:`B_l` what layer :math:`l` puts out (before the nonlinearity, its bias added) for a
-batch, layer by layer from the first to the last,
+With :math:`B_l` the outputs of layer :math:`l` for a batch (before the nonlinearity, with the
+bias), layer by layer from the first to the last,
 
 .. math::
     W_l \leftarrow \text{orthonormal}, \qquad
@@ -26,7 +26,7 @@ import numpy as np
 from fnopt.core import computing_dtype
 from fnopt.core.checks import Interval, float_leaves
 from fnopt.core.prng import typed_key
-from fnopt.core.types import Batch, Params, PyTree
+from fnopt.core.types import Batch, ModelState, Params, PyTree
 from fnopt.initialize.objective_functions import outputs_of
 from fnopt.layers import UNSEEN, Layer, Layers, Repetition, by_repetition
 from fnopt.wrap.paths import Pattern, matches, show
@@ -36,43 +36,45 @@ TOLERANCES = Interval("(0, inf)")
 
 def lsuv(
     objective: Any,
-    params: Any,
-    batch: Any,
+    params: Params,
+    batch: Batch,
     *,
     key: Any,
     where: Pattern = "*",
     tol_var: float = 0.1,
     max_iter: int = 10,
     orthonormal: bool = True,
-    model_state: Any = None,
-) -> Any:
-    """Parameters with which every layer puts out variance 1 for a batch.
+    model_state: ModelState = None,
+) -> Params:
+    """Parameters with which the outputs of every layer have variance 1 for a batch.
 
-    Layers are found in what the forward pass computes, as by :func:`diagnose`: dense ones and
-    convolutions whose weights are one leaf as it is. Biases, scales, embeddings (those shared with
-    the output too) and layers in loops stay. A leaf that serves several layers is scaled for the
-    first. The pass is that of training: by the batch's statistics, with dropout.
+    Layers are read off the forward pass, as by :func:`diagnose`: dense ones and convolutions whose
+    weights are one leaf as it is, or its slices where they are stacked for a ``scan``: then each
+    slice is drawn and scaled for itself. Biases, scales, and embeddings (those shared with the
+    output too) do not change. A leaf that several layers share is scaled for the first. The forward
+    pass is that of training: with the statistics of the batch and with dropout.
 
     Args:
         objective: an objective, as :func:`fnopt.train.objective` makes it, or a function
             ``outputs(params, batch)``.
-        params: the parameters, whose weights are drawn anew and scaled.
-        batch: a batch of the training data, some dozens of examples.
+        params: the parameters, a tree of floating-point arrays.
+        batch: a batch of the training data, of some dozens of examples.
         key: a PRNG key, or an integer to make one, for the orthonormal weights and dropout.
-        where: which weights, by their paths, as in :class:`fnopt.groups`: a glob, several, or a
-            function of path and leaf.
-        tol_var: how near to 1 a variance must be; positive.
-        max_iter: how often a layer is scaled at most; positive.
-        orthonormal: whether weights are drawn; without it those given are scaled.
-        model_state: batch statistics and the like; the objective's own by default.
+        where: which weights to scale, by their paths, as in :class:`fnopt.groups`: a glob, several,
+            or a function of path and leaf; all by default.
+        tol_var: the largest difference of a variance from 1, positive.
+        max_iter: the largest number of times that a layer is scaled, at least 1.
+        orthonormal: whether weights are drawn; otherwise those of ``params`` are scaled.
+        model_state: the model state, such as batch statistics; if None the objective's initial one.
 
     Returns:
         A tree like ``params``.
 
     Raises:
-        TypeError: the objective is neither, or a leaf of the parameters is not floating.
-        ValueError: an argument is out of its range, no layer is meant, or one puts out the same
-            number for all examples and units, which no scale changes, or numbers not finite.
+        TypeError: the objective is neither an objective nor a function, or a leaf of the parameters
+            is not floating.
+        ValueError: an argument is out of its range, ``where`` matches no layer, or the outputs of a
+            layer are not finite, or all the same, which no scale changes.
 
     >>> import jax, jax.numpy as jnp, fnopt.initialize
     >>> batch = 3 * jax.random.normal(jax.random.key(1), (64, 8))
@@ -106,8 +108,8 @@ def lsuv(
     for use, variance in zip(uses, variances.tolist(), strict=True):
         if not 0 < variance < math.inf:
             raise ValueError(
-                f"lsuv: the variance of what {layers.name(use)} puts out is {variance}, which no"
-                " scale of its weights makes 1; look at the batch and at the layers before it"
+                f"lsuv: the outputs of {layers.name(use)} have variance {variance}, which no scale"
+                " of its weights makes 1; look at the batch and at the layers before it"
                 + (", or let the weights be drawn: orthonormal=True" * (not orthonormal))
             )
     return jax.tree.unflatten(layers.treedef, leaves)
@@ -132,7 +134,7 @@ def _chosen(layers: Layers, leaves: list[Any], where: Pattern) -> dict[int, Laye
 
 
 def _orthonormal(layers: Layers, scaled: dict[int, Layer], key: jax.Array) -> list[jax.Array]:
-    """Weights as the layers multiply with them; their transpose, where units are more."""
+    """Orthonormal weights in the layout in which each layer multiplies with them."""
     drawn = []
     for one, layer in zip(jax.random.split(key, len(scaled)), scaled.values(), strict=True):
         draw = functools.partial(_orthonormal_weights, layer, layers.program.shapes[layer.weights])
@@ -145,7 +147,13 @@ def _orthonormal(layers: Layers, scaled: dict[int, Layer], key: jax.Array) -> li
 
 
 def _orthonormal_weights(layer: Layer, weights: Any, key: jax.Array) -> jax.Array:
-    """Weights of the shape and dtype of these."""
+    """Orthonormal columns, or rows where there are more units than inputs.
+
+    Args:
+        layer: the layer.
+        weights: shape and dtype of its weights.
+        key: a PRNG key.
+    """
     inputs = tuple(x for x in range(weights.ndim) if x not in layer.weight_units)
     shape = [weights.shape[x] for x in (*inputs, *layer.weight_units)]
     fan_in = math.prod(shape[: len(inputs)])
@@ -158,7 +166,7 @@ def _orthonormal_weights(layer: Layer, weights: Any, key: jax.Array) -> jax.Arra
 def _put(
     layers: Layers, scaled: dict[int, Layer], leaves: list[Any], drawn: list[Any]
 ) -> list[Any]:
-    """The leaves that make the layers' weights what is drawn."""
+    """The leaves with which the layers have the weights that were drawn."""
 
     def weights(own: list[Any]) -> list[Any]:
         changed = list(leaves)
@@ -166,7 +174,7 @@ def _put(
             changed[layer.leaf] = leaf
         return [layers.weights_from(layer, changed) for layer in scaled.values()]
 
-    # Weights are their leaf reshaped and turned, of which the transpose is the inverse.
+    # Weights are their leaf reshaped and transposed: the inverse of that is its own transpose.
     _, back = jax.vjp(weights, [leaves[layer.leaf] for layer in scaled.values()])
     changed = list(leaves)
     for layer, leaf in zip(scaled.values(), back(drawn)[0], strict=True):

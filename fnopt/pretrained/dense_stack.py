@@ -48,8 +48,8 @@ def dense_stack(params: Any, layers: Pattern | None, inputs: int) -> list[Dense]
         if len(shape) != 2:
             raise ValueError(
                 f"pretrain_layerwise: {path} has shape {shape}; only dense layers, with kernels of"
-                " shape (in, out), are pretrained, no convolutions and no layers stacked for a scan."
-                " Name those by layers=, the first first"
+                " shape (in, out), are pretrained, no convolutions and no layers that are stacked"
+                " for a scan. Name those by layers=, the first first"
             )
         if shape[0] != width:
             raise ValueError(

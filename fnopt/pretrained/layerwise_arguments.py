@@ -64,8 +64,8 @@ def is_binary(visible: str | None, data: jax.Array) -> bool:
     if isinstance(data, Tracer):
         if visible is None:
             raise ValueError(
-                "pretrain_layerwise: the range of traced data is not known; give visible='binary' if"
-                " they lie in [0, 1], else visible='gaussian'"
+                "pretrain_layerwise: the range of traced data is not known; give visible='binary'"
+                " if they lie in [0, 1], else visible='gaussian'"
             )
         return visible == "binary"
     values = np.asarray(data)  # jax would trace it where it is under a jit

@@ -1,4 +1,4 @@
-r"""Which part of a pretrained network learns how fast, and from when on.
+r"""Optimizers for fine-tuning: at which rate, and from which step on, each part learns.
 
 With the parts of a network in an order, the head first and the input last, part :math:`i = 0, 1,
 \dots` gets the learning rate
@@ -6,8 +6,8 @@ With the parts of a network in an order, the head first and the input last, part
 .. math:: \eta_i = \eta / f^i
 
 (discriminative fine-tuning, :math:`f = 2.6`) and takes its first step at step :math:`i\, T`
-(gradual unfreezing, :math:`T` the steps of an epoch). Both are rules of paths for
-:class:`fnopt.groups`, of which ``"freeze"`` is the third: a part that never learns.
+(gradual unfreezing, :math:`T` the steps of an epoch). Both are :class:`fnopt.groups` of paths, in
+which ``"freeze"`` is for a part that never learns.
 
 References:
     Howard & Ruder, *Universal language model fine-tuning for text classification*, ACL 2018,
@@ -21,6 +21,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import optax
+
 from fnopt.core import chain, scale
 from fnopt.core.checks import positive_integer
 from fnopt.wrap.conditional import conditionally_mask
@@ -29,8 +31,8 @@ from fnopt.wrap.paths import Pattern
 
 
 @dataclasses.dataclass(frozen=True)
-class From:
-    """The condition that so many steps are behind; equal to any other of the same number."""
+class FromStep:
+    """The condition that a count has reached a step; equal to any other of the same step."""
 
     step: int
 
@@ -38,18 +40,24 @@ class From:
         return count >= self.step
 
 
-def discriminative(order: Sequence[Pattern], base: Any, factor: float = 2.6) -> groups:
+def discriminative(
+    order: Sequence[Pattern], base: optax.GradientTransformation, factor: float = 2.6
+) -> groups:
     r"""An optimizer with a smaller learning rate the deeper a part lies: :math:`\eta / f^i`.
 
     Args:
-        order: a pattern for each part, as :class:`fnopt.groups` takes them, the head first. The
-            first that matches a leaf wins; the last may be ``"*"``.
+        order: a pattern for each part, as in :class:`fnopt.groups`, the head first. The first that
+            matches a leaf wins; the last may be ``"*"``.
         base: the optimizer, with the rate :math:`\eta` of the head.
-        factor: :math:`f`, in (0, inf); 1 for one rate. What multiplies the rate multiplies all of
-            the update, decay too.
+        factor: :math:`f`, in (0, inf), the factor between the rates of two parts; 1 for one rate.
+            It scales the whole update, decay too.
+
+    Returns:
+        The optimizer, as :class:`fnopt.groups`.
 
     Raises:
-        TypeError, ValueError: an argument is out of its range; what :class:`fnopt.groups` refuses.
+        TypeError, ValueError: an argument is out of its range, or refused by
+            :class:`fnopt.groups`.
 
     >>> import fnopt, jax.numpy as jnp
     >>> params = {name: {"kernel": jnp.ones((2, 2))} for name in ("conv1", "conv2", "head")}
@@ -74,26 +82,31 @@ def discriminative(order: Sequence[Pattern], base: Any, factor: float = 2.6) -> 
 
 
 def unfreeze_gradually(
-    order: Sequence[Pattern], base: Any, every: int, factor: float = 1.0
+    order: Sequence[Pattern], base: optax.GradientTransformation, every: int, factor: float = 1.0
 ) -> groups:
-    r"""An optimizer that lets one part more learn every so many steps, the head first.
+    r"""An optimizer in which one more part learns every :math:`T` steps, the head first.
 
-    Until its time a part's update is exactly 0 and its state is as it was at the start: no moment
-    gathers, no decay pulls, and its own count stands, so that its warm-up, its bias correction and
-    its schedule begin when it does. All of it is one compiled program. For a schedule of the whole
-    run, put it behind: ``chain(unfreeze_gradually(order, adam(1.0), every), scale_by_schedule(…))``
-    with updates of the rate 1.
+    Before its first step the update of a part is exactly 0 and its state does not change: no
+    moment, no decay and no count, so that its warm-up, bias correction and schedule begin with that
+    step. All parts are in one compiled program. For a schedule of the whole run, chain it after:
+    ``chain(unfreeze_gradually(order, adam(1.0), every), scale_by_schedule(…))`` with updates of the
+    rate 1.
 
     Args:
-        order: as of :func:`discriminative`.
+        order: a pattern for each part, as in :class:`fnopt.groups`, the head first. The first that
+            matches a leaf wins; the last may be ``"*"``.
         base: the optimizer of each part.
-        every: :math:`T \ge 1`, in steps: part :math:`i` learns from step :math:`i\, T` on. It
-            belongs to the compiled program, unlike rates.
+        every: :math:`T \ge 1`, in steps: part :math:`i` learns from step :math:`i\, T` on. Another
+            value is another compiled program, unlike another rate.
         factor: :math:`f`, in (0, inf), by which the rate falls from part to part; 2.6 in the
             paper, which does both.
 
+    Returns:
+        The optimizer, as :class:`fnopt.groups`.
+
     Raises:
-        TypeError, ValueError: an argument is out of its range; what :class:`fnopt.groups` refuses.
+        TypeError, ValueError: an argument is out of its range, or refused by
+            :class:`fnopt.groups`.
 
     >>> import fnopt, jax, jax.numpy as jnp
     >>> params = {"body": jnp.ones(()), "head": jnp.ones(())}
@@ -113,7 +126,7 @@ def unfreeze_gradually(
         if i == 0:
             return {}
         slowed = base if factor == 1 else chain(base, scale(factor**-i))
-        return conditionally_mask(slowed, From(i * every))
+        return conditionally_mask(slowed, FromStep(i * every))
 
     return groups(*((which, part(i)) for i, which in enumerate(order)), base=base)
 
