@@ -21,7 +21,7 @@ Axes = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclasses.dataclass(frozen=True)
 class Mup:
-    """The scaling rules of :func:`mup`: trees like the parameters, a number or a name for each leaf.
+    """The scaling rules of :func:`mup`: trees like the parameters, a number or name for each leaf.
 
     Attributes:
         kinds: ``"input"``, ``"hidden"``, ``"output"`` or ``"scalar"``, by which axes grew.

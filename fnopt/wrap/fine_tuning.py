@@ -31,8 +31,11 @@ from fnopt.wrap.paths import Pattern
 
 
 @dataclasses.dataclass(frozen=True)
-class FromStep:
-    """The condition that a count has reached a step; equal to any other of the same step."""
+class From:
+    """The condition that a count has reached a step; equal to any other of the same step.
+
+    Checkpoints have this name and that of its field.
+    """
 
     step: int
 
@@ -126,7 +129,7 @@ def unfreeze_gradually(
         if i == 0:
             return {}
         slowed = base if factor == 1 else chain(base, scale(factor**-i))
-        return conditionally_mask(slowed, FromStep(i * every))
+        return conditionally_mask(slowed, From(i * every))
 
     return groups(*((which, part(i)) for i, which in enumerate(order)), base=base)
 
