@@ -67,7 +67,7 @@ class Dependence:
         self.unseen = list(dict.fromkeys(self._unseen(program)))
 
     def made_of(self, at: Reference) -> frozenset[int]:
-        """The leaves of the parameters that a value is made of, if it depends on no data."""
+        """The leaves that a value depends on, if it depends on parameters alone."""
         origin = self._of(at)
         return frozenset() if origin.data else origin.leaves
 

@@ -9,11 +9,11 @@ from fnopt.layers.program import Program, Step
 
 
 class Following:
-    """What follows the products of a program, each in its own program or loop's body.
+    """Finds what follows the products of a program.
 
     Args:
-        dependence: of the whole program.
-        program: the whole or the body of a loop.
+        dependence: what the values of the whole program depend on.
+        program: the whole program, or the body of a loop for the products in it.
     """
 
     def __init__(self, dependence: Dependence, program: Program) -> None:

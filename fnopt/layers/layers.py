@@ -96,9 +96,9 @@ class Layers:
     """The layers of ``function(params, batch, *rest)``, in the order of their computation.
 
     A layer is a product (``dot_general``, ``conv_general_dilated``, or a ``gather`` of rows) of
-    something made of parameters alone and something that depends on the batch. Nothing else is
-    known of the model, so that one of Flax, of Equinox and a plain function are all seen. Where
-    weights are made of several leaves (normalized, low-rank), the largest gives the name.
+    something that depends on parameters alone and something that depends on the batch. Nothing else
+    is known of the model, so that models of Flax and Equinox and plain functions are all seen.
+    Where weights depend on several leaves (normalized, low-rank), the largest gives the name.
 
     Layers in a ``scan`` are seen: over stacked parameters such a layer stands for as many as there
     are iterations, each with a slice of the leaf; over positions of a sequence it is one layer,
@@ -133,20 +133,20 @@ class Layers:
         self._sources = Sources(self.program)
         self._following: dict[int, Following] = {}
         used: dict[int, int] = {}
-        found = [self._layer(product, dependence, used) for product in dependence.products]
+        layers = [self._layer(product, dependence, used) for product in dependence.products]
         stacked = [
             tuple(
                 loop.outputs[0]
                 for loop, described in zip(product.loops, layer.loops, strict=True)
                 if described.stacked
             )
-            for product, layer in zip(dependence.products, found, strict=True)
+            for product, layer in zip(dependence.products, layers, strict=True)
         ]
         numbers = {id(product.step): i for i, product in enumerate(dependence.products)}
         self.repetitions = repetitions(self.program, numbers, stacked)
         self.layers = tuple(
             _placed(layer, [x for x in self.repetitions if x.layer == i])
-            for i, layer in enumerate(found)
+            for i, layer in enumerate(layers)
         )
 
     def run(self, params: Params, batch: Batch, *rest: PyTree) -> list[Any]:

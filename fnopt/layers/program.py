@@ -237,9 +237,9 @@ def _written(closed: Any, shapes: list[Any]) -> Program:
 def _needed(steps: list[Step], outputs: list[Reference]) -> list[Step]:
     """The steps that outputs need."""
     needed = {value for value in outputs if isinstance(value, int)}
-    kept = []
+    used = []
     for step in reversed(steps):
         if needed & set(step.outputs):
             needed |= step.reads()
-            kept.append(step)
-    return kept[::-1]
+            used.append(step)
+    return used[::-1]

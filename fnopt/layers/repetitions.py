@@ -27,7 +27,7 @@ class Repetition(NamedTuple):
 
 
 class _At(NamedTuple):
-    """Of a value: how many layers it has gone through, and which ones it comes from."""
+    """How many layers a value has gone through, and from which ones it comes."""
 
     depth: int = 0
     sources: frozenset[tuple[int, tuple[int, ...]]] = frozenset()

@@ -24,7 +24,7 @@ class Source(NamedTuple):
     moves: tuple[Step | int, ...]
 
     def replay(self, array: Any) -> Any:
-        """The value made of another array, with all slices of a loop along a first axis."""
+        """The value of another source, the slices of each loop along a first axis."""
         for i, move in enumerate(self.moves):
             if isinstance(move, int):
                 return jax.vmap(Source(self.at, self.moves[i + 1 :]).replay)(array)
@@ -32,13 +32,13 @@ class Source(NamedTuple):
         return array
 
     def sliced_axes(self, shapes: list[Any]) -> dict[int, int]:
-        """The axis of the first value along which each loop takes slices; without what is none.
+        """By loop the axis of the first value along which it takes slices, if it is one axis.
 
         Args:
-            shapes: of every value by its number.
+            shapes: shape and dtype of every value by its number.
         """
         assert isinstance(self.at, int)
-        found: dict[int, int] = {}
+        by_loop: dict[int, int] = {}
         for axis in range(len(shapes[self.at].shape)):
             axes: Axes | None = (axis,)
             for move in self.moves:
@@ -47,13 +47,13 @@ class Source(NamedTuple):
                     assert isinstance(before, int)
                     axes = axes_after(move, shapes[before].shape, shapes[after].shape, axes)
                 elif axes == (0,):
-                    found[move] = axis
+                    by_loop[move] = axis
                     break
                 else:
                     axes = tuple(x - 1 for x in axes) if axes and 0 not in axes else None
                 if axes is None:
                     break
-        return found
+        return by_loop
 
 
 class Sources:
