@@ -1,4 +1,4 @@
-"""Transfer with fnopt: what was learnt from the digits 0 to 4 helps with 5 to 9.
+"""Transfer learning with fnopt: pretrained on the digits 0 to 4, fine-tuned on 5 to 9.
 
 Run it with ``python examples/transfer/train.py``; it leaves the weights and a picture in ``out/``.
 """
@@ -119,7 +119,7 @@ def draw(reached, labels, path) -> None:
     axes = figure.subplots()
     colors = ["#30343f", "#8f6bb3", "#edae49", "#00798c", "#d1495b"]
     for i, (name, shares) in enumerate(reached.items()):
-        positions = np.arange(len(labels)) + (i - 2) * 0.07  # beside each other
+        x = np.arange(len(labels)) + (i - 2) * 0.07  # beside each other
         mean, deviation = 100 * shares.mean(1), 100 * shares.std(1)
         axes.errorbar(
             positions, mean, deviation, color=colors[i], label=name, marker="o", capsize=3
