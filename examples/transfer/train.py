@@ -121,9 +121,7 @@ def draw(reached, labels, path) -> None:
     for i, (name, shares) in enumerate(reached.items()):
         x = np.arange(len(labels)) + (i - 2) * 0.07  # beside each other
         mean, deviation = 100 * shares.mean(1), 100 * shares.std(1)
-        axes.errorbar(
-            positions, mean, deviation, color=colors[i], label=name, marker="o", capsize=3
-        )
+        axes.errorbar(x, mean, deviation, color=colors[i], label=name, marker="o", capsize=3)
     axes.set_xticks(range(len(labels)), [str(count) for count in labels])
     axes.set(xlabel="labelled examples of each digit 5 to 9", ylabel="test digits right (%)")
     axes.set_title("after pretraining on the digits 0 to 4: mean and deviation", fontsize=10)
