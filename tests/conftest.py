@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib.util
-import mmap
 import os
 import sys
 from pathlib import Path
@@ -13,31 +11,15 @@ from pathlib import Path
 # The zoo, the laws, the problems and the oracles are imported by their own names.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from xla_flags import FAST_TO_COMPILE, known
+
 # Before jax is imported: it reads these once. The tests compile far more than they compute, so code
 # that is compiled fast serves them better than fast code.
-_FAST_TO_COMPILE = [
-    "--xla_backend_optimization_level=0",
-    "--xla_llvm_disable_expensive_passes=true",
-    "--xla_cpu_use_fusion_emitters=false",  # they take longer than the LLVM that they emit
-]
-
-
-def _known(flags: list[str]) -> list[str]:
-    """The flags that this version of jaxlib has: it ends the process at one that it has not."""
-    folder = importlib.util.find_spec("jaxlib").submodule_search_locations[0]
-    names = {flag: flag.lstrip("-").split("=")[0].encode() + b"\0" for flag in flags}
-    known: set[str] = set()
-    for library in Path(folder).glob("*.so"):
-        with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as text:
-            known |= {flag for flag, name in names.items() if text.find(name) >= 0}
-    return [flag for flag in flags if flag in known]
-
-
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=8",
-        *_known(_FAST_TO_COMPILE),
+        *known(FAST_TO_COMPILE),
     ]
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
