@@ -41,31 +41,32 @@ def strictness(request):
             yield
 
 
-def _let_go() -> None:
-    """Frees compiled programs."""
-    jax.clear_caches()
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
-    if trim is not None:
-        trim(0)
+_PAGES = 2**30 // os.sysconf("SC_PAGE_SIZE")  # in a GiB
 
 
-@pytest.fixture(autouse=True, scope="module")
-def memory_of_a_module():
+@pytest.fixture(autouse=True)
+def memory():
+    """Frees compiled programs once they fill a GiB: those of all the tests would take many."""
     yield
-    _let_go()
+    if _resident() > _bound[0]:
+        jax.clear_caches()
+        gc.collect()
+        _trim()
+        # What remains is not to be freed again after every test.
+        _bound[0] = max(_bound[0], _resident() + _PAGES // 2)
 
 
-_met: set[str] = set()
+_bound = [int(float(os.environ.get("GIB", 1.75)) * _PAGES)]
 
 
-@pytest.fixture
-def memory(case):
-    """Frees programs every now and then: those of all the zoo would take gigabytes."""
-    _met.add(case.id)
-    if len(_met) > 20:
-        _let_go()
-        _met.clear()
+def _resident() -> int:
+    """The pages of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+def _trim() -> None:
+    """Gives back to the system what the allocator keeps for later."""
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def pytest_terminal_summary(terminalreporter):
