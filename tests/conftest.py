@@ -41,32 +41,38 @@ def strictness(request):
             yield
 
 
-_PAGES = 2**30 // os.sysconf("SC_PAGE_SIZE")  # in a GiB
+_GIB = 2**30
+_bound = [1.75 * _GIB]
 
 
 @pytest.fixture(autouse=True)
 def memory():
-    """Frees compiled programs once they fill a GiB: those of all the tests would take many."""
+    """Frees compiled programs when the process has grown large: all of them take many GiB."""
     yield
     if _resident() > _bound[0]:
         jax.clear_caches()
         gc.collect()
-        _trim()
-        # What remains is not to be freed again after every test.
-        _bound[0] = max(_bound[0], _resident() + _PAGES // 2)
-
-
-_bound = [int(float(os.environ.get("GIB", 1.75)) * _PAGES)]
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+        if trim is not None:
+            trim(0)
+        # What cannot be freed must not be tried again after every test.
+        _bound[0] = max(_bound[0], _resident() + 0.5 * _GIB)
 
 
 def _resident() -> int:
-    """The pages of memory that this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1])
+    """The bytes of memory that this process has; 0 where there is no /proc."""
+    if not _STATUS.exists():
+        return 0
+    return int(_STATUS.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _trim() -> None:
-    """Gives back to the system what the allocator keeps for later."""
-    ctypes.CDLL(None).malloc_trim(0)
+_STATUS = Path("/proc/self/statm")
+
+
+def pytest_collection_finish(session):
+    """Takes what is imported and collected, which stays, out of the sight of the collector."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):
