@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 # for the tools of the tests.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 STAMP := $(VENV)/.installed
-# A process a core; more than eight would wait for memory rather than for each other.
-PYTEST := -q -n auto --maxprocesses 8
+# A process a core; more than eight would wait for memory rather than for each other. Each goes through
+# tests that stand together, which share compiled programs.
+PYTEST := -q -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import sys
 from pathlib import Path
@@ -9,14 +11,15 @@ from pathlib import Path
 # The zoo, the laws, the problems and the oracles are imported by their own names.
 sys.path.insert(0, str(Path(__file__).parent))
 
-# Before jax is imported: it reads these once. The tests compile far more than they compute, so that
-# code which is compiled fast serves them better than fast code.
+from xla_flags import FAST_TO_COMPILE, known
+
+# Before jax is imported: it reads these once. The tests compile far more than they compute, so code
+# that is compiled fast serves them better than fast code.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=0",
-        "--xla_llvm_disable_expensive_passes=true",
+        *known(FAST_TO_COMPILE),
     ]
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -38,16 +41,38 @@ def strictness(request):
             yield
 
 
-_met: set[str] = set()
+_GIB = 2**30
+_bound = [1.75 * _GIB]
 
 
-@pytest.fixture
-def memory(case):
-    """Lets go of old programs now and then: those of all the zoo would take gigabytes."""
-    _met.add(case.id)
-    if len(_met) > 20:
+@pytest.fixture(autouse=True)
+def memory():
+    """Frees compiled programs when the process has grown large: all of them take many GiB."""
+    yield
+    if _resident() > _bound[0]:
         jax.clear_caches()
-        _met.clear()
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+        if trim is not None:
+            trim(0)
+        # What cannot be freed must not be tried again after every test.
+        _bound[0] = max(_bound[0], _resident() + 0.5 * _GIB)
+
+
+def _resident() -> int:
+    """The bytes of memory that this process has; 0 where there is no /proc."""
+    if not _STATUS.exists():
+        return 0
+    return int(_STATUS.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+_STATUS = Path("/proc/self/statm")
+
+
+def pytest_collection_finish(session):
+    """Takes what is imported and collected, which stays, out of the sight of the collector."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -368,10 +368,12 @@ PACKAGE = Path(fnopt.__file__).parent
 USERS_OF_ALL = {"__init__", "train", "data", "sweep", "lab", "cli", "compat"}
 USERS_OF_TRAIN = {"train", "sweep", "lab", "cli"}
 USERS_OF_FLAX = {"train", "cli"}
-# Leaves are told by their paths, and frozen, everywhere alike.
-USERS_OF_WRAP = {"initialize"}
-# What is no matrix gets Adam's step, and some matrix methods are Adam in a basis of their own.
-USERS_OF_FIRST_ORDER = {"matrix"}
+# What a package may import beside the core and itself. What is no matrix gets Adam's step, and some
+# matrix methods are Adam in a basis of their own.
+BESIDE_THE_CORE = {
+    "matrix": {"first_order"},
+    "initialize": {"wrap", "layers", "pretrained"},
+}
 
 
 def imports_of(path):
@@ -396,12 +398,8 @@ def test_imports_go_down(path):
             assert layer in USERS_OF_FLAX, module
         if package == "fnopt" and imported == "train":
             assert layer in USERS_OF_TRAIN, module
-        if imported == "wrap" and layer in USERS_OF_WRAP:
-            continue
-        if imported == "first_order" and layer in USERS_OF_FIRST_ORDER:
-            continue
         if package == "fnopt" and layer not in USERS_OF_ALL:
-            assert imported in {"core", layer}, module
+            assert imported in {"core", layer, *BESIDE_THE_CORE.get(layer, ())}, module
 
 
 MODULES = {
@@ -411,7 +409,6 @@ MODULES = {
 # Cycles that stand on the list of work: an entry must go when its cycle does.
 CYCLES = [
     {"fnopt.compat.torch", "fnopt.compat.torch.conversion", "fnopt.compat.torch.group"},
-    {"fnopt.core.arithmetic", "fnopt.core.schedule"},
 ]
 
 

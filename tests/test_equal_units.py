@@ -111,7 +111,7 @@ def _cases():
 
 
 @pytest.mark.parametrize("case", list(_cases()))
-def test_equal_units_stay_equal(case, memory):
+def test_equal_units_stay_equal(case):
     apart, way = trained(case, NET_OF_4)
     assert apart <= BOUND * way
     assert way > 1e-4 or case.name in REST  # a net that does not train shows nothing

@@ -14,6 +14,8 @@ from oracles import initialize as oracles
 
 import fnopt
 from fnopt import initialize as init
+from fnopt import pretrained
+from fnopt.wrap import fine_tuning
 
 KEY = jax.random.key(0)
 SHAPE = (5, 5, 40, 1000)  # a convolution of 10^6 weights
@@ -107,6 +109,15 @@ def test_a_million_draws_have_the_moments_of_the_formula(name):
 def test_names_of_one_initializer():
     assert init.xavier_uniform is init.glorot_uniform and init.xavier_normal is init.glorot_normal
     assert init.kaiming_uniform is init.he_uniform and init.kaiming_normal is init.he_normal
+
+
+def test_names_of_other_packages():
+    for name in ("load_pretrained", "save_pretrained", "PretrainedReport", "Pretrained"):
+        assert getattr(init, name) is getattr(pretrained, name)
+    assert init.pretrain_layerwise is pretrained.pretrain_layerwise
+    assert init.layout is pretrained.torch_layout and callable(init.layout.flattened)
+    assert init.discriminative is fine_tuning.discriminative
+    assert init.unfreeze_gradually is fine_tuning.unfreeze_gradually
 
 
 def test_every_initializer_is_tested():

@@ -16,9 +16,9 @@ from oracles import pretraining as oracle
 
 import fnopt
 from fnopt.initialize import pretrain_layerwise
-from fnopt.initialize.autoencoder import denoising_autoencoder
-from fnopt.initialize.layer_training import train_layer
-from fnopt.initialize.rbm import restricted_boltzmann_machine as rbm
+from fnopt.pretrained.autoencoder import denoising_autoencoder
+from fnopt.pretrained.layer_training import train_layer
+from fnopt.pretrained.rbm import restricted_boltzmann_machine as rbm
 
 ROOT = Path(__file__).parents[1]
 
@@ -176,7 +176,7 @@ def test_visible_biases_begin_at_the_means():
 
 
 def test_the_momentum_of_the_guide_changes_after_five_epochs():
-    from fnopt.initialize.rbm import as_in_the_guide
+    from fnopt.pretrained.rbm import as_in_the_guide
 
     tx = as_in_the_guide(steps_per_epoch=2)
     params = {"kernel": jnp.full((1, 1), 2.0), "bias": jnp.ones(1)}
@@ -225,7 +225,7 @@ def test_a_layer_learns_from_the_outputs_of_the_one_before(method):
 
     first = trained["dense0"]
     hidden = jax.nn.sigmoid(data @ first["kernel"] + first["bias"][None])
-    from fnopt.initialize.rbm import as_in_the_guide
+    from fnopt.pretrained.rbm import as_in_the_guide
 
     model = rbm() if method == "rbm" else denoising_autoencoder(0.25, jax.nn.sigmoid)
     optimizer = as_in_the_guide(2) if method == "rbm" else fnopt.sgd(0.1)
@@ -439,7 +439,7 @@ def test_bad_input_is_refused(changes, error, told):
 
 
 def test_traced_data_must_be_told_of():
-    with pytest.raises(ValueError, match="traced data cannot be looked at; give visible="):
+    with pytest.raises(ValueError, match="range of traced data is not known; give visible="):
         jax.jit(functools.partial(pretrain_layerwise, STACK, epochs=1))(bars(64))
 
 

@@ -31,8 +31,8 @@ from fnopt.initialize import (
     save_pretrained,
     unfreeze_gradually,
 )
-from fnopt.initialize.torch_file import read_torch
-from fnopt.initialize.torch_pickle import described
+from fnopt.pretrained.torch_file import read_torch
+from fnopt.pretrained.torch_pickle import described
 from fnopt.train import TrainState, make_train_step, objective
 
 ORACLES = Path(__file__).parent / "oracles"
@@ -300,7 +300,7 @@ def test_what_does_not_fit_is_refused_or_reported():
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        ({"rules": [("a", "b", "c", "d")]}, TypeError, r"a rule is \(which, what\)"),
+        ({"rules": [("a", "b", "c", "d")]}, TypeError, r"a rule is \(pattern, name\)"),
         ({"rules": ["head.*"]}, TypeError, "a rule is"),
         ({"rules": [(3, "b")]}, TypeError, "a glob or re.compile"),
         ({"rules": [("head.*", "x", 3)]}, TypeError, "layout is a function"),

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fnopt.initialize import load_pretrained, save_pretrained
-from fnopt.initialize.weights_file import read_weights
+from fnopt.pretrained.weights_file import read_weights
 
 pytestmark = pytest.mark.beside_optax
 

@@ -18,11 +18,11 @@ from archives import FLOATS, a_dict, a_storage, a_tensor, archive, text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnopt.initialize import limits, load_pretrained, save_pretrained
-from fnopt.initialize.names import as_rules
-from fnopt.initialize.torch_file import read_torch
-from fnopt.initialize.torch_pickle import described
-from fnopt.initialize.weights_file import read_weights
+from fnopt.pretrained import limits, load_pretrained, save_pretrained
+from fnopt.pretrained.renames import as_renames
+from fnopt.pretrained.torch_file import read_torch
+from fnopt.pretrained.torch_pickle import described
+from fnopt.pretrained.weights_file import read_weights
 
 pytestmark = pytest.mark.beside_optax
 
@@ -192,7 +192,7 @@ def test_work_and_memory_are_in_proportion_to_the_number_of_tensors(tmp_path):
 def test_a_glob_matches_as_a_lazy_regular_expression(pattern, name):
     """Which is the oracle, and of several stars would try every way to share out a name."""
     stars = pattern.count("*")
-    (rule,) = as_rules([(pattern, "|".join("*" * stars))])
+    (rule,) = as_renames([(pattern, "|".join("*" * stars))])
     oracle = re.compile("(.*?)".join(map(re.escape, pattern.split("*"))))
     match = oracle.fullmatch(name) or oracle.fullmatch(f"/{name}")
     try:
@@ -204,7 +204,7 @@ def test_a_glob_matches_as_a_lazy_regular_expression(pattern, name):
 
 
 def test_a_glob_of_many_stars_is_one_pass():
-    (rule,) = as_rules([("*a*a*a*a*a*a*a*a*b", "x")])  # a regular expression would take for ever
+    (rule,) = as_renames([("*a*a*a*a*a*a*a*a*b", "x")])  # a regular expression would take for ever
     with pytest.raises(KeyError):
         rule.apply("a" * 1000)
 

@@ -42,49 +42,50 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     "gradient_descent": Family(
         "Gradient descent and momentum",
-        "Steps along the gradient, or along an average of gradients, at one rate for all "
-        "weights. Next to no state, the least to tune wrongly, and in vision still hard to beat"
-        " where the rate falls by a schedule.",
+        "Steps along the gradient, or along an average of gradients, with one learning rate for"
+        " all weights. They need little state or none, have the least to tune wrongly, and in"
+        " vision are still hard to beat where the rate falls by a schedule.",
     ),
     "adaptive": Family(
-        "Adaptive rates",
-        "A rate of its own for every weight, from the magnitude of its gradients: insensitive "
-        "to how a loss is scaled, and the usual choice for attention, sparse gradients, a first"
-        " try.",
+        "Adaptive learning rates",
+        "Each weight has a learning rate of its own, from the magnitude of its gradients. These"
+        " methods are insensitive to the scale of the loss, and the usual choice for attention,"
+        " for sparse gradients and for a first try.",
     ),
     "sign": Family(
-        "Signs",
-        "Only the sign of a gradient, or of its average, counts: every weight moves by one "
-        "size, or by a size of its own that grows while the sign stays. `rprop` and `quickprop`"
-        " are for full batches; `lion` and `signum` for noisy ones.",
+        "Sign-based methods",
+        "Only the sign of a gradient, or of its average, counts: every weight moves by the same"
+        " amount, or by an amount of its own that grows while the sign stays. `rprop` and"
+        " `quickprop` are for full batches; `lion` and `signum` for noisy ones.",
     ),
     "layerwise": Family(
-        "Layer by layer, and in little memory",
-        "One number for a whole array or a row of it: steps in proportion to a layer's weights,"
-        " for large batches, or a second moment that is kept in factors.",
+        "Layerwise and memory-efficient methods",
+        "One number for a whole array or a row of it: steps in proportion to the weights of a"
+        " layer, for large batches, or a second moment that is stored in factors.",
     ),
     "rate_free": Family(
-        "Without a learning rate to tune",
-        "The rate comes from the loss, from the way already gone, or from what a bound on the "
-        "error says; the argument `learning_rate`, where there is one, stays at 1 or is a "
-        "largest value. Schedule-free methods keep a rate, but no schedule.",
+        "Methods without a learning rate to tune",
+        "The learning rate is computed from the loss, from the distance travelled so far, or from"
+        " a bound on the error; the argument `learning_rate`, where there is one, stays at 1 or is"
+        " an upper limit. Schedule-free methods have a learning rate, but no schedule.",
     ),
     "wrappers": Family(
         "Wrappers",
-        "Transforms around a transform. They are values too: a sweep goes through them.",
+        "Transforms around other transforms. They are values too: a sweep over the"
+        " hyperparameters of the inner transform works through them.",
         "decay_mask freeze per_example_global_norm_clip per_example_layer_norm_clip"
         " selective_transform skip_large_updates skip_not_finite unitwise_clip unitwise_norm",
     ),
     "parts": Family(
         "Parts",
-        "What optimizers are made of, to be joined with `chain` in other ways.",
+        "What optimizers are composed of; `chain` combines them in other ways.",
         "asgd_eval_params schedule_free_eval_params",
     ),
     "schedules": Family(
         "Schedules",
-        "A number for every count of updates. The first update uses `schedule(0)`. Schedules "
-        "add and multiply, `schedule.scaled(0.1)` and `schedule.by_epoch(steps)` make others of"
-        " them, and `fnopt.plot(schedule, steps)` draws them.",
+        "A number for every count of updates; the first update uses `schedule(0)`. Schedules can"
+        " be added and multiplied, `schedule.scaled(0.1)` and `schedule.by_epoch(steps)` make"
+        " others of them, and `fnopt.plot(schedule, steps)` draws them.",
     ),
 }
 
@@ -196,8 +197,8 @@ def page(key: str) -> str:
     if optimizers:
         parts.append(table(optimizers))
         parts.append(
-            f"State is in bytes for each number of a {SIDE} by {SIDE} float32 matrix; beside it"
-            " there are at most a few numbers for the whole tree."
+            f"State is in bytes for each number of a {SIDE} by {SIDE} float32 matrix, without the"
+            " few numbers that a method may have for the whole tree."
         )
     if key == "schedules":
         parts.append("![Shapes of schedules](schedules.png)")

@@ -1,4 +1,4 @@
-"""Seven ways to begin a network of ten layers, and what becomes of each.
+"""Seven initializations of a network of ten layers: their diagnosis and their training.
 
 Run it with ``python examples/initialization/train.py``; it leaves pictures in ``out/``.
 """
@@ -21,7 +21,7 @@ from fnopt.train import NonFiniteError, TrainState, accuracy, evaluate, fit, obj
 
 LAYERS, WIDTH, EPOCHS, BATCH_SIZE, LEARNING_RATE, SEED = 10, 64, 20, 64, 0.02, 0
 
-# Which distribution the weights are drawn from; biases are 0.
+# The initializers of the weights; biases are 0.
 STARTS = {
     "zero": initialize.zeros,
     "equal": initialize.constant(1 / WIDTH),
@@ -29,7 +29,7 @@ STARTS = {
     "too large": initialize.normal(0.4),
     "Xavier": initialize.xavier_normal(),
     "He": initialize.he_normal(),
-    "LSUV": initialize.zeros,  # it draws its own
+    "LSUV": initialize.zeros,  # lsuv draws the weights
 }
 
 
@@ -74,9 +74,8 @@ def main(
         if name == "LSUV":
             params = lsuv(task, params, batch, key=jax.random.key(seed))
 
-        found = diagnose(task, params, batch, optimizer=tx)
-        print(f"--- {name}\n{found}")
-        diagnoses[name] = found
+        diagnoses[name] = diagnose(task, params, batch, optimizer=tx)
+        print(f"--- {name}\n{diagnoses[name]}")
 
         state = TrainState.create(task, tx, seed).replace(params=params)
         loss = []

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 
 import fnopt
 from fnopt.data import digits
-from fnopt.initialize import pretrain_layerwise
+from fnopt.pretrained import pretrain_layerwise
 
 LABELS, WIDTH, DEPTH, SEEDS = 14, 64, 4, 10
 
-# Glorot's range times 4 is what Glorot and Bengio (2010) have for the sigmoid.
+# Glorot's range times 4 is what Glorot and Bengio (2010) recommend for the sigmoid.
 RANDOM = {
     "Glorot": initializers.glorot_uniform(),
     "He": initializers.he_normal(),
@@ -84,11 +84,11 @@ def shallower(params, depth):
 
 
 def labelled(labels, seed):
-    """Which examples have labels: of each class as many, to within one."""
+    """The examples that have labels, equally many of each class to within one."""
     rng = np.random.default_rng(seed)
     shuffled, chosen = rng.permutation(len(labels)), []
-    for place, digit in enumerate(rng.permutation(10)):
-        count = LABELS // 10 + (place < LABELS % 10)
+    for i, digit in enumerate(rng.permutation(10)):
+        count = LABELS // 10 + (i < LABELS % 10)
         chosen.extend(shuffled[labels[shuffled] == digit][:count])
     return np.array(chosen)
 
@@ -129,9 +129,9 @@ def draw(reached, filters):
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(2, 1))
     axes = left.subplots()
-    for place, name in enumerate(STARTS):
+    for i, name in enumerate(STARTS):
         for depth, values in enumerate(reached[name], 1):
-            x = depth + (place - 2) * 0.15
+            x = depth + (i - 2) * 0.15
             label = name if depth == 1 else None
             axes.scatter([x] * len(values), values, s=9, color=COLORS[name], alpha=0.7, label=label)
             axes.plot([x - 0.06, x + 0.06], [np.mean(values)] * 2, color=COLORS[name], lw=2)
@@ -158,12 +158,12 @@ def compare(reached):
     print("ahead, of the same labels: mean ± deviation, seeds won")
     for name in PRETRAINING:
         for other in RANDOM:
-            told = []
+            leads = []
             for ours, theirs in zip(reached[name], reached[other], strict=True):
                 ahead = 100 * (ours - theirs)
                 spread = f"{ahead.mean():+.1f} ± {ahead.std(ddof=1):.1f}"
-                told.append(f"{spread}, {np.sum(ahead > 0)}/{len(ahead)}")
-            print(f"{name} - {other}:", "; ".join(told))
+                leads.append(f"{spread}, {np.sum(ahead > 0)}/{len(ahead)}")
+            print(f"{name} - {other}:", "; ".join(leads))
 
 
 def main(depth: int = DEPTH, seeds: int = SEEDS, epochs: int | None = None, out: str = "out"):
@@ -183,8 +183,8 @@ def main(depth: int = DEPTH, seeds: int = SEEDS, epochs: int | None = None, out:
             rate, steps = TUNED[name][layers - 1]
             tuned = finetuned(shallower(params, layers), images[few], labels[few], rate, steps)
             reached[name].append(np.asarray(accuracies(tuned, test_images, test_labels)))
-        told = [f"{100 * x.mean():.1f} ± {100 * x.std(ddof=1):.1f}" for x in reached[name]]
-        print(f"{name:14}", "  ".join(told), f"  {time.perf_counter() - began:.0f} s", flush=True)
+        shown = [f"{100 * x.mean():.1f} ± {100 * x.std(ddof=1):.1f}" for x in reached[name]]
+        print(f"{name:14}", "  ".join(shown), f"  {time.perf_counter() - began:.0f} s", flush=True)
     compare(reached)
 
     folder = Path(out)

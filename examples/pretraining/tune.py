@@ -36,9 +36,9 @@ def main(depth: int = train.DEPTH):
                         reached[rate, steps] = float(train.accuracies(tuned, *held_out).mean())
                 chosen.append(max(reached, key=lambda pair: reached[pair]))
                 best.append(reached[chosen[-1]])
-            told = " ".join(f"{100 * x:.1f}" for x in best)
+            shown = " ".join(f"{100 * x:.1f}" for x in best)
             print(
-                f"{name:10} {changes} {told}, mean {100 * np.mean(best):.2f}: {chosen}", flush=True
+                f"{name:10} {changes} {shown}, mean {100 * np.mean(best):.2f}: {chosen}", flush=True
             )
 
 

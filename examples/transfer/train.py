@@ -1,4 +1,4 @@
-"""Transfer with fnopt: what was learnt from the digits 0 to 4 helps with 5 to 9.
+"""Transfer learning with fnopt: pretrained on the digits 0 to 4, fine-tuned on 5 to 9.
 
 Run it with ``python examples/transfer/train.py``; it leaves the weights and a picture in ``out/``.
 """
@@ -12,12 +12,8 @@ from flax import nnx
 
 import fnopt
 from fnopt.data import digits
-from fnopt.initialize import (
-    discriminative,
-    load_pretrained,
-    save_pretrained,
-    unfreeze_gradually,
-)
+from fnopt.initialize import discriminative, unfreeze_gradually
+from fnopt.pretrained import load_pretrained, save_pretrained
 from fnopt.train import TrainState, accuracy, evaluate, fit, objective
 
 ORDER = ["head/*", "dense/*", "conv2/*", "conv1/*"]
@@ -109,8 +105,8 @@ def main(
                 ).state
                 reached[name][i, seed] = evaluate(task, state, rest_test)["accuracy"]
     for name, shares in reached.items():
-        told = (f"{100 * x.mean():5.1f} ± {100 * x.std():3.1f} %" for x in shares)
-        print(f"{name:20}  {'  '.join(told)}")
+        shown = (f"{100 * x.mean():5.1f} ± {100 * x.std():3.1f} %" for x in shares)
+        print(f"{name:20}  {'  '.join(shown)}")
     draw(reached, labels, Path(out) / "transfer.png")
     return reached
 
@@ -123,9 +119,9 @@ def draw(reached, labels, path) -> None:
     axes = figure.subplots()
     colors = ["#30343f", "#8f6bb3", "#edae49", "#00798c", "#d1495b"]
     for i, (name, shares) in enumerate(reached.items()):
-        places = np.arange(len(labels)) + (i - 2) * 0.07  # beside each other
+        x = np.arange(len(labels)) + (i - 2) * 0.07  # beside each other
         mean, deviation = 100 * shares.mean(1), 100 * shares.std(1)
-        axes.errorbar(places, mean, deviation, color=colors[i], label=name, marker="o", capsize=3)
+        axes.errorbar(x, mean, deviation, color=colors[i], label=name, marker="o", capsize=3)
     axes.set_xticks(range(len(labels)), [str(count) for count in labels])
     axes.set(xlabel="labelled examples of each digit 5 to 9", ylabel="test digits right (%)")
     axes.set_title("after pretraining on the digits 0 to 4: mean and deviation", fontsize=10)
@@ -135,9 +131,9 @@ def draw(reached, labels, path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _part(data, wanted, offset: int):
+def _part(data, condition, offset: int):
     images, labels = data
-    chosen = wanted(labels)
+    chosen = condition(labels)
     return images[chosen], labels[chosen] - offset
 
 

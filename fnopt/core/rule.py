@@ -254,7 +254,7 @@ def _update_leaf(
             cast(grad, wide),
             widen_slots(slots, wide, real),
             None if param is None else cast(jnp.asarray(param), wide),
-            ctx._replace(path=path, dtype=dtype),
+            Context(ctx.t, ctx.precomputed, path, dtype),
         )
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(

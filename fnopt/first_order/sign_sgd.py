@@ -26,7 +26,7 @@ class sign_sgd(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,\operatorname{sign}(g_t)
 
     When:
-        Gradients must be sent cheaply (one bit a weight), or their sizes tell nothing. At a
+        Gradients must be sent cheaply (one bit a weight), or their sizes say nothing. At a
         constant rate it ends in a jump to and fro: let the rate fall.
 
     Args:

@@ -120,7 +120,9 @@ class swats(Joint):
         # By the largest rate so far: at one near 0 any two rates are less than eps apart.
         max_lr = jnp.maximum(shared["max_lr"], self.learning_rate)
         settled = max_lr * jnp.abs(mean / correction - rate) < self.eps
-        now = settled & (max_lr > 0) & (ctx.t > 1) & (along != 0) & (mean > 0)
+        # Only after a step: until there is one the gradients are the same, and so are the rates.
+        moved = shared["max_lr"] > 0
+        now = settled & moved & (ctx.t > 1) & (along != 0) & (mean > 0)
 
         # The other one.
         velocity = [self.b1 * s.mu + g for g, s in zip(grads, slots, strict=True)]

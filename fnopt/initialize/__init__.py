@@ -1,4 +1,8 @@
-"""How parameters begin: initializers, what is wrong with a start, weights learnt before."""
+"""How parameters begin: initializers, rescaling of a whole tree, and the diagnosis of a start.
+
+It imports :mod:`fnopt.layers` and :mod:`fnopt.pretrained`, never the other way round, and has the
+names of the latter and of ``fnopt.wrap.fine_tuning`` too.
+"""
 
 from jax.nn.initializers import Initializer as Initializer
 from jax.nn.initializers import constant as constant
@@ -21,27 +25,19 @@ from jax.nn.initializers import xavier_normal as xavier_normal
 from jax.nn.initializers import xavier_uniform as xavier_uniform
 from jax.nn.initializers import zeros as zeros
 
-from fnopt.initialize import layout as layout
 from fnopt.initialize.diagnose import diagnose as diagnose
 from fnopt.initialize.diagnosis import Diagnosis as Diagnosis
 from fnopt.initialize.dirac import dirac as dirac
 from fnopt.initialize.faults import Fault as Fault
-from fnopt.initialize.fine_tuning import discriminative as discriminative
-from fnopt.initialize.fine_tuning import unfreeze_gradually as unfreeze_gradually
 from fnopt.initialize.fixup import fixup as fixup
 from fnopt.initialize.fixup import zero_last_layer as zero_last_layer
 from fnopt.initialize.gain import GAINS as GAINS
 from fnopt.initialize.gain import by_activation as by_activation
 from fnopt.initialize.gain import calculate_gain as calculate_gain
-from fnopt.initialize.identity import identity as identity
-from fnopt.initialize.layerwise import Pretrained as Pretrained
-from fnopt.initialize.layerwise import pretrain_layerwise as pretrain_layerwise
+from fnopt.initialize.identity_kernel import identity as identity
 from fnopt.initialize.lsuv import lsuv as lsuv
 from fnopt.initialize.mup import Mup as Mup
 from fnopt.initialize.mup import mup as mup
-from fnopt.initialize.pretrained import load_pretrained as load_pretrained
-from fnopt.initialize.report import PretrainedReport as PretrainedReport
-from fnopt.initialize.save import save_pretrained as save_pretrained
 from fnopt.initialize.sparse import sparse as sparse
 from fnopt.initialize.torch_names import constant_ as constant_
 from fnopt.initialize.torch_names import dirac_ as dirac_
@@ -57,3 +53,13 @@ from fnopt.initialize.torch_names import uniform_ as uniform_
 from fnopt.initialize.torch_names import xavier_normal_ as xavier_normal_
 from fnopt.initialize.torch_names import xavier_uniform_ as xavier_uniform_
 from fnopt.initialize.torch_names import zeros_ as zeros_
+from fnopt.pretrained import Pretrained as Pretrained
+from fnopt.pretrained import PretrainedReport as PretrainedReport
+from fnopt.pretrained import load_pretrained as load_pretrained
+from fnopt.pretrained import pretrain_layerwise as pretrain_layerwise
+from fnopt.pretrained import save_pretrained as save_pretrained
+from fnopt.pretrained import torch_layout as torch_layout
+from fnopt.wrap.fine_tuning import discriminative as discriminative
+from fnopt.wrap.fine_tuning import unfreeze_gradually as unfreeze_gradually
+
+layout = torch_layout

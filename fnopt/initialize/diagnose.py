@@ -1,4 +1,4 @@
-"""What is wrong with a start, before anything is trained."""
+"""The diagnosis of a start, before anything is trained."""
 
 from __future__ import annotations
 
@@ -12,65 +12,68 @@ import optax
 
 from fnopt.core import divide, evaluation_of, global_norm
 from fnopt.core.checks import float_leaves
-from fnopt.initialize.diagnosis import Diagnosis, LayerFigures
+from fnopt.core.prng import typed_key
+from fnopt.core.types import Batch, ModelState, Params, Updates
+from fnopt.initialize.diagnosis import Diagnosis, LayerMetrics
 from fnopt.initialize.faults import distinct, find
-from fnopt.initialize.given import loss_of
-from fnopt.initialize.layer_arguments import typed_key
-from fnopt.initialize.layers import Layers
-from fnopt.initialize.measure import measure
+from fnopt.initialize.layer_metrics import measure
+from fnopt.initialize.objective_functions import loss_of
+from fnopt.layers import UNSEEN, Layer, Layers
 
 
 def diagnose(
     objective: Any,
-    params: Any,
-    batch: Any,
+    params: Params,
+    batch: Batch,
     *,
-    model_state: Any = None,
+    model_state: ModelState = None,
     optimizer: Any = None,
     key: Any = 0,
 ) -> Diagnosis:
-    r"""Looks into every layer at the start, and says what is wrong with which, and what cures it.
+    r"""Measures every layer of a model at the start, and names the faults with their cures.
 
-    Layers are found in what the loss computes (see :class:`~fnopt.initialize.layers.Layers`), so
-    that Flax NNX and Linen, Equinox and plain functions are all seen. With :math:`z_l` the
-    pre-activations of layer :math:`l`, :math:`a_l` what its nonlinearity makes of them, and
-    :math:`\delta_l = \partial L / \partial z_l`, its figures are means and standard deviations of
-    the three over all examples, places and units, and these are faults:
+    Layers are read off the computation of the loss (see :class:`fnopt.layers.Layers`), so that
+    models of Flax NNX, Linen and Equinox and plain functions are all seen; a layer that is stacked
+    for a ``scan`` is measured in each iteration. With :math:`z_l` the pre-activations of layer
+    :math:`l`, :math:`a_l` the activations after its nonlinearity, and
+    :math:`\delta_l = \partial L / \partial z_l`, the metrics are means and standard deviations of
+    the three over all examples, positions and units, and these are faults:
 
-    - *not finite*: some :math:`z_l` or :math:`\delta_l` is.
+    - *not finite*: some :math:`z_l` or :math:`\delta_l` is not.
     - *zero*: all weights of a hidden layer are 0, and three steps do not tell its units apart.
-    - *equal*: units of a hidden layer compute the same for every example (to 1e-4). That they stay
-      equal for ever is seen from three steps down the gradient. So a last layer of zeros, or the
-      last of a residual branch, is no fault: its units part.
-    - *dead*: more units are 0 for every example of the batch than the signs of weights can make so,
-      a share of :math:`1/2 + 2/\sqrt{\text{units}}`, at most 1.
+    - *equal*: units of a hidden layer compute the same for every example (to 1e-4). Three steps
+      down the gradient show whether they stay equal for ever. So a last layer of zeros, or the last
+      of a residual branch, is no fault: its units part.
+    - *dead*: more units are 0 for every example of the batch than the signs of random weights
+      explain, a share of :math:`1/2 + 2/\sqrt{\text{units}}`, at most 1.
     - *saturated*: more than half of the activations of a tanh lie beyond ±0.99, of a sigmoid
       within 0.01 of its ends.
     - *exploding*, *vanishing*: the standard deviation of :math:`z_l`, or the norm of
       :math:`\delta_l`, changes by more than a factor of 100 through the hidden layers, by a line
-      through the logarithms over the depth, or in one step that lasts. It is told if units are not
-      at fault already.
+      through the logarithms over the depth, or in one step that lasts. This is reported only where
+      units have no faults.
     - *step*: the first step of the optimizer moves weights by more than half their norm.
 
-    All is as in a step of training: batch normalization takes the statistics of the batch (with
-    running statistics that have seen nothing yet it would not normalize at all), and dropout drops
-    by ``key``. Dropout tells equal units apart, which are then said to part.
+    The forward pass is that of a training step: batch normalization uses the statistics of the
+    batch (its running statistics have seen nothing yet), and dropout uses ``key``. Dropout makes
+    equal units differ, which are then said to part.
 
     Args:
         objective: an objective, as :func:`fnopt.train.objective` makes it, or a function
             ``loss(params, batch)``.
-        params: the parameters at the start, floating-point arrays.
-        batch: a batch of the training data; some dozens of examples at least, as dead units and
-            variances are those of the batch.
-        model_state: batch statistics and the like; the objective's own by default.
-        optimizer: whose first step is measured; none by default.
+        params: the parameters at the start, a tree of floating-point arrays.
+        batch: a batch of the training data, of some dozens of examples at least, since dead units
+            and variances are those of the batch.
+        model_state: the model state, such as batch statistics; if None the objective's initial one.
+        optimizer: the optimizer whose first step is measured; if None none is.
         key: a PRNG key, or an integer to make one, for dropout.
 
     Returns:
         A :class:`Diagnosis`: ``print`` it, ``.plot(path)`` it, and read ``.faults``.
 
     Raises:
-        TypeError: the objective is neither, or a leaf of the parameters is not floating.
+        TypeError: the objective is neither an objective nor a function, or a leaf of the parameters
+            is not floating.
         ValueError: the loss is no single number, or multiplies no parameters with data.
 
     References:
@@ -96,59 +99,70 @@ def diagnose(
     if len(layers.program.outputs) != 1 or shapes not in ([()], []):
         raise ValueError(f"diagnose: the loss must be one number, got arrays of shapes {shapes}")
     if not layers.layers:
-        unseen = (
-            "; not seen, since in a loop, in shard_map, in a ragged or a complex product:"
-            f" {', '.join(layers.unseen)}"
-        )
+        unseen = f"; not seen, since in {UNSEEN}: {', '.join(layers.unseen)}"
         raise ValueError(
             "diagnose: the loss multiplies no parameters with anything that depends on the batch,"
             " or the batch is empty" + unseen * bool(layers.unseen)
         )
-    value, grads, figures = measure(layers, params, batch, *rest)
-    moved = [math.nan] * len(layers.paths)
+    value, grads, metrics = measure(layers, params, batch, *rest)
+    moved = [np.full(layer.repetitions, math.nan) for layer in layers.layers]
     if optimizer is not None:
-        moved = _first_step(optimizer, lambda p: loss(p, batch, *rest), params, value, grads, key)
+        moved = _first_step(
+            optimizer, layers, lambda p: loss(p, batch, *rest), params, value, grads, key
+        )
     rows = []
-    for layer, told in zip(layers.layers, figures, strict=True):
-        views, means, stds = told.pop("views"), told.pop("means")[0], told.pop("stds")[0]
-        first = {name: x[0].item() for name, x in told.items()}
+    for use, measured in zip(layers.repetitions, metrics, strict=True):
+        layer = layers.layers[use.layer]
+        views, means, stds = (measured.pop(name) for name in ("views", "means", "stds"))
         rows.append(
-            LayerFigures(
-                **first,
-                layer=layer.name,
+            LayerMetrics(
+                **{name: x[0].item() for name, x in measured.items()},
+                layer=layers.name(use),
                 kind=layer.kind,
                 function=layer.function,
-                units=views.shape[1],
-                depth=layer.depth,
-                mean=float(means[0]),
-                std=float(stds[0]),
-                activation_mean=float(means[1]),
-                activation_std=float(stds[1]),
-                gradient_mean=float(means[2]),
-                gradient_std=float(stds[2]),
-                hidden=layer.hidden,
-                gradient_norm_later=told["gradient_norm"][-1].item(),
+                units=views.shape[2],
+                depth=use.depth,
+                mean=float(means[0][0]),
+                std=float(stds[0][0]),
+                activation_mean=float(means[0][1]),
+                activation_std=float(stds[0][1]),
+                gradient_mean=float(means[0][2]),
+                gradient_std=float(stds[0][2]),
+                hidden=use.hidden,
+                gradient_norm_later=measured["gradient_norm"][-1].item(),
                 distinct=distinct(views[0]),
                 distinct_later=distinct(np.concatenate([views[0], views[-1]], axis=1)),
-                update=moved[layer.leaf],
+                update=float(moved[use.layer][layers.row(use)]),
             )
         )
     return Diagnosis(tuple(rows), tuple(find(rows)), float(value), layers.unseen)
 
 
 def _first_step(
-    optimizer: Any, loss: Any, params: Any, value: Any, grads: Any, key: Any
-) -> list[float]:
-    """The norm of the first update of each leaf by that of the leaf."""
+    optimizer: Any, layers: Layers, loss: Any, params: Params, value: Any, grads: Updates, key: Any
+) -> list[np.ndarray]:
+    """For each layer, and each of its repetitions, the norm of the first update by the weights'."""
     tx = optax.with_extra_args_support(optimizer)
 
     @jax.jit
-    def ratios(params: Any, value: Any, grads: Any) -> list[jax.Array]:
+    def ratios(params: Params, value: Any, grads: Updates) -> list[jax.Array]:
         updates, _ = tx.update(
             grads, tx.init(params), params,
             value=value, grad=grads, key=key, **evaluation_of({"value_fn": loss}).extra_args(),
         )  # fmt: skip
-        pairs = zip(jax.tree.leaves(updates), jax.tree.leaves(params), strict=True)
-        return [divide(global_norm(u), global_norm(p), jnp.inf) for u, p in pairs]
+        moves, leaves = jax.tree.leaves(updates), jax.tree.leaves(params)
+        return [_ratio(layer, moves[layer.leaf], leaves[layer.leaf]) for layer in layers.layers]
 
-    return [float(ratio) for ratio in ratios(params, value, grads)]
+    return [np.asarray(ratio) for ratio in ratios(params, value, grads)]
+
+
+def _ratio(layer: Layer, update: jax.Array, leaf: jax.Array) -> jax.Array:
+    """The norm of an update by that of the leaf, for each repetition that has a slice of it."""
+    axes = layer.stack_axes
+    if not axes:
+        return jnp.full(layer.repetitions, divide(global_norm(update), global_norm(leaf), jnp.inf))
+    update, leaf = (
+        jnp.moveaxis(x, axes, range(len(axes))).reshape(layer.repetitions, -1)
+        for x in (update, leaf)
+    )
+    return jax.vmap(lambda u, p: divide(global_norm(u), global_norm(p), jnp.inf))(update, leaf)

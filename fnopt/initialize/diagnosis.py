@@ -1,4 +1,4 @@
-"""What is known of a start: figures by layer, as a table and a picture, and a verdict."""
+"""The result of a diagnosis: metrics by layer, as a table and a picture, and a verdict."""
 
 from __future__ import annotations
 
@@ -8,31 +8,38 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fnopt.initialize.faults import Fault
+from fnopt.layers import UNSEEN
 
 
-class LayerFigures(NamedTuple):
-    """The figures of one layer, over all examples, places and units of a batch.
+class LayerMetrics(NamedTuple):
+    """The metrics of one layer, over all examples, positions and units of a batch.
 
     Attributes:
-        layer: the path of its weights.
+        layer: the path of its weights; with the iteration, ``blocks/kernel[3]``, for one of the
+            layers that are stacked for a ``scan``.
         kind: ``"dense"``, ``"convolution"`` or ``"embedding"``.
         function: the nonlinearity that follows: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"other"``,
             or ``""``.
-        units: how many there are.
-        depth: 1 for a layer that reads the inputs.
-        hidden: whether another layer reads it.
-        mean, std: of the pre-activation.
-        activation_mean, activation_std: after the nonlinearity.
+        units: the number of units.
+        depth: how many layers data goes through until it has gone through this one; 1 for a layer
+            that reads the inputs.
+        hidden: whether another layer reads its outputs.
+        mean, std: mean and standard deviation of the pre-activation.
+        activation_mean, activation_std: mean and standard deviation after the nonlinearity.
         dead: the share of units that are 0 after it for every example.
         saturated: the share of activations at the ends of a tanh (beyond ±0.99) or a sigmoid.
-        gradient_mean, gradient_std: of the derivative of the loss by the pre-activation.
-        gradient_norm, gradient_norm_later: the norm of that, at the start and after three steps.
-        distinct, distinct_later: how many units differ in what they compute, at the start and
-            then; units that are equal at both are counted once.
-        update: the norm of the first update of the weights by the weights' own; NaN without an
-            optimizer, infinite for weights that are 0.
-        varies, fed, zero, finite: whether what is computed depends on the example, whether what is
-            read is not all 0, whether the weights are, whether all pre-activations are finite.
+        gradient_mean, gradient_std: mean and standard deviation of the derivative of the loss by
+            the pre-activation.
+        gradient_norm, gradient_norm_later: the norm of that derivative at the start and after three
+            steps.
+        distinct, distinct_later: the number of units that differ in what they compute, at the start
+            and after three steps; units that are equal at both are counted once.
+        update: the norm of the first update of the weights as a share of the norm of the weights;
+            NaN without an optimizer, infinite for weights that are 0.
+        varies: whether the pre-activation depends on the example.
+        fed: whether some number that the layer reads is not 0.
+        zero: whether all weights are 0.
+        finite: whether all pre-activations are finite.
     """
 
     layer: str
@@ -62,43 +69,40 @@ class LayerFigures(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """What :func:`diagnose` found. It prints as a table with the verdict below.
+    """The result of :func:`diagnose`. It prints as a table with the verdict below.
 
     Attributes:
-        layers: the figures of each, in order.
-        faults: what is wrong, the gravest first; empty for a sound start.
-        loss: on the batch.
-        unseen: paths of parameters that are used where a diagnosis does not look: in a loop
-            (``scan``, ``while``, ``cond``), in ``shard_map``, in a ragged or a complex product.
+        layers: the metrics of every layer, in the order of their computation.
+        faults: the faults, the most severe first; empty for a sound start.
+        loss: the loss of the batch.
+        unseen: paths of parameters that are used where a diagnosis does not look: in
+            ``while_loop``, ``cond`` or ``shard_map``, or in a ragged or complex product.
     """
 
-    layers: tuple[LayerFigures, ...]
+    layers: tuple[LayerMetrics, ...]
     faults: tuple[Fault, ...]
     loss: float
     unseen: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """What is wrong with which layer, and the cure; a line for each fault and cure."""
-        alike: dict[tuple[str, str], list[Fault]] = {}
+        """The faults in words, with the layers and the cures; a line for each kind."""
+        kinds: dict[tuple[str, str], list[Fault]] = {}
         for fault in self.faults:
-            alike.setdefault((fault.fault, fault.cure), []).append(fault)
-        said = [
+            kinds.setdefault((fault.fault, fault.cure), []).append(fault)
+        lines = [
             f"{_named(these)}: {these[0].fault}. {_sentence(these[0].says)} Cure: {these[0].cure}."
-            for these in alike.values()
+            for these in kinds.values()
         ]
-        if not said:
+        if not lines:
             many = "layer" if len(self.layers) == 1 else "layers"
-            said = [f"no fault found in {len(self.layers)} {many}"]
+            lines = [f"no fault found in {len(self.layers)} {many}"]
         if self.unseen:
-            said.append(
-                "not looked at, since used in a loop, in shard_map, in a ragged or a complex"
-                f" product: {', '.join(self.unseen)}"
-            )
-        return "\n".join(said)
+            lines.append(f"not looked at, since used in {UNSEEN}: {', '.join(self.unseen)}")
+        return "\n".join(lines)
 
     def table(self) -> str:
-        """A line for every layer: of pre-activations, activations (act), gradients (grad)."""
+        """The metrics as a table, a line for every layer (act: activations, grad: gradients)."""
         steps = any(not math.isnan(row.update) for row in self.layers)
         head = ["layer", "units", "follows", "mean", "std", "act mean", "act std", "dead"]
         head += ["saturated", "grad mean", "grad std", "distinct"] + ["update"] * steps
@@ -125,8 +129,8 @@ class Diagnosis:
         """Draws standard deviations, gradients and dead units by layer.
 
         Args:
-            path: where the picture is written, if anywhere.
-            title: above it.
+            path: the file that the picture is written to; none if None.
+            title: the title of the picture; none if None.
 
         Returns:
             matplotlib's figure.
@@ -147,7 +151,7 @@ class Diagnosis:
 
 
 def _named(faults: list[Fault]) -> str:
-    """The layers of one fault, of many the first two and the last."""
+    """The names of the layers with one kind of fault; of many the first two and the last."""
     names = [fault.layer for fault in faults]
     if len(names) > 4:
         return f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names)} layers)"

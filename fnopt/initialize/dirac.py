@@ -1,4 +1,4 @@
-r"""Convolutions that pass their input on."""
+r"""Convolutions that return their input at first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fnopt.core.checks import positive_integer
 
 
 def dirac(groups: int = 1) -> Initializer:
-    r"""A convolution that passes its input on: a one in the middle, channel by channel.
+    r"""An initializer for convolutions that return their input: a one in the middle of a channel.
 
     .. math:: W_{s, i, o} = [s = \lfloor (k - 1) / 2 \rfloor]\,[i = o \bmod c], \quad
         i < \min(n_{\text{in}}, c)
@@ -25,12 +25,15 @@ def dirac(groups: int = 1) -> Initializer:
     kernel is even.
 
     Args:
-        groups: groups of channels (``feature_group_count``), each of which passes its own input
-            on; at least 1, divides the output channels.
+        groups: the number of groups of channels (``feature_group_count``), each of which returns
+            its own input; at least 1, and a divisor of the number of output channels.
+
+    Returns:
+        An initializer; it raises ValueError for a kernel that does not have three to five axes, or
+        whose output channels are no multiple of ``groups``.
 
     Raises:
-        TypeError, ValueError: ``groups`` is no integer, below 1, or does not divide the output
-            channels; of the initializer, a kernel does not have three to five axes.
+        TypeError, ValueError: ``groups`` is no integer, or below 1.
 
     References:
         Zagoruyko & Komodakis, *DiracNets: training very deep neural networks without
@@ -46,8 +49,8 @@ def dirac(groups: int = 1) -> Initializer:
     def init(key: Any, shape: Any, dtype: Any = None, out_sharding: Any = None) -> jax.Array:
         if len(shape) not in (3, 4, 5):
             raise ValueError(
-                f"dirac: the kernel must have three to five axes, got shape {tuple(shape)}; of a"
-                " dense layer's use identity"
+                f"dirac: the kernel must have three to five axes, got shape {tuple(shape)};"
+                " for a dense layer use identity"
             )
         *sides, inputs, outputs = shape
         if outputs % groups:
@@ -59,7 +62,7 @@ def dirac(groups: int = 1) -> Initializer:
         in_group = outputs // groups
         for channel in range(min(inputs, in_group)):
             middle[channel, channel::in_group] = 1
-        made = jnp.asarray(kernel, float if dtype is None else dtype)
-        return made if out_sharding is None else jax.device_put(made, out_sharding)
+        array = jnp.asarray(kernel, float if dtype is None else dtype)
+        return array if out_sharding is None else jax.device_put(array, out_sharding)
 
     return init

@@ -1,4 +1,4 @@
-"""What is wrong with a start, told from the figures of its layers."""
+"""The faults of a start, judged by the metrics of its layers."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 EQUAL = 1e-4
-"""How near two units are that compute the same, as a share of what units compute."""
+"""The largest difference of two units that count as equal, as a share of what units compute."""
 SPREAD = 100.0
-"""By how much standard deviations, or gradients, may change from the first layer to the last."""
+"""The largest factor by which deviations or gradients may change from first to last layer."""
 MOSTLY = 0.5
-"""The share of saturated activations that is too large."""
+"""The largest share of saturated activations that is no fault."""
 LARGE = 0.5
-"""How far a first step may move a leaf, as a share of its norm."""
+"""The largest norm of the first update of a leaf, as a share of the norm of the leaf."""
 
 
 class Fault(NamedTuple):
-    """Something wrong with a layer.
+    """A fault of a layer.
 
     Attributes:
-        layer: its path; of what is wrong with all, the first and the last, with ``…`` between.
+        layer: the path of its weights; for a fault of all layers the first and the last path, with
+            ``…`` between.
         fault: ``"not finite"``, ``"zero"``, ``"equal"``, ``"dead"``, ``"saturated"``,
             ``"exploding"``, ``"vanishing"`` or ``"step"``.
-        figure: how bad it is: a share, or a factor (from the first layer to the last).
-        says: that in words.
-        cure: what to do.
+        figure: how severe it is: a number of units, a share, or a factor from the first layer to
+            the last.
+        says: a description in words.
+        cure: what to do about it.
     """
 
     layer: str
@@ -37,20 +39,24 @@ class Fault(NamedTuple):
     cure: str
 
 
-DRAWN = {"relu": "he_normal", "tanh": "xavier_normal", "sigmoid": "xavier_normal"}
-"""What suits which nonlinearity."""
+SUITED = {"relu": "he_normal", "tanh": "xavier_normal", "sigmoid": "xavier_normal"}
+"""The initializer that suits each nonlinearity."""
 
 
-def _drawn(row: Any) -> str:
-    if row.function in DRAWN:
-        return f"{DRAWN[row.function]}, for the {row.function} that follows"
+def _suited(row: Any) -> str:
+    if row.function in SUITED:
+        return f"{SUITED[row.function]}, for the {row.function} that follows"
     return (
         "he_normal before a relu or a gelu, xavier_normal before a tanh, lecun_normal before a selu"
     )
 
 
 def distinct(views: np.ndarray) -> int:
-    """How many units differ, by what each of them makes of the batch (a row each)."""
+    """How many units differ in what they compute.
+
+    Args:
+        views: a row for each unit, random sums over the examples of what it computes.
+    """
     if not np.all(np.isfinite(views)):
         return len(views)
     scale = np.sqrt(np.mean(views**2, axis=0))
@@ -60,37 +66,37 @@ def distinct(views: np.ndarray) -> int:
 
 
 def find(rows: Sequence[Any]) -> list[Fault]:
-    """The faults of a start, the gravest first.
+    """The faults of a start, the most severe first.
 
     Args:
-        rows: the figures of every layer, in order.
+        rows: the metrics of every layer, in order.
     """
-    # What is not finite goes up from where it begins, and its gradient goes down.
+    # Numbers that are not finite spread to later layers, their gradients to earlier ones.
     broken = [(row, "what it computes") for row in rows if not row.finite]
     broken += [
         (row, "the gradient there") for row in rows[::-1] if not math.isfinite(row.gradient_norm)
     ]
     if broken:
         row, what = broken[0]
-        cure = f"look at the inputs and the parameters; draw weights by {_drawn(row)}"
+        cure = f"look at the inputs and the parameters; draw weights by {_suited(row)}"
         return [Fault(row.layer, "not finite", math.nan, f"{what} is not finite", cure)]
     hidden = [row for row in rows if row.hidden]
-    found = [fault for row in hidden if (fault := _of_units(row))]
-    copies = {fault.layer for fault in found}
+    faults = [fault for row in hidden if (fault := _equal_units(row))]
+    copies = {fault.layer for fault in faults}
     hidden = [row for row in hidden if row.layer not in copies]
-    found += [fault for row in hidden if (fault := _dead(row))]
-    found += [
+    faults += [fault for row in hidden if (fault := _dead(row))]
+    faults += [
         Fault(
             row.layer, "saturated", row.saturated,
             f"{row.saturated:.0%} of its activations are at the ends of the {row.function}",
-            f"draw its weights by {_drawn(row)}, and bring the inputs to mean 0 and variance 1",
+            f"draw its weights by {_suited(row)}, and bring the inputs to mean 0 and variance 1",
         )
         for row in hidden
         if row.saturated > MOSTLY
     ]  # fmt: skip
-    if not found:  # else the trend is what these make of it
-        found += _trends([row for row in hidden if row.kind != "embedding"])
-    found += [
+    if not faults:  # otherwise they may be the cause of a trend
+        faults += _trends([row for row in hidden if row.kind != "embedding"])
+    faults += [
         Fault(
             row.layer, "step", row.update,
             f"the first step moves its weights by {row.update:.2g} of their norm",
@@ -99,14 +105,14 @@ def find(rows: Sequence[Any]) -> list[Fault]:
         for row in rows
         if row.update > LARGE and math.isfinite(row.update)
     ]  # fmt: skip
-    return found
+    return faults
 
 
-def _of_units(row: Any) -> Fault | None:
-    """Whether units are one another's copies."""
+def _equal_units(row: Any) -> Fault | None:
+    """The fault of a layer with units that are copies of one another."""
     if row.units < 2:
         return None
-    random = f"draw its weights at random, by {_drawn(row)}"
+    random = f"draw its weights at random, by {_suited(row)}"
     if row.distinct_later < row.units and (row.fed or row.zero):
         if row.zero:
             says = "its weights are all 0, and its units receive the same gradient or none"
@@ -117,7 +123,7 @@ def _of_units(row: Any) -> Fault | None:
         )
         return Fault(row.layer, "equal", row.distinct_later, says, random)
     if row.distinct < row.units and row.varies and row.fed:
-        says = f"{_copies(row)}; they will part, as their gradients differ, but begin as so few"
+        says = f"{_copies(row)}; they will part, as their gradients differ, but start as so few"
         return Fault(row.layer, "equal", row.distinct, says, random)
     return None
 
@@ -129,8 +135,8 @@ def _copies(row: Any) -> str:
 
 
 def _dead(row: Any) -> Fault | None:
-    # Where all examples look alike to a layer, half of its units may be off for all of them by the
-    # signs of their weights alone: more than that by four deviations is no accident.
+    # Where all examples look alike to a layer, half of its units may be 0 for all of them by the
+    # signs of their weights alone; a share larger by four deviations is no coincidence.
     if row.dead == 0 or row.dead < min(1.0, 0.5 + 2 / math.sqrt(row.units)):
         return None
     says = f"{row.dead:.0%} of its units are zero for every example, and no gradient passes them"
@@ -146,11 +152,11 @@ def _trends(rows: Sequence[Any]) -> list[Fault]:
     forward = _trend([(row.depth, row.std, row.layer) for row in rows])
     start = [(-row.depth, row.gradient_norm, row.layer) for row in rows]
     later = [(-row.depth, row.gradient_norm_later, row.layer) for row in rows]
-    # A last layer of zeros hands nothing down at first.
+    # Below a last layer of zeros all gradients are 0 at first.
     backward = _trend(start if sum(norm > 0 for _, norm, _ in start) > 1 else later)
-    found = []
+    faults = []
     for fault, sign in (("exploding", 1), ("vanishing", -1)):
-        told = []
+        changes = []
         where = ""
         way = "grows" if sign > 0 else "shrinks"
         for what, (total, each, at) in (
@@ -158,18 +164,17 @@ def _trends(rows: Sequence[Any]) -> list[Fault]:
             (f"the gradient {way} on its way down", backward),
         ):
             if sign * total > math.log(SPREAD):
-                told.append((total, f"{what} by a factor of {_factor(sign * total)}, {each}"))
+                changes.append((total, f"{what} by a factor of {_factor(sign * total)}, {each}"))
                 where = where or at
-        if told:
+        if changes:
             cure = (
-                f"draw {'smaller' if sign > 0 else 'larger'} weights, by {_drawn(rows[0])}; or call"
-                " lsuv; or normalize (batch or layer normalization)"
+                f"draw {'smaller' if sign > 0 else 'larger'} weights, by {_suited(rows[0])}; or"
+                " call lsuv; or normalize (batch or layer normalization)"
             )
-            worst = max((total for total, _ in told), key=abs)
-            found.append(
-                Fault(where, fault, math.exp(worst), "; ".join(says for _, says in told), cure)
-            )
-    return found
+            worst = max((total for total, _ in changes), key=abs)
+            says = "; ".join(text for _, text in changes)
+            faults.append(Fault(where, fault, math.exp(worst), says, cure))
+    return faults
 
 
 def _factor(log: float) -> str:
@@ -178,10 +183,13 @@ def _factor(log: float) -> str:
 
 
 def _trend(points: list[tuple[int, float, str]]) -> tuple[float, str, str]:
-    """How the logarithm changes through the stack, in words too, and where.
+    """How much the logarithm of a metric changes with the depth, in words too, and where.
 
-    The larger of two: the slope of a line through all, times the depth; and the least step by which
-    all layers beyond some depth differ from all before it, which names the layer.
+    The larger of two: the slope of a line through all points, times the depth; and the least step
+    by which all layers beyond some depth differ from all before it, which names the layer.
+
+    Args:
+        points: depth, metric and name of each layer.
     """
     points = sorted((x, math.log(y), name) for x, y, name in points if y > 0 and math.isfinite(y))
     depths = sorted({x for x, _, _ in points})

@@ -1,4 +1,4 @@
-r"""Deep residual networks without normalization, by their first weights."""
+r"""Initial weights for deep residual networks without normalization."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ import jax.numpy as jnp
 from fnopt.core import computing_dtype
 from fnopt.core.checks import positive_integer
 from fnopt.core.select import Pattern, matches, nearest, path_name, show
+from fnopt.core.types import Params
 
 
-def zero_last_layer(params: Any, *layers: Pattern) -> Any:
-    r"""Sets layers to 0, so that each residual block begins as the identity.
+def zero_last_layer(params: Params, *layers: Pattern) -> Params:
+    r"""Sets layers to 0, so that each residual block returns its input at first.
 
     .. math:: x_{l+1} = x_l + F_l(x_l), \qquad F_l = 0 \text{ at first}
 
-    where the last layer of :math:`F_l` is meant, or the scale of the normalization that ends it. A
-    layer of zeros learns where what comes in differs from unit to unit; two in a row never would.
+    For that the last layer of :math:`F_l` is 0, or the scale of the normalization that ends it. A
+    layer of zeros learns where its inputs differ from unit to unit; two in a row never would.
 
     Args:
         params: the parameters.
-        *layers: which leaves: globs of their paths, tuples of globs, or functions of path and
-            leaf; at least one.
+        *layers: which leaves to set to 0: globs of their paths, tuples of globs, or functions of
+            path and leaf; at least one.
 
     Returns:
-        The parameters, those leaves 0.
+        The parameters with those leaves 0.
 
     Raises:
-        ValueError: there is no pattern, or one matches nothing; names the nearest paths.
+        ValueError: there is no pattern, or one matches nothing. The message has the nearest paths.
 
     References:
         Goyal et al., *Accurate, large minibatch SGD: training ImageNet in 1 hour*, 2017,
@@ -49,33 +50,35 @@ def zero_last_layer(params: Any, *layers: Pattern) -> Any:
 
 
 def fixup(
-    params: Any,
+    params: Params,
     layers: Sequence[Pattern],
     classifier: Pattern | None = None,
     *,
     branches: int | None = None,
-) -> Any:
-    r"""Rescales the weights of residual branches so that depth does not blow up the first steps.
+) -> Params:
+    r"""Rescales the weights of residual branches so that the first steps do not grow with depth.
 
-    With :math:`L` branches of :math:`m` layers each, from a standard initialization such as He's,
+    With :math:`L` branches of :math:`m` layers each, starting from a standard initialization such
+    as He's,
 
     .. math:: W_k \leftarrow L^{-1/(2m - 2)}\,W_k \quad (k < m), \qquad W_m \leftarrow 0, \qquad
         W_{\text{classifier}} \leftarrow 0
 
-    so that a step of gradient descent changes the outputs by :math:`\Theta(\eta)` whatever the
-    depth. These are the paper's rules 1 and 2. Rule 3 is the model's: a scalar bias, 0 at first,
+    so that a step of gradient descent changes the outputs by :math:`\Theta(\eta)` at any depth.
+    These are the paper's rules 1 and 2. Rule 3 is the model's: a scalar bias, 0 at first,
     before every layer and activation, and a scalar multiplier, 1 at first, in every branch; and no
     normalization. Without rule 3 deep nets train, but to a lower accuracy.
 
     Args:
         params: the parameters, freshly drawn.
-        layers: the :math:`m \ge 1` weights of a branch in the order in which the input meets them,
-            each as a pattern that finds it in all branches: ``("*/conv1/kernel",
-            "*/conv2/kernel")``. With :math:`m = 1` there is but the zero.
+        layers: the :math:`m \ge 1` weights of a branch in the order of their computation, each a
+            pattern that matches it in all branches: ``("*/conv1/kernel", "*/conv2/kernel")``. With
+            :math:`m = 1` they are only set to 0.
         classifier: the leaves of the last layer of the net, bias too: ``"head/*"``; none if None.
-        branches: :math:`L \ge 1`, of the whole net; None counts the leaves of each pattern, which
-            must then be as many. Give it if layers are stacked in one leaf, or where branches have
-            different numbers of layers: then call once for each kind.
+        branches: :math:`L \ge 1`, the number of branches of the whole net; if None the number of
+            leaves that each pattern matches, which must be the same for all. Give it where layers
+            are stacked in one leaf for a ``scan``, or where branches have different numbers of
+            layers: then call once for each kind.
 
     Returns:
         The parameters, in the dtypes they had.
@@ -83,7 +86,7 @@ def fixup(
     Raises:
         TypeError: ``layers`` is one pattern, or ``branches`` no integer.
         ValueError: ``layers`` is empty, ``branches`` is below 1, a pattern matches nothing, two
-            match one leaf, or they match differently often; names the patterns and paths.
+            match one leaf, or they match different numbers of leaves.
 
     References:
         Zhang, Dauphin & Ma, *Fixup initialization: residual learning without normalization*, ICLR
@@ -102,43 +105,43 @@ def fixup(
     if not layers:
         raise ValueError("fixup: layers must name the weights of a branch, at least one")
     paths = [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
-    found = [sum(matches(pattern, *leaf) for leaf in paths) for pattern in layers]
+    counts = [sum(matches(pattern, *leaf) for leaf in paths) for pattern in layers]
     if branches is None:
-        if len(set(found)) > 1:
-            told = ", ".join(f"{show(p)!r}: {n}" for p, n in zip(layers, found, strict=True))
+        if len(set(counts)) > 1:
+            shown = ", ".join(f"{show(p)!r}: {n}" for p, n in zip(layers, counts, strict=True))
             raise ValueError(
-                f"fixup: the layers of a branch must be found equally often, got {told}; mend the"
+                f"fixup: the layers of a branch must match equally often, got {shown}; correct the"
                 " patterns, or say how many branches the net has: branches=…"
             )
-        branches = max(found[0], 1)  # none at all is refused below
+        branches = max(counts[0], 1)  # none at all is refused below
     branches = positive_integer("fixup: branches", branches)
     m = len(layers)
     factor = branches ** (-1 / (2 * m - 2)) if m > 1 else 1.0
-    rules = [(pattern, factor) for pattern in layers[:-1]] + [(layers[-1], 0.0)]
+    factors = [(pattern, factor) for pattern in layers[:-1]] + [(layers[-1], 0.0)]
     if classifier is not None:
-        rules.append((classifier, 0.0))
-    return _rescaled("fixup", params, rules)
+        factors.append((classifier, 0.0))
+    return _rescaled("fixup", params, factors)
 
 
-def _rescaled(name: str, params: Any, rules: list[tuple[Pattern, float]]) -> Any:
-    """Leaves times the number of the one rule that matches; the others as they are."""
+def _rescaled(name: str, params: Params, factors: list[tuple[Pattern, float]]) -> Params:
+    """Leaves times the factor of the one pattern that matches; the others as they are."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
     paths = [path_name(path) for path, _ in leaves]
-    used, made = [0] * len(rules), []
+    counts, new_leaves = [0] * len(factors), []
     for path, (_, leaf) in zip(paths, leaves, strict=True):
-        mine = [i for i, (pattern, _) in enumerate(rules) if matches(pattern, path, leaf)]
-        factors = {rules[i][1] for i in mine}
-        if len(factors) > 1:
-            told = " and ".join(repr(show(rules[i][0])) for i in mine)
-            raise ValueError(f"{name}: {path} is matched by {told}, which do not do the same")
-        for i in mine:
-            used[i] += 1
-        made.append(rescaled(leaf, factors.pop()) if factors else leaf)
-    for (pattern, _), times in zip(rules, used, strict=True):
-        if not times:
+        matching = [i for i, (pattern, _) in enumerate(factors) if matches(pattern, path, leaf)]
+        own = {factors[i][1] for i in matching}
+        if len(own) > 1:
+            shown = " and ".join(repr(show(factors[i][0])) for i in matching)
+            raise ValueError(f"{name}: {path} is matched by {shown}, which do not do the same")
+        for i in matching:
+            counts[i] += 1
+        new_leaves.append(rescaled(leaf, own.pop()) if own else leaf)
+    for (pattern, _), count in zip(factors, counts, strict=True):
+        if not count:
             near = ", ".join(nearest(pattern, paths))
             raise ValueError(f"{name}: {show(pattern)!r} matches no path; the nearest: {near}")
-    return treedef.unflatten(made)
+    return treedef.unflatten(new_leaves)
 
 
 def rescaled(leaf: Any, factor: float) -> Any:

@@ -1,4 +1,4 @@
-r"""How much larger weights are drawn because of the nonlinearity between layers."""
+r"""The scale of weights that suits the nonlinearity between layers."""
 
 from __future__ import annotations
 
@@ -24,31 +24,35 @@ GAINS: dict[str, Callable[[float], float]] = {
 """torch's gains by nonlinearity; ``a`` is the slope of a leaky one."""
 
 FAN_MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
-"""What the variance of weights is divided by, as jax names it."""
+"""The sizes that the variance of weights may be divided by, as jax names them."""
 
 
 def calculate_gain(nonlinearity: str | Callable[[Any], Any], param: float | None = None) -> float:
-    r"""The gain of a nonlinearity: how many times larger than without it weights are drawn.
+    r"""The gain of a nonlinearity: the factor on the weights that suits it.
 
-    Of a function :math:`\phi` it is what keeps the variance of the sums :math:`z` that enter it at
-    1 from layer to layer, for then :math:`\operatorname{Var} z' = n \operatorname{Var} w\,
-    \mathbb{E}\,\phi(z)^2 = 1`:
+    For a function :math:`\phi` it is the factor that keeps the variance of the sums :math:`z` that
+    enter it at 1 from layer to layer, since then :math:`\operatorname{Var} z' = n
+    \operatorname{Var} w\, \mathbb{E}\,\phi(z)^2 = 1`:
 
     .. math:: \operatorname{Var} w = \gamma^2 / n, \qquad
         \gamma = \bigl(\mathbb{E}_{z \sim N(0, 1)}\,\phi(z)^2\bigr)^{-1/2}
 
-    computed by quadrature. Of a name it is torch's number, which for ``"relu"`` and
-    ``"leaky_relu"`` is the same, for ``"tanh"`` (5/3, where the formula gives 1.59), ``"sigmoid"``
-    (1) and ``"selu"`` (3/4) a convention.
+    computed by quadrature. For a name it is torch's number: the same for ``"relu"`` and
+    ``"leaky_relu"``, a convention for ``"tanh"`` (5/3, where the formula gives 1.59), ``"sigmoid"``
+    (1) and ``"selu"`` (3/4).
 
     Args:
-        nonlinearity: a function of an array, elementwise; or torch's name: ``"relu"``,
+        nonlinearity: an elementwise function of an array; or torch's name: ``"relu"``,
             ``"leaky_relu"``, ``"tanh"``, ``"selu"``, ``"sigmoid"``, ``"linear"``, ``"conv2d"``, ….
-        param: the slope below 0 of ``"leaky_relu"``, finite, 0.01 if None; unused by the others.
+        param: the slope below 0 of ``"leaky_relu"``, finite; 0.01 if None. Others do not use it.
+
+    Returns:
+        The gain :math:`\gamma`.
 
     Raises:
-        TypeError: ``nonlinearity`` is neither name nor function, or ``param`` no number.
-        ValueError: the name is unknown, ``param`` not finite, or the function 0 or not finite.
+        TypeError: ``nonlinearity`` is neither a name nor a function, or ``param`` is no number.
+        ValueError: the name is unknown, ``param`` is not finite, or the function is 0 or not
+            finite.
 
     References:
         He, Zhang, Ren & Sun, *Delving deep into rectifiers*, ICCV 2015, arXiv:1502.01852,
@@ -74,8 +78,8 @@ def calculate_gain(nonlinearity: str | Callable[[Any], Any], param: float | None
             "calculate_gain: nonlinearity must be a name or a function, got"
             f" {nonlinearity!r} ({type(nonlinearity).__name__})"
         )
-    # The trapezoidal rule, whose error for a bell is below that of float32; a rectifier's kink
-    # lies on a node. The function is the user's, hence in jax's usual mode and float32.
+    # The trapezoidal rule, whose error for a bell curve is below that of float32; a rectifier's
+    # kink lies on a node. The function is the user's, hence in jax's usual mode and float32.
     z = np.linspace(-12, 12, 4801)
     with jax.ensure_compile_time_eval():
         values = np.asarray(nonlinearity(jnp.asarray(z, jnp.float32)), np.float64)
@@ -98,23 +102,29 @@ def by_activation(
     out_axis: Any = -1,
     batch_axis: Any = (),
 ) -> Initializer:
-    r"""Weights whose variance is set by the nonlinearity between the layers and by a fan.
+    r"""An initializer whose variance suits the nonlinearity and the number of inputs or outputs.
 
     .. math:: \mathbb{E}\,w = 0, \qquad \operatorname{Var} w = \gamma^2 / n
 
     Args:
-        nonlinearity, param: what gives :math:`\gamma`, as :func:`calculate_gain` takes them.
-        fan_mode: what :math:`n` is: ``"fan_in"`` keeps the size of the activations, ``"fan_out"``
-            that of the gradients; ``"fan_avg"`` and ``"fan_geo_avg"`` are their arithmetic and
-            geometric mean.
+        nonlinearity: the nonlinearity whose gain is :math:`\gamma`: a function or a name, as for
+            :func:`calculate_gain`.
+        param: the slope below 0 of ``"leaky_relu"``; 0.01 if None.
+        fan_mode: the meaning of :math:`n`: ``"fan_in"`` keeps the size of the activations,
+            ``"fan_out"`` that of the gradients; ``"fan_avg"`` and ``"fan_geo_avg"`` are their
+            arithmetic and geometric mean.
         distribution: ``"truncated_normal"`` (at two standard deviations, widened so that the
             variance is that of the formula), ``"normal"`` or ``"uniform"``.
-        in_axis, out_axis, batch_axis: as of ``jax.nn.initializers.variance_scaling``; the axes of
-            inputs and outputs, the last two of a kernel as Flax holds it.
+        in_axis: the axis of the inputs, or several; the last but one by default, as in Flax.
+        out_axis: the axis of the outputs, or several; the last by default.
+        batch_axis: axes that are neither, such as that of a stack of layers; none by default.
+
+    Returns:
+        An initializer; it raises ValueError for a kernel of fewer than two axes.
 
     Raises:
         TypeError, ValueError: as :func:`calculate_gain`; ``fan_mode`` or ``distribution`` is
-            unknown; of the initializer, a kernel has fewer than two axes.
+            unknown.
 
     References:
         He, Zhang, Ren & Sun, *Delving deep into rectifiers*, ICCV 2015, arXiv:1502.01852, eq. 15.
@@ -131,16 +141,16 @@ def by_activation(
     return variance_scaling(scale, fan_mode, distribution, in_axis, out_axis, batch_axis)
 
 
-def one_of(argument: str, given: Any, known: tuple[str, ...]) -> None:
-    """Raises ValueError if a name is none of those known."""
-    if given not in known:
-        raise ValueError(f"{argument}: no {given!r}; {did_you_mean(str(given), known)}")
+def one_of(argument: str, value: Any, known: tuple[str, ...]) -> None:
+    """Raises ValueError if a name is not among the known ones."""
+    if value not in known:
+        raise ValueError(f"{argument}: no {value!r}; {did_you_mean(str(value), known)}")
 
 
-def checked(argument: str, given: Any) -> float:
+def checked(argument: str, value: Any) -> float:
     """A finite number; raises TypeError or ValueError naming the argument."""
-    if isinstance(given, bool) or not isinstance(given, (int, float, np.number)):
-        raise TypeError(f"{argument} must be a number, got {given!r} ({type(given).__name__})")
-    if not math.isfinite(given):
-        raise ValueError(f"{argument} must lie in (-inf, inf), got {given!r}")
-    return float(given)
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{argument} must be a number, got {value!r} ({type(value).__name__})")
+    if not math.isfinite(value):
+        raise ValueError(f"{argument} must lie in (-inf, inf), got {value!r}")
+    return float(value)

@@ -12,6 +12,7 @@ import numpy as np
 
 from fnopt.core.checks import leaves_like
 from fnopt.core.select import Pattern, matches, nearest, path_name, show
+from fnopt.core.types import Params
 from fnopt.initialize.fixup import rescaled
 from fnopt.initialize.gain import FAN_MODES, one_of
 
@@ -20,14 +21,14 @@ Axes = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclasses.dataclass(frozen=True)
 class Mup:
-    """What :func:`mup` finds: trees like the parameters, a Python number (or name) a leaf.
+    """The scaling rules of :func:`mup`: trees like the parameters, a number or name for each leaf.
 
     Attributes:
         kinds: ``"input"``, ``"hidden"``, ``"output"`` or ``"scalar"``, by which axes grew.
-        factors: what freshly drawn weights are multiplied by.
-        multipliers: what the updates are multiplied by, for ``fnopt.scale_by_tree``.
-        forward: what the model must multiply the output of the layer by; 1 unless the output
-            multiplier was asked for.
+        factors: the factors of freshly drawn weights.
+        multipliers: the factors of the updates, for ``fnopt.scale_by_tree``.
+        forward: the factors by which the model must multiply the outputs of the layers; 1 without
+            ``output_multiplier``.
     """
 
     kinds: Any
@@ -35,13 +36,14 @@ class Mup:
     multipliers: Any
     forward: Any
 
-    def rescale(self, params: Any) -> Any:
-        """Freshly drawn parameters as the parametrization wants them, in the dtypes they had.
+    def rescale(self, params: Params) -> Params:
+        """Freshly drawn parameters with the variances of the parametrization, in the same dtypes.
 
         ``lambda key: scaling.rescale(init(key))`` is an initializer of the whole tree.
 
         Raises:
-            ValueError: the tree is not that which the scaling was made for; names the paths.
+            ValueError: the tree is not like the one that the rules are for. The message has the
+                paths.
         """
         treedef = jax.tree.structure(params)
         factors = leaves_like(treedef, "factors", self.factors, "params")
@@ -54,16 +56,16 @@ class Mup:
         trees = (self.factors, self.multipliers, self.forward)
         numbers = zip(*map(jax.tree.leaves, trees), strict=True)
         kinds = jax.tree_util.tree_leaves_with_path(self.kinds)
-        for (path, kind), found in zip(kinds, numbers, strict=True):
-            rows.append((path_name(path), kind, *(f"{number:.6g}" for number in found)))
+        for (path, kind), row in zip(kinds, numbers, strict=True):
+            rows.append((path_name(path), kind, *(f"{number:.6g}" for number in row)))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
         return "\n".join(lines)
 
 
 def mup(
-    params: Any,
-    base_params: Any,
+    params: Params,
+    base_params: Params,
     *,
     optimizer: str = "adam",
     fan_mode: str | Mapping[Any, str] = "fan_in",
@@ -85,8 +87,8 @@ def mup(
     ======  =========  ==========  ==========  ============
 
     which is Table 3. Biases and the scales of a normalization are inputs. Then every layer's
-    activations change by :math:`\Theta(1)` in each coordinate at each step, whatever the width,
-    and a learning rate is the best at all widths if it is at one. ::
+    activations change by :math:`\Theta(1)` in each coordinate at each step, at any width, and the
+    best learning rate is the same at all widths. ::
 
         scaling = mup(params, jax.eval_shape(init_of_base, key))
         params = scaling.rescale(params)
@@ -97,35 +99,42 @@ def mup(
             scale_by_learning_rate(3e-3),
         )
 
-    Decoupled weight decay stands behind the multipliers, since :math:`1 - \eta\lambda` is to be
-    the same at all widths; in ``chain(adamw(…), scale_by_tree(…))`` it would shrink with the width.
-    Clipping by the norm of all and :math:`\epsilon` of Adam are not scaled: keep :math:`\epsilon`
-    far below the gradients. The attention's :math:`1/d` for :math:`1/\sqrt d` is the model's.
+    Decoupled weight decay comes after the multipliers, since :math:`1 - \eta\lambda` should be the
+    same at all widths; in ``chain(adamw(…), scale_by_tree(…))`` it would shrink with the width.
+    Clipping by the global norm and Adam's :math:`\epsilon` are not scaled: keep :math:`\epsilon`
+    far below the gradients. Attention must divide by :math:`d` instead of :math:`\sqrt d`, which is
+    up to the model. A stack of layers for a ``scan`` is as long at both widths, so that its leaves
+    get the rules of the single layers.
 
     Args:
         params: the parameters, or their shapes (``jax.eval_shape``).
-        base_params: those of the model at the base width, of the same depth; shapes suffice. At
-            the base width nothing changes.
-        optimizer: ``"adam"`` for whatever divides by the gradient's size elementwise (Adam,
-            RMSProp, Adagrad, Lion, signs), ``"sgd"`` for what is linear in it (momentum too).
-        fan_mode: what the variance that ``params`` were drawn with is divided by, as
-            ``variance_scaling`` names it, so that :meth:`Mup.rescale` knows what is lacking;
-            ``"fixed"`` for a variance without the width in it. For some leaves: a dict from
-            patterns to modes, the first that matches; ``"fan_in"`` for the others. Flax's ``Embed``
-            has ``"fan_out"``. Biases and scales are taken to be fixed.
+        base_params: the parameters, or their shapes, of the model at the base width, of the same
+            depth. At the base width nothing changes.
+        optimizer: ``"adam"`` for optimizers that divide by the gradient's size elementwise (Adam,
+            RMSProp, Adagrad, Lion, signs), ``"sgd"`` for those that are linear in it (momentum
+            too).
+        fan_mode: the size that the variance of the initializers is divided by, in the names of
+            ``variance_scaling``; :meth:`Mup.rescale` corrects for it. ``"fixed"`` for a variance
+            that does not depend on the width. A dict from patterns to modes says it leaf by leaf:
+            the first that matches, ``"fan_in"`` for the others. Flax's ``Embed`` has ``"fan_out"``.
+            Biases and scales are assumed to be fixed.
         axes: which axes are inputs and which outputs, where they are not the last two: a dict from
-            patterns to pairs of tuples, as ``{"*/query/kernel": ((-3,), (-2, -1))}``. Of a leaf
-            with one axis, or called ``bias`` or ``scale``, all are outputs.
-        output_multiplier: the form of Table 8, in which the model multiplies the layers of kind
-            ``"output"`` by :attr:`Mup.forward`, :math:`1 / r_{\text{in}}`: for embeddings that are
-            shared with the output, which are of that kind by ``axes={"*/embedding": ((1,), (0,))}``
-            (and Flax's draw is ``"fan_in"`` then). Their variance is that of the base model and
-            their rate 1 (Adam) or :math:`r_{\text{in}}` (SGD).
+            patterns to pairs of tuples, such as ``{"*/query/kernel": ((-3,), (-2, -1))}``. In a
+            leaf with one axis, or called ``bias`` or ``scale``, all are outputs by default.
+        output_multiplier: whether to use Table 8, in which the model multiplies the layers of kind
+            ``"output"`` by :attr:`Mup.forward`, :math:`1 / r_{\text{in}}`. It is for embeddings
+            that are shared with the output, which are of that kind with
+            ``axes={"*/embedding": ((1,), (0,))}`` (and ``fan_mode`` is ``"fan_in"`` for Flax's).
+            Their variance is that of the base model and their rate 1 (Adam) or
+            :math:`r_{\text{in}}` (SGD).
+
+    Returns:
+        The rules, as :class:`Mup`.
 
     Raises:
         TypeError: ``axes`` of a leaf are no two tuples of axes that it has.
         ValueError: a name is unknown, a pattern matches nothing, the trees differ, or an axis grew
-            that is neither input nor output; names the path.
+            that is neither input nor output. The message has the path.
 
     References:
         Yang, Hu, Babuschkin, Sidor, Liu, Farhi, Ryder, Pachocki, Chen & Gao, *Tensor Programs V:
@@ -154,16 +163,16 @@ def mup(
     with_paths, treedef = jax.tree_util.tree_flatten_with_path(params)
     base = leaves_like(treedef, "base_params", base_params, "params")
     named = [(path_name(path), leaf) for path, leaf in with_paths]
-    given = list((axes or {}).items())
-    for pattern in [*(which for which, _ in given), *(which for which, _ in modes[:-1])]:
+    axes_of = list((axes or {}).items())
+    for pattern in [*(pattern for pattern, _ in axes_of), *(pattern for pattern, _ in modes[:-1])]:
         if not any(matches(pattern, *leaf) for leaf in named):
             near = ", ".join(nearest(pattern, [path for path, _ in named]))
             raise ValueError(f"mup: {show(pattern)!r} matches no path; the nearest: {near}")
-    found = [
-        _of_leaf(path, leaf, like, optimizer, modes, given, output_multiplier)
+    rules = [
+        _of_leaf(path, leaf, like, optimizer, modes, axes_of, output_multiplier)
         for (path, leaf), like in zip(named, base, strict=True)
     ]
-    columns = zip(*found, strict=True) if found else [()] * 4
+    columns = zip(*rules, strict=True) if rules else [()] * 4
     return Mup(*(treedef.unflatten(column) for column in columns))
 
 
@@ -187,7 +196,7 @@ def _of_leaf(
     if not grew <= {*inputs, *outputs}:
         raise ValueError(
             f"mup: axis {min(grew - {*inputs, *outputs})} of {path} is neither input nor output,"
-            f" but grew: {base} at the base width, now {shape}; say which are which, as"
+            f" but grew: {base} at the base width, now {shape}; say which are which, such as"
             f" axes={{{path!r}: ((0,), (1, 2))}}"
         )
     r_in, r_out = (math.prod(shape[i] / base[i] for i in side) for side in (inputs, outputs))
@@ -202,35 +211,35 @@ def _of_leaf(
             # / c, that of SGD / c², with c = 1 / r_in.
             forward, variance = 1 / r_in, 1.0
             rate = rate * r_in if optimizer == "adam" else rate * r_in**2
-    drawn = _variance(_first(modes, path, leaf), shape, inputs, outputs) / _variance(
-        _first(modes, path, leaf), base, inputs, outputs
-    )
+    mode = _first(modes, path, leaf)
+    drawn = _variance(mode, shape, inputs, outputs) / _variance(mode, base, inputs, outputs)
     return kind, math.sqrt(variance / drawn), rate, forward
 
 
-def _first(rules: list[tuple[Pattern, Any]], path: str, leaf: Any) -> Any:
-    return next((what for pattern, what in rules if matches(pattern, path, leaf)), None)
+def _first(choices: list[tuple[Pattern, Any]], path: str, leaf: Any) -> Any:
+    """The value of the first pattern that matches; None if none does."""
+    return next((value for pattern, value in choices if matches(pattern, path, leaf)), None)
 
 
-def _axes(path: str, n: int, given: Any) -> Axes:
+def _axes(path: str, n: int, axes: Any) -> Axes:
     """The axes that are inputs and those that are outputs, counted from the front."""
-    if given is None:
+    if axes is None:
         vector = n < 2 or path.rpartition("/")[2] in ("bias", "scale")
         return ((), tuple(range(n))) if vector else ((n - 2,), (n - 1,))
     try:
-        inputs, outputs = (tuple(range(n)[axis] for axis in side) for side in given)
+        inputs, outputs = (tuple(range(n)[axis] for axis in side) for side in axes)
     except (TypeError, ValueError, IndexError) as error:
         raise TypeError(
             f"mup: axes of {path}, which has {n}, must be two tuples of axes, as ((0,), (1, 2)),"
-            f" got {given!r}"
+            f" got {axes!r}"
         ) from error
     if {*inputs} & {*outputs}:
-        raise ValueError(f"mup: axes of {path}: {given!r} has an axis that is input and output")
+        raise ValueError(f"mup: axes of {path}: {axes!r} has an axis that is input and output")
     return inputs, outputs
 
 
 def _variance(mode: str, shape: tuple[int, ...], inputs: Any, outputs: Any) -> float:
-    """The variance that an initializer draws with, up to a number."""
+    """The variance with which an initializer draws, up to a factor."""
     if mode == "fixed" or not inputs or 0 in shape:
         return 1.0
     fan_in = math.prod(shape) / math.prod(shape[i] for i in outputs)

@@ -1,4 +1,4 @@
-"""The picture of a diagnosis, or of several beside each other."""
+"""The picture of a diagnosis, or of several beside one another."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 
 def draw(diagnoses: Mapping[str, Any], title: str | None = None) -> Any:
-    """Standard deviations of pre-activations and gradients, and dead units, over the layers.
+    """Draws standard deviations of pre-activations and gradients, and dead units, by layer.
 
     Args:
-        diagnoses: by label; without one there is no legend.
-        title: above the picture.
+        diagnoses: diagnoses by label; with the label "" alone there is no legend.
+        title: the title of the picture; none if None.
 
     Returns:
         matplotlib's figure.
@@ -31,16 +31,16 @@ def draw(diagnoses: Mapping[str, Any], title: str | None = None) -> Any:
     whats = ("std", "gradient_std", "dead")
     names = ("std of pre-activation", "std of gradient there", "dead units")
     markers = "os^Dv<>PX*"
-    for place, (label, diagnosis) in enumerate(diagnoses.items()):
+    for number, (label, diagnosis) in enumerate(diagnoses.items()):
         if label and not any(row.std for row in diagnosis.layers):
             label += " (all 0)"
         at = np.arange(1, len(diagnosis.layers) + 1)
         for axes, what in zip(panels, whats, strict=True):
-            figures = np.array([getattr(row, what) for row in diagnosis.layers], float)
+            values = np.array([getattr(row, what) for row in diagnosis.layers], float)
             if what != "dead":  # a logarithm has no 0
-                figures = np.where(figures > 0, figures, np.nan)
-            marker = markers[place % len(markers)]
-            axes.plot(at, figures, marker=marker, ms=4, lw=1.2, label=label or None)
+                values = np.where(values > 0, values, np.nan)
+            marker = markers[number % len(markers)]
+            axes.plot(at, values, marker=marker, ms=4, lw=1.2, label=label or None)
     for axes, what, name in zip(panels, whats, names, strict=True):
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("layer")
@@ -62,7 +62,7 @@ def draw(diagnoses: Mapping[str, Any], title: str | None = None) -> Any:
 
 
 def _whole_decades(axes: Any) -> None:
-    """At least two decades are shown, so that what hardly changes looks like it."""
+    """Shows at least two decades, so that small changes look small."""
     drawn = np.concatenate([line.get_ydata() for line in axes.lines])
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size:

@@ -1,4 +1,4 @@
-r"""Few connections to each unit."""
+r"""Weights with few connections to each unit."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from fnopt.initialize.gain import checked
 
 
 def sparse(sparsity: float, stddev: float = 0.01, axis: int = -2) -> Initializer:
-    r"""Normal weights of which a fixed share is 0.
+    r"""An initializer of normal weights of which a fixed share is 0.
 
     .. math:: w \sim N(0, \sigma^2), \qquad \lceil s\,n \rceil \text{ of every } n \text{ set to } 0
 
-    The inputs of a unit, of which few count, are then as large as those of a unit with few inputs,
-    however many there are, and units differ by what they look at.
+    The sum that enters a unit is then as large as with few inputs, however many there are, and
+    units differ in the inputs that they read.
 
     Args:
-        sparsity: :math:`s \in [0, 1]`.
-        stddev: :math:`\sigma \ge 0`, of the weights that are not 0.
-        axis: the axis along which the zeros are counted, of a kernel (…, in, out): ``-2`` counts
-            the inputs of every unit, as the paper does; ``-1`` the outputs that every input goes
-            to, as torch's ``sparse_`` does.
+        sparsity: :math:`s`, the share of zeros, in [0, 1].
+        stddev: :math:`\sigma \ge 0`, the standard deviation of the other weights.
+        axis: the axis along which the zeros are counted, of a kernel (in, out): ``-2`` counts the
+            inputs of every unit, as in the paper; ``-1`` the outputs of every input, as torch's
+            ``sparse_``.
+
+    Returns:
+        An initializer; it raises ValueError for a kernel that does not have two axes.
 
     Raises:
-        TypeError, ValueError: an argument is out of its range; of the initializer, a kernel does
-            not have two axes.
+        TypeError, ValueError: an argument is out of its range.
 
     References:
         Martens, *Deep learning via Hessian-free optimization*, ICML 2010, Section 5.
@@ -52,12 +54,13 @@ def sparse(sparsity: float, stddev: float = 0.01, axis: int = -2) -> Initializer
         if len(shape) != 2:
             raise ValueError(f"sparse: the kernel must have two axes, got shape {tuple(shape)}")
         dtype = jnp.result_type(float if dtype is None else dtype)
-        of_value, of_place = jax.random.split(key)
-        weights = jnp.asarray(stddev, dtype) * jax.random.normal(of_value, shape, dtype)
-        # The places of a random order: in every row or column each place comes once.
+        value_key, rank_key = jax.random.split(key)
+        weights = jnp.asarray(stddev, dtype) * jax.random.normal(value_key, shape, dtype)
+        # The ranks of a random order: in every row or column each rank comes once.
         order = jnp.broadcast_to(jnp.expand_dims(jnp.arange(shape[axis]), -3 - axis), shape)
-        places = jax.random.permutation(of_place, order, axis, independent=True)
-        made = jnp.where(places < math.ceil(sparsity * shape[axis]), jnp.zeros((), dtype), weights)
-        return made if out_sharding is None else jax.device_put(made, out_sharding)
+        ranks = jax.random.permutation(rank_key, order, axis, independent=True)
+        zero = ranks < math.ceil(sparsity * shape[axis])
+        array = jnp.where(zero, jnp.zeros((), dtype), weights)
+        return array if out_sharding is None else jax.device_put(array, out_sharding)
 
     return init

@@ -1,10 +1,10 @@
-r"""The names of torch.nn.init, with its arguments, defaults and laws.
+r"""The initializers of torch.nn.init under its names, with its arguments, defaults and laws.
 
-The tensor is left out, and what comes back is an initializer: ``init.xavier_uniform_(w, gain=2.0)``
-of torch is ``initialize.xavier_uniform_(gain=2.0)(key, shape)``. Nothing is changed in place; the
-underscore says whose arguments these are, since jax has ``xavier_uniform`` and ``kaiming_normal``
-with others: without a gain, and with a normal distribution that is truncated. :math:`n` is counted
-in a kernel (…, in, out), as Flax holds it.
+They have no tensor among their arguments, and return an initializer:
+``init.xavier_uniform_(w, gain=2.0)`` of torch is ``initialize.xavier_uniform_(gain=2.0)(key,
+shape)``. Nothing is changed in place; the underscore says that the arguments are torch's, since jax
+has ``xavier_uniform`` and ``kaiming_normal`` with others: without a gain, and with a normal
+distribution that is truncated. :math:`n` is counted in a kernel (…, in, out), as in Flax.
 
 References:
     torch.nn.init; Glorot & Bengio, *Understanding the difficulty of training deep feedforward
@@ -26,12 +26,12 @@ from jax.nn.initializers import Initializer
 from fnopt.core.checks import did_you_mean
 from fnopt.initialize.dirac import dirac
 from fnopt.initialize.gain import GAINS, checked
-from fnopt.initialize.identity import identity
+from fnopt.initialize.identity_kernel import identity
 from fnopt.initialize.sparse import sparse
 
 
 def uniform_(a: float = 0.0, b: float = 1.0) -> Initializer:
-    """Uniform in [a, b).
+    """A uniform distribution in [a, b).
 
     Args:
         a, b: the bounds, finite, ``a`` not above ``b``.
@@ -51,10 +51,10 @@ def uniform_(a: float = 0.0, b: float = 1.0) -> Initializer:
 
 
 def normal_(mean: float = 0.0, std: float = 1.0) -> Initializer:
-    """Normal.
+    """A normal distribution.
 
     Args:
-        mean: finite.
+        mean: the mean, finite.
         std: the standard deviation, at least 0.
 
     Raises:
@@ -73,13 +73,13 @@ def normal_(mean: float = 0.0, std: float = 1.0) -> Initializer:
 def trunc_normal_(
     mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> Initializer:
-    """Normal, drawn again until it lies in [a, b].
+    """A normal distribution, drawn again until the number lies in [a, b].
 
     Args:
-        mean: finite, before truncation.
-        std: the standard deviation before truncation, above 0; that of what is drawn is smaller.
-        a, b: the bounds, of the numbers themselves; those of jax's ``truncated_normal`` are in
-            standard deviations. Finite, ``a`` below ``b``.
+        mean: the mean before truncation, finite.
+        std: the standard deviation before truncation, above 0; after it the deviation is smaller.
+        a, b: the bounds of the numbers themselves, finite, ``a`` below ``b``; those of jax's
+            ``truncated_normal`` are in standard deviations.
 
     Raises:
         TypeError, ValueError: an argument is no number in its range.
@@ -129,16 +129,16 @@ def eye_() -> Initializer:
 
 
 def dirac_(groups: int = 1) -> Initializer:
-    """:func:`dirac`, of kernels with odd sides.
+    """:func:`dirac`, which is torch's for kernels with odd sides.
 
     Args:
-        groups: as there.
+        groups: the number of groups of channels, at least 1.
     """
     return dirac(groups)
 
 
 def xavier_uniform_(gain: float = 1.0) -> Initializer:
-    r"""Glorot's, uniform.
+    r"""Glorot's initializer, uniform.
 
     .. math:: W \sim U(-r, r), \qquad r = \gamma \sqrt{6 / (n_{\text{in}} + n_{\text{out}})}
 
@@ -152,7 +152,7 @@ def xavier_uniform_(gain: float = 1.0) -> Initializer:
 
 
 def xavier_normal_(gain: float = 1.0) -> Initializer:
-    r"""Glorot's, normal.
+    r"""Glorot's initializer, normal.
 
     .. math:: W \sim N(0, \sigma^2), \qquad
         \sigma = \gamma \sqrt{2 / (n_{\text{in}} + n_{\text{out}})}
@@ -169,22 +169,24 @@ def xavier_normal_(gain: float = 1.0) -> Initializer:
 def kaiming_uniform_(
     a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Initializer:
-    r"""He's, uniform.
+    r"""He's initializer, uniform.
 
     .. math:: W \sim U(-r, r), \qquad r = \sqrt{3 / n}\; \gamma
 
-    with the gain :math:`\gamma = \sqrt{2 / (1 + a^2)}` of a leaky rectifier, or as torch's
-    ``calculate_gain`` has it. Of a kernel (…, in, out), as Flax holds it.
+    with the gain :math:`\gamma = \sqrt{2 / (1 + a^2)}` of a leaky rectifier, or that of torch's
+    ``calculate_gain``.
 
     Args:
-        a: :math:`a`, the slope of the leaky rectifier below 0; finite, unused by the others.
-        mode: what :math:`n` is: ``"fan_in"`` or ``"fan_out"``, of a kernel (…, in, out) the size of
-            all axes but the last, or but the one before it.
-        nonlinearity: as torch names it: ``"leaky_relu"``, ``"relu"``, ``"linear"``, ``"tanh"``, ….
+        a: :math:`a`, the slope of the leaky rectifier below 0, finite; others do not use it.
+        mode: the meaning of :math:`n`: ``"fan_in"`` or ``"fan_out"``, in a kernel (…, in, out) the
+            size of all axes but the last, or but the one before it.
+        nonlinearity: torch's name: ``"leaky_relu"``, ``"relu"``, ``"linear"``, ``"tanh"``, ….
+
+    Returns:
+        An initializer; it raises ValueError for a kernel of fewer than two axes.
 
     Raises:
-        TypeError, ValueError: an argument is out of its range; of the initializer, a kernel has
-            fewer than two axes.
+        TypeError, ValueError: an argument is out of its range.
 
     >>> import jax
     >>> from fnopt import initialize
@@ -199,21 +201,25 @@ def kaiming_uniform_(
 def kaiming_normal_(
     a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Initializer:
-    r"""He's, normal, not truncated as jax's is.
+    r"""He's initializer, normal; unlike jax's it is not truncated.
 
     .. math:: W \sim N(0, \sigma^2), \qquad \sigma = \gamma / \sqrt{n}
 
     Args:
-        a, mode, nonlinearity: as of :func:`kaiming_uniform_`.
+        a: :math:`a`, the slope of the leaky rectifier below 0, finite; others do not use it.
+        mode: the meaning of :math:`n`: ``"fan_in"`` or ``"fan_out"``.
+        nonlinearity: torch's name: ``"leaky_relu"``, ``"relu"``, ``"linear"``, ``"tanh"``, ….
 
     Raises:
-        TypeError, ValueError: as there.
+        TypeError, ValueError: an argument is out of its range.
     """
     return _kaiming("kaiming_normal_", a, mode, nonlinearity, "normal")
 
 
 def orthogonal_(gain: float = 1.0) -> Initializer:
-    r"""Orthogonal: :math:`W = \gamma\,Q`, where :math:`Q^\top Q = 1` or :math:`Q Q^\top = 1`.
+    r"""Orthogonal matrices.
+
+    .. math:: W = \gamma\,Q, \qquad Q^\top Q = 1 \text{ or } Q Q^\top = 1
 
     Args:
         gain: :math:`\gamma`, finite.
@@ -225,10 +231,11 @@ def orthogonal_(gain: float = 1.0) -> Initializer:
 
 
 def sparse_(sparsity: float, std: float = 0.01) -> Initializer:
-    """:func:`sparse`, the zeros counted as torch counts them: by what an input goes to.
+    """:func:`sparse` with the zeros counted as in torch: among the outputs of every input.
 
     Args:
-        sparsity, std: as there.
+        sparsity: the share of zeros, in [0, 1].
+        std: the standard deviation of the other weights, at least 0.
     """
     return sparse(sparsity, std, axis=-1)
 
@@ -249,7 +256,7 @@ def _scaled(gain: float, mode: Any, distribution: Any) -> Initializer:
     return initializers.variance_scaling(gain**2, mode, distribution)
 
 
-def _spread(argument: str, given: Any) -> float:
-    if checked(argument, given) < 0:
-        raise ValueError(f"{argument} must lie in [0, inf), got {given!r}")
-    return math.fabs(given)
+def _spread(argument: str, value: Any) -> float:
+    if checked(argument, value) < 0:
+        raise ValueError(f"{argument} must lie in [0, inf), got {value!r}")
+    return math.fabs(value)

@@ -14,6 +14,7 @@ from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
 from fnopt.core.plan import LeafPlan
 from fnopt.core.select import KeyPath, path_name
+from fnopt.core.transform import foreign
 from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
@@ -74,13 +75,18 @@ class flatten(Wrapper):
         plans = jax.tree_util.tree_leaves_with_path(self.inner.plan(params))
         for path, plan in plans:
             if not plan.elementwise:
-                culprit = type(_not_elementwise(self.inner, params, path)).__name__
+                culprit = _not_elementwise(self.inner, params, path)
+                name = type(culprit).__name__
+                cure = (
+                    "leave flatten out, or flatten the other parts of the chain alone; if"
+                    f" {name} is yours and elementwise, say so in its class: elementwise = True"
+                )
+                if isinstance(culprit, foreign):
+                    name, cure = repr(culprit), "for transformations of optax use optax.flatten"
                 raise ValueError(
-                    f"flatten: {culprit} does not act on each element of {_name(path)} alone, so"
-                    " that it would do something else to one vector of all leaves; leave flatten"
-                    f" out, or flatten the other parts of the chain alone. If {culprit} is"
-                    " yours and elementwise, say so in its class by elementwise = True; for"
-                    " transformations of optax there is optax.flatten"
+                    f"flatten: {name} does not act on each element of {_name(path)} alone, as far"
+                    " as is known, so that one vector of all leaves would get another update;"
+                    f" {cure}"
                 )
         path, plan = plans[0]
         others = [other for other, its in plans if its.label != plan.label]

@@ -91,7 +91,7 @@ _PER_EXAMPLE = {
     law: "its gradients are those of examples, not like the parameters; see test_privacy"
     for law in (
         *(f"keeps_{d}" for d in ("float16", "bfloat16", "float32", "float64", "complex64")),
-        *("jit_equals_eager", "lives_in_cond", "lives_in_vmap", "compiles_once"),
+        *("jit_equals_eager", "lives_in_cond", "compiles_once"),
         *("vmap_equals_loop", "has_hypergradients", "takes_any_tree", "takes_frozen_leaves"),
         *("ignores_unknown_arguments", "lives_inside_chain", "lives_inside_masked"),
         *("lives_inside_inject_hyperparams", "lives_inside_nnx_optimizer"),

@@ -51,7 +51,6 @@ _MATRICES = {
             "is_sharded_as_parameters",
             "jit_equals_eager",
             "lives_in_cond",
-            "lives_in_vmap",
             "lives_inside_train_state",
             "refuses_a_foreign_state",
             "refuses_bad_trees",

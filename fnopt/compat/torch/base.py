@@ -26,7 +26,7 @@ from fnopt.core.types import Numeric, OptState, Params, Updates
 from fnopt.wrap.layout import joined_complex, split_complex
 
 Switch = dataclasses.InitVar[Any]
-"""An argument that tells torch how to compute, not what: accepted, of no effect, and not kept."""
+"""An argument of how torch computes, not what: accepted, without effect, and not stored."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +51,11 @@ class TorchOptimizer(Composed):
     """An optimizer with the arguments of one of torch's.
 
     ``foreach``, ``fused``, ``capturable`` and ``differentiable`` say in torch how the same numbers
-    are computed; here XLA sees to that. They are accepted, refused where torch refuses them, and
+    are computed; here XLA decides that. They are accepted, refused where torch refuses them, and
     have no effect. Learning rates, momenta and betas may be schedules.
 
     A complex leaf counts as two real ones, as in torch; its gradient must be the direction of
-    ascent, the conjugate of what ``jax.grad`` gives (``fnopt.train`` sees to it).
+    ascent, the conjugate of what ``jax.grad`` gives (``fnopt.train`` does that).
     """
 
     rate_name = "lr"

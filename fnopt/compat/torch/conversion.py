@@ -90,7 +90,7 @@ def convert(
         if count > 1:
             raise ValueError(
                 f"convert: the optimizer has {count} parameter groups; give params= and names=,"
-                " which tell whose a parameter is"
+                " which say to which group a parameter belongs"
             )
         return Converted(Group(kind, 0, *arguments).tx)
     named = Named(optimizer, params, names, layout)

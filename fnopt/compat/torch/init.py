@@ -52,7 +52,7 @@ def bias(fan_in: int) -> Initializer:
     r"""The biases of torch's Linear and Conv, :math:`U(\pm 1 / \sqrt{n_{\text{in}}})`.
 
     Args:
-        fan_in: :math:`n_{\text{in}} \ge 1`, which the shape of a bias does not tell: of a Linear
+        fan_in: :math:`n_{\text{in}} \ge 1`, which the shape of a bias does not show: of a Linear
             ``in_features``, of a Conv ``in_features // groups`` times the size of the kernel.
 
     Raises:

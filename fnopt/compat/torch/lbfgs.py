@@ -265,7 +265,7 @@ class LBFGS(Transform):
     def _fixed(
         self, evaluate: Callable[..., Any], run: _Run, d: list[jax.Array], t: Any, slope: Any
     ) -> Any:
-        """A step of the length given; after the last nobody asks for the loss."""
+        """A step of this length; after the last the loss is not needed."""
         position = pairs.along(run.position, t, d)
         if self.max_iter == 1:
             return position, run.loss, run.grad, t, jnp.zeros((), jnp.int32)

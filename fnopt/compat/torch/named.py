@@ -12,7 +12,7 @@ import numpy as np
 
 from fnopt.core import did_you_mean
 from fnopt.core.select import path_name
-from fnopt.initialize.layout import flax_layout as flax_layout
+from fnopt.pretrained.torch_layout import flax_layout as flax_layout
 from fnopt.wrap.layout import Parts
 
 

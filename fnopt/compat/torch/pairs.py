@@ -1,4 +1,4 @@
-"""The memory of L-BFGS: pairs of steps and of differences of gradients, and what they tell."""
+"""The memory of L-BFGS: pairs of steps and of differences of gradients, and their direction."""
 
 from __future__ import annotations
 
