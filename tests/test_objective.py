@@ -163,7 +163,7 @@ def test_a_models_loss_may_return_figures_too():
 @pytest.mark.parametrize(
     ("told", "error", "match"),
     [
-        (lambda x: x, TypeError, r"a pair \(loss, \{name: figure\}\), not a"),
+        (lambda x: x, TypeError, r"a pair \(loss, \{name: metric\}\), not a"),
         (lambda x: (x, {"loss": x}), ValueError, "every step reports loss"),
         (lambda x: (x, {"size": x}), ValueError, "size comes with the loss; rename"),
     ],
