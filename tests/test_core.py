@@ -406,10 +406,6 @@ MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
-# Cycles that stand on the list of work: an entry must go when its cycle does.
-CYCLES = [
-    {"fnopt.compat.torch", "fnopt.compat.torch.conversion", "fnopt.compat.torch.group"},
-]
 
 
 def imported_modules(name):
@@ -442,16 +438,12 @@ def test_no_modules_import_each_other():
     graph = {name: list(imported_modules(name)) for name in MODULES}
     assert "fnopt.core.transform" in graph["fnopt.core"]
     assert "fnopt.train.run" in graph["fnopt.train.fit"]
-    assert cycles(graph) == CYCLES
+    assert cycles(graph) == []
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_no_module_is_too_long(name):
-    assert len(MODULES[name].read_text().splitlines()) <= MOST_LINES.get(name, 300)
-
-
-# Modules that stand on the list of work to be split: an entry may shrink, and must go.
-MOST_LINES = {"fnopt.initialize.layers": 334}
+    assert len(MODULES[name].read_text().splitlines()) <= 300
 
 
 def test_the_face_is_light():

@@ -211,16 +211,16 @@ def commit(
             evaluated_params = as_transform(state.tx).eval_params(opt_state, params)
             moved = state.average.update(average_state, evaluated_params, state.step + 1)
             average_state = optax.tree.where(good, moved, average_state)
-        return params, opt_state, average_state, norm
+        return params, opt_state, average_state, norm, good
 
     def leave(params: Params, opt_state: OptState, average_state: PyTree) -> Any:
-        return params, opt_state, average_state, jnp.full_like(evaluated.grad_norm, jnp.inf)
+        norm = jnp.full_like(evaluated.grad_norm, jnp.inf)
+        return params, opt_state, average_state, norm, jnp.bool_(False)
 
-    params, opt_state, average_state, update_norm = jax.lax.cond(
+    params, opt_state, average_state, update_norm, taken = jax.lax.cond(
         finite if options.skip_nonfinite else always,
         take, leave, state.params, state.opt_state, state.average_state,
     )  # fmt: skip
-    taken = jnp.isfinite(update_norm) if options.skip_nonfinite else always
     scaling_state = state.scaling_state
     if state.scaling is not None:
         scaled = state.scaling.update(scaling_state, finite)

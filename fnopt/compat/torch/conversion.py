@@ -6,8 +6,9 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from fnopt.compat.torch.group import SLOTS, Group
+from fnopt.compat.torch.group import Group
 from fnopt.compat.torch.named import Named, flax_layout
+from fnopt.compat.torch.optimizers import SLOTS
 from fnopt.core import Transform, did_you_mean
 from fnopt.wrap.groups import GroupsState, groups
 

@@ -7,29 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.compat import torch as compat
 from fnopt.compat.torch import lr_scheduler
 from fnopt.compat.torch.lr_scheduler.live import epochs_of
 from fnopt.compat.torch.named import Named
+from fnopt.compat.torch.optimizers import OPTIMIZERS, SLOTS
 from fnopt.core import Schedule, by_epoch, chain, scale_by_learning_rate, scale_by_schedule
 from fnopt.core.rule import ScheduledState
 
-SLOTS = {
-    "SGD": {"trace": "momentum_buffer"},
-    "ASGD": {"average": "ax"},
-    "Adam": {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"},
-    "AdamW": {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"},
-    "Adamax": {"mu": "exp_avg", "nu": "exp_inf"},
-    "Adadelta": {"e_g": "square_avg", "e_x": "acc_delta"},
-    "Adafactor": {"row_var": "row_var", "col_var": "col_var", "variance": "variance"},
-    "Adagrad": {"sum_of_squares": "sum"},
-    "NAdam": {"mu": "exp_avg", "nu": "exp_avg_sq"},
-    "RAdam": {"mu": "exp_avg", "nu": "exp_avg_sq"},
-    "RMSprop": {"nu": "square_avg", "mu": "grad_avg", "trace": "momentum_buffer"},
-    "Rprop": {"step_sizes": "step_size", "prev_updates": "prev"},
-    "Muon": {"trace": "momentum_buffer"},
-}
-"""The slots of our states by their names in torch's."""
 _UNCOUNTED = ("SGD", "Muon", "LBFGS")
 _NOT_IN_PROPORTION = ("ASGD", "Adafactor", "Rprop", "LBFGS")
 
@@ -64,7 +48,7 @@ class Group:
         self.tensors = [p for p in self.torchs["params"] if p.requires_grad]
         self.updates = self._updates()
         self.scheduled = self.updates if updates is None else updates  # the schedule's count
-        make = getattr(compat, kind)
+        make = OPTIMIZERS[kind]
         fields = {
             name: _plain(value) for name, value in self.torchs.items() if name in make._fields
         }
