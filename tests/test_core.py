@@ -493,7 +493,7 @@ def test_a_rule_receives_the_count_and_what_is_to_be_known_of_a_leaf():
             seen.append(ctx)
             return grad, {}
 
-    tx = noted(lambda count: 0.1 * count)
+    tx = noted(fnopt.linear_schedule(0.1, 0.0, 10))
     params = {"a": jnp.ones(2, jnp.bfloat16), "b": jnp.ones(3)}
     grads = {"a": jnp.ones(2), "b": jnp.ones(3)}
     tx.update(grads, tx.init(params), params)
