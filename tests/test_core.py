@@ -19,6 +19,7 @@ from laws import assert_close, assert_same, start
 from problems import MIXED, mixed_by_hand
 
 import fnopt
+from fnopt.core import Rate, Rule
 
 G = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([2.0, -1.0])}
 
@@ -519,3 +520,31 @@ def test_multi_steps_of_optax_go_into_a_chain():
     updates, state = tx.update(params, tx.init(params), params)
     np.testing.assert_array_equal(updates, 0.0)
     np.testing.assert_allclose(tx.update(params, state, params)[0], -0.1)
+
+
+def test_a_rule_receives_the_count_and_what_is_to_be_known_of_a_leaf():
+    seen = []
+
+    class noted(Rule):
+        rate: Rate
+
+        def precompute(self, t):
+            return 2 * t
+
+        def update_leaf(self, grad, slots, param, ctx):
+            seen.append(ctx)
+            return grad, {}
+
+    tx = noted(fnopt.linear_schedule(0.1, 0.0, 10))
+    params = {"a": jnp.ones(2, jnp.bfloat16), "b": jnp.ones(3)}
+    grads = {"a": jnp.ones(2), "b": jnp.ones(3)}
+    tx.update(grads, tx.init(params), params)
+    assert [(c.path, str(c.dtype)) for c in seen] == [
+        ("updates['a']", "bfloat16"),
+        ("updates['b']", "float32"),
+    ]
+    assert all(c.t == 1 and c.t.dtype == jnp.float32 and c.precomputed == 2 for c in seen)
+
+    # A number is no schedule, so there is no count; and without parameters the gradient's dtype.
+    noted(0.1).update(grads, noted(0.1).init(params))
+    assert seen[-2].t is seen[-2].precomputed is None and str(seen[-2].dtype) == "float32"
