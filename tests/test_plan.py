@@ -21,7 +21,9 @@ STEPS = 3
 _rng = np.random.default_rng(0)
 _ORDER = _rng.permutation(sum(map(np.prod, SHAPES.values())))  # pyright: ignore
 _BACK = np.argsort(_ORDER)
-_WEIGHTS = jnp.asarray(_rng.normal(size=len(_ORDER)), jnp.float32)
+_OF_A_AND_C = _rng.normal(size=10)
+# The loss of leaves that are exchanged is the same.
+_WEIGHTS = jnp.asarray([*_OF_A_AND_C[:6], *_OF_A_AND_C], jnp.float32)
 
 
 def _tree() -> dict[str, jax.Array]:
@@ -46,8 +48,12 @@ TOO_MODEST = {
     "hutchinson_estimator_diag_hessian": CURVATURE,
     "scale_by_sophia": CURVATURE,
     "sophia": CURVATURE,
+    "chain-foreign": "nothing is known of optax's parts",
+    "MultiSteps-skip": "its function may depend on any gradient",
+    "scale_by_factored_rms": "leaves as small as these are not factored",
+    "stable_adamw": "its clipping is not reached here",
 }
-"""Transforms that may promise less than this small tree shows, by name, with the reason."""
+"""Transforms that may promise less than this small tree shows, by name or row, with the reason."""
 
 
 def pack(tree: Any) -> list[jax.Array]:
@@ -95,7 +101,11 @@ def _all(test: Any, xs: Any, ys: Any) -> bool:
     return all(test(np.asarray(x), np.asarray(y)) for x, y in pairs)
 
 
-close = functools.partial(_all, functools.partial(np.allclose, rtol=1e-4, atol=1e-6))
+def _near(x: Any, y: Any) -> bool:
+    return np.allclose(x, y, rtol=1e-4, atol=1e-5 * np.max(np.abs(y)))
+
+
+close = functools.partial(_all, _near)
 same = functools.partial(_all, functools.partial(np.array_equal, equal_nan=True))
 
 
@@ -153,7 +163,8 @@ class Runs:
     def frozen(self) -> bool:
         unseen = self.run(PARAMS, filled(GRADS, "a", np.nan))
         zero = filled(part(unseen, "a"), "a", 0.0)
-        return same(part(unseen, "a"), zero) and same(part(unseen, "bc"), part(self.plain, "bc"))
+        still = same(part(unseen, "a"), zero) and same(part(self.plain, "a"), zero)
+        return still and same(part(unseen, "bc"), part(self.plain, "bc"))
 
     @functools.cached_property
     def alike(self) -> bool:
@@ -175,7 +186,7 @@ def _cases():
 
 @pytest.mark.parametrize("case", list(_cases()))
 def test_promises_hold_and_are_not_too_modest(case: Case):
-    runs, excused = Runs(case), case.name in TOO_MODEST
+    runs, excused = Runs(case), bool({case.name, case.id} & set(TOO_MODEST))
     plans = runs.tx.plan(PARAMS)
     assert frozen_of(runs.tx, PARAMS) == {name: plan.frozen for name, plan in plans.items()}
     elementwise = all(plan.elementwise for plan in plans.values()) and not tells_apart(runs.tx)

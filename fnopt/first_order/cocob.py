@@ -44,7 +44,7 @@ class scale_by_cocob(Rule):
 
     State = optax.contrib.COCOBState
     needs_params = True
-    elementwise = True
+    elementwise = keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {

@@ -59,7 +59,6 @@ class scale_by_novograd(Rule):
 
     State = optax.ScaleByNovogradState
     needs_params = True
-    keeps_zero = True
 
     def slots(self, param: jax.Array) -> dict[str, jax.Array]:
         return {

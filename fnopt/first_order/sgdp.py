@@ -35,7 +35,7 @@ class _projected_trace(trace):
     channel_axis: Static[int] = -1
 
     needs_params = True
-    elementwise = False  # a projection is of a leaf
+    elementwise = keeps_zero = False  # it decays weights, and a projection is of a leaf
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         direction, new = super().direct(grad, slots, param, t)

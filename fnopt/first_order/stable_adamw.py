@@ -36,7 +36,7 @@ class _clipped_adam(scale_by_adam):
     mask: Mask = None
 
     needs_params = True
-    elementwise = False  # a leaf's rate is clipped as one
+    elementwise = keeps_zero = False  # it decays weights, and a leaf's rate is clipped as one
 
     def direct(self, grad: jax.Array, slots: Any, param: Any, t: Any) -> Any:
         direction, new = super().direct(grad, slots, param, t)
