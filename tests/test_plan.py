@@ -12,6 +12,7 @@ import pytest
 from cases import Case
 from zoo import CASES
 
+from fnopt.core import Composed, Wrapper
 from fnopt.core.plan import frozen_of
 
 SHAPES = {"a": (2, 3), "b": (2, 3), "c": (4,)}
@@ -74,8 +75,8 @@ def loss(tree: Any) -> jax.Array:
 _GRAD = jax.grad(loss)
 
 
-def updates_of(case: Case, tx: Any, params: Any, grads: list[Any]) -> list[Any]:
-    """The updates of some steps."""
+def steps_of(case: Case, tx: Any) -> Any:
+    """The function of parameters and gradients that gives the updates of some steps."""
 
     def steps(params: Any, grads: list[Any]) -> list[Any]:
         state, updates = tx.init(params), []
@@ -92,8 +93,13 @@ def updates_of(case: Case, tx: Any, params: Any, grads: list[Any]) -> list[Any]:
             params = jax.tree.map(lambda p, u: p + 0.05 * u, params, update)
         return updates
 
-    # What differentiates a function would compile it at every update.
-    return (jax.jit(steps) if "value_fn" in case.needs else steps)(params, grads)
+    # Where there are branches, each would be compiled at every update.
+    return jax.jit(steps) if case.needs or _has_wrapper(tx) else steps
+
+
+def _has_wrapper(tx: Any) -> bool:
+    parts = tx.parts() if isinstance(tx, Composed) else ()
+    return isinstance(tx, Wrapper) or any(map(_has_wrapper, parts))
 
 
 def _all(test: Any, xs: Any, ys: Any) -> bool:
@@ -130,10 +136,8 @@ class Runs:
     """Runs of one case, each made once and when it is asked for."""
 
     def __init__(self, case: Case) -> None:
-        self.case, self.tx = case, case.draw(1)
-
-    def run(self, params: Any, grads: list[Any]) -> list[Any]:
-        return updates_of(self.case, self.tx, params, grads)
+        self.tx = case.draw(1)
+        self.run = steps_of(case, self.tx)
 
     @functools.cached_property
     def plain(self) -> list[Any]:

@@ -258,7 +258,7 @@ def test_a_part_sees_the_loss_as_a_function_of_itself(wrap):
         (fnopt.cautious(fnopt.adam(0.1)), "cautious does not act"),
         (
             optax.sgd(0.1),
-            "chain does not act on .*; for transformations of optax use optax.flatten",
+            "chain does not act .*; for transformations of optax use optax.flat",
         ),
         (fnopt.adamw(0.1, mask=fnopt.decay_mask), "adamw tells leaves apart, .* treat w/kernel"),
         (fnopt.adamw(0.1, mask="*/kernel"), "adamw tells leaves apart, .* groups"),
