@@ -351,7 +351,9 @@ def test_what_is_frozen_is_told_and_stays(tx, still):
         (fnopt.chain(fnopt.clip(1.0), fnopt.normalize()), []),
         (fnopt.prodigy(1.0), []),
         (fnopt.groups(("body/*", SGD), ("*", fnopt.clip_by_global_norm(1.0))), []),
-        (fnopt.masked(fnopt.normalize(), {"body": True, "head": False}), []),
+        (fnopt.masked(fnopt.normalize(), {"body": True, "head": False}), HEAD),
+        (fnopt.masked(fnopt.normalize(), {"body": False, "head": True}), []),
+        (fnopt.masked(fnopt.normalize(), True), []),
         (fnopt.partition({"a": fnopt.normalize()}, "a"), []),
         (fnopt.adamw(0.1), HEAD),
         (fnopt.groups(("body/*", SGD), ("*", fnopt.lion(0.1))), HEAD),
@@ -393,7 +395,6 @@ HAND_ON = [
     fnopt.groups(("body/*", "freeze"), ("*", fnopt.flatten(fnopt.sgd(0.1)))),
     fnopt.split_real_and_imaginary(STILL),
     fnopt.schedule_free(STILL, 0.1),
-    fnopt.scale_by_galore(2, base_optimizer=STILL),
     fnopt.sam(STILL, STILL_ASCENT),
     fnopt.sam(STILL, STILL_ASCENT, opaque_mode=True),
     fnopt.lookahead(fnopt.kahan(fnopt.chain(STILL, fnopt.reduce_on_plateau())), 2, 0.5),
@@ -401,14 +402,10 @@ HAND_ON = [
 READ_ALL = [
     fnopt.chain(fnopt.clip_by_global_norm(1.0), STILL),
     fnopt.chain(MEASURE, STILL),
-    fnopt.chain(STILL, fnopt.add_decayed_weights(0.1)),
-    fnopt.chain(STILL, optax.scale(0.5)),
     fnopt.apply_if_finite(STILL, 3),
     fnopt.mechanize(STILL),
     fnopt.MultiSteps(STILL, 2, should_skip_update_fn=fnopt.skip_not_finite),
     fnopt.conditionally_transform(STILL, ODD),
-    fnopt.conditionally_mask(STILL, ODD, forward_extra_args=True),
-    fnopt.schedule_free(STILL, 0.1, state_dtype="bfloat16"),
     fnopt.sam(STILL, ASCENT),
     fnopt.sam(STILL, ASCENT, opaque_mode=True),
 ]
@@ -438,7 +435,7 @@ def test_a_frozen_gradient_is_computed_only_where_it_is_read(tx, free):
         updates, state = tx.update(grads, state, params, **more)
         return optax.apply_updates(params, updates), state
 
-    state, x = tx.init(params), jnp.linspace(-1.0, 1.0, 21).reshape(3, 7)
+    state, x = tx.init(params), jnp.linspace(-1.0, 2.0, 21).reshape(3, 7)
     text = step.lower(params, state, x).compile().as_text()
     assert bool(re.search(r"f32\[7,5\]\S* dot\(", text)) != free
     before = params
@@ -447,3 +444,22 @@ def test_a_frozen_gradient_is_computed_only_where_it_is_read(tx, free):
     if free:
         assert (params["body"]["kernel"] == before["body"]["kernel"]).all()
         assert (params["head"] != before["head"]).any()
+
+
+@pytest.mark.parametrize(
+    "tx, free",
+    [
+        (fnopt.scale_by_galore(2, base_optimizer=STILL), True),
+        (fnopt.chain(STILL, fnopt.add_decayed_weights(0.1)), False),  # which moves the frozen
+        (fnopt.chain(STILL, optax.scale(0.5)), False),  # of which nothing is known
+        (fnopt.conditionally_mask(STILL, ODD, forward_extra_args=True), False),
+        (fnopt.schedule_free(STILL, 0.1, state_dtype="bfloat16"), False),  # rounds what it moves
+        (fnopt.lookahead(STILL, 2, 0.5), True),
+        (fnopt.chain(STILL, fnopt.adamw(0.1)), False),
+        (fnopt.chain(STILL, fnopt.adamw(0.1, mask="head")), True),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_a_part_that_may_move_what_is_frozen_needs_its_gradient(tx, free):
+    params = {"body": {"kernel": jnp.ones((7, 5))}, "head": jnp.ones((5, 2))}
+    assert as_transform(tx).frozen(params) == {"body": {"kernel": free}, "head": False}

@@ -12,6 +12,7 @@ import pytest
 from cases import Case
 from zoo import CASES
 
+from fnopt.core import Composed, Wrapper
 from fnopt.core.plan import frozen_of
 
 SHAPES = {"a": (2, 3), "b": (2, 3), "c": (4,)}
@@ -21,7 +22,9 @@ STEPS = 3
 _rng = np.random.default_rng(0)
 _ORDER = _rng.permutation(sum(map(np.prod, SHAPES.values())))  # pyright: ignore
 _BACK = np.argsort(_ORDER)
-_WEIGHTS = jnp.asarray(_rng.normal(size=len(_ORDER)), jnp.float32)
+_OF_A_AND_C = _rng.normal(size=10)
+# The loss of leaves that are exchanged is the same.
+_WEIGHTS = jnp.asarray([*_OF_A_AND_C[:6], *_OF_A_AND_C], jnp.float32)
 
 
 def _tree() -> dict[str, jax.Array]:
@@ -46,8 +49,12 @@ TOO_MODEST = {
     "hutchinson_estimator_diag_hessian": CURVATURE,
     "scale_by_sophia": CURVATURE,
     "sophia": CURVATURE,
+    "chain-foreign": "nothing is known of optax's parts",
+    "MultiSteps-skip": "its function may depend on any gradient",
+    "scale_by_factored_rms": "leaves as small as these are not factored",
+    "stable_adamw": "its clipping is not reached here",
 }
-"""Transforms that may promise less than this small tree shows, by name, with the reason."""
+"""Transforms that may promise less than this small tree shows, by name or row, with the reason."""
 
 
 def pack(tree: Any) -> list[jax.Array]:
@@ -68,8 +75,8 @@ def loss(tree: Any) -> jax.Array:
 _GRAD = jax.grad(loss)
 
 
-def updates_of(case: Case, tx: Any, params: Any, grads: list[Any]) -> list[Any]:
-    """The updates of some steps."""
+def steps_of(case: Case, tx: Any) -> Any:
+    """The function of parameters and gradients that gives the updates of some steps."""
 
     def steps(params: Any, grads: list[Any]) -> list[Any]:
         state, updates = tx.init(params), []
@@ -86,8 +93,13 @@ def updates_of(case: Case, tx: Any, params: Any, grads: list[Any]) -> list[Any]:
             params = jax.tree.map(lambda p, u: p + 0.05 * u, params, update)
         return updates
 
-    # What differentiates a function would compile it at every update.
-    return (jax.jit(steps) if "value_fn" in case.needs else steps)(params, grads)
+    # Where there are branches, each would be compiled at every update.
+    return jax.jit(steps) if case.needs or _has_wrapper(tx) else steps
+
+
+def _has_wrapper(tx: Any) -> bool:
+    parts = tx.parts() if isinstance(tx, Composed) else ()
+    return isinstance(tx, Wrapper) or any(map(_has_wrapper, parts))
 
 
 def _all(test: Any, xs: Any, ys: Any) -> bool:
@@ -95,7 +107,11 @@ def _all(test: Any, xs: Any, ys: Any) -> bool:
     return all(test(np.asarray(x), np.asarray(y)) for x, y in pairs)
 
 
-close = functools.partial(_all, functools.partial(np.allclose, rtol=1e-4, atol=1e-6))
+def _near(x: Any, y: Any) -> bool:
+    return np.allclose(x, y, rtol=1e-4, atol=1e-5 * np.max(np.abs(y)))
+
+
+close = functools.partial(_all, _near)
 same = functools.partial(_all, functools.partial(np.array_equal, equal_nan=True))
 
 
@@ -120,10 +136,8 @@ class Runs:
     """Runs of one case, each made once and when it is asked for."""
 
     def __init__(self, case: Case) -> None:
-        self.case, self.tx = case, case.draw(1)
-
-    def run(self, params: Any, grads: list[Any]) -> list[Any]:
-        return updates_of(self.case, self.tx, params, grads)
+        self.tx = case.draw(1)
+        self.run = steps_of(case, self.tx)
 
     @functools.cached_property
     def plain(self) -> list[Any]:
@@ -153,7 +167,8 @@ class Runs:
     def frozen(self) -> bool:
         unseen = self.run(PARAMS, filled(GRADS, "a", np.nan))
         zero = filled(part(unseen, "a"), "a", 0.0)
-        return same(part(unseen, "a"), zero) and same(part(unseen, "bc"), part(self.plain, "bc"))
+        still = same(part(unseen, "a"), zero) and same(part(self.plain, "a"), zero)
+        return still and same(part(unseen, "bc"), part(self.plain, "bc"))
 
     @functools.cached_property
     def alike(self) -> bool:
@@ -175,7 +190,7 @@ def _cases():
 
 @pytest.mark.parametrize("case", list(_cases()))
 def test_promises_hold_and_are_not_too_modest(case: Case):
-    runs, excused = Runs(case), case.name in TOO_MODEST
+    runs, excused = Runs(case), bool({case.name, case.id} & set(TOO_MODEST))
     plans = runs.tx.plan(PARAMS)
     assert frozen_of(runs.tx, PARAMS) == {name: plan.frozen for name, plan in plans.items()}
     elementwise = all(plan.elementwise for plan in plans.values()) and not tells_apart(runs.tx)

@@ -256,7 +256,10 @@ def test_a_part_sees_the_loss_as_a_function_of_itself(wrap):
         (fnopt.lamb(0.1), "scale_by_trust_ratio does not act on each element of b alone"),
         (fnopt.chain(fnopt.clip(1.0), fnopt.adafactor(0.1)), "scale_by_factored_rms does not act"),
         (fnopt.cautious(fnopt.adam(0.1)), "cautious does not act"),
-        (optax.sgd(0.1), "sgd does not act on .*; for transformations of optax use optax.flatten"),
+        (
+            optax.sgd(0.1),
+            "chain does not act .*; for transformations of optax use optax.flat",
+        ),
         (fnopt.adamw(0.1, mask=fnopt.decay_mask), "adamw tells leaves apart, .* treat w/kernel"),
         (fnopt.adamw(0.1, mask="*/kernel"), "adamw tells leaves apart, .* groups"),
         (fnopt.groups(("b", "freeze"), ("*", fnopt.sgd(0.1))), "groups tells leaves apart"),

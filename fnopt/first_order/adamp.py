@@ -36,7 +36,7 @@ class _projected_adam(scale_by_adam):
     channel_axis: Static[int] = -1
 
     needs_params = True
-    elementwise = False  # a projection is of a leaf
+    elementwise = keeps_zero = False  # it decays weights, and a projection is of a leaf
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         direction, new = super().update_leaf(grad, slots, param, ctx)

@@ -46,7 +46,7 @@ class scale_by_cocob(Rule):
 
     State = optax.contrib.COCOBState
     needs_params = True
-    elementwise = True
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {

@@ -62,7 +62,6 @@ class scale_by_novograd(Rule):
 
     State = optax.ScaleByNovogradState
     needs_params = True
-    keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {

@@ -38,7 +38,7 @@ class _clipped_adam(scale_by_adam):
     mask: Mask = None
 
     needs_params = True
-    elementwise = False  # a leaf's rate is clipped as one
+    elementwise = keeps_zero = False  # it decays weights, and a leaf's rate is clipped as one
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         direction, new = super().update_leaf(grad, slots, param, ctx)

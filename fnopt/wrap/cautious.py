@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ from fnopt.core import Inner, Wrapper, computing_dtype, divide
 from fnopt.core.checks import Interval, float_leaves, leaves_like
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
-from fnopt.core.types import OptState, Params, Updates
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 class CautiousState(NamedTuple):
@@ -58,6 +59,11 @@ class cautious(Wrapper):
     elementwise = False  # the share that goes down is that of a leaf
 
     State = CautiousState
+
+    def plan(self, params: Params) -> PyTree:
+        # Where the gradient is 0, no step goes down: not even one that the inner transform makes.
+        plans = super().plan(params)
+        return jax.tree.map(lambda plan: dataclasses.replace(plan, keeps_zero=True), plans)
 
     def init(self, params: Params) -> CautiousState:
         return CautiousState(self.inner.init(params))

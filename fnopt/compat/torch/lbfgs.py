@@ -123,6 +123,7 @@ class LBFGS(Transform):
     line_search_fn: LineSearch = None
 
     State = LBFGSState
+    elementwise = alike = True
     rate_name = "lr"
 
     def __post_init__(self) -> None:
