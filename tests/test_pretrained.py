@@ -280,7 +280,7 @@ def test_what_does_not_fit_is_refused_or_reported():
     params, torchs = small()
     torchs["head.weight"] = np.ones((3, 4), np.float32)
     torchs["tail.weight"] = torchs.pop("head.bias")
-    with pytest.raises(ValueError, match="the arrays given and the leaves differ") as refused:
+    with pytest.raises(ValueError, match="the dict of arrays and the leaves differ") as refused:
         load_pretrained(params, torchs)
     for said in (
         "missing in the file: head/bias",
@@ -308,7 +308,7 @@ def test_what_does_not_fit_is_refused_or_reported():
         ({"rules": [("haed.*", "x")]}, ValueError, "matches? no name|match no name.*head"),
         ({"rules": [("head.weight", "block.0.weight")]}, ValueError, "both stand for 'block/0/k"),
         ({"new": "haed/*"}, ValueError, "new='haed/\\*' matches no leaf; the nearest are 'head"),
-        ({"rules": [("*", "x/*")]}, ValueError, "nothing of the arrays given stands for a leaf"),
+        ({"rules": [("*", "x/*")]}, ValueError, "nothing of the dict of arrays stands for a leaf"),
         ({"file": 3}, TypeError, "file must be a path or arrays by name, got int"),
         ({"file": "nowhere.pt"}, FileNotFoundError, "there is no nowhere.pt"),
         ({"params": jax.ShapeDtypeStruct}, ValueError, "is a shape, and cannot be kept"),
@@ -524,7 +524,7 @@ def test_entries_of_a_file_of_several_things(tmp_path):
     with pytest.raises(ValueError, match="holds a list, and no dict"):
         kernel()
     torch.save(weights, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(ValueError, match=r"before version 1.6; save it anew: torch.save"):
+    with pytest.raises(ValueError, match=r"before version 1.6; save it again: torch.save"):
         kernel()
     torch.save(net, path)
     with pytest.raises(ValueError, match=r"asks for torch.nn.modules.linear.Linear.*state_dict"):

@@ -94,7 +94,7 @@ def test_a_plain_pickle_is_refused_with_the_cure(protocol, size, tmp_path):
     path = tmp_path / "net.pt"
     path.write_bytes(pickle.dumps({"w": [0.0] * 4, "{": "{" * size}, protocol))
     with pytest.raises(
-        ValueError, match=r"a plain pickle.* before version 1.6; save it anew: torc"
+        ValueError, match=r"a plain pickle.* before version 1.6; save it again: torc"
     ):
         load_pretrained(TARGET, path)
 

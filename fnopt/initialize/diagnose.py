@@ -120,7 +120,7 @@ def diagnose(
                 layer=layers.name(use),
                 kind=layer.kind,
                 function=layer.function,
-                units=views.shape[2],
+                units=views.shape[1],
                 depth=use.depth,
                 mean=float(means[0][0]),
                 std=float(stds[0][0]),
