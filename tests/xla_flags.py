@@ -10,6 +10,7 @@ FAST_TO_COMPILE = [
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
     "--xla_cpu_use_fusion_emitters=false",  # these take longer than LLVM does
+    "--xla_cpu_parallel_codegen_split_count=1",  # a small program is one module
 ]
 
 
