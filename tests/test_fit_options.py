@@ -107,4 +107,5 @@ def test_a_run_evaluates_and_keeps_the_parameters_that_its_method_asks_for(name,
     means = averaged(task, result.last)
     assert same(means.params, means.eval_params)
     # And training goes on from it.
-    assert int(fit(task, None, blobs(), epochs=1, state=result.state).last.step) > 0
+    on = fit(task, None, blobs(), epochs=1, state=result.state, test_data=test)
+    assert int(on.last.step) > 0

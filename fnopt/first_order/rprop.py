@@ -65,7 +65,6 @@ class scale_by_rprop(Joint):
     max_step_size: Bound = 50.0
     _: dataclasses.KW_ONLY
     variant: Variant = "irprop-"
-
     leafwise = elementwise = keeps_zero = True
 
     @property

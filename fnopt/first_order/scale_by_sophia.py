@@ -131,9 +131,8 @@ class scale_by_sophia(Wrapper):
             return cast(mean, old.dtype)
 
         def estimate() -> Any:
-            diagonal, inner = self.hessian_diagonal_fn.update(
-                updates, inner_state, params, **extra_args
-            )
+            estimator = self.hessian_diagonal_fn
+            diagonal, inner = estimator.update(updates, inner_state, params, **extra_args)
             return jax.tree.map(average, diagonal, state.nu), inner
 
         nu, inner = jax.lax.cond(

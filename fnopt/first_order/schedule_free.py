@@ -136,16 +136,12 @@ class schedule_free(Wrapper):
         with jax.numpy_dtype_promotion("standard"):
             trees = [treedef.flatten_up_to(tree) for tree in (state.z, steps)]
             moved = [move(*leaves) for leaves in zip(points, *trees, strict=True)]
-        return (
-            treedef.unflatten(
-                [cast(step, grad.dtype) for (step, _), grad in zip(moved, grads, strict=True)]
-            ),
-            self.State(
-                b1=cast(jnp.asarray(rule.b1), real),
-                weight_sum=weight_sum,
-                step_count=optax.safe_increment(state.step_count),
-                max_lr=max_lr,
-                base_optimizer_state=inner_state,
-                z=treedef.unflatten([z for _, z in moved]),
-            ),
+        moves = [cast(step, grad.dtype) for (step, _), grad in zip(moved, grads, strict=True)]
+        return treedef.unflatten(moves), self.State(
+            b1=cast(jnp.asarray(rule.b1), real),
+            weight_sum=weight_sum,
+            step_count=optax.safe_increment(state.step_count),
+            max_lr=max_lr,
+            base_optimizer_state=inner_state,
+            z=treedef.unflatten([z for _, z in moved]),
         )

@@ -4,85 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from fnopt.core import (
     Decay,
     DType,
     NonNegative,
     Rate,
-    Scalar,
-    Schedule,
     Transform,
     add_decayed_weights,
-    as_schedule,
-    chain,
-    divide,
     scale_by_learning_rate,
 )
-from fnopt.core.types import Numeric, OptState, Params, Updates
 from fnopt.first_order.rmsprop import scale_by_rms
-from fnopt.first_order.schedule_free import Share, Warmup, schedule_free
+from fnopt.first_order.schedule_free import Share, Warmup
+from fnopt.first_order.schedule_free_ready import ReadyScheduleFree
 
 
-class _warmed_up(Schedule):
-    """A rate that rises from 0 in a straight line before it is itself."""
-
-    rate: Scalar
-    steps: Warmup
-
-    def at(self, count: jax.Array) -> Numeric:
-        return as_schedule(self.rate)(count) * jnp.minimum(divide(count, self.steps, 1.0), 1.0)
-
-
-class _ScheduleFree(Transform):
-    """What the ready optimizers share: they are a ``schedule_free``, with its state."""
-
-    learning_rate: Rate
-    warmup_steps: Warmup = None
-    family = "rate_free"
-
-    def parts_of(self, rate: Any) -> tuple[Transform, ...]:
-        """The optimizer's parts, given its rate."""
-        raise NotImplementedError
-
-    @property
-    def whole(self) -> schedule_free:
-        """The same as a ``schedule_free``."""
-        rate, numbers = self.learning_rate, vars(self)
-        if self.warmup_steps is not None:
-            rate = _warmed_up(rate, self.warmup_steps)
-        rest = {name: numbers[name] for name in ("b1", "weight_lr_power", "state_dtype")}
-        return schedule_free(chain(*self.parts_of(rate)), rate, **rest)
-
-    def plan(self, params: Any) -> Any:
-        return self.whole.plan(params)
-
-    def init(self, params: Params) -> OptState:
-        return self.whole.init(params)
-
-    def update(
-        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
-    ) -> tuple[Updates, OptState]:
-        return self.whole.update(updates, state, params, **extra_args)
-
-    def eval_params(self, state: OptState, params: Params) -> Params:
-        return self.whole.eval_params(state, params)
-
-    @property
-    def evaluates(self) -> bool | None:
-        return self.whole.evaluates
-
-    def count(self, state: OptState) -> jax.Array | None:
-        return self.whole.count(state)
-
-    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
-        rate = self.whole.hyperparameters(state, **extra_args)["learning_rate"]
-        return {**super().hyperparameters(state, **extra_args), "learning_rate": rate}
-
-
-class schedule_free_sgd(_ScheduleFree):
+class schedule_free_sgd(ReadyScheduleFree):
     r"""Schedule-free gradient descent: :class:`schedule_free` of steps along the gradient.
 
     Args:
@@ -106,6 +42,7 @@ class schedule_free_sgd(_ScheduleFree):
     weight_decay: Rate = None
     weight_lr_power: NonNegative = 2.0
     state_dtype: DType = None
+    family = "rate_free"
 
     def parts_of(self, rate: Any) -> tuple[Transform, ...]:
         step = scale_by_learning_rate(rate)
@@ -114,7 +51,7 @@ class schedule_free_sgd(_ScheduleFree):
         return add_decayed_weights(self.weight_decay), step
 
 
-class schedule_free_adamw(_ScheduleFree):
+class schedule_free_adamw(ReadyScheduleFree):
     r"""Schedule-free AdamW: :class:`schedule_free` of AdamW without its mean.
 
     The bias of the mean square is corrected at the root, as in the authors' program from release
@@ -150,6 +87,7 @@ class schedule_free_adamw(_ScheduleFree):
     weight_decay: Rate = 0.0
     weight_lr_power: NonNegative = 2.0
     state_dtype: DType = None
+    family = "rate_free"
 
     def parts_of(self, rate: Any) -> tuple[Transform, ...]:
         return (

@@ -10,13 +10,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
-from fnopt.core import (
-    Inner,
-    Scalar,
-    Static,
-    Transform,
-    Wrapper,
-)
+from fnopt.core import Inner, Scalar, Static, Transform, Wrapper
 from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
 from fnopt.core.ranges import AtLeastOne
@@ -145,10 +139,6 @@ class scale_by_galore(Wrapper):
 
     def count(self, state: OptState) -> jax.Array:
         return state.count
-
-    def eval_params(self, state: OptState, params: Params) -> Params:
-        # The inner transform sees no parameters, and has none to tell.
-        return params
 
     def _plans(self, tree: Any, paths: list[str]) -> list[Plan | None]:
         return plans_of(self.weight_dimension_numbers, self.rank, self.long_side, tree, paths)
