@@ -12,6 +12,7 @@ import optax
 import pytest
 from models import blobs, function_task, nnx_task
 from test_step_options import copies
+from xla_flags import compiled_as_usual
 
 import fnopt
 import fnopt.compat.torch
@@ -289,7 +290,7 @@ def sized(state):
 def test_a_step_with_evaluations_works_in_place(name):
     task, batch = nnx_task(0.0), jax.tree.map(jnp.asarray, blobs(16))
     state = TrainState.create(task, METHODS[name], 0)
-    compiled = make_train_step(task).lower(state, batch).compile()
+    compiled = compiled_as_usual(make_train_step(task).lower(state, batch))
     text, leaves = compiled.as_text(), jax.tree.leaves(state)
     aliases = re.search(r"input_output_alias=\{(.*?)\}, entry", text).group(1)
     assert aliases.count("alias") == len(leaves)

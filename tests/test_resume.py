@@ -205,7 +205,7 @@ def test_one_that_was_never_finished_is_passed_over_and_swept_away(tmp_path):
 def test_where_none_is_good_the_run_does_not_begin_anew(tmp_path):
     run(tmp_path, epochs=1)
     cut(tmp_path / "step_00000005")
-    with pytest.warns(UserWarning), pytest.raises(CheckpointError, match="step_00000005; mend"):
+    with pytest.warns(UserWarning), pytest.raises(CheckpointError, match="step_00000005; repair"):
         run(tmp_path, epochs=1, resume=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import mmap
 from pathlib import Path
+from typing import Any
 
 FAST_TO_COMPILE = [
     "--xla_backend_optimization_level=0",
@@ -28,3 +29,16 @@ def known(flags: list[str]) -> list[str]:
         with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as text:
             matches |= {flag for flag, name in names.items() if text.find(name) >= 0}
     return [flag for flag in flags if flag in matches]
+
+
+_EMITTERS = (
+    {"xla_cpu_use_fusion_emitters": True} if known(["--xla_cpu_use_fusion_emitters"]) else {}
+)
+
+
+def compiled_as_usual(lowered: Any) -> Any:
+    """A lowered program, compiled with the emitters that XLA uses outside these tests.
+
+    For tests that read the compiled program: without fusion emitters it has copies of its own.
+    """
+    return lowered.compile(_EMITTERS)

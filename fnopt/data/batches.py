@@ -158,6 +158,9 @@ def as_data(
 ) -> Arrays | Batches:
     """Data as a run takes them: Arrays and Batches as they are, a tree of arrays as Arrays.
 
+    A pytree of your own that has ``tree``, ``order(key, step, batch_size)`` and ``batch(key, step,
+    indices)``, as ``Arrays`` has, is taken as it is.
+
     A function and whatever else can be iterated, but is no tree of arrays, becomes Batches. A list
     is a tree; a list of batches must say so, ``Batches(batches)``.
 
@@ -177,7 +180,12 @@ def as_data(
         return Batches(data, prefetch=prefetch, drop_last=drop_last)
     if copy:
         data = own(data, "data")
-    return data if isinstance(data, Arrays) else Arrays(data)
+    return data if brings_order(data) else Arrays(data)
+
+
+def brings_order(data: Any) -> bool:
+    """Whether these are arrays that bring their own order and augmentation, as ``Arrays`` does."""
+    return all(hasattr(data, name) for name in ("tree", "order", "batch"))
 
 
 def _prefetch(number: Any) -> int:

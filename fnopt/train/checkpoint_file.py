@@ -159,7 +159,7 @@ def flush(path: Path) -> None:
 
 
 def _compare(path: Path, about: dict[str, Any], state: TrainState, override: bool) -> None:
-    if lines := differences(about["structure"], describe(state)):
+    if lines := differences(_with_names_of_now(about["structure"]), describe(state)):
         raise MismatchError(
             f"checkpoint {path} is of another model or optimizer:\n  "
             + "\n  ".join(lines)
@@ -175,6 +175,17 @@ def _compare(path: Path, about: dict[str, Any], state: TrainState, override: boo
         )
     for line in lines:
         logger.warning("%s: %s; the code's is taken", path, line)
+
+
+_RENAMED = {"Flags{given: ": "Flags{choice: ", "Labels{given: ": "Labels{choice: "}
+"""Fields of static values as earlier versions wrote them, and as they are now."""
+
+
+def _with_names_of_now(structure: dict[str, str]) -> dict[str, str]:
+    """What a checkpoint says of its structure, in the names of now."""
+    for old, new in _RENAMED.items():
+        structure = {path: words.replace(old, new) for path, words in structure.items()}
+    return structure
 
 
 def _restored(path: Path, state: TrainState) -> TrainState:

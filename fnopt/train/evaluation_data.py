@@ -11,8 +11,8 @@ import numpy as np
 
 from fnopt.core.checks import positive_integer
 from fnopt.core.types import Batch, PyTree
-from fnopt.data.arrays import Arrays, padded_batches, size
-from fnopt.data.batches import as_data, is_stream
+from fnopt.data.arrays import padded_batches, size
+from fnopt.data.batches import as_data, brings_order, is_stream
 from fnopt.train.errors import DataError
 from fnopt.train.reading import END, Reader, Reading
 
@@ -128,7 +128,7 @@ def evaluation_data(data: Any, batch_size: int | None, caller: str = "evaluate")
     if batch_size is not None:
         batch_size = positive_integer(f"{caller}: {argument}", batch_size)
     if not is_stream(data):
-        return EvaluationArrays(data.tree if isinstance(data, Arrays) else data, batch_size)
+        return EvaluationArrays(data.tree if brings_order(data) else data, batch_size)
     if in_fit and as_data(data).is_iterator:  # pyright: ignore[reportAttributeAccessIssue]
         raise ValueError(
             "fit: test_data is an iterator, which can be gone through once, but every evaluation"

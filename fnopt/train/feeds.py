@@ -17,7 +17,7 @@ import numpy as np
 
 from fnopt.core.checks import positive_integer
 from fnopt.core.types import Batch
-from fnopt.data.arrays import Arrays, check_batch_size, size, take
+from fnopt.data.arrays import check_batch_size, size, take
 from fnopt.data.batches import as_data, is_stream
 from fnopt.train.errors import DataError
 from fnopt.train.loop import (
@@ -87,8 +87,7 @@ class ArrayFeed:
     ) -> None:
         self.objective, self.options = objective, options
         # Copies, however long the run: the arrays stay the caller's, to write into.
-        arrays = as_data(data, copy=True)
-        assert isinstance(arrays, Arrays)
+        arrays: Any = as_data(data, copy=True)
         self.data, self.examples = arrays, size(arrays.tree)
         self.batch_size = check_batch_size(batch_size, self.examples)
         self.steps: int | None = self.examples // self.batch_size
