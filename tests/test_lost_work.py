@@ -96,6 +96,34 @@ def test_an_evaluation_that_raises_is_made_when_the_run_goes_on(options, tmp_pat
     assert rest.history.evaluations == whole.history.evaluations
 
 
+def test_what_is_done_when_the_run_goes_on_is_in_its_checkpoint(tmp_path, monkeypatch):
+    module = sys.modules["fnopt.train.evaluator"]
+    real, failing = module.means_over, Raises(2, MemoryError("no room"))
+
+    def evaluate(*args: Any) -> Any:
+        failing()
+        return real(*args)
+
+    monkeypatch.setattr(module, "means_over", evaluate)
+    with pytest.raises(MemoryError):
+        run(tmp_path, epochs=2, checkpoint_every=None)
+    epochs = []
+    rest = run(tmp_path, epochs=2, resume=True, on_epoch=lambda _, r: epochs.append(r["epoch"]))
+    assert epochs == [2] and rest.ended == "epochs" and failing.calls == 3
+    again = run(tmp_path, epochs=2, resume=True)
+    assert failing.calls == 3 and timeless(again.history) == timeless(rest.history)
+    assert int(again.state.evaluations) == 2
+
+
+def test_a_callback_may_end_a_run_whose_epoch_was_recorded_when_it_went_on(tmp_path, monkeypatch):
+    module = sys.modules["fnopt.train.evaluator"]
+    with monkeypatch.context() as failing:
+        failing.setattr(module, "means_over", Raises(1, MemoryError("no room")))
+        with pytest.raises(MemoryError):
+            run(tmp_path, checkpoint_every=None)
+    assert run(tmp_path, resume=True, on_epoch=lambda *_: True).ended == "on_epoch"
+
+
 @pytest.mark.parametrize("where", ["write", "close"])
 def test_a_log_on_a_full_disk_loses_nothing(where, tmp_path, monkeypatch):
     full = Raises(2 if where == "write" else 1, OSError(errno.ENOSPC, "No space left on device"))

@@ -29,8 +29,8 @@ class AverageState(NamedTuple):
 
     Attributes:
         average: the average, a tree like the parameters, in single precision at least.
-        weight: the sum of the weights of the parameters in it.
-        count: how many parameters are in it.
+        weight: the sum of the weights of the snapshots in it.
+        count: number of snapshots of the parameters in it.
     """
 
     average: Params
@@ -48,10 +48,10 @@ class ema_of_params(Value):
     :math:`\theta` up to the update ``start``.
 
     Args:
-        decay: :math:`\beta \in [0, 1)`; a schedule of how many parameters are in it.
+        decay: :math:`\beta \in [0, 1)`; a schedule of the number of snapshots in it.
         debias: whether to correct for the start at 0.
-        every: number of updates, at least 1, between two parameters that enter the average; the
-            first enter after ``start`` (and, for a start at 0, after the ``every``-th).
+        every: number of updates, at least 1, between two snapshots; the first is taken after
+            ``start`` (for a start at 0, after the ``every``-th).
         start: number of the update, at least 0, from which on parameters enter.
 
     Raises:

@@ -1,4 +1,15 @@
-"""How a run begins: with a first state, or with what a checkpoint has of it."""
+"""How a run begins: with a first state, or with what a checkpoint has of it.
+
+A run is resumed in these steps:
+
+1. :func:`first_state` makes the state with which the run would begin; it says what is expected.
+2. ``Checkpoints.newest`` reads the newest checkpoint that is good (``checkpoint_file.read``):
+   check sums; structure and functions, which must be those expected (``about``, ``closures``);
+   arrays; hyperparameters, of which the checkpoint's win.
+3. :func:`resumed` compares the data where the checkpoint is in the middle of an epoch.
+4. ``Run.go`` does what was still due at the position, and goes on with the epoch: its order follows
+   from the run's key and the step at which it began, the keys of a step from its number.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Checkpoints:
             raise ValueError("checkpoint_dir must name a folder, got ''; '.' is this one")
         self.folder = Path(folder).absolute()
         self.keep, self.keep_best, self.sign = keep, keep_best, 1 if mode == "min" else -1
-        self.last: int | None = None
+        self.last: tuple[int, bool, bool] | None = None  # step, and what is done there
         self._metrics: dict[str, float] = {}
         self._lock = FolderLock(self.folder)
 
@@ -96,7 +96,8 @@ class Checkpoints:
             CheckpointError: it could not be written. The older ones are as they were.
         """
         path = self.folder / f"step_{step:08d}"
-        if step == self.last and path.exists():
+        here = _what_is_done(step, saved)
+        if here == self.last and path.exists():
             return path
         partial = self.folder / f"{_UNFINISHED}{path.name}"
         try:
@@ -106,14 +107,15 @@ class Checkpoints:
             _delete(partial)
             partial.mkdir()
             write(partial, saved, metric)
-            if os.path.lexists(path):  # of an earlier run, and not good: else this one began there
+            # Of an earlier run, and not good; or this run's, from before what was due was done.
+            if os.path.lexists(path):
                 _remove(path)
             partial.rename(path)
             flush(self.folder)
         except Exception as error:  # orbax raises what its storage raises
             _sweep(partial)
             raise CheckpointError(self.folder, step, [p.name for p in self], error) from error
-        self.last = step
+        self.last = here
         self._thin()
         return path
 
@@ -126,8 +128,8 @@ class Checkpoints:
     ) -> Saved | None:
         """The newest good one; None if none was ever finished.
 
-        One that is damaged is passed over with a warning that names it. Its numbers win over those
-        of ``state``; where the optimizer's or the stopping's differ, that is logged.
+        Damaged checkpoints are skipped with a warning that names them. The hyperparameters in the
+        one that is used replace those of ``state``; what differs is logged.
 
         Args:
             state: the state with which the run would begin; says what is expected.
@@ -139,7 +141,8 @@ class Checkpoints:
             MismatchError: it is of another model or optimizer; names the paths.
             CheckpointError: there are some and none is good.
         """
-        for path in reversed(bad := list(self)):
+        paths = list(self)
+        for path in reversed(paths):
             try:
                 saved = read(path, state, override, length)
             except (MismatchError, ImportError):
@@ -149,10 +152,10 @@ class Checkpoints:
                 cause = cause if len(cause) < 300 else f"{cause[:300]} …"
                 warnings.warn(f"checkpoint {path} is not good, passed over: {cause}", stacklevel=3)
                 continue
-            self.last = int(path.name.removeprefix("step_"))
+            self.last = _what_is_done(int(path.name.removeprefix("step_")), saved)
             return saved
-        if bad:
-            raise CheckpointError(self.folder, None, [path.name for path in bad])
+        if paths:
+            raise CheckpointError(self.folder, None, [path.name for path in paths])
         return None
 
     def _thin(self) -> None:
@@ -240,3 +243,9 @@ def _sweep(path: Path) -> None:
         time.sleep(0.1)
         if not path.exists():
             return
+
+
+def _what_is_done(step: int, saved: Saved) -> tuple[int, bool, bool]:
+    """What tells two checkpoints of a run apart: the step, and whether work is due there."""
+    position = saved.record.position
+    return step, position.evaluated, position.epoch_over

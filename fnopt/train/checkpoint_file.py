@@ -191,8 +191,8 @@ def _with_names_of_now(structure: dict[str, str]) -> dict[str, str]:
 def _restored(path: Path, state: TrainState) -> TrainState:
     expected = by_path(state)
     data = {name: jax.random.key_data(x) if is_key(x) else x for name, x in expected.items()}
-    # An array on no device of choice stays so, else it would not go with others on a mesh: it
-    # comes back as NumPy's.
+    # An array that is not committed to a device stays so: it is restored through NumPy. A committed
+    # one could not be used together with arrays on a mesh.
     targets = {
         name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
         if x.committed

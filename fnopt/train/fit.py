@@ -40,7 +40,6 @@ from fnopt.train.interrupts import interrupts
 from fnopt.train.lengths import warn_of_rate_0
 from fnopt.train.objective import Objective
 from fnopt.train.progress import Progress
-from fnopt.train.record import Position
 from fnopt.train.recorder import Recorder, Writer
 from fnopt.train.run import Run
 from fnopt.train.saver import Saver
@@ -164,7 +163,7 @@ def fit(
         steps = epochs * feed.steps if feed.steps else None
         ahead = steps and steps - position.steps_done
         warn_of_rate_0(current.tx, current.opt_state, ahead, saved is not None)
-        writers = _writers(report, record.history, position)
+        writers = _writers(report, record.history, int(current.step))
         for writer in writers:
             open_until_the_end.callback(writer.close)
         signals = open_until_the_end.enter_context(interrupts())
@@ -242,10 +241,10 @@ def _test_data(
     return test
 
 
-def _writers(options: ReportOptions, history: History, position: Position) -> list[Writer]:
+def _writers(options: ReportOptions, history: History, step: int) -> list[Writer]:
     writers: list[Writer] = [] if options.log is None else [Log(options.log, history)]
     if options.tensorboard is not None:
-        writers.append(TensorBoard(options.tensorboard, position.step))
+        writers.append(TensorBoard(options.tensorboard, step))
     return writers
 
 

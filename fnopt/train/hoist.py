@@ -31,18 +31,18 @@ _CONTROL_FLOW = {"while", "scan", "cond"}
 
 
 def hoist(update: Callable[..., PyTree], *args: PyTree) -> Callable[..., PyTree]:
-    """Computes what the evaluations in a function give, and returns the rest of the function.
+    """Runs the evaluations in a function now, and returns a function that runs the rest.
 
-    Computed here are the calls of functions made by :func:`evaluation_call` that stand in no loop
-    and no branch, and all that these calls need.
+    Run now are the calls of functions made by :func:`evaluation_call` that are in no loop and no
+    branch, and all that these calls need.
 
     Args:
         update: a function that jax can trace; it is traced once.
         *args: its arguments, trees of arrays.
 
     Returns:
-        A function of the same arguments with the same results, for use in a branch: in it the
-        arguments must have the values that they have here.
+        A function of the same arguments with the same results, for use in a branch. Call it with
+        the same values; they are passed again so that their buffers can be written over there.
     """
     closed, shapes = jax.make_jaxpr(update, return_shape=True)(*args)
     program, structure = closed.jaxpr, jax.tree.structure(shapes)

@@ -1,6 +1,7 @@
 """The compiled programs of a run: steps over data in memory, one step over a batch that comes in.
 
-All end at a step that is not finite, without it: the state is then the last good one.
+They stop before a step that is not finite, and the state is the last good one. Under dynamic loss
+scaling such a step is skipped instead.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Measured(NamedTuple):
     grads: Updates
 
 
-class Passed(NamedTuple):
+class ForwardPass(NamedTuple):
     """What a forward pass of a batch or a micro-batch gives.
 
     Attributes:
@@ -62,8 +62,8 @@ class Passes:
         objective: what is minimized.
         options: the options of the step.
         loss_scale: factor of the loss in the backward pass; None for 1.
-        frozen: a tree of flags like the parameters, whether the gradient is not computed; None if
-            all are.
+        frozen: a tree of flags like the parameters, True where the gradient is not computed; None
+            if nothing is frozen.
     """
 
     objective: Objective
@@ -80,28 +80,28 @@ class Passes:
 
     def forward(
         self, params: Params, model_state: ModelState, batch: Batch, key: jax.Array
-    ) -> Passed:
+    ) -> ForwardPass:
         """Loss, metrics, outputs and the next model state."""
         outputs, model_state = self.outputs(params, model_state, batch, key)
         loss = self.objective.loss(outputs, batch)
         metrics = self.objective.metrics(outputs, batch)
         metrics = {name: self.objective.mean(x, batch) for name, x in metrics.items()}
-        return Passed(loss, metrics, outputs, model_state)
+        return ForwardPass(loss, metrics, outputs, model_state)
 
     def backward(
         self, params: Params, model_state: ModelState, batch: Batch, key: jax.Array
-    ) -> tuple[Passed, list[jax.Array]]:
+    ) -> tuple[ForwardPass, list[jax.Array]]:
         """The forward pass, and the gradients of the trained leaves, for :meth:`finish`."""
 
-        def scaled_loss(leaves: list[jax.Array]) -> tuple[jax.Array, Passed]:
+        def scaled_loss(leaves: list[jax.Array]) -> tuple[jax.Array, ForwardPass]:
             whole = join_frozen(leaves, params, self.frozen, lambda leaf: leaf)
-            passed = self.forward(whole, model_state, batch, key)
+            result = self.forward(whole, model_state, batch, key)
             if self.loss_scale is None:
-                return passed.loss, passed
-            return passed.loss * jnp.asarray(self.loss_scale, passed.loss.dtype), passed
+                return result.loss, result
+            return result.loss * jnp.asarray(self.loss_scale, result.loss.dtype), result
 
-        grads, passed = jax.grad(scaled_loss, has_aux=True)(trained_leaves(params, self.frozen))
-        return passed, grads
+        grads, result = jax.grad(scaled_loss, has_aux=True)(trained_leaves(params, self.frozen))
+        return result, grads
 
     def finish(self, leaves: list[jax.Array], params: Params) -> Updates:
         """The gradient for the optimizer: of all parameters, wide, without the loss scale."""
@@ -162,9 +162,9 @@ def _whole(passes: Passes, model_state: ModelState, batch: Batch, key: jax.Array
     """Functions of the parameters that take a batch in one pass."""
 
     def measure(params: Params) -> Measured:
-        passed, leaves = passes.backward(params, model_state, batch, key)
+        result, leaves = passes.backward(params, model_state, batch, key)
         grads = passes.finish(leaves, params)
-        return Measured(passed.loss, passed.metrics, passed.model_state, grads)
+        return Measured(result.loss, result.metrics, result.model_state, grads)
 
     def value(params: Params) -> jax.Array:
         return passes.forward(params, model_state, batch, key).loss
@@ -183,8 +183,8 @@ def _in_micro_batches(passes: Passes, model_state: ModelState, batch: Batch, key
 
     def measure(params: Params) -> Measured:
         def of_part(model_state: ModelState, batch: Batch, key: jax.Array) -> Any:
-            passed, grads = passes.backward(params, model_state, batch, key)
-            return (passed.loss, passed.metrics), grads, passed.model_state
+            result, grads = passes.backward(params, model_state, batch, key)
+            return (result.loss, result.metrics), grads, result.model_state
 
         (loss, metrics), grads, after = weighted_mean(
             of_part, model_state, batches, shares, key, options.accumulator
@@ -198,8 +198,8 @@ def _in_micro_batches(passes: Passes, model_state: ModelState, batch: Batch, key
         # Whoever takes the gradient of it computes every micro-batch again: none is kept.
         @jax.checkpoint
         def of_part(model_state: ModelState, batch: Batch, key: jax.Array) -> Any:
-            passed = passes.forward(params, model_state, batch, key)
-            return passed.loss, (), passed.model_state
+            result = passes.forward(params, model_state, batch, key)
+            return result.loss, (), result.model_state
 
         return weighted_mean(of_part, model_state, batches, shares, key)[0]
 

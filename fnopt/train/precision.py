@@ -39,7 +39,8 @@ class Precision:
             half a unit in the last place then move them too, in the mean.
         loss_scale: factor of the loss by which the gradient is divided again, so that half
             precision can hold it: a number above 0, ``"dynamic"``, or a :class:`dynamic_scaling` of
-            other numbers. A step that is not finite is then left out, not an error. None for 1.
+            other numbers. A step that is not finite is not taken; under dynamic scaling the run
+            goes on after it, with a smaller factor. None for 1.
 
     Raises:
         ValueError: a dtype is none of these, or the arguments contradict each other.

@@ -34,7 +34,7 @@ class Position:
         seconds: time spent on the current epoch.
         steps_per_epoch: None if not known.
         epoch_over: whether all steps of the epoch are done and it is not recorded yet.
-        evaluated: whether the evaluation due at this position, if any, is done.
+        evaluated: whether no evaluation is due at this position (any more).
     """
 
     first_step: int
@@ -49,7 +49,10 @@ class Position:
 
     @property
     def step(self) -> int:
-        """Number of steps since the first of all, those before this run included."""
+        """Number of steps attempted since the first of all, those before this run included.
+
+        ``state.step`` counts those that were taken.
+        """
         return self.first_step + self.steps_done
 
     @property

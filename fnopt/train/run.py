@@ -121,7 +121,10 @@ class Run:
     def _go(self) -> str:
         try:
             if self.position.epoch_over or not self.position.evaluated:
-                self._write(self._settle())  # what an error has left undone
+                # Work that was due when the checkpoint was written.
+                record = self._settle()
+                if record and self.on_epoch is not None and self.on_epoch(self.state, record):
+                    return "on_epoch"
             while self.position.epochs_done < self.epochs and not self.stopped:
                 ended = self._epoch()
                 if ended:
@@ -148,9 +151,7 @@ class Run:
             position.seconds = time.perf_counter() - before
             if position.epoch_over and not position.epoch_step:
                 raise no_batch(position.epochs_done)
-            records = self._settle()
-            record = records[-1] if not position.epoch_step and records else None
-            self._write(records)
+            record = self._settle()
             if self.saver.is_due(position, record is not None):
                 self.save()
             if result.steps and self.on_step is not None:
@@ -171,9 +172,6 @@ class Run:
             raise self._nonfinite(metrics, where)
         if result.error is not None:
             raise result.error
-
-    def _write(self, records: list[dict[str, Any]]) -> None:
-        self.recorder.write(records, self.position, self.call_length.speed)
 
     def _steps_to_make(self) -> int:
         """How many steps to make now: up to the next position where something is due."""
@@ -210,9 +208,14 @@ class Run:
         step, history = int(self.state.step), self.recorder.history
         return NonFiniteError(step, metrics, self.state, history, where)
 
-    def _settle(self) -> list[dict[str, Any]]:
-        """Does what is due at this position; returns the records that come of it."""
+    def _settle(self) -> dict[str, Any] | None:
+        """Does what is due at this position, and writes the records that come of it.
+
+        Returns:
+            The record of the epoch, if it is over.
+        """
         position, recorder, records = self.position, self.recorder, []
+        epoch_record = None
         if self.evaluator.is_due(position) and not position.evaluated:
             self.state, metrics, monitored = self.evaluator.evaluate(self.state)
             recorder.add_evaluation(position, metrics, monitored)
@@ -220,6 +223,8 @@ class Run:
                 records.append(recorder.evaluation_record(position, int(self.state.step)))
         position.evaluated = True
         if position.epoch_over or self.stopped:
-            records.append(recorder.epoch_record(position, int(self.state.step)))
+            epoch_record = recorder.epoch_record(position, int(self.state.step))
+            records.append(epoch_record)
             position.close_epoch()
-        return records
+        recorder.write(records, position, self.call_length.speed)
+        return epoch_record

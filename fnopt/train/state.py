@@ -139,8 +139,8 @@ class TrainState:
     def moved_to(self, params: Params, model_state: ModelState) -> TrainState:
         """The state with other parameters, which are then those to evaluate.
 
-        The optimizer's state is kept where the method evaluates the parameters themselves. Where it
-        evaluates others, it begins again at these.
+        The optimizer's state is kept if ``eval_params`` returns the parameters themselves.
+        Otherwise (``schedule_free``, ``lookahead``) it is initialized again, from ``params``.
 
         Args:
             params: a tree like ``params``.

@@ -191,7 +191,8 @@ def commit(
     """
     measured, frozen = evaluated.measured, evaluated.passes.frozen
     finite = jnp.isfinite(measured.loss) & jnp.isfinite(evaluated.grad_norm)
-    always = finite | (state.step >= 0)  # which is true; the compiler does not know
+    # True, but XLA cannot prove it: a constant would take the branch away, and its order with it.
+    always = finite | (state.step >= 0)
     finite, always = finite & attempt, always & attempt
 
     # A branch for two reasons. What is not finite must not get into the state. And the branch

@@ -27,7 +27,9 @@ class TensorBoard:
                 module = importlib.import_module(name)
             except ImportError:
                 continue
-            self.writer = module.SummaryWriter(str(folder), purge_step=step or None)
+            # It hides what has this step too.
+            purge_step = step + 1 if step else None
+            self.writer = module.SummaryWriter(str(folder), purge_step=purge_step)
             self.scalar = self.writer.add_scalar
             return
         try:
