@@ -138,7 +138,7 @@ def batches(count: int = 5) -> list[Any]:
 
 
 class Loader:
-    """What can be gone through again, and says how long it is."""
+    """What can be iterated again, and says how long it is."""
 
     def __init__(self, batches: list[Any]) -> None:
         self.batches = batches
@@ -227,7 +227,7 @@ def test_a_loader_that_raises_loses_nothing(steps_per_call, tmp_path):
             2,
         ),
         (Loader([*batches(2), batches()[0][:1]]), r"batch\[1\]: \(10,\) int32 before, missing", 2),
-        (iter(batches()), "gave no batch; an iterator can be gone through once", 5),
+        (iter(batches()), "gave no batch; an iterator can be read once", 5),
         (Loader([]), "the data has no batch", None),
         (lambda: 1 / 0, r"raised ZeroDivisionError.* at batch 0", None),
     ],

@@ -32,7 +32,7 @@ def batches(count: int = 5, size: int = 10) -> list[Any]:
 
 
 class Loader:
-    """What can be gone through again, and does not say how long it is, as a loader of a stream."""
+    """What can be iterated again, and does not say how long it is, as a loader of a stream."""
 
     def __init__(self, batches: list[Any]) -> None:
         self.batches = batches
@@ -272,7 +272,7 @@ def test_nothing_of_a_traced_array_is_copied():
 
 
 class Counted:
-    """A function that makes a generator, and counts how often it was gone through."""
+    """A function that makes a generator, and counts how often it was iterated."""
 
     def __init__(self, batches: list[Any]) -> None:
         self.batches, self.begun, self.ended = batches, 0, 0
@@ -368,7 +368,7 @@ def test_a_run_evaluates_batches_again_each_time(eval_every, tmp_path):
 @pytest.mark.parametrize("data", [iter(uneven()), Batches(iter(uneven())), map(tuple, uneven())])
 def test_an_iterator_as_test_data_is_refused_before_training(data):
     steps: list[Any] = []
-    with pytest.raises(ValueError, match=r"fit: test_data is an iterator.*give a function"):
+    with pytest.raises(ValueError, match=r"fit: test_data is an iterator.*pass a function"):
         fit(linear(), TX, blobs(), epochs=1, test_data=data, on_step=steps.append)
     assert not steps
 

@@ -153,7 +153,7 @@ def test_a_checkpoint_folder_that_goes_away(how, tmp_path, caplog):
         assert caught.value.kept == [] and len(caught.value.history) == 2
         return
     result = run(folder, on_epoch=lose)
-    assert "is gone, with the checkpoints in it; made again" in caplog.text
+    assert "was deleted, with its checkpoints; created again" in caplog.text
     assert result.checkpoint.is_dir() and same(run(folder, resume=True).state, run().state)
 
 

@@ -132,8 +132,8 @@ def _unrolled(add: Callable[[Any, Any], Any], carry: Any, parts: Any) -> tuple[A
 def _after(done: Any, tree: Any) -> Any:
     """A tree, on which nothing is computed before another is there: so that its memory is free.
 
-    By a choice whose outcome the compiler does not know. An ``optimization_barrier`` is gone before
-    jax 0.10 decides about memory on a CPU.
+    By a choice whose outcome the compiler does not know. On a CPU an ``optimization_barrier`` is
+    dropped before jax 0.10 decides about memory.
     """
     floats = [x for x in jax.tree.leaves(done) if jnp.issubdtype(x.dtype, jnp.inexact) and x.size]
     ends = [jnp.ravel(x)[0].real.astype(jnp.float32) for x in floats]

@@ -30,7 +30,7 @@ class AverageState(NamedTuple):
     Attributes:
         average: the average, a tree like the parameters, in single precision at least.
         weight: the sum of the weights of the parameters in it.
-        count: how many parameters are in it.
+        count: number of parameter trees averaged so far.
     """
 
     average: Params
@@ -165,7 +165,7 @@ def averaged(
     the mean of its values in the batches, by their sizes, without dropout.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: a state with an average; it shares arrays with the state that is returned.
         data: a tree of arrays with examples along the first axis; None leaves the statistics.
         batch_size: examples at a time, at least 1.

@@ -36,7 +36,7 @@ def first_state(
     """The state with which the run begins; its buffers are its own.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         tx: the optimizer; None with ``state``.
         feed: gives an example batch, from which shapes follow.
         key: a PRNG key, or an integer to make one; ignored with ``state``.
@@ -103,7 +103,7 @@ def prepare(checkpoints: Checkpoints, resume: bool | str) -> None:
 
     Raises:
         ValueError: there are some, and the run does not resume.
-        OSError: the folder cannot be made or written to, or another run writes to it.
+        OSError: the folder cannot be created or written to, or another run writes to it.
     """
     checkpoints.prepare()
     if not resume and (paths := list(checkpoints)):

@@ -29,7 +29,7 @@ class CallLength:
 
     @contextlib.contextmanager
     def call(self, steps: int) -> Iterator[None]:
-        """Times a call of so many steps."""
+        """Times a call of this many steps."""
         began = time.perf_counter()
         yield
         seconds = time.perf_counter() - began

@@ -2,7 +2,7 @@
 
 Each is a folder ``step_00000120``, see :mod:`fnopt.train.checkpoint_file`. It is written into a
 folder of another name, flushed, and renamed: what has the name is whole, whenever the process dies.
-What a failing disk has cut off since is found by the check sums.
+Check sums detect what a failing disk has cut off since.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Checkpoints:
     Args:
         folder: folder of the run's checkpoints.
         keep: number of the last ones to keep.
-        keep_best: number of those with the best watched metric to keep beside them.
+        keep_best: number of those with the best watched metric to keep besides the last ones.
         mode: whether a smaller (``"min"``) or a larger metric (``"max"``) is better.
 
     Attributes:
@@ -61,7 +61,7 @@ class Checkpoints:
         Until :meth:`close` no other run can be prepared to write to it.
 
         Raises:
-            OSError: the folder cannot be made or written to, or another run writes to it.
+            OSError: the folder cannot be created or written to, or another run writes to it.
         """
         _check_writable(self.folder)
         self._lock.acquire()
@@ -86,7 +86,7 @@ class Checkpoints:
 
         Args:
             step: number of steps so far; its name.
-            saved: what it holds.
+            saved: state, metrics and record to write.
             metric: the watched metric of just this state; NaN if it was not evaluated.
 
         Returns:
@@ -101,7 +101,7 @@ class Checkpoints:
         partial = self.folder / f"{_UNFINISHED}{path.name}"
         try:
             if not self.folder.is_dir():
-                logger.warning("%s is gone, with the checkpoints in it; made again", self.folder)
+                logger.warning("%s was deleted, with its checkpoints; created again", self.folder)
                 self.folder.mkdir(parents=True)
             _delete(partial)
             partial.mkdir()

@@ -38,7 +38,7 @@ class Saved:
 
     Attributes:
         state: the train state.
-        metrics: of the steps of the current epoch so far, an array for each.
+        metrics: an array for each metric, one value per step of the current epoch so far.
         record: position and records of the run.
     """
 
@@ -65,8 +65,8 @@ def write(folder: Path, saved: Saved, metric: float) -> None:
     """Writes a checkpoint into an existing folder, and flushes it to the disk.
 
     Args:
-        folder: of this checkpoint alone.
-        saved: what it holds.
+        folder: the folder of this checkpoint alone.
+        saved: state, metrics and record to write.
         metric: the watched metric of this state; NaN if it was not evaluated.
     """
     leaves = {
@@ -106,7 +106,7 @@ def read(
         state: the state with which the run would begin; says what is expected.
         override: whether to keep the numbers of the values in ``state``.
         length: epochs of the run and steps of each. A run of another length than the one that was
-            saved keeps the schedules in ``state``, which were made for it.
+            saved keeps the schedules in ``state``, which have its length.
 
     Raises:
         MismatchError: it is of another model or optimizer; names the paths.
@@ -121,7 +121,7 @@ def read(
     with np.load(path / "figures.npz", allow_pickle=False) as metrics:
         saved = Saved(restored, dict(metrics), record)
     if saved.taken.shape != saved.metrics.get("loss", np.zeros(0)).shape:
-        raise ValueError("figures.npz is not of the steps that were made")
+        raise ValueError("figures.npz has another number of steps than about.json")
     return saved
 
 

@@ -30,12 +30,12 @@ def locate_nonfinite(
     """The paths of what is not finite in the first part of a step in which something is not.
 
     Of a loss that is not finite the parts are the batch, the parameters, the model state, the
-    outputs, and the loss itself; else the gradient; else it is the update the optimizer made. Of a
+    outputs, and the loss itself; else the gradient; else it is the optimizer's update. Of a
     batch that is computed in micro-batches it is the first of these in the first micro-batch that
     has one, whose number is named.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: the state before the step.
         batch: the batch of the step.
         options: the options of the step; the defaults if None.
@@ -49,7 +49,7 @@ def locate_nonfinite(
     try:
         where = _in_parts(objective, state, batch, options)
     except Exception as error:  # what is said of an error must not hide it
-        return (f"a place that could not be found ({error!r})",)
+        return (f"an unknown position ({error!r})",)
     return where or (("the update" if jnp.isfinite(grad_norm) else "the norm of the gradient"),)
 
 
@@ -76,7 +76,7 @@ def _in_batch(
     passes: Passes, params: Params, model_state: ModelState, batch: Batch, key: jax.Array
 ) -> tuple[tuple[str, ...], ModelState]:
     """The first cause in one forward and backward pass, if any, and the next model state."""
-    # Uncompiled: a program for a step that is made once costs more than it saves.
+    # Uncompiled: a program for a step that runs once costs more than it saves.
     passed, leaves = passes.backward(params, model_state, batch, key)
     if jnp.isfinite(passed.loss):
         grads = join_frozen(leaves, params, passes.frozen, jnp.zeros_like)

@@ -1,7 +1,7 @@
 """Makes the steps of a run over its data: arrays in memory, or batches of an iterable.
 
 A feed begins an epoch at any step of it and makes some steps at a time. Over arrays in memory they
-are made in one compiled loop. Over an iterable each batch is a call of its own, and the metrics are
+run in one compiled loop. Over an iterable each batch is a separate call, and the metrics are
 looked at only now and then.
 """
 
@@ -69,7 +69,7 @@ class ArrayFeed:
     :func:`~fnopt.train.loop.fast_in_loops`.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         data: a tree of arrays with examples along the first axis, or an ``fnopt.data.Arrays``.
         batch_size: examples a step; None for all.
         options: options of the step.
@@ -156,14 +156,14 @@ class ArrayFeed:
 
 
 class StreamFeed(Reading):
-    """Steps over the batches of an iterable, which is gone through again in each epoch.
+    """Steps over the batches of an iterable, which is iterated again in each epoch.
 
-    One batch is read ahead, so that the end of an epoch is known when its last step is made. To
+    One batch is read ahead, so that the end of an epoch is known at its last step. To
     begin in the middle of an epoch, the batches before are read and dropped. A signal ends the
-    waiting for a batch: no more steps are made then.
+    waiting for a batch: no further steps run then.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         data: an iterable of batches, or a function that returns one.
         options: options of the step.
 
@@ -270,7 +270,7 @@ def feed_of(objective: Objective, data: Any, batch_size: int | None, options: St
     """The feed for some data: arrays in memory are a tree of arrays, all else is iterated.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         data: what :func:`~fnopt.train.fit` takes.
         batch_size: examples a step, for arrays in memory; None for all.
         options: options of the step.

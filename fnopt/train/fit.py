@@ -102,11 +102,11 @@ def fit(
     second one ends the process.
 
     Args:
-        objective: what is minimized, from :func:`objective`.
+        objective: the objective to minimize, from :func:`objective`.
         tx: the optimizer; None with ``state``, which has its own.
         data: a tree of arrays with examples along the first axis, such as ``(images, labels)``; an
             ``fnopt.data.Arrays``; or batches: a loader such as torch's ``DataLoader`` or any other
-            iterable, an ``fnopt.data.Batches``, or a function that returns one, gone through again
+            iterable, an ``fnopt.data.Batches``, or a function that returns one, iterated again
             in each epoch. Batches must all have one shape; a last one of fewer examples is left
             out. Arrays are NumPy's, jax's, torch's or whatever has ``__array__`` or
             ``__dlpack__``; they are copied, and stay the caller's.
@@ -115,7 +115,7 @@ def fit(
         batch_size: examples a step: 1 is stochastic, None full-batch gradient descent. Of no
             meaning for data that come in batches.
         test_data: evaluated after each epoch, recorded with the prefix ``test_``: data of the same
-            kinds, but no iterator that can be gone through once. The last of its batches may be
+            kinds, but no iterator, which can be read once only. The last of its batches may be
             shorter; every example counts. None evaluates nothing.
         key: a PRNG key, or an integer to make one. Ignored with ``state``, which has its own.
         state: a state to go on from; its buffers stay the caller's. Another optimizer of the same
@@ -134,7 +134,7 @@ def fit(
         DataError: the data or the test data raised, or a batch has another shape or is not of
             numbers; has the state after the last step.
         CheckpointError: a checkpoint could not be written; has the state.
-        OSError: a folder cannot be made or written to; before the work begins.
+        OSError: a folder cannot be created or written to; before the run begins.
     """
     epochs = positive_integer("fit: epochs", epochs)
     step, evaluation, checkpoint, report = read_options(options, _NAMES)

@@ -69,12 +69,12 @@ class CheckpointOptions:
         checkpoint_dir: folder where checkpoints are written, created if missing; None for none.
         checkpoint_every: steps between two checkpoints, ``"epoch"`` after each epoch, None at the
             end alone. There is one at the end in any case, after an interrupt, and after an error.
-        keep: number of the last checkpoints that are kept, at least 1.
-        keep_best: number of checkpoints of the best evaluations that are kept beside them.
+        keep: number of the last checkpoints to keep, at least 1.
+        keep_best: number of checkpoints of the best evaluations to keep besides the last ones.
         resume: whether to go on from the newest good checkpoint there; the run begins where there
             is none. The checkpoint's numbers win over those of ``tx`` and ``early_stopping``, and
             what differs is logged; ``"override"`` takes the code's. A run of other epochs, or of
-            epochs of other steps, takes the schedules of ``tx``, which were made for its length.
+            epochs of other steps, takes the schedules of ``tx``, which have its length.
 
     Raises:
         TypeError: a number is no integer.

@@ -33,7 +33,7 @@ _CONTROL_FLOW = {"while", "scan", "cond"}
 def hoist(update: Callable[..., PyTree], *args: PyTree) -> Callable[..., PyTree]:
     """Computes what the evaluations in a function give, and returns the rest of the function.
 
-    Computed here are the calls of functions made by :func:`evaluation_call` that stand in no loop
+    Computed here are the calls of functions from :func:`evaluation_call` that stand in no loop
     and no branch, and all that these calls need.
 
     Args:

@@ -28,7 +28,7 @@ class EpochLog(NamedTuple):
     """What the steps of an epoch report.
 
     Attributes:
-        metrics: an array for each metric, one value per step; 0 for steps not made.
+        metrics: an array for each metric, one value per step; 0 for steps not reached.
         taken: whether each step was taken.
         reached: number of the step at which the steps ended.
         continues: whether all steps were finite, so that more may follow.
@@ -55,7 +55,7 @@ def run_steps(
     A loop with bounds that are arguments, not a scan: one program for every number of steps.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: before the steps; its buffers are taken over.
         data: the examples.
         order: examples of each step of the epoch, of shape (steps, batch size).
@@ -102,9 +102,9 @@ def run_single_step(
     """Makes one of the steps of :func:`run_steps`, in a program without a loop.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: before the step; its buffers are taken over.
-        log: of the steps before; the step is not attempted if one of them was not finite.
+        log: the log of the steps before; the step is not attempted if one was not finite.
         data: the examples.
         order: examples of each step of the epoch, of shape (steps, batch size).
         at: number of the step in the epoch.
@@ -141,7 +141,7 @@ def run_stream_step(
     So the metrics of a step need not be looked at before the next one is begun.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: before the step; its buffers are taken over.
         continues: whether to attempt the step.
         batch: the examples.
@@ -162,8 +162,8 @@ def epoch_log(
     """The shapes and dtypes of the log of an epoch.
 
     Args:
-        objective: what is minimized.
-        state: of the run.
+        objective: the objective to minimize.
+        state: the train state.
         batch: a batch of the run.
         options: options of the step.
         steps: steps of an epoch.
@@ -179,8 +179,8 @@ def fast_in_loops(
     """Whether a compiled loop of steps is as fast as a program for each step.
 
     Args:
-        objective: what is minimized.
-        state: of the run.
+        objective: the objective to minimize.
+        state: the train state.
         batch: a batch of the run.
         options: options of the step.
     """
@@ -197,7 +197,7 @@ _FAST_IN_LOOPS: Any = weakref.WeakKeyDictionary()
 
 
 def without_last_skip(before: TrainState, state: TrainState, more: jax.Array) -> TrainState:
-    """The state in which a step that ends the run is not counted as skipped: it is made again.
+    """The state in which a step that ends the run is not counted as skipped: it is repeated.
 
     Args:
         before: the state before the step.

@@ -59,7 +59,7 @@ class Passes:
     """The forward and backward pass that a step makes, of a batch or of a micro-batch.
 
     Attributes:
-        objective: what is minimized.
+        objective: the objective to minimize.
         options: the options of the step.
         loss_scale: factor of the loss in the backward pass; None for 1.
         frozen: a tree of flags like the parameters, whether the gradient is not computed; None if
@@ -195,7 +195,7 @@ def _in_micro_batches(passes: Passes, model_state: ModelState, batch: Batch, key
         return Measured(loss, metrics, after, passes.finish(grads, params))
 
     def value(params: Params) -> jax.Array:
-        # Whoever takes the gradient of it computes every micro-batch again: none is kept.
+        # Whoever takes the gradient of it computes every micro-batch again: none is stored.
         @jax.checkpoint
         def of_part(model_state: ModelState, batch: Batch, key: jax.Array) -> Any:
             passed = passes.forward(params, model_state, batch, key)
@@ -238,7 +238,7 @@ def join_frozen(
         leaves: new leaves for those that :func:`trained_leaves` gives, in their order.
         tree: the other tree.
         frozen: a tree of flags like it; None where nothing is frozen.
-        frozen_leaf: gives, of a frozen leaf of the other tree, what stands for it.
+        frozen_leaf: a function of a frozen leaf of the other tree that returns its replacement.
     """
     all_leaves, treedef = jax.tree.flatten(tree)
     flags = [False] * len(all_leaves) if frozen is None else jax.tree.leaves(frozen)

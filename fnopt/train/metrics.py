@@ -95,8 +95,8 @@ def called(name: str, function: Callable[..., Any], outputs: Any, targets: Any) 
     Args:
         name: the name of the metric, for the message.
         function: the loss or the metric.
-        outputs: of the model; checked if they are one array.
-        targets: of the batch, likewise.
+        outputs: the model's outputs; checked if they are one array.
+        targets: the targets of the batch; checked if they are one array.
 
     Raises:
         ValueError: outputs and targets do not belong together.

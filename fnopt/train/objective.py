@@ -20,7 +20,7 @@ _REPORTED = {"loss", "learning_rate", "grad_norm", "update_norm", "skipped", "lo
 class Objective:
     """A model and its loss as pure functions of parameters and model state.
 
-    Model state is what the forward pass changes beside the parameters: batch statistics. A
+    Model state is what the forward pass changes besides the parameters: batch statistics. A
     subclass says how a model begins (``init``) and computes (``forward``); the loss is a function
     of the outputs. :func:`~fnopt.train.objective` makes one.
 
@@ -29,8 +29,8 @@ class Objective:
         metric_fns: more such functions, by the names under which they are reported.
         inputs: a function of a batch giving the inputs of the model.
         targets: a function of a batch giving the targets of the loss.
-        weights: a function of a batch giving one weight for each example; None counts all alike.
-        has_aux: whether the loss function returns metrics by name beside the loss.
+        weights: a function of a batch giving one weight for each example; None: equal weights.
+        has_aux: whether the loss function returns metrics by name besides the loss.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Objective:
         return self.mean(losses, batch)
 
     def metrics(self, outputs: Outputs, batch: Batch) -> Metrics:
-        """The reported metrics of each example, by name; those returned beside the loss, too."""
+        """The reported metrics of each example, by name, with those that the function returns."""
         targets = self.targets(batch)
         metrics = {
             name: called(f"metric {name!r}", fn, outputs, targets)
@@ -110,7 +110,7 @@ class Objective:
         return {name: _of_examples(metric) for name, metric in {**metrics, **aux}.items()}
 
     def example_weights(self, batch: Batch) -> jax.Array | None:
-        """The weight of each example, None if all count alike.
+        """The weight of each example, None if all are equal.
 
         Raises:
             ValueError: they are not one number for each.
@@ -193,7 +193,7 @@ def _check_names(*groups: Mapping[str, Any]) -> None:
 
 
 def _of_examples(metric: Any) -> jax.Array:
-    """One number for each example: the mean over whatever axes there are beside the first."""
+    """One number for each example: the mean over all axes but the first."""
     metric = jnp.asarray(metric)
     metric = metric.astype(computing_dtype(metric.dtype))  # they will be summed
     return metric if metric.ndim < 2 else jnp.mean(metric, axis=tuple(range(1, metric.ndim)))

@@ -23,11 +23,11 @@ class Precision:
     """The dtypes of a training step.
 
     In the forward pass floating parameters and inputs are cast to ``compute``, outputs to
-    ``output`` before the loss is made of them. Batch statistics stay what they are, float32. The
+    ``output`` before the loss takes them. Batch statistics stay what they are, float32. The
     optimizer sees parameters and gradients in single precision at least, and so has its state in
     it; a parameter stored in half precision is rounded once a step, when the update is added.
 
-    A layer of Flax without a ``dtype`` of its own computes in the widest dtype of its arguments:
+    A layer of Flax without a ``dtype`` computes in the widest dtype of its arguments:
     the batch normalization of NNX, whose statistics are float32, hands on float32.
 
     Args:

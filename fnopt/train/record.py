@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a run beside its train state: its position and its records."""
+"""What a checkpoint holds of a run besides its train state: its position and its records."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ class LastEvaluation:
 
 @dataclasses.dataclass
 class Record:
-    """A run beside its train state, as a checkpoint holds it.
+    """What a checkpoint holds of a run besides its train state.
 
     Attributes:
-        position: where the run is.
+        position: step and epoch of the run.
         history: records of the completed epochs, and of evaluations.
         evaluation: the last evaluation.
         epochs: epochs that the run was to have; None in checkpoints older than this field.

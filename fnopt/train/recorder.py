@@ -28,11 +28,12 @@ class Recorder:
         evaluation: the last evaluation; updated with each one.
         writers: logs that get each record.
         bar: the progress bar.
-        metrics: of the steps of the current epoch so far, an array for each; None for none.
+        metrics: an array for each metric, one value per step of the current epoch so far; None
+            for none.
         taken: whether each of these steps was taken.
 
     Attributes:
-        skipped_in_a_row: the last steps, up to now, that were not taken.
+        skipped_in_a_row: number of steps skipped since the last one that was taken.
     """
 
     def __init__(
@@ -84,8 +85,8 @@ class Recorder:
         """Records the last evaluation on its own, between epochs.
 
         Args:
-            position: where the run is.
-            step: updates made so far.
+            position: step and epoch of the run.
+            step: number of updates so far.
         """
         record = {"epoch": position.epoch, "step": step, **self.evaluation.metrics}
         self.history.evaluations.append(record)
@@ -95,8 +96,8 @@ class Recorder:
         """Records the current epoch, and begins to collect for the next.
 
         Args:
-            position: where the run is.
-            step: updates made so far.
+            position: step and epoch of the run.
+            step: number of updates so far.
         """
         record = {
             "epoch": position.epoch,

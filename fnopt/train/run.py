@@ -1,7 +1,7 @@
 """The loop around the compiled loops: what is done between two calls of them, and in what order.
 
 A run has a position: so many epochs completed, so many steps of the current one. At every position,
-in this order: the metrics of the steps are collected, an evaluation that is due is made, an epoch
+in this order: the metrics of the steps are collected, an evaluation that is due runs, an epoch
 that is over is recorded, logs are written, a checkpoint that is due is written, callbacks are
 called. If one of these raises, a checkpoint of the position is written all the same, which says
 what is still to be done there. From any checkpoint the run continues as if it had not been
@@ -43,7 +43,7 @@ class Run:
     Attributes:
         feed: makes the steps.
         state: the train state.
-        position: where the run is.
+        position: step and epoch of the run.
         epochs: number of epochs after which the run ends.
         evaluator: makes evaluations.
         recorder: collects metrics and writes records.
@@ -188,7 +188,7 @@ class Run:
         return max(1, min(due))
 
     def _collect(self, result: StepsResult) -> None:
-        """Moves on by the steps that were made, and collects their metrics."""
+        """Moves on by the steps done, and collects their metrics."""
         position = self.position
         self.state = result.state
         position.epoch_step += result.steps

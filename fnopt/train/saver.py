@@ -38,7 +38,7 @@ class Saver:
         """Whether a checkpoint is to be written here.
 
         Args:
-            position: where the run is.
+            position: step and epoch of the run.
             epoch_recorded: whether an epoch has just been recorded.
         """
         if self.every == "epoch":

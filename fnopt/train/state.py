@@ -25,10 +25,10 @@ class TrainState:
 
     Attributes:
         params: the parameters.
-        model_state: what the forward pass changes beside them (batch statistics).
+        model_state: what the forward pass changes besides them (batch statistics).
         tx: the optimizer; its numbers are arrays here.
         opt_state: the optimizer's state.
-        step: updates made so far.
+        step: number of updates so far.
         key: the run's key; every step's own key is folded from it by ``step``.
         metric: the monitored metric of the last evaluation; 0 before the first, when
             ``evaluations`` is 0.
@@ -78,11 +78,11 @@ class TrainState:
         those of the model or of an optimizer in use elsewhere must stay.
 
         Args:
-            objective: what is minimized.
+            objective: the objective to minimize.
             tx: an optimizer, of fnopt or of optax.
             key: a PRNG key, or an integer to make one.
             batch: an example batch, for models whose shapes follow from it (Linen).
-            precision: a :class:`Precision` or the name of one; the steps must be given the same.
+            precision: a :class:`Precision` or the name of one; the steps must receive the same.
             average: how to average the parameters, such as :class:`ema_of_params`; None for no
                 average.
             stopping: early stopping, or None; without a ``mode`` the metric is a loss.
@@ -139,8 +139,8 @@ class TrainState:
     def moved_to(self, params: Params, model_state: ModelState) -> TrainState:
         """The state with other parameters, which are then those to evaluate.
 
-        The optimizer's state is kept where the method evaluates the parameters themselves. Where it
-        evaluates others, it begins again at these.
+        The optimizer's state stays as it is where the method evaluates the parameters themselves.
+        Where it evaluates others, it begins again at these.
 
         Args:
             params: a tree like ``params``.

@@ -39,10 +39,10 @@ def recomputed(
     the momentum. A third pass from :math:`S/2` tells whether it is so. What is no moving average (a
     counter, an average that is frozen) stays as it is.
 
-    Dropout layers are passed by; another draw in the forward pass is made with one fixed key.
+    Dropout layers are inactive; other random draws of the forward pass use one fixed key.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         params: the parameters.
         model_state: a model state like the one to be returned.
         data: a tree of arrays with examples along the first axis.
@@ -153,7 +153,7 @@ def _share(
     straight = np.all(np.abs(half - (zero + full) / 2) <= known * far)
     if not straight or np.ptp(slopes) > known or not known < share <= 1 + known:
         return None
-    # Layers are given the momentum as a decimal and compute 1 - m of that: 0.01 of 0.99, where
+    # Layers receive the momentum as a decimal and compute 1 - m of that: 0.01 of 0.99, where
     # 1 - m of single precision is off by a part in a million.
     decimal = round(share, 6)
     return decimal if abs(decimal - share) <= known else share

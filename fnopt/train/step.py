@@ -43,7 +43,7 @@ class Evaluated(NamedTuple):
         measured: loss, metrics, model state and gradient.
         grad_norm: the norm of the gradient, without that of frozen parameters.
         evaluation: the loss on the batch as functions of the parameters, for the optimizer.
-        passes: the forward and backward pass that all of this is made by.
+        passes: the forward and backward pass that computes all of this.
     """
 
     measured: Measured
@@ -53,10 +53,10 @@ class Evaluated(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """What a step has made of the state.
+    """The result of a step.
 
     Attributes:
-        state: the next train state; the old one with a count more in ``skipped`` if not taken.
+        state: the next train state; if the step was not taken, the old one with ``skipped`` + 1.
         update_norm: the norm of the update; not finite if the step was not taken.
         taken: whether the step was taken, a flag.
     """
@@ -76,7 +76,7 @@ def train_step(
     """One step, to be compiled by the caller; see :func:`make_train_step`.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: the state before the step.
         batch: the batch, a tree of arrays with examples along the first axis.
         options: the options of the step.
@@ -127,7 +127,7 @@ def evaluate(
     """The first part of a step: loss, metrics and gradient at the state's parameters.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: the state before the step.
         batch: the batch.
         options: the options of the step.
@@ -153,7 +153,7 @@ def update_of(
 
     Returns:
         A function of parameters and optimizer state, to be called in a branch. What the optimizer
-        evaluates beside the gradient is computed here, before the branch: see :func:`hoist`.
+        evaluates besides the gradient is computed here, before the branch: see :func:`hoist`.
     """
     frozen = evaluated.passes.frozen
 
@@ -251,11 +251,11 @@ def make_train_step(
 
     A step whose loss, gradient or update is not finite is not taken: parameters, their average,
     model state and ``step`` stay, ``update_norm`` is not finite, and ``state.skipped`` counts it.
-    The optimizer's state stays too, unless it is the optimizer that made a finite gradient into
+    The optimizer's state stays too, unless it is the optimizer that turned a finite gradient into
     an update that is not.
 
     Args:
-        objective: what is minimized, from :func:`objective`.
+        objective: the objective to minimize, from :func:`objective`.
         **options: those of :class:`StepOptions`.
     """
     chosen = StepOptions(**options)

@@ -1,4 +1,4 @@
-"""Early stopping: a value beside the optimizer that ends a run whose metric no longer improves."""
+"""Early stopping: a value next to the optimizer that ends a run whose metric no longer improves."""
 
 from __future__ import annotations
 
@@ -126,9 +126,9 @@ class early_stopping(Value):
 
         Args:
             state: a state after some evaluations.
-            patience: the patience with which the state was made.
+            patience: the patience that the state was initialized with.
         """
-        # A stop sets the count back to 0; it had gone beyond the patience by one.
+        # A stop sets the count back to 0; it had exceeded the patience by one.
         beyond = jnp.floor(jnp.asarray(patience)).astype(state.bad.dtype) + 1
         bad = jnp.where(state.stop, beyond, state.bad)
         stop = bad.astype(state.best.dtype) > self.patience
@@ -157,7 +157,7 @@ def best_of(state: TrainState) -> TrainState:
         return state
     if not stopping.has_best(stopping_state):
         evaluations = int(state.evaluations)
-        had = f"none of {evaluations} evaluations gave a number" if evaluations else "none was made"
+        had = f"none of {evaluations} evaluations gave a number" if evaluations else "none was due"
         warnings.warn(
             f"fit: early stopping has seen no evaluation ({had}); the state is that after the last"
             " step, not the best",

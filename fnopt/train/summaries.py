@@ -30,7 +30,7 @@ def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def shown_of_steps(metrics: dict[str, np.ndarray], tested: dict[str, float]) -> dict[str, float]:
-    """The metrics to show beside the bar after some steps, the most important first.
+    """The metrics to show next to the bar after some steps, the most important first.
 
     Args:
         metrics: those of the steps; the last values are shown.
@@ -42,7 +42,7 @@ def shown_of_steps(metrics: dict[str, np.ndarray], tested: dict[str, float]) -> 
 
 
 def shown_of_epoch(record: dict[str, Any]) -> dict[str, float]:
-    """The metrics of an epoch's record to show beside the bar, the most important first."""
+    """The metrics of an epoch's record to show next to the bar, the most important first."""
     tested = [name for name in record if name.startswith("test_")]
     names = ("loss", *tested, "learning_rate")
     return {name: record[name] for name in names if name in record}

@@ -24,7 +24,7 @@ def direction(
     Args:
         objective: has the metrics.
         monitor: name of the watched metric.
-        monitor_mode: the direction given by the user; None for the metric's own.
+        monitor_mode: the user's choice, ``"min"`` or ``"max"``; None for the metric's own.
         stopping: early stopping, or None; its mode must agree.
         tx: the optimizer; what in it watches a metric must agree.
 

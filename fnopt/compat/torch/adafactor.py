@@ -101,8 +101,8 @@ class Adafactor(TorchOptimizer):
             :math:`\epsilon_2 \ge 0`.
         d: largest root mean square of a step, :math:`d \ge 1`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
-        foreach: of no effect, see :class:`TorchOptimizer`.
-        maximize: whether to climb.
+        foreach: ignored; see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
 
     Raises:
         ValueError: a number is out of its range.

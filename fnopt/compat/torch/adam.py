@@ -57,9 +57,9 @@ class Adam(TorchOptimizer):
         eps: added to the divisor, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         amsgrad: whether to divide by the largest mean square so far.
-        maximize: whether to climb.
+        maximize: whether to maximize the objective.
         decoupled_weight_decay: whether to decay as :class:`AdamW` does.
-        foreach, capturable, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
+        foreach, capturable, differentiable, fused: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.
@@ -105,8 +105,8 @@ class AdamW(TorchOptimizer):
         eps: added to the divisor, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         amsgrad: whether to divide by the largest mean square so far.
-        maximize: whether to climb.
-        foreach, capturable, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, capturable, differentiable, fused: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

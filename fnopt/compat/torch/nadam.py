@@ -113,8 +113,8 @@ class NAdam(TorchOptimizer):
         momentum_decay: how fast the momentum grows from half of :math:`\beta_1` to all of it,
             :math:`\psi \ge 0`.
         decoupled_weight_decay: whether to decay the weights directly, not in the gradient.
-        maximize: whether to climb.
-        foreach, capturable, differentiable: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, capturable, differentiable: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

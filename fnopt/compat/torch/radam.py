@@ -27,8 +27,8 @@ class RAdam(TorchOptimizer):
         eps: added to the root before :math:`v_t` is corrected, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         decoupled_weight_decay: whether to decay the weights directly, not in the gradient.
-        maximize: whether to climb.
-        foreach, capturable, differentiable: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, capturable, differentiable: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

@@ -26,8 +26,8 @@ class RMSprop(TorchOptimizer):
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         momentum: decay of the velocity, :math:`\mu \in [0, 1]`; no velocity is kept if 0.
         centered: whether to divide by the standard deviation.
-        maximize: whether to climb.
-        capturable, foreach, differentiable: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        capturable, foreach, differentiable: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

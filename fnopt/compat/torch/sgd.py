@@ -66,8 +66,8 @@ class SGD(TorchOptimizer):
         dampening: share of every gradient but the first that is left out, :math:`\tau`.
         weight_decay: strength of an L2 penalty in the gradient, :math:`\lambda \ge 0`.
         nesterov: whether to look ahead along the velocity.
-        maximize: whether to climb.
-        foreach, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, differentiable, fused: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range, or ``nesterov`` is without momentum or with
