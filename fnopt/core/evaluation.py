@@ -22,7 +22,7 @@ class Evaluation:
     differentiated. A gradient is the direction of ascent: the conjugate of what ``jax.grad`` gives
     for a complex parameter.
 
-    Where a caller of ``update`` has given functions by hand, those that do not follow from them are
+    Where a caller of ``update`` passes functions instead, those that do not follow from them are
     None.
 
     Attributes:
@@ -74,8 +74,8 @@ def evaluation_of(extra_args: dict[str, Any]) -> Evaluation:
     """The evaluation among the extra arguments of an update.
 
     Args:
-        extra_args: those of ``update``. Without ``evaluation`` it is made of ``value_fn`` (or
-            ``obj_fn``, optax's other name for it) and ``grad_fn``, as far as these are given.
+        extra_args: the extra arguments of ``update``. Without ``evaluation`` it is built from
+            ``value_fn`` (or ``obj_fn``, optax's other name for it) and ``grad_fn``, if passed.
     """
     evaluation = extra_args.get("evaluation")
     if evaluation is not None:

@@ -24,7 +24,7 @@ def norm(x: jax.Array, axis: Any = None, keepdims: bool = False) -> jax.Array:
     Args:
         x: the array, floating or complex.
         axis: the axes that are summed over, an integer or a tuple of them; all if None.
-        keepdims: whether those axes are kept, with length 1.
+        keepdims: whether those axes stay, with length 1.
     """
     size = _norm(_real_parts([x]), axis)
     return size if axis is None or keepdims else jnp.squeeze(size, axis)

@@ -15,13 +15,13 @@ PyTree: TypeAlias = Any
 Params: TypeAlias = Any
 """A tree of floating-point arrays: what is optimized."""
 Updates: TypeAlias = Any
-"""A tree like the parameters: gradients, or what transforms have made of them."""
+"""A tree like the parameters: gradients, or what transforms have turned them into."""
 OptState: TypeAlias = Any
 """What ``init`` of a transform returns: a named tuple or another container of arrays."""
 Slots: TypeAlias = Any
 """A named tuple of the arrays that a rule keeps for one parameter."""
 ModelState: TypeAlias = Any
-"""A tree of what the forward pass changes beside the parameters: batch statistics."""
+"""A tree of what the forward pass changes besides the parameters: batch statistics."""
 Batch: TypeAlias = Any
 """A tree of arrays with examples along their first axis."""
 Outputs: TypeAlias = Any

@@ -45,13 +45,13 @@ class Wrapper(Transform):
 
     # What the wrapper adds to the inner transform's plan; it hands the rest on.
     leafwise: ClassVar[bool] = True
-    """Whether it reads and changes each leaf by itself, beside what the inner transform does."""
+    """Whether it reads and changes each leaf by itself, besides what the inner transform does."""
     elementwise: ClassVar[bool] = True
     """Whether it acts on each element alone, up to numbers that all leaves share."""
     keeps_zero: ClassVar[bool] = True
     """Whether inner updates that are zero at every step stay zero."""
     alike: ClassVar[bool] = True
-    """Whether it treats leaves of one shape and dtype alike."""
+    """Whether it treats leaves of one shape and dtype in the same way."""
 
     @property
     def wrapped(self) -> Transform:

@@ -65,11 +65,11 @@ def path(
 
 def at_least_one(schedule: Any, name: str) -> None:
     """Raises TypeError or ValueError where a static number of updates is none."""
-    given = getattr(schedule, name)
-    if not isinstance(given, int) or isinstance(given, bool):
-        raise TypeError(f"{type(schedule).__name__}: {name} must be an integer, got {given!r}")
-    if given < 1:
-        raise ValueError(f"{type(schedule).__name__}: {name} must be at least 1, got {given}")
+    value = getattr(schedule, name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{type(schedule).__name__}: {name} must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{type(schedule).__name__}: {name} must be at least 1, got {value}")
 
 
 def falling(schedule: Any, above: str, below: str, why: str) -> None:

@@ -18,9 +18,10 @@ from fnopt.schedule.progress import Positive, bend, between
 from fnopt.schedule.warmup import warmup_cosine_decay_schedule
 
 
-def _as_waves(given: Any) -> tuple[warmup_cosine_decay_schedule, ...]:
+def _as_waves(arguments: Any) -> tuple[warmup_cosine_decay_schedule, ...]:
     waves = tuple(
-        warmup_cosine_decay_schedule(**one) if isinstance(one, Mapping) else one for one in given
+        warmup_cosine_decay_schedule(**one) if isinstance(one, Mapping) else one
+        for one in arguments
     )
     for wave in waves:
         if not isinstance(wave, warmup_cosine_decay_schedule):

@@ -64,8 +64,8 @@ class wsd_schedule(Schedule):
     def at(self, count: jax.Array) -> Numeric:
         rise = between(self.init_value, self.peak_value, progress(count, self.warmup_steps))
         done = progress(count - self.warmup_steps - self.stable_steps, self.decay_steps)
-        gone = root(done) if self.decay == "1-sqrt" else bend(self.decay, done)
-        return jnp.where(done > 0, between(self.peak_value, self.end_value, gone), rise)
+        share = root(done) if self.decay == "1-sqrt" else bend(self.decay, done)
+        return jnp.where(done > 0, between(self.peak_value, self.end_value, share), rise)
 
 
 class inverse_sqrt_schedule(Schedule):

@@ -135,7 +135,7 @@ class MultiSteps(Wrapper):
         )
 
     def has_updated(self, state: Any) -> jax.Array:
-        """Whether the update that returned this state made a step."""
+        """Whether the update that returned this state completed a step."""
         return (state.mini_step == 0) & (state.gradient_step > 0)
 
     def gradient_transformation(self) -> Transform:

@@ -33,9 +33,9 @@ Switch = dataclasses.InitVar[Any]
 class OffAtZero(Field):
     """A number that leaves a part, and its state, out where it is 0; that is kept as None."""
 
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        kept = None if given is None else super().accept(argument, given, default)
-        return None if isinstance(kept, float) and kept == 0 else kept
+    def accept(self, argument: str, value: Any, default: Any) -> Any:
+        number = None if value is None else super().accept(argument, value, default)
+        return None if isinstance(number, float) and number == 0 else number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -129,10 +129,10 @@ class LBFGS(Transform):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("max_iter", "max_eval", "history_size"):
-            given = getattr(self, name)
-            whole = isinstance(given, int) and not isinstance(given, bool) and given >= 1
-            if not whole and not (name == "max_eval" and given is None):
-                raise ValueError(f"LBFGS: {name} must be an integer, 1 or above, got {given!r}")
+            value = getattr(self, name)
+            valid = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            if not valid and not (name == "max_eval" and value is None):
+                raise ValueError(f"LBFGS: {name} must be an integer, 1 or above, got {value!r}")
 
     @property
     def evaluates(self) -> bool | None:

@@ -28,8 +28,8 @@ from fnopt.core.fields import Field
 from fnopt.schedule.join import join_schedules
 
 
-def _as_members(given: Any) -> tuple[TorchSchedule, ...]:
-    members = tuple(given)
+def _as_members(schedulers: Any) -> tuple[TorchSchedule, ...]:
+    members = tuple(schedulers)
     for member in members:
         if isinstance(member, ReduceLROnPlateau):
             raise TypeError(

@@ -207,8 +207,8 @@ class OneCycleLR(Overwriting):
     @property
     def length(self) -> Any:
         """The number of updates in the cycle."""
-        given = self.total_steps
-        return self.epochs * self.steps_per_epoch if given is None else given
+        total = self.total_steps
+        return self.epochs * self.steps_per_epoch if total is None else total
 
     @property
     def momentum(self) -> Schedule | None:
