@@ -26,7 +26,7 @@ class Batches:
     structure, shapes and dtypes of the first, since every other would be compiled for again.
 
     Args:
-        iterable: what an epoch is taken from: iterated again each time, or a function without
+        iterable: the source of an epoch: iterated again each time, or a function without
             arguments, called again each time, that returns something to iterate.
         prefetch: batches to have ready, at least 0; with 0 there is no thread.
         drop_last: whether to leave out a last batch of fewer examples; otherwise it is refused.
@@ -87,7 +87,7 @@ class Batches:
 
     @property
     def is_iterator(self) -> bool:
-        """Whether the iterable is an iterator, which can be gone through once."""
+        """Whether the iterable is an iterator, which can be read once only."""
         return hasattr(self.iterable, "__next__")
 
     def _begin(self) -> Iterator[Any]:

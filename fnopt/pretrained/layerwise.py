@@ -33,8 +33,8 @@ class Pretrained(NamedTuple):
 
     Attributes:
         params: a tree like the parameters before.
-        errors: by the path of each trained kernel, in the order of the layers, the reconstruction
-            error of each epoch: its mean over the batches of the epoch, while the layer learns.
+        errors: reconstruction error of each epoch, by the path of the trained kernel, in the order
+            of the layers: its mean over the batches of the epoch, while the layer learns.
     """
 
     params: Params
@@ -65,8 +65,8 @@ def pretrain_layerwise(
 
     Layer :math:`l` becomes a denoising autoencoder or a restricted Boltzmann machine on
     :math:`x^{(l-1)}`, which starts from the layer's own kernel and bias and is trained by itself;
-    the layers before it do not change. What it needs beside them (a decoder, biases of the inputs)
-    is thrown away. Fine-tune the result with labels: kernels and biases of these layers are new,
+    the layers before it do not change. What it needs besides them (a decoder, biases of the inputs)
+    is discarded. Fine-tune the result with labels: kernels and biases of these layers are new,
     all other leaves, those of the head too, are unchanged.
 
     The layers must follow one another with nothing but ``activation`` between: batch normalization,
@@ -79,7 +79,7 @@ def pretrain_layerwise(
 
     Args:
         params: a tree of parameters, of Flax NNX or Linen or any other, in which a dense layer is a
-            kernel (in, out) with a bias (out,) beside it.
+            kernel (in, out) with a bias (out,) next to it.
         data: inputs without labels, floating-point, with examples along the first axis; further
             axes are flattened.
         method: ``"denoising"`` (:class:`denoising_autoencoder`) or ``"rbm"``

@@ -36,7 +36,7 @@ class NameMatching:
         unloaded: paths of leaves that are not to be loaded.
 
     Attributes:
-        sources: by path the name in the file, and the layout that a rule says.
+        sources: name in the file and layout of a rule (or None), by path.
         unused: names that no leaf has.
         left_out: names left out on purpose: by a rule, for a leaf of ``unloaded``, torch's
             counters.

@@ -11,7 +11,7 @@ class Rename(NamedTuple):
     """A rule: the names it matches, their new name, and the layout of those tensors.
 
     Attributes:
-        pattern: a regular expression; or what stands between the stars of a glob.
+        pattern: a regular expression; or the texts between the stars of a glob.
         replacement: the new name; None leaves the tensor out.
         layout: a function of the array; None for the layout that the new name implies.
         source: the pattern as the caller wrote it.
@@ -86,7 +86,7 @@ def starred(pieces: tuple[str, ...], text: str) -> list[str] | None:
     too.
 
     Args:
-        pieces: what stands between the stars.
+        pieces: the texts between the stars.
         text: a name.
 
     >>> starred(("net/", "/", ""), "net/body/0/weight")

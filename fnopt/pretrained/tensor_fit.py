@@ -18,7 +18,7 @@ _LARGE = 2**26
 
 
 class TensorFit:
-    """A tensor of a file that fits a leaf; its numbers are read when they are asked for.
+    """A tensor of a file that fits a leaf; its numbers are read on demand.
 
     Args:
         path: the path of the leaf.

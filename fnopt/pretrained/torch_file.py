@@ -22,7 +22,7 @@ from fnopt.pretrained.torch_pickle import described
 from fnopt.pretrained.torch_values import Storage, Tensor, dtype_of
 
 USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
-"""The keys under which trainers save the state dict beside other things."""
+"""The keys under which trainers save the state dict among other things."""
 
 
 def read_torch(path: Path, entry: str | None = None) -> dict[str, StoredTensor]:
@@ -109,11 +109,11 @@ class _Archive:
 
     def check(self, name: str, storage: Storage) -> None:
         size = storage.size * dtype_of(storage.dtype).itemsize
-        held = self.entry(f"data/{storage.key}").file_size
-        if held != size:
+        stored = self.entry(f"data/{storage.key}").file_size
+        if stored != size:
             raise ValueError(
                 f"it is damaged: the storage of {short(name)!r} must have {size} bytes, and has"
-                f" {held}"
+                f" {stored}"
             )
 
     def tensor(self, tensor: Tensor) -> np.ndarray:

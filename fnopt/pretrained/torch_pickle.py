@@ -1,7 +1,7 @@
 """The pickle of a torch file, read as a description of tensors: nothing in it is executed.
 
 A pickle is a program for a small machine, which may import and call whatever it names. This is such
-a machine without imports and calls: a name stays a name, and the few calls that weights are made of
+a machine without imports and calls: a name stays a name, and the few calls that weights consist of
 (an ordered dict, a tensor over a storage, a parameter) build plain values. Everything else is
 refused, and the message has its name. Time and memory are in proportion to the length of the
 pickle.
@@ -176,7 +176,9 @@ class _Machine:
         if function.name == "collections.OrderedDict":
             self.budget -= sum(len(pairs) for pairs in arguments[:1] if type(pairs) is list)
             if self.budget < 0:
-                raise Refused("its pickle makes more of its lists than they hold; it was not made")
+                raise Refused(
+                    "its pickle makes more of its lists than they hold; it was not loaded"
+                )
         self.stack.append(called(function.name, arguments))
 
     def _BUILD(self) -> None:
@@ -191,7 +193,7 @@ class _Machine:
 
 def _refuse(name: str) -> NoReturn:
     raise Refused(
-        f"its pickle asks for {short(name, 100)}, which is not among what weights are made of; it"
+        f"its pickle asks for {short(name, 100)}, which is not among what weights consist of; it"
         " was not imported, and nothing was executed. Save the weights alone:"
         " torch.save(model.state_dict(), file)"
     )
