@@ -94,7 +94,7 @@ def train(
         accumulate: number of micro-batches in which a batch is computed.
         checkpoint_dir: folder where a checkpoint is written after each epoch.
         resume: go on from the newest checkpoint there, with its numbers (of a run with other
-            epochs, with the schedule given here); "override" takes all numbers given here.
+            epochs, with the schedule of these options); "override" takes no number from it.
         plot: whether to draw the picture.
         out: folder for DATASET.png and DATASET.jsonl.
     """

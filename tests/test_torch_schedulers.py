@@ -403,7 +403,7 @@ def test_what_torch_does_not_put_together_is_refused(setting, says):
         ),
         (
             lambda: ours.SequentialLR(0.1, [ours.OneCycleLR(0.1, 1, 9), ours.StepLR(0.1, 3)], [5]),
-            "SequentialLR: a OneCycleLR is beside others.*give steps=",
+            "SequentialLR: a OneCycleLR is among others.*give steps=",
         ),
         (
             lambda: ours.ChainedScheduler(0.1, [ours.StepLR(0.2, 9)]),

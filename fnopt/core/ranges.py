@@ -24,7 +24,7 @@ class Scheduled(Field):
 
 @dataclasses.dataclass(frozen=True)
 class OrNone(Scheduled):
-    """A leaf that may be None whatever its default is."""
+    """A leaf that may be None, with any default."""
 
     def accept(self, argument: str, value: Any, default: Any) -> Any:
         return None if value is None else super().accept(argument, value, default)

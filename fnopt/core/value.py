@@ -87,7 +87,7 @@ def make(cls: type[Value], fields: dict[str, Any]) -> Any:
 
 
 def _new(cls: type[Value]) -> Any:
-    # A transform is a tuple of two; what they stand for is said by its methods.
+    # A transform is a tuple of two functions, which are its methods.
     return tuple.__new__(cls, (None, None)) if issubclass(cls, tuple) else object.__new__(cls)
 
 

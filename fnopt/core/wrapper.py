@@ -20,7 +20,7 @@ Inner = Annotated[Any, Field(convert=as_transform)]
 class Wrapper(Transform):
     """A transform that calls another: its one field that is a transform.
 
-    A subclass keeps the inner transform's state in a field of its own ``State``::
+    A subclass stores the inner transform's state in a field of its own ``State``::
 
         class every_other(Wrapper):
             inner: Inner
@@ -43,7 +43,7 @@ class Wrapper(Transform):
     """The field of the state that is the inner transform's."""
     family = "wrappers"
 
-    # What the wrapper adds to the inner transform's plan; it hands the rest on.
+    # What the wrapper adds to the inner transform's plan; the rest is the inner one's.
     leafwise: ClassVar[bool] = True
     """Whether it reads and changes each leaf by itself, besides what the inner transform does."""
     elementwise: ClassVar[bool] = True

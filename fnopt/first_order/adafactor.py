@@ -32,7 +32,7 @@ class adafactor(Composed):
         \Delta\theta_t = -\eta_t \max(\text{rms}(\theta_{t-1}), 10^{-3})\,\hat U_t
 
     with the moments of :class:`scale_by_factored_rms`. The learning rate is thus a relative one.
-    Momentum and decay, where wanted, come last: the decay is not multiplied by the rate.
+    Momentum and decay, if used, come last: the decay is not multiplied by the rate.
 
     When:
         Large transformers when memory is short: a second moment of a matrix costs a row and a

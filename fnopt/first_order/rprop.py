@@ -129,7 +129,7 @@ class rprop(Composed):
         variant: ``"rprop+"``, ``"rprop-"``, ``"irprop+"`` (needs ``value``) or ``"irprop-"``.
 
     Raises:
-        ValueError: there is no such variant, or iRprop+ was not given ``value``, the loss.
+        ValueError: there is no such variant, or iRprop+ received no ``value``, the loss.
 
     References:
         Riedmiller & Braun, *A direct adaptive method for faster backpropagation learning: the

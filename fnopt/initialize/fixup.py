@@ -24,7 +24,7 @@ def zero_last_layer(params: Params, *layers: Pattern) -> Params:
 
     Args:
         params: the parameters.
-        *layers: which leaves to set to 0: globs of their paths, tuples of globs, or functions of
+        *layers: the leaves to set to 0: globs of their paths, tuples of globs, or functions of
             path and leaf; at least one.
 
     Returns:

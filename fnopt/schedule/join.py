@@ -60,7 +60,7 @@ class join_schedules(Schedule):
 
 
 class multiplicative_schedule(Schedule):
-    r"""A value that every update multiplies by a factor of its own.
+    r"""A value that every update multiplies by another factor.
 
     .. math:: \eta_t = \eta_0 \prod_{i=1}^{\min(t, T)} f(i)
 
@@ -74,7 +74,7 @@ class multiplicative_schedule(Schedule):
         TypeError, ValueError: ``transition_steps`` is no integer, or below 1.
 
     When:
-        A recipe told by its factors; else :class:`exponential_decay` or
+        A recipe given by its factors; else :class:`exponential_decay` or
         :class:`piecewise_constant_schedule`.
 
     >>> import fnopt

@@ -33,7 +33,7 @@ def elapsed(count: jax.Array, begin: Numeric) -> jax.Array:
 
 
 def progress(count: jax.Array, steps: Numeric) -> jax.Array:
-    """The share of so many updates that is behind, exactly 0 to exactly 1; 1 if there are none."""
+    """The share of some updates that is done, exactly 0 to exactly 1; 1 if there are none."""
     # The end is its own branch: XLA divides by a constant with its reciprocal, and 47 * (1 / 47)
     # falls short of 1.
     done = count >= steps
@@ -42,7 +42,7 @@ def progress(count: jax.Array, steps: Numeric) -> jax.Array:
 
 
 def between(start: Numeric, end: Numeric, share: Numeric) -> Numeric:
-    """The value so far on the way; exactly the ends at its ends, whatever their sizes."""
+    """The value so far on the way; exactly the ends at its ends, for any sizes."""
     return (1 - share) * start + share * end
 
 

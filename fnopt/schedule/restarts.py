@@ -37,11 +37,12 @@ class sgdr_schedule(Schedule):
     r"""Cosines with a warm-up each, one after the other.
 
     Args:
-        cosine_kwargs: for each cosine the arguments of :class:`warmup_cosine_decay_schedule` as a
-            dict, or that schedule itself; ``decay_steps`` says how long it lasts.
+        cosine_kwargs: one item for each cosine: a dict of the arguments of
+            :class:`warmup_cosine_decay_schedule`, or that schedule itself; ``decay_steps`` is its
+            length in updates.
 
     When:
-        Restarts told one by one; :class:`cosine_warm_restarts` has them by a rule and without end.
+        Restarts listed one by one; :class:`cosine_warm_restarts` has them by a rule, without end.
 
     References:
         Loshchilov & Hutter, *SGDR*, ICLR 2017, arXiv:1608.03983.

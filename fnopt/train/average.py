@@ -158,7 +158,7 @@ def averaged(
     batch_size: int = 256,
     precision: Any = None,
 ) -> TrainState:
-    """A state with the averaged parameters, to evaluate or to use; the run goes on without it.
+    """A state with the averaged parameters, to evaluate or to use; the run continues without it.
 
     The averaged network has never been run, so the batch statistics in the state are not its own:
     batch normalization needs them computed again, by going through data. Then every statistic is

@@ -40,7 +40,7 @@ def first_state(
         tx: the optimizer; None with ``state``.
         feed: gives an example batch, from which shapes follow.
         key: a PRNG key, or an integer to make one; ignored with ``state``.
-        state: to go on from; None for a new one.
+        state: the state to continue from; None for a new one.
         stopping: early stopping, or None.
         average: keeps an average of the parameters; None for none.
         precision: precision of the run.
@@ -120,10 +120,10 @@ def beginning(state: TrainState, feed: Feed) -> Saved:
 
 
 def resumed(saved: Saved, epochs: int, feed: Feed) -> Saved:
-    """A run that goes on from a checkpoint, checked against its data.
+    """A run that continues from a checkpoint, checked against its data.
 
     Raises:
-        ValueError: it goes on in the middle of an epoch of other data.
+        ValueError: it would continue in the middle of an epoch of other data.
     """
     state, position = saved.state, saved.record.position
     _check_data(saved.record, feed)
@@ -141,7 +141,7 @@ def resumed(saved: Saved, epochs: int, feed: Feed) -> Saved:
 
 
 def _check_data(record: Record, feed: Feed) -> None:
-    """Refuses to go on in the middle of an epoch over other data."""
+    """Refuses to continue in the middle of an epoch over other data."""
     position, here = record.position, size_of(feed)
     at, steps = position.epoch_step, position.steps_per_epoch
     if not at:

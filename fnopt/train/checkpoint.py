@@ -82,7 +82,7 @@ class Checkpoints:
         return iter(sorted(finished, key=lambda path: int(path.name.removeprefix("step_"))))
 
     def save(self, step: int, saved: Saved, metric: float = math.nan) -> Path:
-        """Writes one, and removes those that need not be kept.
+        """Writes a checkpoint, and removes those that are no longer needed.
 
         Args:
             step: number of steps so far; its name.
@@ -133,7 +133,7 @@ class Checkpoints:
             state: the state with which the run would begin; says what is expected.
             override: whether to keep the numbers of the values in ``state``.
             length: epochs of the run and steps of each; where they are others than those of the
-                run that was saved, the schedules in ``state`` are kept.
+                run that was saved, the schedules in ``state`` stay.
 
         Raises:
             MismatchError: it is of another model or optimizer; names the paths.

@@ -110,7 +110,7 @@ def read(
 
     Raises:
         MismatchError: it is of another model or optimizer; names the paths.
-        Exception: it is damaged; whatever a reader raises.
+        Exception: it is damaged; any error that a reader raises.
     """
     about = checked(path)
     record = Record.from_json(about)
@@ -192,7 +192,7 @@ def _restored(path: Path, state: TrainState) -> TrainState:
     expected = by_path(state)
     data = {name: jax.random.key_data(x) if is_key(x) else x for name, x in expected.items()}
     # An array on no device of choice stays so, else it would not go with others on a mesh: it
-    # comes back as NumPy's.
+    # is restored as NumPy's.
     targets = {
         name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
         if x.committed

@@ -63,7 +63,7 @@ def _in_parts(
     model_state, parts = state.model_state, split_batch(batch, options.accumulate)
     for i in range(options.accumulate):
         part = jax.tree.map(lambda x, i=i: x[i], parts)
-        # Batch statistics go on from one micro-batch to the next.
+        # Batch statistics pass from one micro-batch to the next.
         where, model_state = _in_batch(
             passes, state.params, model_state, part, micro_batch_key(key, i)
         )

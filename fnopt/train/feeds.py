@@ -46,7 +46,7 @@ class StepsResult:
         epoch_over: whether they end the epoch.
         nonfinite: metrics and batch of the step after them, which was not finite and is not
             counted; None if there was none.
-        error: what the data raised after them, if anything.
+        error: error that the data raised after them; None if there is none.
     """
 
     state: TrainState
@@ -172,7 +172,7 @@ class StreamFeed(Reading):
         steps: steps of an epoch; None if the iterable does not say.
     """
 
-    most = 16  # the batches since the last look are kept, to say in which one a NaN began
+    most = 16  # the batches since the last look are held, to say in which one a NaN began
 
     def __init__(self, objective: Objective, data: Any, options: StepOptions) -> None:
         self.objective, self.options = objective, options
@@ -181,7 +181,7 @@ class StreamFeed(Reading):
         self.ahead: Any = None  # the next batch, the end, or the error raised instead of a batch
 
     def example(self) -> Batch:
-        """The first batch; it is kept for the first epoch."""
+        """The first batch; it is used again in the first epoch."""
         if self.ahead is None:
             self._open()
         if self.ahead is END:
@@ -271,7 +271,7 @@ def feed_of(objective: Objective, data: Any, batch_size: int | None, options: St
 
     Args:
         objective: the objective to minimize.
-        data: what :func:`~fnopt.train.fit` takes.
+        data: the training data, as of :func:`~fnopt.train.fit`.
         batch_size: examples a step, for arrays in memory; None for all.
         options: options of the step.
     """

@@ -108,7 +108,7 @@ def fit(
             ``fnopt.data.Arrays``; or batches: a loader such as torch's ``DataLoader`` or any other
             iterable, an ``fnopt.data.Batches``, or a function that returns one, iterated again
             in each epoch. Batches must all have one shape; a last one of fewer examples is left
-            out. Arrays are NumPy's, jax's, torch's or whatever has ``__array__`` or
+            out. Arrays are NumPy's, jax's, torch's or any that have ``__array__`` or
             ``__dlpack__``; they are copied, and stay the caller's.
         epochs: number of passes over the data, those before a ``resume`` among them; with
             ``state``, further ones.

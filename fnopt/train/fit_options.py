@@ -63,7 +63,7 @@ class EvaluationOptions:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointOptions:
-    """Where and when a run writes checkpoints, and whether it goes on from them.
+    """Where and when a run writes checkpoints, and whether it resumes from them.
 
     Args:
         checkpoint_dir: folder where checkpoints are written, created if missing; None for none.

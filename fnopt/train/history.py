@@ -51,7 +51,7 @@ class History:
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # An evaluation comes before the record of the epoch that it ends.
+        # An evaluation precedes the record of the epoch that it ends.
         both = sorted([*self.evaluations, *self.records], key=lambda record: record.get("step", 0))
         with path.open("w") as file:
             for record in both:
@@ -99,7 +99,7 @@ class History:
 
 
 class Log:
-    """A file of JSON lines that grows while a run goes on; begins with the history so far.
+    """A file of JSON lines that grows during a run; begins with the history so far.
 
     Args:
         path: path of the file; its content is replaced, so that no line stands in it twice.

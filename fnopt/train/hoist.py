@@ -1,4 +1,4 @@
-"""An optimizer's update in two parts: the evaluations it asks for, and all the rest.
+"""An optimizer's update in two parts: the evaluations that it needs, and everything else.
 
 A step updates inside a branch, so that nothing that is not finite gets into the state. There XLA
 computes a convolution several times slower on a CPU. So evaluations, and what they need, are

@@ -1,4 +1,4 @@
-"""The compiled programs of a run: steps over data in memory, one step over a batch that comes in.
+"""The compiled programs of a run: steps over data in memory, one step over a streamed batch.
 
 All end at a step that is not finite, without it: the state is then the last good one.
 """
@@ -136,7 +136,7 @@ def run_stream_step(
     batch: Batch,
     options: StepOptions = _DEFAULT,
 ) -> tuple[TrainState, jax.Array, jax.Array, Metrics]:
-    """Makes a step over a batch that has come in, unless one before was not finite.
+    """One step over a streamed batch, unless a step before was not finite.
 
     So the metrics of a step need not be looked at before the next one is begun.
 

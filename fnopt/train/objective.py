@@ -48,7 +48,7 @@ class Objective:
         self.has_aux = has_aux
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy has programs of its own (see programs.py), and compiled ones cannot be pickled.
+        # A copy has separate programs (see programs.py), and compiled ones cannot be pickled.
         return {name: x for name, x in vars(self).items() if name != "_programs"}
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Params, ModelState]:

@@ -21,7 +21,7 @@ class Writer(Protocol):
 
 
 class Recorder:
-    """Collects the metrics of a run, and hands records to its history, its logs and its bar.
+    """Collects the metrics of a run, and passes records to its history, its logs and its bar.
 
     Args:
         history: records of the epochs before; new ones are appended.

@@ -1,6 +1,6 @@
 """The loop around the compiled loops: what is done between two calls of them, and in what order.
 
-A run has a position: so many epochs completed, so many steps of the current one. At every position,
+A run has a position: epochs completed, and steps of the current one. At every position,
 in this order: the metrics of the steps are collected, an evaluation that is due runs, an epoch
 that is over is recorded, logs are written, a checkpoint that is due is written, callbacks are
 called. If one of these raises, a checkpoint of the position is written all the same, which says
@@ -195,7 +195,7 @@ class Run:
         position.steps_done += result.steps
         position.epoch_over = result.epoch_over and result.nonfinite is None
         if not result.steps:
-            # The end of an epoch may come to light after its last step.
+            # The end of an epoch may be known only after its last step.
             position.evaluated &= self.evaluator.every is not None or not position.epoch_over
             return
         position.evaluated = False
@@ -203,7 +203,7 @@ class Run:
         skipped = self.recorder.skipped_in_a_row
         if skipped >= HOPELESS:  # no loss scale helps
             metrics = {name: x[-1] for name, x in result.metrics.items()}
-            where = (f"the last {skipped} steps, each skipped whatever the loss scale",)
+            where = (f"the last {skipped} steps, each skipped at every loss scale",)
             raise self._nonfinite(metrics, where)
 
     def _nonfinite(self, metrics: Metrics, where: tuple[str, ...]) -> NonFiniteError:
@@ -211,7 +211,7 @@ class Run:
         return NonFiniteError(step, metrics, self.state, history, where)
 
     def _settle(self) -> list[dict[str, Any]]:
-        """Does what is due at this position; returns the records that come of it."""
+        """Does what is due at this position; returns the new records."""
         position, recorder, records = self.position, self.recorder, []
         if self.evaluator.is_due(position) and not position.evaluated:
             self.state, metrics, monitored = self.evaluator.evaluate(self.state)

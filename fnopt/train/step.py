@@ -286,7 +286,7 @@ def _extra_args(state: TrainState, evaluated: Evaluated, keys: Keys) -> dict[str
 
 
 def _check(state: TrainState, options: StepOptions) -> None:
-    """Refuses a state that was made for another precision."""
+    """Refuses a state that was initialized for another precision."""
     precision = options.precision
     dynamic = precision is not None and precision.scaling is not None
     if dynamic != (state.scaling is not None):

@@ -95,7 +95,7 @@ class early_stopping(Value):
             state: the state before the evaluation.
             metric: the watched metric, a number.
             evaluations: number of evaluations so far; one seen before changes nothing.
-            params: any tree; kept if the metric is the best.
+            params: any tree; stored if the metric is the best.
         """
         numbers = map_leaves(self, lambda x: to_dtype(x, state.best.dtype))
         metric = jnp.asarray(metric).astype(state.best.dtype)
@@ -135,7 +135,7 @@ class early_stopping(Value):
         return state._replace(stop=stop, bad=jnp.where(stop, jnp.zeros_like(bad), bad))
 
     def restart(self, state: StoppingState) -> StoppingState:
-        """The state with which a stopped run goes on: the best is kept."""
+        """The state with which a stopped run continues: the best stays."""
         return state._replace(stop=jnp.zeros_like(state.stop), bad=jnp.zeros_like(state.bad))
 
     @property
@@ -144,7 +144,7 @@ class early_stopping(Value):
 
 
 def best_of(state: TrainState) -> TrainState:
-    """The train state with the best parameters that early stopping has kept, and their model state.
+    """The train state with the best parameters stored by early stopping, and their model state.
 
     They are the parameters that the optimizer's method asks to evaluate, and stay so in the state.
     Where no evaluation gave a number, none is the best: the state itself, with a warning.

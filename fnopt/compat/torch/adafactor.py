@@ -29,7 +29,7 @@ class AdafactorState(NamedTuple):
     """The state of :class:`Adafactor`.
 
     Attributes:
-        count: updates made.
+        count: number of updates so far.
         row_var, col_var: of leaves with two axes or more, the means of squares along the last axis
             and along the one before it.
         variance: of other leaves, the mean square.
@@ -90,7 +90,7 @@ class Adafactor(TorchOptimizer):
         \theta_t &= (1 - \eta_t\,\lambda)\,\theta_{t-1}
             - \alpha_t\,U_t / \max(1, \operatorname{rms}(U_t) / d)
 
-    The two last axes are factored, whatever their lengths: of a convolution in torch's layout its
+    The two last axes are factored, of any lengths: of a convolution in torch's layout its
     height and width, of a kernel of Flax its inputs and outputs.
 
     Args:

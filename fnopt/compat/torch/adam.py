@@ -91,7 +91,7 @@ class Adam(TorchOptimizer):
 
 
 class AdamW(TorchOptimizer):
-    r"""``torch.optim.AdamW``: Adam with decay of the weights beside it.
+    r"""``torch.optim.AdamW``: Adam with decoupled decay of the weights.
 
     .. math:: \theta_t = (1 - \eta_t\,\lambda)\,\theta_{t-1}
             - \frac{\eta_t\,m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}

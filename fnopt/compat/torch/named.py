@@ -17,7 +17,7 @@ from fnopt.wrap.layout import Parts
 
 
 class Named:
-    """The leaves of our parameters beside the tensors of a torch optimizer.
+    """The leaves of our parameters, matched with the tensors of a torch optimizer.
 
     Args:
         optimizer: torch's optimizer.
@@ -86,7 +86,7 @@ class Named:
         if name in by_name:
             return by_name[name]
         known = did_you_mean(name, by_name) if by_name else (
-            "it was made without names; make it of model.named_parameters(), or give the parameter"
+            "it was created without names; pass it model.named_parameters(), or give the parameter"
             " itself"
         )  # fmt: skip
         raise ValueError(f"convert: {path!r}: the optimizer knows no parameter {name!r}; {known}")

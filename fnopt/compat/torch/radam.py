@@ -11,7 +11,7 @@ from fnopt.first_order.radam import scale_by_radam
 
 
 class RAdam(TorchOptimizer):
-    r"""``torch.optim.RAdam``: :class:`fnopt.radam` with :math:`\epsilon` beside another root.
+    r"""``torch.optim.RAdam``: :class:`fnopt.radam` with :math:`\epsilon` added to another root.
 
     .. math:: \theta_t = \theta_{t-1} - \eta_t\,\hat m_t\,\cdot\,\begin{cases}
         r_t\,\sqrt{1 - \beta_2^t} / (\sqrt{v_t} + \epsilon) & \rho_t > 5 \\
@@ -19,7 +19,7 @@ class RAdam(TorchOptimizer):
 
     with :math:`r_t, \rho_t` of :class:`fnopt.scale_by_radam`, of
     :math:`g_t = \nabla f(\theta_{t-1}) + \lambda\,\theta_{t-1}`; with ``decoupled_weight_decay``
-    the weights are decayed by :math:`\eta_t\,\lambda` beside it.
+    the weights are decayed by :math:`\eta_t\,\lambda` separately.
 
     Args:
         lr: learning rate :math:`\eta \ge 0`.

@@ -50,7 +50,7 @@ class damped_trace(Rule):
 
 
 class SGD(TorchOptimizer):
-    r"""``torch.optim.SGD``: gradient descent, with momentum if wanted.
+    r"""``torch.optim.SGD``: gradient descent, optionally with momentum.
 
     .. math::
         g_t &= \nabla f(\theta_{t-1}) + \lambda\,\theta_{t-1}, &
@@ -62,7 +62,7 @@ class SGD(TorchOptimizer):
 
     Args:
         lr: learning rate :math:`\eta \ge 0`.
-        momentum: decay of the velocity, :math:`\mu \in [0, 1]`; no velocity is kept if 0.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1]`; no velocity is stored if 0.
         dampening: share of every gradient but the first that is left out, :math:`\tau`.
         weight_decay: strength of an L2 penalty in the gradient, :math:`\lambda \ge 0`.
         nesterov: whether to look ahead along the velocity.

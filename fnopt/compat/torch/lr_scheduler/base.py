@@ -1,4 +1,4 @@
-"""What a scheduler of torch is here: a closed form of fnopt, and torch's recursion beside it."""
+"""A scheduler of torch as a schedule: a closed form of fnopt, next to torch's recursion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fnopt.schedule.progress import at_least_one
 
 @dataclasses.dataclass(frozen=True)
 class Whole(Field):
-    """A leaf that is a whole number; 10.0 is one, since a leaf is kept as a float."""
+    """A leaf that is a whole number; 10.0 is one, since a leaf is stored as a float."""
 
     def accept_number(self, argument: str, value: Any, default: Any) -> Any:
         number = super().accept_number(argument, value, default)
@@ -160,7 +160,7 @@ def must_trace(schedule: Any, name: str) -> None:
         jax.eval_shape(lambda t: jnp.asarray(function(t)), scalar)
     except Exception as error:  # any error that the function raises for a tracer
         raise ValueError(
-            f"{type(schedule).__name__}: {name} cannot be traced by JAX (it must be made of"
+            f"{type(schedule).__name__}: {name} cannot be traced by JAX (it must consist of"
             " jax.numpy, without `if` on the count); write it so, or give steps=, the number of"
             f" updates to tabulate ({type(error).__name__} was raised)"
         ) from error
@@ -193,6 +193,6 @@ def concrete(schedule: Any) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _values(schedule: Schedule, steps: int) -> list[float]:
-    # The table is made of numbers, wherever it is made.
+    # The table consists of numbers, also inside a trace.
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         return np.asarray(schedule(np.arange(steps + 1))).tolist()

@@ -1,4 +1,4 @@
-"""The schedulers that go up and down between rates of their own, whatever the optimizer's."""
+"""The schedulers that go up and down between their own rates, not the optimizer's."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ class PolynomialLR(Multiplying):
 
 
 class MultiplicativeLR(Multiplying):
-    r"""A rate that every update multiplies by a factor of its own, tabulated.
+    r"""A rate that every update multiplies by another factor, tabulated.
 
     .. math:: \eta_t = \eta_0 \prod_{i=1}^{t} f(i)
 

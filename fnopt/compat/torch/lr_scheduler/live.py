@@ -74,7 +74,7 @@ def of_torch(scheduler: Any, group: int = 0, *, steps: int | None = None) -> Any
 
 
 def _rate(scheduler: Any, group: int) -> float:
-    """The optimizer's rate when its first scheduler was made."""
+    """The optimizer's rate when its first scheduler was created."""
     while type(scheduler).__name__ in _CONTAINERS:
         scheduler = scheduler._schedulers[0]
     rates = getattr(scheduler, "base_lrs", None)  # none of a class that is refused
@@ -183,7 +183,7 @@ def _leaves(scheduler: Any) -> list[Any]:
 
 
 def _check_bases(scheduler: Any, schedule: Any, group: int) -> None:
-    """Raises ValueError where the members were not made in their order, on a fresh optimizer."""
+    """Raises ValueError where the members were not created in their order, on a fresh optimizer."""
     run = schedule.alive()
     run.construct(Group(schedule.lr, steps=1))
     for ours, theirs in zip(run.leaves(), _leaves(scheduler), strict=True):

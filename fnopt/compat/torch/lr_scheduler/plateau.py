@@ -62,7 +62,7 @@ class ReduceLROnPlateau(Watcher):
         threshold_mode: whether ``threshold`` is relative or absolute, ``"rel"`` or ``"abs"``.
         cooldown: number of metrics after a reduction that are not counted.
         min_lr: lowest rate, at least 0.
-        eps: smallest reduction that is made.
+        eps: smallest reduction that is applied.
         monitor: the extra argument that is watched, ``"metric"`` or ``"value"``.
 
     Raises:

@@ -107,7 +107,7 @@ class Sequence(Chain):
 
 
 def rates(schedule: Any, steps: int) -> list[float]:
-    """The rate of so many updates."""
+    """The rate after this many updates."""
     group = Group(schedule.lr, steps)
     run = schedule.alive()
     run.construct(group)
