@@ -85,7 +85,7 @@ def train(
         learning_rate: rate at the start, or at the peak of a warm-up; a usual one by default.
         schedule: constant, linear, cosine, warmup_cosine, step, exponential or plateau.
         epochs: number of passes over the data.
-        batch_size: examples a step; None for full-batch gradient descent.
+        batch_size: number of examples per step; None for full-batch gradient descent.
         seed: seed of initialization, shuffling and dropout.
         early_stop: end after more epochs than this without a lower test loss, and give back the
             best parameters.

@@ -36,7 +36,7 @@ class Network(nnx.Module):
 def main(epochs: int = EPOCHS, out: str = "out") -> float:
     train, test = digits()
 
-    # What is minimized. Batch statistics and dropout keys are seen to.
+    # What is minimized. Batch statistics and dropout keys are handled.
     task = objective(
         Network(nnx.Rngs(SEED)),
         optax.losses.softmax_cross_entropy_with_integer_labels,

@@ -55,7 +55,7 @@ def main(
         epochs: number of passes through the data; 100 in DeepOBS.
         examples: number of examples of each set to use, the first ones; None uses all.
         learning_rate: learning rate of Adam.
-        batch_size: examples a step.
+        batch_size: number of examples per step.
         seed: seed of initialization and shuffling.
         root: folder where Debian's package dataset-fashion-mnist is unpacked, if it is not
             installed.

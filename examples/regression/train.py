@@ -39,7 +39,7 @@ def main(epochs: int = 100, batch_size: int = 32, seed: int = 0, out: str = "out
     Args:
         epochs: largest number of passes through the data; a run ends early where the error on
             held-out examples has not fallen for 20 of them.
-        batch_size: examples a step.
+        batch_size: number of examples per step.
         seed: seed of initialization, of shuffling and of the choice of held-out examples.
         out: folder for the files regression_OPTIMIZER.jsonl.
     """

@@ -15,7 +15,7 @@ PyTree: TypeAlias = Any
 Params: TypeAlias = Any
 """A tree of floating-point arrays: what is optimized."""
 Updates: TypeAlias = Any
-"""A tree like the parameters: gradients, or what transforms have turned them into."""
+"""A tree like the parameters: gradients, or the outputs of transforms."""
 OptState: TypeAlias = Any
 """What ``init`` of a transform returns: a named tuple or another container of arrays."""
 Slots: TypeAlias = Any

@@ -87,7 +87,7 @@ class Arrays:
         Args:
             key: the run's key.
             step: number of the step at which the epoch begins.
-            batch_size: examples a step, at most as many as there are.
+            batch_size: number of examples per step, at most as many as there are.
 
         Returns:
             Indices, of shape (steps, batch_size).

@@ -41,7 +41,7 @@ class Bounds(NamedTuple):
 
 
 class scale_by_adabound(Rule):
-    r"""Adam's step with the rate of every weight kept between two bounds that meet.
+    r"""Adam's step with the rate of every weight clipped between two bounds that meet.
 
     .. math::
         m_t &= \beta_1\,m_{t-1} + (1 - \beta_1)\,g_t, \qquad

@@ -40,7 +40,7 @@ class RpropWithValueState(NamedTuple):
 
 
 class scale_by_rprop(Joint):
-    r"""The sign of the gradient times a step size of each weight's own.
+    r"""The sign of the gradient times a separate step size for each weight.
 
     .. math:: \Delta_t = \begin{cases}
         \min(\eta^+ \Delta_{t-1}, \Delta_{\max}) & g_t\,g_{t-1} > 0 \\

@@ -118,7 +118,7 @@ class Layers:
             of their computation.
         paths: the paths of the leaves of the parameters.
         program: the program that was traced.
-        unseen: paths of parameters that are used where nothing is looked at.
+        unseen: paths of parameters that are used in functions whose layers are not seen.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class Layers:
         return size == self._sizes[layer.leaf]
 
     def weights_from(self, layer: Layer, leaves: Sequence[Any]) -> Any:
-        """The weights as a layer multiplies with them, where they are a leaf (:meth:`is_leaf`).
+        """The weights in the layout of the product, where they are a leaf (:meth:`is_leaf`).
 
         Args:
             layer: the layer.

@@ -11,7 +11,7 @@ CALLS = {"jit", "pjit", "closed_call", "core_call"}
 WRAPPERS = {"custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint", "remat"}
 """Functions with custom derivatives or memory; written out only if a product is in them."""
 BRANCHES = {"while", "cond"}
-"""Their computation depends on values: nothing in them is looked at."""
+"""Their computation depends on values: layers in them are not seen."""
 PRODUCTS = {"dot_general", "conv_general_dilated"}
 LOOKUPS = {"gather"}
 MOVES = {"transpose", "broadcast_in_dim", "reshape", "squeeze", "convert_element_type", "copy"}

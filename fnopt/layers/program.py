@@ -114,7 +114,7 @@ class Program:
         Args:
             inputs: arrays, one for each input.
             look: the functions by number whose results are recorded; nothing if None.
-            add: arrays by number that are added to those values, before they are looked at;
+            add: arrays by number that are added to those values, before they are recorded;
                 nothing if None. The arrays for values in a loop have the iterations along a first
                 axis.
 
@@ -156,7 +156,7 @@ def bind(step: Step, *inputs: Any) -> Any:
 def _bound(step: Step, inputs: Sequence[Any]) -> list[Any]:
     primitive = step.equation.primitive
     bind_params = primitive.get_bind_params(step.equation.params)
-    # Until 0.10 jax kept inner functions apart from the other parameters.
+    # Before 0.10 jax stored inner functions apart from the other parameters.
     functions, params = bind_params if isinstance(bind_params, tuple) else ((), bind_params)
     outputs = primitive.bind(*functions, *inputs, **params)
     return list(outputs) if primitive.multiple_results else [outputs]
@@ -165,7 +165,7 @@ def _bound(step: Step, inputs: Sequence[Any]) -> list[Any]:
 def _scanned(
     step: Step, inputs: list[Any], look: Look, add: Mapping[int, Any]
 ) -> tuple[list[Any], dict[int, PyTree]]:
-    """The outputs of a ``scan`` whose body is looked into, and what was recorded."""
+    """The outputs of a ``scan`` whose body is recorded, and the recorded values."""
     assert step.body is not None
     body, params = step.body, step.equation.params
     consts = inputs[: params["num_consts"]]

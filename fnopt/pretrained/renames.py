@@ -81,7 +81,7 @@ def as_renames(rules: Iterable[Any]) -> list[Rename]:
 def starred(pieces: tuple[str, ...], text: str) -> list[str] | None:
     """The texts that the stars of a glob match, the first the shortest; None if it does not match.
 
-    Each piece is looked for once, from the end of the one before it: where a glob matches at all,
+    Each piece is searched once, from the end of the one before it: where a glob matches at all,
     it matches with every piece as early as it can be, and a regular expression would try the others
     too.
 

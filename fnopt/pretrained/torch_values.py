@@ -138,12 +138,12 @@ def _tensor(
         )
     flags = {} if flags is None else flags
     if type(flags) is not dict:
-        raise TypeError("what is said of a tensor is no flags")
+        raise TypeError("the flags of a tensor are none")
     for flag, on in flags.items():  # ends at the third, however many there are
         if flag not in ("conj", "neg"):
             raise Refused(f"of a tensor it says {short(flag)}, which is not known")
         if type(on) is not bool:
-            raise TypeError("what is said of a tensor is no flags")
+            raise TypeError("the flags of a tensor are none")
     conjugate, negative = flags.get("conj", False), flags.get("neg", False)
     return Tensor(storage, dtype, offset, shape, strides, conjugate, negative)
 

@@ -132,7 +132,7 @@ class reduce_on_plateau(Watcher):
         mode: whether lower or higher metrics are better, ``"min"`` or ``"max"``.
 
     Raises:
-        ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
+        ValueError: an argument is out of its range, or, in ``update``, the loss is missing.
 
     >>> import fnopt, jax.numpy as jnp
     >>> tx = fnopt.chain(fnopt.sgd(1.0), fnopt.reduce_on_plateau(factor=0.5, patience=0))

@@ -28,7 +28,7 @@ def positive(steps: Numeric) -> Numeric:
 
 
 def elapsed(count: jax.Array, begin: Numeric) -> jax.Array:
-    """Updates since the beginning, which is at 0 if it is said to be before."""
+    """Updates since the beginning, which is 0 if it is negative."""
     return jnp.maximum(count - jnp.maximum(begin, 0.0), 0)
 
 

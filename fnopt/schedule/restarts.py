@@ -58,7 +58,7 @@ class sgdr_schedule(Schedule):
 
 
 class cosine_warm_restarts(Schedule):
-    r"""Half waves of a cosine without end, each longer than the last if wanted.
+    r"""Half waves of a cosine without end, each optionally longer than the last.
 
     .. math:: \eta_t = \eta_T + \tfrac12 (\eta_0 m^i - \eta_T)
         \Bigl(1 + \cos \pi\,\frac{t - t_i}{T_i}\Bigr), \qquad

@@ -71,19 +71,19 @@ def first_state(
             "fit: the state has its own early stopping; to go on with other numbers,"
             " state.replace(stopping=…)"
         )
-    own: TrainState = jax.tree.map(copy, state)  # the loop takes over its buffers
+    copied: TrainState = jax.tree.map(copy, state)  # the loop takes over its buffers
     if stopping is not None:
-        return own.replace(
+        return copied.replace(
             stopping=jax.tree.map(copy, stopping),
-            stopping_state=stopping.init((own.eval_params, own.model_state)),
+            stopping_state=stopping.init((copied.eval_params, copied.model_state)),
         )
-    if own.stopping is not None and bool(own.stopping_state.stop):
+    if copied.stopping is not None and bool(copied.stopping_state.stop):
         logger.warning(
             "fit: early stopping had ended the run of this state; it counts again from here, with"
             " the best so far"
         )
-        return own.replace(stopping_state=own.stopping.restart(own.stopping_state))
-    return own
+        return copied.replace(stopping_state=copied.stopping.restart(copied.stopping_state))
+    return copied
 
 
 def open_checkpoints(options: CheckpointOptions, mode: str) -> Checkpoints | None:
@@ -142,7 +142,7 @@ def resumed(saved: Saved, epochs: int, feed: Feed) -> Saved:
 
 def _check_data(record: Record, feed: Feed) -> None:
     """Refuses to continue in the middle of an epoch over other data."""
-    position, here = record.position, size_of(feed)
+    position, size = record.position, size_of(feed)
     at, steps = position.epoch_step, position.steps_per_epoch
     if not at:
         return
@@ -151,10 +151,10 @@ def _check_data(record: Record, feed: Feed) -> None:
             f"fit: the checkpoint is of step {at} of an epoch of {steps}, and here an"
             f" epoch has {feed.steps}; resume with the same data and batch_size"
         )
-    if record.data and here and record.data != here:
+    if record.data and size and record.data != size:
         raise ValueError(
             f"fit: the checkpoint is of step {at} of an epoch over"
-            f" {_words(record.data)}, and here it is {_words(here)}; resume with the same data and"
+            f" {_words(record.data)}, and here it is {_words(size)}; resume with the same data and"
             " batch_size"
         )
 

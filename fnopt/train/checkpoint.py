@@ -158,7 +158,7 @@ class Checkpoints:
     def _thin(self) -> None:
         paths = list(self)
         metrics = {path: self._metric(path) for path in paths}
-        # The first of equals, as early stopping has it: the order of a sort is kept.
+        # The first of equals, as in early stopping: the sort is stable.
         ranked = sorted(
             (path for path in paths if not math.isnan(metrics[path])),
             key=lambda path: self.sign * metrics[path],

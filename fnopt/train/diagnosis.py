@@ -48,7 +48,7 @@ def locate_nonfinite(
     options = options or StepOptions()
     try:
         where = _in_parts(objective, state, batch, options)
-    except Exception as error:  # what is said of an error must not hide it
+    except Exception as error:  # a description of an error must not hide it
         return (f"an unknown position ({error!r})",)
     return where or (("the update" if jnp.isfinite(grad_norm) else "the norm of the gradient"),)
 

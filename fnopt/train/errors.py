@@ -99,5 +99,5 @@ def no_batch(epochs: int) -> DataError:
     Args:
         epochs: number of epochs before.
     """
-    again = "; an iterator can be read once, pass a function that returns one"
-    return DataError(f"the data gave no batch{again if epochs else ''}", 0)
+    cure = "; an iterator can be read once, pass a function that returns one"
+    return DataError(f"the data gave no batch{cure if epochs else ''}", 0)

@@ -71,7 +71,7 @@ class ArrayFeed:
     Args:
         objective: the objective to minimize.
         data: a tree of arrays with examples along the first axis, or an ``fnopt.data.Arrays``.
-        batch_size: examples a step; None for all.
+        batch_size: number of examples per step; None for all.
         options: options of the step.
 
     Attributes:
@@ -272,7 +272,7 @@ def feed_of(objective: Objective, data: Any, batch_size: int | None, options: St
     Args:
         objective: the objective to minimize.
         data: the training data, as of :func:`~fnopt.train.fit`.
-        batch_size: examples a step, for arrays in memory; None for all.
+        batch_size: number of examples per step, for arrays in memory; None for all.
         options: options of the step.
     """
     if not is_stream(data):

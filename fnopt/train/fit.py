@@ -112,8 +112,8 @@ def fit(
             ``__dlpack__``; they are copied, and stay the caller's.
         epochs: number of passes over the data, those before a ``resume`` among them; with
             ``state``, further ones.
-        batch_size: examples a step: 1 is stochastic, None full-batch gradient descent. Of no
-            meaning for data that come in batches.
+        batch_size: number of examples per step: 1 is stochastic, None full-batch gradient
+            descent. Ignored for data that come in batches.
         test_data: evaluated after each epoch, recorded with the prefix ``test_``: data of the same
             kinds, but no iterator, which can be read once only. The last of its batches may be
             shorter; every example counts. None evaluates nothing.

@@ -48,7 +48,7 @@ class FolderLock:
             self.release()
 
     def release(self) -> None:
-        """Gives the lock back, if it is held."""
+        """Releases the lock, if it is held."""
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None

@@ -15,7 +15,7 @@ from fnopt.train.plain import line
 
 @dataclasses.dataclass
 class History:
-    """Records of a run, one an epoch.
+    """Records of a run, one for each epoch.
 
     Attributes:
         records: dicts of ``epoch``, ``step``, ``seconds``, the means over the epoch of what the
@@ -23,7 +23,7 @@ class History:
             scaling, ``loss_scale`` and ``skipped``), and metrics of the evaluation with the prefix
             ``test_``.
         evaluations: with ``eval_every``, dicts of ``epoch``, ``step`` and the metrics of every
-            evaluation; empty where there is one an epoch.
+            evaluation; empty where there is one per epoch.
     """
 
     records: list[dict[str, Any]] = dataclasses.field(default_factory=list)

@@ -138,7 +138,7 @@ def run_stream_step(
 ) -> tuple[TrainState, jax.Array, jax.Array, Metrics]:
     """One step over a streamed batch, unless a step before was not finite.
 
-    So the metrics of a step need not be looked at before the next one is begun.
+    So the next step can start before the metrics of this one are read.
 
     Args:
         objective: the objective to minimize.

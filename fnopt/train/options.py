@@ -23,7 +23,7 @@ class StepOptions:
         accumulate: number of micro-batches, at least 1, in which a batch is computed one after the
             other for one update; the number of examples is a multiple of it. Activations need the
             memory of one. Schedules and ``step`` count updates. Batch statistics are those of
-            micro-batches, and move that many times a step.
+            micro-batches, and move that many times per step.
         accumulator_dtype: dtype of the sum of their gradients, ``"float32"``, ``"float64"``,
             ``"bfloat16"`` or ``"float16"``; the gradient's, float32 at least, if None.
         precision: the :class:`Precision` that the state was initialized with, or its name; None

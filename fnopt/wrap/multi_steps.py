@@ -139,7 +139,7 @@ class MultiSteps(Wrapper):
         return (state.mini_step == 0) & (state.gradient_step > 0)
 
     def gradient_transformation(self) -> Transform:
-        """This transform itself, which is one already; optax's has to be asked."""
+        """This transform itself; optax's class returns its transform here."""
         return self
 
     def count(self, state: OptState) -> jax.Array:

@@ -113,7 +113,7 @@ class SequentialLR(_Composed):
 
     Raises:
         TypeError, ValueError: a member is of another kind or has another rate; there is not one
-            milestone between every two; a table is needed and ``steps`` is not given.
+            milestone between every two; a table is needed and ``steps`` is None.
 
     References:
         ``torch.optim.lr_scheduler.SequentialLR``; :func:`fnopt.join_schedules`.
@@ -189,7 +189,7 @@ class ChainedScheduler(_Composed):
 
     Raises:
         TypeError, ValueError: a member is of another kind or has another rate; a table is needed
-            and ``steps`` is not given.
+            and ``steps`` is None.
 
     References:
         ``torch.optim.lr_scheduler.ChainedScheduler``.

@@ -57,7 +57,7 @@ class CyclicLR(Overwriting):
 
     Raises:
         TypeError, ValueError: an argument is out of its range, or ``scale_fn`` cannot be traced and
-            ``steps`` is not given.
+            ``steps`` is None.
 
     References:
         ``torch.optim.lr_scheduler.CyclicLR``; :func:`fnopt.cyclic_schedule`.
@@ -164,7 +164,7 @@ class OneCycleLR(Overwriting):
             ``cycle_momentum``.
 
     Raises:
-        TypeError, ValueError: an argument is out of its range, or :math:`T` is not given.
+        TypeError, ValueError: an argument is out of its range, or :math:`T` is None.
 
     References:
         ``torch.optim.lr_scheduler.OneCycleLR``; :func:`fnopt.onecycle_schedule`.

@@ -43,7 +43,7 @@ class ReduceLROnPlateau(Watcher):
         x > b\,(1 + \epsilon), \quad x > b + \epsilon
 
     for ``"min"`` and ``"rel"``, ``"min"`` and ``"abs"``, ``"max"`` and ``"rel"``, ``"max"`` and
-    ``"abs"``. With ``"rel"`` a negative metric may thus count as better when it is not;
+    ``"abs"``. With ``"rel"`` a negative metric may therefore count as better when it is not;
     :func:`fnopt.reduce_on_plateau` has no such flaw. NaN is no better. After more than
     ``patience`` metrics in a row that are not better the rate is lowered; then ``cooldown``
     metrics pass before any is counted.
@@ -66,7 +66,7 @@ class ReduceLROnPlateau(Watcher):
         monitor: the extra argument that is watched, ``"metric"`` or ``"value"``.
 
     Raises:
-        ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
+        ValueError: an argument is out of its range, or, in ``update``, the loss is missing.
 
     References:
         ``torch.optim.lr_scheduler.ReduceLROnPlateau``.

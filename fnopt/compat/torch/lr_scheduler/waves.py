@@ -109,7 +109,7 @@ class LambdaLR(Overwriting):
 
     Raises:
         TypeError, ValueError: ``lr_lambda`` is no function, or one that JAX cannot trace and
-            ``steps`` is not given.
+            ``steps`` is None.
 
     References:
         ``torch.optim.lr_scheduler.LambdaLR``.
