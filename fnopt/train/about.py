@@ -31,7 +31,7 @@ def is_key(x: Any) -> bool:
 
 
 def describe(state: Any) -> dict[str, str]:
-    """What must not differ at each path: a leaf's shape and dtype, a value's static fields."""
+    """What must agree at each path: a leaf's shape and dtype, a value's static fields."""
     leaves = {path: f"{np.shape(x)} {x.dtype}" for path, x in by_path(state).items()}
     for name in VALUES:
         _describe_value(getattr(state, name, None), name, leaves)

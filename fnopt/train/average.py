@@ -48,7 +48,7 @@ class ema_of_params(Value):
     :math:`\theta` up to the update ``start``.
 
     Args:
-        decay: :math:`\beta \in [0, 1)`; a schedule of how many parameters are in it.
+        decay: :math:`\beta \in [0, 1)`; a schedule is of the number of parameters in the average.
         debias: whether to correct for the start at 0.
         every: number of updates, at least 1, between two parameters that enter the average; the
             first enter after ``start`` (and, for a start at 0, after the ``every``-th).
@@ -161,7 +161,7 @@ def averaged(
     """A state with the averaged parameters, to evaluate or to use; the run continues without it.
 
     The averaged network has never been run, so the batch statistics in the state are not its own:
-    batch normalization needs them computed again, by going through data. Then every statistic is
+    batch normalization needs them computed again, over data. Then every statistic is
     the mean of its values in the batches, by their sizes, without dropout.
 
     Args:

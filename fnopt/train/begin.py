@@ -38,7 +38,7 @@ def first_state(
     Args:
         objective: the objective to minimize.
         tx: the optimizer; None with ``state``.
-        feed: gives an example batch, from which shapes follow.
+        feed: the data; an example batch of it has the shapes.
         key: a PRNG key, or an integer to make one; ignored with ``state``.
         state: the state to continue from; None for a new one.
         stopping: early stopping, or None.
@@ -46,8 +46,8 @@ def first_state(
         precision: precision of the run.
 
     Raises:
-        TypeError: there are both ``tx`` and ``state`` or neither, or the state has already what is
-            to be added.
+        TypeError: there are both ``tx`` and ``state`` or neither, or the state already has an
+            average or early stopping.
     """
     if tx is not None and state is None:
         return TrainState.create(

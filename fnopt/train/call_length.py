@@ -1,4 +1,4 @@
-"""How many steps to make between two looks at a run."""
+"""The number of steps between two looks at a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 class CallLength:
-    """The number of steps a call: one that takes about a quarter of a second, or a fixed one.
+    """The number of steps per call: one that takes about a quarter of a second, or a fixed one.
 
     Args:
         steps: fixed number of steps; None finds one by timing.

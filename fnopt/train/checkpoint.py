@@ -1,7 +1,7 @@
 """Checkpoints of a run: whole, atomic, and refused where they do not fit.
 
 Each is a folder ``step_00000120``, see :mod:`fnopt.train.checkpoint_file`. It is written into a
-folder of another name, flushed, and renamed: what has the name is whole, whenever the process dies.
+folder of another name, flushed, and renamed: a folder of this name is complete at any time.
 Check sums detect what a failing disk has cut off since.
 """
 
@@ -56,7 +56,7 @@ class Checkpoints:
         self._lock = FolderLock(self.folder)
 
     def prepare(self) -> None:
-        """Makes the folder if it is missing, and removes what was never finished.
+        """Creates the folder if it is missing, and removes unfinished checkpoints.
 
         Until :meth:`close` no other run can be prepared to write to it.
 
@@ -130,7 +130,7 @@ class Checkpoints:
         of ``state``; where the optimizer's or the stopping's differ, that is logged.
 
         Args:
-            state: the state with which the run would begin; says what is expected.
+            state: the state with which the run would begin; it has the expected structure.
             override: whether to keep the numbers of the values in ``state``.
             length: epochs of the run and steps of each; where they are others than those of the
                 run that was saved, the schedules in ``state`` stay.
@@ -185,8 +185,8 @@ def restore(folder: str | os.PathLike, state: TrainState, *, override: bool = Fa
 
     Args:
         folder: the ``checkpoint_dir`` of the run.
-        state: the state with which a run would begin, from :meth:`TrainState.create`; says what is
-            expected.
+        state: the state with which a run would begin, from :meth:`TrainState.create`; it has the
+            expected structure.
         override: whether to keep the numbers of the optimizer and of the other values in ``state``.
 
     Raises:
@@ -225,7 +225,7 @@ def _delete(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    # Renamed first: what is half removed must not have the name of a whole one.
+    # Renamed first: a partly removed folder must not have the name of a complete one.
     rubbish = path.with_name(f"{_UNFINISHED}{path.name}{_OLD}")
     _delete(rubbish)
     path.rename(rubbish)

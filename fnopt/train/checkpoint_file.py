@@ -34,7 +34,7 @@ of its own."""
 
 @dataclasses.dataclass
 class Saved:
-    """What a checkpoint holds.
+    """The contents of a checkpoint.
 
     Attributes:
         state: the train state.
@@ -103,7 +103,7 @@ def read(
 
     Args:
         path: path of its folder.
-        state: the state with which the run would begin; says what is expected.
+        state: the state with which the run would begin; it has the expected structure.
         override: whether to keep the numbers of the values in ``state``.
         length: epochs of the run and steps of each. A run of another length than the one that was
             saved keeps the schedules in ``state``, which have its length.
@@ -191,8 +191,8 @@ def _renamed(structure: dict[str, str]) -> dict[str, str]:
 def _restored(path: Path, state: TrainState) -> TrainState:
     expected = by_path(state)
     data = {name: jax.random.key_data(x) if is_key(x) else x for name, x in expected.items()}
-    # An array on no device of choice stays so, else it would not go with others on a mesh: it
-    # is restored as NumPy's.
+    # An array without a committed device stays so, or it would not combine with others on a
+    # mesh: it is restored as NumPy's.
     targets = {
         name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
         if x.committed

@@ -1,4 +1,4 @@
-"""What in a step was not finite: the step is computed again, in parts."""
+"""The first values of a step that were not finite: the step is computed again, in parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fnopt.train.options import StepOptions
 from fnopt.train.state import TrainState
 
 MOST = 4
-"""How many paths are named."""
+"""Number of paths that are named."""
 
 
 def locate_nonfinite(
@@ -27,7 +27,7 @@ def locate_nonfinite(
     options: StepOptions | None = None,
     grad_norm: Any = 0.0,
 ) -> tuple[str, ...]:
-    """The paths of what is not finite in the first part of a step in which something is not.
+    """The paths of the values that are not finite, in the first part of a step that has some.
 
     Of a loss that is not finite the parts are the batch, the parameters, the model state, the
     outputs, and the loss itself; else the gradient; else it is the optimizer's update. Of a
@@ -42,8 +42,7 @@ def locate_nonfinite(
         grad_norm: the norm of the gradient that the step has reported.
 
     Returns:
-        Paths such as ``"gradient.dense.kernel"``, at most :data:`MOST` of them, and what else there
-        is to say.
+        Paths such as ``"gradient.dense.kernel"``, at most :data:`MOST` of them, and further words.
     """
     options = options or StepOptions()
     try:

@@ -38,7 +38,7 @@ def evaluate(
         data: a tree of arrays with examples along the first axis; an ``fnopt.data.Arrays``; or
             batches, as :func:`~fnopt.train.fit` takes them: a loader or another iterable, an
             ``fnopt.data.Batches``, or a function that returns one.
-        batch_size: examples at a time; all of them if None. Of no meaning for batches.
+        batch_size: examples at a time; all of them if None. Ignored for batches.
         precision: the precision of the run, if it has one; None leaves dtypes alone.
 
     Returns:

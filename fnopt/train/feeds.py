@@ -1,8 +1,8 @@
 """Makes the steps of a run over its data: arrays in memory, or batches of an iterable.
 
-A feed begins an epoch at any step of it and makes some steps at a time. Over arrays in memory they
-run in one compiled loop. Over an iterable each batch is a separate call, and the metrics are
-looked at only now and then.
+A feed begins an epoch at any of its steps and makes several steps at a time. Over arrays in memory
+they run in one compiled loop. Over an iterable each batch is a separate call, and the metrics are
+read only every few steps.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class ArrayFeed:
         """Begins an epoch.
 
         Args:
-            state: gives the run's key.
+            state: the train state, which has the run's key.
             epoch_start: number of the epoch's first step.
             epoch_step: steps of the epoch done before.
         """

@@ -1,4 +1,4 @@
-"""A whole run: epochs over data, many steps a call, evaluation, early stopping, checkpoints.
+"""A whole run: epochs over data, many steps per call, evaluation, early stopping, checkpoints.
 
 Here a run is put together; :mod:`fnopt.train.fit_options` has its options,
 :mod:`fnopt.train.run` the loop, :mod:`fnopt.train.feeds` the steps over each kind of data, and
@@ -64,7 +64,7 @@ class FitResult:
         interrupted: whether Ctrl-C or SIGTERM ended the run.
         ended: what ended it: ``"epochs"``, ``"early stopping"``, ``"on_epoch"`` or
             ``"interrupted"``.
-        last: the state after the last step, to go on from.
+        last: the state after the last step, to continue from.
         checkpoint: the last checkpoint that was written; None if there was none.
     """
 
@@ -95,8 +95,8 @@ def fit(
 
     Each epoch goes through a permutation of the examples that is drawn from the key, and drops its
     remainder; the same key gives the same run to the bit. All steps run in one compiled loop,
-    some of them a call; a call ends early at a step whose loss or gradient is not finite. Data that
-    are no arrays in memory are iterated, a call a batch.
+    several per call; a call ends early at a step whose loss or gradient is not finite. Data that
+    are no arrays in memory are iterated, with one call per batch.
 
     Ctrl-C and SIGTERM end the run after the current steps, or at once where it waits for data; a
     second one ends the process.
@@ -118,8 +118,8 @@ def fit(
             kinds, but no iterator, which can be read once only. The last of its batches may be
             shorter; every example counts. None evaluates nothing.
         key: a PRNG key, or an integer to make one. Ignored with ``state``, which has its own.
-        state: a state to go on from; its buffers stay the caller's. Another optimizer of the same
-            kind goes in by ``state.replace(tx=…)``. None begins with a new one.
+        state: a state to continue from; its buffers stay the caller's. ``state.replace(tx=…)`` has
+            another optimizer of the same kind. None begins with a new one.
         average: averages the parameters over the steps, such as :class:`ema_of_params`; None for
             no average.
 

@@ -1,4 +1,4 @@
-"""The records of a run: one dict an epoch, to be written as JSON lines or plotted."""
+"""The records of a run: one dict per epoch, to be written as JSON lines or plotted."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Log:
     """A file of JSON lines that grows during a run; begins with the history so far.
 
     Args:
-        path: path of the file; its content is replaced, so that no line stands in it twice.
+        path: path of the file; its content is replaced, so that it has no line twice.
         history: the records before.
     """
 

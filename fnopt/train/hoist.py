@@ -2,7 +2,7 @@
 
 A step updates inside a branch, so that nothing that is not finite gets into the state. There XLA
 computes a convolution several times slower on a CPU. So evaluations, and what they need, are
-computed before the branch. Those in a loop or a branch of the optimizer's own stay in it: they
+computed before the branch. Those in a loop or a branch of the optimizer stay in it: they
 would be no faster, and what such a loop writes would have to be copied into the state.
 """
 
@@ -31,9 +31,9 @@ _CONTROL_FLOW = {"while", "scan", "cond"}
 
 
 def hoist(update: Callable[..., PyTree], *args: PyTree) -> Callable[..., PyTree]:
-    """Computes what the evaluations in a function give, and returns the rest of the function.
+    """Computes the evaluations in a function, and returns the rest of the function.
 
-    Computed here are the calls of functions from :func:`evaluation_call` that stand in no loop
+    Computed here are the calls of functions from :func:`evaluation_call` that are in no loop
     and no branch, and all that these calls need.
 
     Args:

@@ -21,7 +21,7 @@ _MOST = 2**16
 def warn_of_rate_0(tx: Any, opt_state: Any, steps: int | None, resumed: bool) -> None:
     """Warns where a scheduled learning rate is 0 from some step of the run on.
 
-    Looks at the parts of chains; what stands behind a wrapper may count something else than steps.
+    Only the parts of chains are checked; a part inside a wrapper may count something else.
 
     Args:
         tx: the optimizer that will run.

@@ -25,7 +25,7 @@ _DEFAULT = StepOptions()
 
 
 class EpochLog(NamedTuple):
-    """What the steps of an epoch report.
+    """The reports of the steps of an epoch.
 
     Attributes:
         metrics: an array for each metric, one value per step; 0 for steps not reached.

@@ -22,14 +22,13 @@ from fnopt.train.state import TrainState
 
 
 class Measured(NamedTuple):
-    """What a step knows of a batch before it updates.
+    """The loss and the gradient of a batch.
 
     Attributes:
         loss: the mean loss, a scalar.
         metrics: the means of the objective's own metrics, by name.
         model_state: the model state after the batch.
-        grads: the gradient as the optimizer is to get it, a tree like the parameters; 0 for frozen
-            ones.
+        grads: the gradient for the optimizer, a tree like the parameters; 0 for frozen ones.
     """
 
     loss: jax.Array
@@ -39,7 +38,7 @@ class Measured(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """What a forward pass of a batch or a micro-batch gives.
+    """The results of a forward pass of a batch or a micro-batch.
 
     Attributes:
         loss: the mean loss, a scalar.
@@ -125,9 +124,9 @@ def passes_of(objective: Objective, state: TrainState, options: StepOptions) -> 
 def measure_batch(
     passes: Passes, model_state: ModelState, batch: Batch, key: jax.Array
 ) -> tuple[Callable[[Params], Measured], Evaluation]:
-    """What a step computes of a batch, as functions of the parameters.
+    """Loss and gradient of a batch, as functions of the parameters.
 
-    Both go through the batch in micro-batches if the options say so.
+    Both use micro-batches if the options say so.
 
     Args:
         passes: the forward and backward pass.

@@ -1,4 +1,4 @@
-"""What is minimized: a model's forward pass and a loss on its outputs, behind one protocol."""
+"""The objective: a model's forward pass and a loss on its outputs, behind one protocol."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Objective:
         raise NotImplementedError
 
     def losses(self, outputs: Outputs, batch: Batch) -> jax.Array:
-        """The loss of each example, or one number if the loss function gives but one."""
+        """The loss of each example, or one number if the loss function gives only one."""
         return _of_examples(self._losses_and_aux(outputs, batch)[0])
 
     def loss(self, outputs: Outputs, batch: Batch) -> jax.Array:
@@ -162,7 +162,7 @@ class Objective:
 
 
 def train_flags(call: Function) -> Callable[[bool], dict[str, bool]]:
-    """The arguments that tell a model's call whether it trains.
+    """The arguments by which a model's call knows whether it trains.
 
     Args:
         call: the function; it may have any of ``train``, ``training``, ``is_training`` and

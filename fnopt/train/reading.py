@@ -16,7 +16,7 @@ from fnopt.train.waiting import Interrupted, interruptible
 logger = logging.getLogger("fnopt")
 
 END: Any = object()
-"""What is read after the last batch."""
+"""The item after the last batch."""
 
 
 class Reader:

@@ -23,7 +23,7 @@ _POSITION = {
 
 @dataclasses.dataclass
 class Position:
-    """Where a run is.
+    """The position of a run.
 
     Attributes:
         first_step: number of the step at which the run began.
@@ -68,7 +68,7 @@ class Position:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Position:
-        """The position in what :meth:`to_json` gave; fields may be missing that have a default.
+        """The position from the output of :meth:`to_json`; fields with a default may be missing.
 
         Raises:
             ValueError, TypeError, KeyError: it is damaged.
@@ -137,7 +137,7 @@ class Record:
 
     @classmethod
     def from_json(cls, about: dict[str, Any]) -> Record:
-        """The record in what :meth:`to_json` gave.
+        """The record from the output of :meth:`to_json`.
 
         Raises:
             ValueError, TypeError, KeyError: it is damaged.

@@ -1,4 +1,4 @@
-"""Records what a run reports: metrics of steps, of evaluations and of epochs."""
+"""The records of a run: metrics of steps, of evaluations and of epochs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fnopt.train.summaries import joined, shown_of_epoch, shown_of_steps, summar
 
 
 class Writer(Protocol):
-    """Anything that records are written to: a log file, TensorBoard."""
+    """A destination of records: a log file, TensorBoard."""
 
     def write(self, record: dict[str, Any]) -> None: ...
 
@@ -82,7 +82,7 @@ class Recorder:
         self.evaluation.step = position.step
 
     def evaluation_record(self, position: Position, step: int) -> dict[str, Any]:
-        """Records the last evaluation on its own, between epochs.
+        """Records the last evaluation separately, between epochs.
 
         Args:
             position: step and epoch of the run.

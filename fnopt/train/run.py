@@ -1,4 +1,4 @@
-"""The loop around the compiled loops: what is done between two calls of them, and in what order.
+"""The loop around the compiled loops: the actions between two calls of them, in order.
 
 A run has a position: epochs completed, and steps of the current one. At every position,
 in this order: the metrics of the steps are collected, an evaluation that is due runs, an epoch
@@ -131,7 +131,7 @@ class Run:
         return "early stopping" if self.stopped else "epochs"
 
     def _epoch(self) -> str:
-        """Goes through an epoch, or what is left of it; says what ended the run, if anything."""
+        """Runs an epoch, or the remainder of one; returns what ended the run, if anything."""
         position = self.position
         if position.epoch_step == 0:
             position.epoch_start = int(self.state.step)
@@ -176,7 +176,7 @@ class Run:
         self.recorder.write(records, self.position, self.call_length.speed)
 
     def _steps_to_make(self) -> int:
-        """How many steps to make now: up to the next position where something is due."""
+        """The number of steps until the next position where something is due."""
         position, due = self.position, [self.call_length.steps]
         if self.feed.most is not None:
             due.append(self.feed.most)

@@ -21,7 +21,7 @@ VALUES = ("tx", "stopping", "average", "scaling")
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """Everything that a training step changes or depends on, but the data.
+    """Everything that a training step changes or depends on, except the data.
 
     Attributes:
         params: the parameters.
@@ -34,8 +34,7 @@ class TrainState:
             ``evaluations`` is 0.
         evaluations: the number of evaluations so far.
         skipped: the number of steps skipped because something was not finite.
-        average: how the parameters are averaged, such as :class:`ema_of_params`; None for no
-            average.
+        average: average of the parameters, such as :class:`ema_of_params`; None for none.
         average_state: the state of the average.
         scaling: the dynamic loss scaling; None for none.
         scaling_state: the state of the loss scaling.
@@ -83,8 +82,7 @@ class TrainState:
             key: a PRNG key, or an integer to make one.
             batch: an example batch, for models whose shapes follow from it (Linen).
             precision: a :class:`Precision` or the name of one; the steps must receive the same.
-            average: how to average the parameters, such as :class:`ema_of_params`; None for no
-                average.
+            average: average of the parameters, such as :class:`ema_of_params`; None for none.
             stopping: early stopping, or None; without a ``mode`` the metric is a loss.
 
         Raises:
@@ -129,7 +127,7 @@ class TrainState:
 
     @property
     def eval_params(self) -> Params:
-        """The parameters to evaluate, to average and to keep as the best.
+        """The parameters to evaluate, to average and to store as the best.
 
         They are ``params``, unless the optimizer's method says otherwise: of ``schedule_free`` they
         are its average, of ``lookahead`` its slow parameters.
@@ -140,7 +138,7 @@ class TrainState:
         """The state with other parameters, which are then those to evaluate.
 
         The optimizer's state stays as it is where the method evaluates the parameters themselves.
-        Where it evaluates others, it begins again at these.
+        Where it evaluates others, that state starts again from these.
 
         Args:
             params: a tree like ``params``.

@@ -1,4 +1,4 @@
-"""One training step: evaluate the batch, update by the optimizer, commit what is finite."""
+"""One training step: evaluate the batch, update by the optimizer, commit a finite result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Update = Callable[[Params, OptState], tuple[Updates, OptState]]
 
 
 class Evaluated(NamedTuple):
-    """What a step computes of its batch before it updates.
+    """The results of the first part of a step, before the update.
 
     Attributes:
         measured: loss, metrics, model state and gradient.
@@ -143,7 +143,7 @@ def evaluate(
 def update_of(
     state: TrainState, evaluated: Evaluated, options: StepOptions, extra_args: dict[str, Any]
 ) -> Update:
-    """The second part of a step: what the optimizer makes of the gradient.
+    """The second part of a step: the optimizer's update.
 
     Args:
         state: the state before the step.
@@ -242,9 +242,9 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The compiled step ``train_step(state, batch) -> (state, metrics)``.
 
-    It takes over the buffers of the state that it receives; go on with the one it returns. NumPy
+    It takes over the buffers of the state that it receives; continue with the one it returns. NumPy
     arrays of the batch are copied, and may be filled again at once. Metrics are
-    the loss before the update, the learning rate applied (if the optimizer tells it), the norm of
+    the loss before the update, the learning rate applied (if the optimizer has one), the norm of
     the gradient before any clipping (of frozen parameters none is computed), the norm of the
     update, and the means of the objective's own metrics. With loss scaling there are also the
     ``loss_scale`` of this step and ``skipped``, the number of steps left out so far.
@@ -256,7 +256,7 @@ def make_train_step(
 
     Args:
         objective: the objective to minimize, from :func:`objective`.
-        **options: those of :class:`StepOptions`.
+        **options: the arguments of :class:`StepOptions`.
     """
     chosen = StepOptions(**options)
 

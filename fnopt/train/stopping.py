@@ -51,10 +51,10 @@ class early_stopping(Value):
 
     Args:
         patience: number of evaluations without improvement that are allowed; the next one stops.
-        min_delta: :math:`\delta \ge 0`, how much better a metric must be to count.
-        mode: ``"min"`` for a loss, ``"max"`` for an accuracy; None leaves it to ``fit``, which asks
-            the metric (see :func:`fnopt.train.maximized`), and is ``"min"`` elsewhere.
-        restore_best: whether to keep the parameters at the best metric: memory for one more copy.
+        min_delta: :math:`\delta \ge 0`, the smallest improvement of the metric that counts.
+        mode: ``"min"`` for a loss, ``"max"`` for an accuracy; None leaves it to ``fit``, which reads
+            it from the metric (see :func:`fnopt.train.maximized`), and is ``"min"`` elsewhere.
+        restore_best: whether to store the parameters at the best metric: memory of one more copy.
 
     Raises:
         ValueError: an argument is out of its range.

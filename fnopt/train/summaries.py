@@ -1,4 +1,4 @@
-"""Metrics of several steps, put together for a record or for the progress bar."""
+"""Metrics of several steps, summarized for a record or for the progress bar."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def shown_of_steps(metrics: dict[str, np.ndarray], tested: dict[str, float]) -> 
     """The metrics to show next to the bar after some steps, the most important first.
 
     Args:
-        metrics: those of the steps; the last values are shown.
-        tested: those of the last evaluation; all but its loss are shown.
+        metrics: metrics of the steps; the last values are shown.
+        tested: metrics of the last evaluation; all but its loss are shown.
     """
     last = {name: metrics[name][-1] for name in ("loss", "learning_rate") if name in metrics}
     measured = {name: x for name, x in tested.items() if name != "test_loss"}
