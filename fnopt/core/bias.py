@@ -1,4 +1,4 @@
-"""Bias correction: what averages that start at 0 are divided by."""
+"""Bias correction: the divisors of averages that start at 0."""
 
 from __future__ import annotations
 

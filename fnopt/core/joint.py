@@ -1,4 +1,4 @@
-"""What a joint rule is: a method whose formula is on all arrays together."""
+"""Joint rules: methods whose formula is on all arrays together."""
 
 from __future__ import annotations
 

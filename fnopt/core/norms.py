@@ -160,7 +160,7 @@ def _relative_change_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.jit
 def over_norm(x: jax.Array, size: jax.Array) -> jax.Array:
-    """An array over its norm, or what is larger; 0 over 0 is 0.
+    """An array over its norm, or over something larger; 0 over 0 is 0.
 
     XLA multiplies by the reciprocal, which of a large norm is 0: hence first by a power of 2.
     """

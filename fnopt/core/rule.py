@@ -1,4 +1,4 @@
-"""What a rule is: a transform written as one formula on one leaf; the tree is handled here."""
+"""Rules: transforms written as one formula on one leaf; the tree is handled here."""
 
 from __future__ import annotations
 

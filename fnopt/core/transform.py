@@ -39,7 +39,7 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     rate_name: ClassVar[str] = "learning_rate"
     """The field that is the learning rate, where there is one."""
     family: ClassVar[str] = "parts"
-    """The page of the reference it is listed on: parts, wrappers, or the kind of an optimizer.
+    """The page of the reference that lists it: parts, wrappers, or the kind of an optimizer.
 
     It is "" for a base class that is no method itself, which is neither exported nor listed.
     """

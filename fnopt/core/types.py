@@ -13,7 +13,7 @@ import jax
 PyTree: TypeAlias = Any
 """Any tree that ``jax.tree`` can go through."""
 Params: TypeAlias = Any
-"""A tree of floating-point arrays: what is optimized."""
+"""A tree of floating-point arrays to be optimized."""
 Updates: TypeAlias = Any
 """A tree like the parameters: gradients, or the outputs of transforms."""
 OptState: TypeAlias = Any

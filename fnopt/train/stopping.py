@@ -52,8 +52,8 @@ class early_stopping(Value):
     Args:
         patience: number of evaluations without improvement that are allowed; the next one stops.
         min_delta: :math:`\delta \ge 0`, the smallest improvement of the metric that counts.
-        mode: ``"min"`` for a loss, ``"max"`` for an accuracy; None leaves it to ``fit``, which reads
-            it from the metric (see :func:`fnopt.train.maximized`), and is ``"min"`` elsewhere.
+        mode: ``"min"`` for a loss, ``"max"`` for an accuracy; with None ``fit`` reads it from the
+            metric (see :func:`fnopt.train.maximized`), and it is ``"min"`` elsewhere.
         restore_best: whether to store the parameters at the best metric: memory of one more copy.
 
     Raises:

@@ -57,7 +57,7 @@ class groups(Transform):
     transform.
 
     Every group is a separate optimizer: what a method computes over all leaves (a norm, a
-    distance) is then over those of the group. Clipping by the norm of all stands before the groups:
+    distance) is then over those of the group. Clipping by the norm of all comes before the groups:
     ``chain(clip_by_global_norm(1.0), groups(...))``. All numbers are leaves, the multipliers too,
     so that a sweep or a gradient goes over them.
 

@@ -43,7 +43,8 @@ class MultiSteps(Wrapper):
 
     When:
         A batch that does not fit into memory. ``value_fn`` and ``grad_fn`` are those of the last
-        part: what takes its gradient from them (:class:`sam`, opaque) steps by that part alone.
+        part: a transform that computes its gradient by them (:class:`sam`, opaque) steps by that
+        part alone.
         It keeps a sum as large as the parameters; a loop over the parts of a batch within one step
         keeps it only for that step.
 
