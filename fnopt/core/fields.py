@@ -146,7 +146,7 @@ def _as_seed(seed: Any) -> Any:
 
 
 def as_key(seed: Any) -> jax.Array:
-    """The key of a seed as plain words, which every kind of checkpoint can hold."""
+    """The key of a seed as plain integers, which every kind of checkpoint can hold."""
     if isinstance(seed, int) or (not jnp.ndim(seed) and jnp.issubdtype(seed.dtype, jnp.integer)):
         seed = jax.random.key(seed)
     typed = jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)

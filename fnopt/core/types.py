@@ -1,4 +1,4 @@
-"""Names for what is passed around: each says what a tree holds.
+"""Type aliases: each says what a tree contains.
 
 They are aliases of ``Any``, since a tree of arrays is any container, registered or not, and optax
 accepts them all; the names are for readers.
