@@ -140,14 +140,14 @@ def test_a_file_is_read_where_the_library_reads_it(places, cut, tmp_path):
     whole = bytes(whole[: len(whole) - cut])
     (tmp_path / "net").write_bytes(whole)
     try:
-        expected = {name: told for name, told in safetensors.deserialize(whole)}
+        expected = {name: got for name, got in safetensors.deserialize(whole)}
     except safetensors.SafetensorError:
         expected = None
     try:
         found = read_weights(tmp_path / "net").tensors
     except ValueError:
         # Refused by both, or what NumPy does not have, or a name twice.
-        kinds = [] if expected is None else [told["dtype"] for told in expected.values()]
+        kinds = [] if expected is None else [got["dtype"] for got in expected.values()]
         rare = any(kind.startswith(("F4", "F6", "F8_E8", "F8_E3", "F8_E4M3F")) for kind in kinds)
         assert expected is None or rare or len(expected) < 3
     else:
