@@ -74,13 +74,13 @@ class Batches:
     def epoch(self, start: int = 0, *, shorter: bool = False) -> Iterator[Batch]:
         """The batches of an epoch, on the device, from number ``start`` on.
 
-        Those before are taken from the loader and passed over. A loop that may be left by an
+        Those before are read from the loader and dropped. A loop that may be left by an
         exception should close the iterator, with :func:`contextlib.closing`.
 
         Args:
             start: the number of the first batch, 0 for the whole epoch.
             shorter: whether batches with another number of examples than the first come as they
-                are, for an evaluation; ``drop_last`` leaves out a smaller last one all the same.
+                are, for an evaluation; ``drop_last`` leaves out a smaller last one even then.
         """
         batches = self._checked(self._on_device(start), start, shorter and not self.drop_last)
         return Ahead(batches, self.prefetch) if self.prefetch else batches
@@ -159,9 +159,9 @@ def as_data(
     """Data as a run takes them: Arrays and Batches as they are, a tree of arrays as Arrays.
 
     A pytree of your own that has ``tree``, ``order(key, step, batch_size)`` and ``batch(key, step,
-    indices)``, as ``Arrays`` has, is taken as it is.
+    indices)``, as ``Arrays`` has, is returned as it is.
 
-    A function and whatever else can be iterated, but is no tree of arrays, becomes Batches. A list
+    A function, or another iterable that is no tree of arrays, becomes Batches. A list
     is a tree; a list of batches must say so, ``Batches(batches)``.
 
     Args:

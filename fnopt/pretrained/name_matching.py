@@ -117,7 +117,7 @@ def _renamed(name: str, renames: list[Rename]) -> tuple[str | None, Rename | Non
 
 
 def _known(paths: Iterable[str]) -> dict[str, str]:
-    """The paths by themselves, and by what is left of them without Linen's collection."""
+    """The paths by themselves, and by their remainder without Linen's collection."""
     paths = list(paths)
     known = {slashed(path): path for path in paths}
     for path in paths:

@@ -60,7 +60,7 @@ class _Archive:
         try:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
-        except Exception as error:  # zipfile raises many things on what is damaged
+        except Exception as error:  # zipfile raises many kinds of errors on damaged files
             raise ValueError(f"it is cut off or damaged ({short(error)})") from error
         # Entries that lie over each other would make much of a small file.
         if sum(entry.compress_size for entry in entries) > path.stat().st_size:

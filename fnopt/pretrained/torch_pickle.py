@@ -1,6 +1,6 @@
 """The pickle of a torch file, read as a description of tensors: nothing in it is executed.
 
-A pickle is a program for a small machine, which may import and call whatever it names. This is such
+A pickle is a program for a small machine, which may import and call anything that it names. This is such
 a machine without imports and calls: a name stays a name, and the few calls that weights consist of
 (an ordered dict, a tensor over a storage, a parameter) build plain values. Everything else is
 refused, and the message has its name. Time and memory are in proportion to the length of the
@@ -182,7 +182,7 @@ class _Machine:
         self.stack.append(called(function.name, arguments))
 
     def _BUILD(self) -> None:
-        # A state dict's _metadata: the versions of torch's layers, of no use here.
+        # A state dict's _metadata: the versions of torch's layers, not needed here.
         state = self.stack.pop()
         if type(self.stack[-1]) is not dict or type(state) is not dict:
             raise Refused(

@@ -53,7 +53,7 @@ class join_schedules(Schedule):
     def at(self, count: jax.Array) -> Numeric:
         value = self.schedules[0](count)
         for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
-            # Before its turn a schedule is not asked: far below 0 its slope may be no number.
+            # Before its turn a schedule is not evaluated: far below 0 its slope may be no number.
             since = jnp.where(count < boundary, 0.0, count - boundary)
             value = jnp.where(count < boundary, value, schedule(since))
         return value

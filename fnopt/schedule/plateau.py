@@ -40,7 +40,7 @@ class PlateauState(NamedTuple):
 
 
 class Watcher(Transform):
-    """Multiplies updates by a scale that depends on a metric; decides when a metric is taken in.
+    """Multiplies updates by a scale that depends on a metric; decides when it reads a metric.
 
     A subclass has ``monitor``, and defines its scale and its state after a metric.
     """

@@ -1,4 +1,4 @@
-"""A live torch optimizer as a value of fnopt, with its state, so that training goes on."""
+"""A live torch optimizer as a value of fnopt, with its state, so that training continues."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def convert(
         TypeError: the optimizer or the scheduler is of a class that has no counterpart.
         ValueError: several groups without names; a leaf is not named, a name unknown, a shape
             not torch's, a tensor named twice; parameters of a group were stepped differently
-            often; the present rate is not what the scheduler says; the scheduler is another
+            often; the present rate is not the scheduler's; the scheduler is another
             optimizer's.
     """
     kind = _kind(optimizer)

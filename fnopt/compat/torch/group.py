@@ -94,7 +94,7 @@ class Group:
         return counts.pop() if counts else 0
 
     def _count(self, scheduler: Any, steps_per_epoch: int, updates: int | None) -> int:
-        """The updates that the schedule counts, at which it goes on."""
+        """The updates that the schedule has counted, at which it continues."""
         epochs = epochs_of(scheduler)
         known = updates is not None or (self.kind not in _UNCOUNTED and steps_per_epoch > 1)
         if not known:

@@ -33,7 +33,7 @@ LineSearch = Annotated[Any, Field(static=True, choices=(None, "strong_wolfe"))]
 
 
 class _Run(NamedTuple):
-    """What an iteration within an update hands to the next; trees are lists of leaves."""
+    """The carry from one iteration within an update to the next; trees are lists of leaves."""
 
     position: list[jax.Array]
     loss: jax.Array
@@ -230,7 +230,7 @@ class LBFGS(Transform):
         return run.position, run.state._replace(func_evals=run.state.func_evals + run.evals)
 
     def _iterate(self, evaluate: Callable[..., Any], run: _Run) -> _Run:
-        """A direction, a step along it, and whether to go on."""
+        """A direction, a step along it, and whether to continue."""
         n_iter, first = run.n_iter + 1, run.state.n_iter == 0
         state = pairs.remember(run.state, run.grad)
         d = pairs.direction(state, run.grad)

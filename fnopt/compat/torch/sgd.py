@@ -58,7 +58,7 @@ class SGD(TorchOptimizer):
         \theta_t &= \theta_{t-1} - \eta_t\,v_t
         & &\text{or, with Nesterov's,}\quad \theta_{t-1} - \eta_t\,(g_t + \mu\,v_t)
 
-    The rate stands outside the velocity: a lower rate acts at once.
+    The rate is outside the velocity: a lower rate acts at once.
 
     Args:
         lr: learning rate :math:`\eta \ge 0`.

@@ -98,7 +98,7 @@ class SequentialLR(_Composed):
     """Schedulers one after the other, each counting from its own beginning.
 
     Each begins from the optimizer's rate, as torch's closed forms at a milestone do, but for
-    :class:`MultiplicativeLR`, which has none: it goes on from the rate that it finds, with the
+    :class:`MultiplicativeLR`, which has none: it continues from the present rate, with the
     factor of epoch 0 too. There is a formula, and no table, unless a member is a container itself,
     a :class:`OneCycleLR` with others, or a :class:`CyclicLR` before others: torch's constructors
     then write over each other's rates, and members begin an epoch late. Those are stepped as torch

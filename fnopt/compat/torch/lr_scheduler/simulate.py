@@ -1,6 +1,6 @@
 """torch's schedulers at work on one parameter group, step by step in Python's floats.
 
-Only the order of events stands here, with its oddities; what a scheduler makes of a rate is its
+Only the order of events is here, with its oddities; the effect of a scheduler on a rate is its
 ``following``. torch constructs the members of a container first, in their order, and each acts on
 the group at once.
 """
