@@ -85,7 +85,7 @@ def pretrain_layerwise(
         method: ``"denoising"`` (:class:`denoising_autoencoder`) or ``"rbm"``
             (:class:`restricted_boltzmann_machine`).
         layers: patterns of the kernels' paths, as in ``groups``, in the order of the layers; if
-            None all kernels in the order of their paths but the last, which is assumed to be the head.
+            None all kernels in the order of their paths except the last, the head.
         activation: :math:`s`, a function or a name of jax.nn; with ``"rbm"`` the sigmoid only.
             Another function is another program, so give the same one each time.
         visible: the distribution of the data: ``"binary"``, in [0, 1], or ``"gaussian"``, any; if

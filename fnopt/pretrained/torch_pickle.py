@@ -1,6 +1,6 @@
 """The pickle of a torch file, read as a description of tensors: nothing in it is executed.
 
-A pickle is a program for a small machine, which may import and call anything that it names. This is such
+A pickle is a program for a small machine, which may import and call anything it names. This is such
 a machine without imports and calls: a name stays a name, and the few calls that weights consist of
 (an ordered dict, a tensor over a storage, a parameter) build plain values. Everything else is
 refused, and the message has its name. Time and memory are in proportion to the length of the
