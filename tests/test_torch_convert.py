@@ -278,7 +278,7 @@ def test_names_may_be_torchs():
     with pytest.raises(ValueError, match="no parameter 'weights'; did you mean 'weight'"):
         ours.convert(optimizer, params=params, names=names | {"kernel": "weights"})
     unnamed = torch.optim.SGD(net.parameters(), lr=0.1)
-    with pytest.raises(ValueError, match="made without names"):
+    with pytest.raises(ValueError, match="created without names"):
         ours.convert(unnamed, params=params, names=names)
 
 

@@ -30,9 +30,9 @@ class AdafactorState(NamedTuple):
 
     Attributes:
         count: number of updates so far.
-        row_var, col_var: of leaves with two axes or more, the means of squares along the last axis
+        row_var, col_var: for leaves of two axes or more, the means of squares along the last axis
             and along the one before it.
-        variance: of other leaves, the mean square.
+        variance: mean square of the other leaves.
     """
 
     count: jax.Array
