@@ -73,7 +73,7 @@ def main(
     Args:
         epochs: number of passes through the data.
         examples: number of pieces of text to use, the first ones; None uses all.
-        precision: dtype of parameters and computation: single; half, rounded to the nearest number; half,
+        precision: dtype of parameters and computation: single; half, rounded to nearest; half,
             rounded up or down at random.
         learning_rate: largest learning rate of AdamW.
         batch_size: pieces of text a step.
