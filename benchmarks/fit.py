@@ -1,4 +1,4 @@
-"""Training a network: ``fit`` beside the loops that people write, steps per second.
+"""Training a network: ``fit`` compared with the loops that people write, steps per second.
 
 ``python benchmarks/fit.py`` trains one network five ways in one process, a few epochs of each in
 turn, and prints the median of the rounds' ratios. All report the same for every step: loss,
@@ -168,8 +168,8 @@ def with_nnx_loop(task):
         )
 
     def run(seed: int, epochs: int):
-        told = [train_step(model, optimizer, x, y) for x, y in batches(task, seed, epochs)]
-        return np.mean([float(loss) for loss, *_ in told[-task.steps :]])
+        metrics = [train_step(model, optimizer, x, y) for x, y in batches(task, seed, epochs)]
+        return np.mean([float(loss) for loss, *_ in metrics[-task.steps :]])
 
     return run
 
@@ -190,23 +190,23 @@ def with_jitted_function(task):
 
         (loss, (rest, logits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         updates, opt_state = tx.update(grads, opt_state, params)
-        told = (
+        metrics = (
             loss,
             accuracy(logits, y).mean(),
             optax.global_norm(grads),
             optax.global_norm(updates),
         )
-        return optax.apply_updates(params, updates), opt_state, rest, told
+        return optax.apply_updates(params, updates), opt_state, rest, metrics
 
     step = jax.jit(step, donate_argnums=(0, 1, 2))
 
     def run(seed: int, epochs: int):
-        state, told = carried[0], []
+        state, metrics = carried[0], []
         for x, y in batches(task, seed, epochs):
-            *state, figures = step(*state, x, y)
-            told.append(figures)
+            *state, step_metrics = step(*state, x, y)
+            metrics.append(step_metrics)
         carried[0] = state
-        return np.mean([float(loss) for loss, *_ in told[-task.steps :]])
+        return np.mean([float(loss) for loss, *_ in metrics[-task.steps :]])
 
     return run
 
@@ -226,7 +226,7 @@ def with_torch(task, update_norm: bool):
         return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
 
     def run(seed: int, epochs: int):
-        generator, told = torch.Generator().manual_seed(seed), []
+        generator, metrics = torch.Generator().manual_seed(seed), []
         for _ in range(epochs):
             order = torch.randperm(len(labels), generator=generator)
             for indices in order[: task.steps * task.batch].view(task.steps, task.batch):
@@ -236,38 +236,38 @@ def with_torch(task, update_norm: bool):
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 with torch.no_grad():
-                    figures = [loss.detach(), (logits.argmax(1) == y).float().mean()]
-                    figures.append(norm([p.grad for p in params]))
+                    step_metrics = [loss.detach(), (logits.argmax(1) == y).float().mean()]
+                    step_metrics.append(norm([p.grad for p in params]))
                     before = torch._foreach_mul(params, 1.0) if update_norm else None
                     optimizer.step()
                     if update_norm:
-                        figures.append(norm(torch._foreach_sub(params, before)))
-                told.append(torch.stack(figures))
-        return float(torch.stack(told)[-task.steps :, 0].mean())
+                        step_metrics.append(norm(torch._foreach_sub(params, before)))
+                metrics.append(torch.stack(step_metrics))
+        return float(torch.stack(metrics)[-task.steps :, 0].mean())
 
     return run
 
 
 def contenders(task, torch_too: bool):
-    made = {
+    runs = {
         "fnopt fit": with_fit(task),
         "flax documentation's loop": with_nnx_loop(task),
         "jitted function, optax": with_jitted_function(task),
     }
     if torch_too:
-        made["torch, fused"] = with_torch(task, update_norm=True)
-        made["torch, fused, no update norm"] = with_torch(task, update_norm=False)
-    return made
+        runs["torch, fused"] = with_torch(task, update_norm=True)
+        runs["torch, fused, no update norm"] = with_torch(task, update_norm=False)
+    return runs
 
 
 def machine() -> dict[str, str]:
-    wanted = ("jax", "jaxlib", "flax", "optax", "torch")
+    packages = ("jax", "jaxlib", "flax", "optax", "torch")
     installed = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()}
     cpu = platform.processor()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
-    versions = {name: installed[name] for name in wanted if name in installed}
+    versions = {name: installed[name] for name in packages if name in installed}
     device = jax.devices()[0].device_kind
     return {"cpu": cpu, "device": device, "python": platform.python_version(), **versions}
 
@@ -308,9 +308,9 @@ def main() -> None:
                 record = {"round": number, "name": name, "steps_per_second": speeds[name][-1]}
                 file.write(json.dumps(record) + "\n")
     print(f"\n{'':32}{'us a step':>12}{'fit is faster by':>20}")
-    for name, found in speeds.items():
-        ratios = [a / b for a, b in zip(speeds["fnopt fit"], found, strict=True)]
-        micros = 1e6 / statistics.median(found)
+    for name, measured in speeds.items():
+        ratios = [a / b for a, b in zip(speeds["fnopt fit"], measured, strict=True)]
+        micros = 1e6 / statistics.median(measured)
         print(f"{name:32}{micros:12.0f}{statistics.median(ratios):19.2f}x")
     print(f"raw log: {log.name}")
 

@@ -1,6 +1,6 @@
-"""A training step whose optimizer evaluates, beside gradients by hand: ``sam`` on a ConvNet.
+"""A training step whose optimizer evaluates, against gradients by hand: ``sam`` on a ConvNet.
 
-``python benchmarks/sam.py --quick`` shows what it does; README.md beside it says what is compared.
+``python benchmarks/sam.py --quick`` shows what it does; README.md next to it says what is compared.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""An optimizer's step beside optax's and torch's: its time, and the time to trace and compile it.
+"""An optimizer's step compared with optax's and torch's: the times to run and to compile it.
 
-``python benchmarks/step.py --quick`` shows what it does; README.md beside it says what is compared
-and how it is kept fair.
+``python benchmarks/step.py --quick`` shows what it does; README.md next to it says what is compared
+and how the comparison is kept fair.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ import fnopt
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# The same numbers for all three libraries. torch's RMSProp has eps beside the root.
+# The same numbers for all three libraries. torch's RMSProp adds eps to the root.
 METHODS: dict[str, dict[str, Any]] = {
     "adamw": dict(learning_rate=1e-3, b1=0.9, b2=0.999, eps=1e-8, weight_decay=1e-2),
     "sgd": dict(learning_rate=1e-3, momentum=0.9),
     "rmsprop": dict(learning_rate=1e-3, decay=0.9, eps=1e-8, eps_in_sqrt=False),
 }
-# Not timed, and what updates need beside gradients.
+# Not timed; and what updates need besides gradients.
 LEFT_OUT = {
     "dpsgd": "takes the gradients of single examples",
     "galore": "its time is that of the SVD",
@@ -62,23 +62,23 @@ def peer_of(method: str) -> Any:
 
 def shared_methods() -> list[str]:
     """The optimizers that both have."""
-    known = [name for name in fnopt.optimizers() if peer_of(name) is not None]
-    return [name for name in known if name not in LEFT_OUT]
+    shared = [name for name in fnopt.optimizers() if peer_of(name) is not None]
+    return [name for name in shared if name not in LEFT_OUT]
 
 
 def contenders(method: str, as_argument: bool = True) -> dict[str, Any]:
-    """Optimizers by name. optax stands there twice: what it differs from itself by is noise."""
+    """Optimizers by name. optax is there twice: its difference from itself is noise."""
     make_optax, make_fnopt = peer_of(method), getattr(fnopt, method)
     usual = {"learning_rate": 1e-3} if "learning_rate" in make_fnopt._fields else {}
     numbers = METHODS.get(method, usual)
-    made = {
+    optimizers = {
         PEER: make_optax(**numbers),
         "fnopt": make_fnopt(**numbers),
         AGAIN: make_optax(**numbers),
     }
     if as_argument:
-        made["fnopt as argument"] = jax.tree.map(np.float32, make_fnopt(**numbers))
-    return made
+        optimizers["fnopt as argument"] = jax.tree.map(np.float32, make_fnopt(**numbers))
+    return optimizers
 
 
 def new_step(tx: Any, method: str, as_argument: bool) -> Any:
@@ -92,11 +92,11 @@ def new_step(tx: Any, method: str, as_argument: bool) -> Any:
         updates, opt_state = tx.update(grads, opt_state, params, **extra)
         return optax.apply_updates(params, updates), opt_state
 
-    def given(params: Any, opt_state: Any, grads: Any, tx: Any) -> tuple[Any, Any]:
+    def with_argument(params: Any, opt_state: Any, grads: Any, tx: Any) -> tuple[Any, Any]:
         updates, opt_state = tx.update(grads, opt_state, params, **extra)
         return optax.apply_updates(params, updates), opt_state
 
-    return jax.jit(given if as_argument else closed_over, donate_argnums=(0, 1))
+    return jax.jit(with_argument if as_argument else closed_over, donate_argnums=(0, 1))
 
 
 def is_argument(name: str) -> bool:
@@ -131,7 +131,7 @@ class Track:
         self.reset(params)
 
     def reset(self, params: Any) -> None:
-        """Begins anew with a copy of these parameters."""
+        """Starts again from a copy of these parameters."""
         self.params = jax.tree.map(jnp.array, params)
         self.state = jax.tree.leaves(jax.jit(self.init)(self.params))
 
@@ -226,7 +226,7 @@ def difference(moved: Any, expected: Any, start: Any) -> float:
 def verify(track: Track, torch_track: TorchTrack | None, params: Any) -> dict[str, float]:
     """Raises NotComparable unless all give the same parameters after three steps."""
     track.run(PEER, 3)
-    expected, found = jax.device_get(track.params), {}
+    expected, differences = jax.device_get(track.params), {}
     # A parameter is rounded to 6e-8 of itself, and has moved by a hundredth or so.
     tolerance = 1e-5 + 1e-6 * max(
         float(np.max(np.abs(b)) / np.max(np.abs(b - np.asarray(a))))
@@ -235,26 +235,26 @@ def verify(track: Track, torch_track: TorchTrack | None, params: Any) -> dict[st
     for name in track.steps:
         track.reset(params)
         track.run(name, 3)
-        found[name] = difference(track.params, expected, params)
+        differences[name] = difference(track.params, expected, params)
     if torch_track is not None:
         torch_track.run(3)
         moved = [param.cpu().numpy() for param in torch_track.params]
-        found[TORCH] = difference(moved, expected, params)
-    for name, share in found.items():
+        differences[TORCH] = difference(moved, expected, params)
+    for name, share in differences.items():
         if not share <= tolerance:
             raise NotComparable(
                 f"{name} is another method than {PEER}: {share:.2g} of the way apart"
             )
-    return found
+    return differences
 
 
 def orders(names: Sequence[str]) -> list[list[str]]:
-    """Orders in which everyone has every place and every predecessor equally often (Williams)."""
+    """Orders in which each has every position and every predecessor equally often (Williams)."""
     n = len(names)
     first = [0]
     for i in range(1, n):
         first.append((first[-1] + (i if i % 2 else n - i)) % n)
-    rows = [[names[(place + shift) % n] for place in first] for shift in range(n)]
+    rows = [[names[(position + shift) % n] for position in first] for shift in range(n)]
     # Of an odd number it takes each row in both directions.
     return rows + [row[::-1] for row in rows] if n % 2 else rows
 
@@ -264,7 +264,7 @@ def time_steps(
 ) -> dict[str, Any]:
     shapes = TREES[tree]()
     params = new_tree(shapes, seed=0, size=0.02)
-    # Two gradients, lest anything be learnt from a value that never changes.
+    # Two gradients, so that nothing adapts to a value that never changes.
     gradients = [new_tree(shapes, seed=seed, size=1.0) for seed in (1, 2)]
     track = Track(method, params, contenders(method, options.as_argument), gradients)
     with_torch = options.torch and method in METHODS
@@ -344,7 +344,7 @@ def time_compiles(
     return summarize("compile", tree, method, seconds, log, temporary_bytes=temporary)
 
 
-# ---- What is made of it ----
+# ---- Summaries ----
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -381,8 +381,8 @@ def show(title: str, unit: float, summaries: Sequence[dict[str, Any]]) -> None:
     for s in summaries:
         cells = [s["tree"], s["method"], f"{s['seconds'][PEER] * unit:.3f}"]
         for name in names:
-            told = s["ratios"].get(name)
-            cells.append("-" if told is None else "{:.3f} [{:.3f}, {:.3f}]".format(*told))
+            ratio = s["ratios"].get(name)
+            cells.append("-" if ratio is None else "{:.3f} [{:.3f}, {:.3f}]".format(*ratio))
         rows.append(cells)
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     print(f"\n{title}")
@@ -399,7 +399,7 @@ def machine() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             return None
 
-    def said(*command: str) -> str | None:
+    def output(*command: str) -> str | None:
         try:
             return subprocess.run(
                 command, cwd=HERE, capture_output=True, text=True, check=True
@@ -422,7 +422,7 @@ def machine() -> dict[str, Any]:
         devices=sorted({f"{d.platform}: {d.device_kind}" for d in jax.devices()}),
         versions={name: version(name) for name in ("jax", "jaxlib", "optax", "numpy", "torch")},
         xla_flags=os.environ.get("XLA_FLAGS", ""),
-        commit=said("git", "describe", "--always", "--dirty"),
+        commit=output("git", "describe", "--always", "--dirty"),
         command=" ".join(["python", "benchmarks/step.py", *sys.argv[1:]]),
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
@@ -448,24 +448,28 @@ def options(arguments: Sequence[str] | None = None) -> Options:
     add("--blocks", type=int, default=100, help="turns of each contender at each tree and method")
     add("--compiles", type=int, default=12, help="compilations of each; 0 leaves them out")
     add("--turn-ms", type=float, default=30.0, help="how long a turn should last, at least 2 steps")
-    add("--torch", action=argparse.BooleanOptionalAction, help="beside torch; if it is installed")
+    add(
+        "--torch",
+        action=argparse.BooleanOptionalAction,
+        help="compare with torch; if it is installed",
+    )
     add("--as-argument", action=argparse.BooleanOptionalAction, default=True)
     add("--tag", default="local", help="the log is benchmarks/logs/step-TAG.jsonl")
     add("--quick", action="store_true", help="a smoke test: 4 blocks and 2 compilations of mlp")
-    given = vars(parser.parse_args(arguments))
-    if given.pop("quick"):
-        given |= dict(trees=["mlp"], blocks=4, compiles=2)
-    if given["torch"] is None:
+    options = vars(parser.parse_args(arguments))
+    if options.pop("quick"):
+        options |= dict(trees=["mlp"], blocks=4, compiles=2)
+    if options["torch"] is None:
         import importlib.util
 
-        given["torch"] = importlib.util.find_spec("torch") is not None
+        options["torch"] = importlib.util.find_spec("torch") is not None
     known = shared_methods()
-    if given["methods"] == ["all"]:
-        given["methods"] = known
-    for method in given["methods"]:
+    if options["methods"] == ["all"]:
+        options["methods"] = known
+    for method in options["methods"]:
         if method not in known:
             parser.error(f"no method {method!r}; known: {', '.join(known)}")
-    return Options(**given)
+    return Options(**options)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

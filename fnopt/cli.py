@@ -85,7 +85,7 @@ def train(
         learning_rate: rate at the start, or at the peak of a warm-up; a usual one by default.
         schedule: constant, linear, cosine, warmup_cosine, step, exponential or plateau.
         epochs: number of passes over the data.
-        batch_size: examples a step; None for full-batch gradient descent.
+        batch_size: number of examples per step; None for full-batch gradient descent.
         seed: seed of initialization, shuffling and dropout.
         early_stop: end after more epochs than this without a lower test loss, and give back the
             best parameters.
@@ -94,7 +94,7 @@ def train(
         accumulate: number of micro-batches in which a batch is computed.
         checkpoint_dir: folder where a checkpoint is written after each epoch.
         resume: go on from the newest checkpoint there, with its numbers (of a run with other
-            epochs, with the schedule given here); "override" takes all numbers given here.
+            epochs, with the schedule of these options); "override" takes no number from it.
         plot: whether to draw the picture.
         out: folder for DATASET.png and DATASET.jsonl.
     """

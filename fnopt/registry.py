@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     Attributes:
         make: the class; calling it makes an instance.
         summary: the first sentence of its docstring, as plain text.
-        source: where it was published; empty where there is no paper.
+        source: the publication; empty where there is no paper.
         family: the page of the reference it is on.
     """
 
@@ -57,7 +57,7 @@ def optimizers() -> Catalogue:
 
     >>> import fnopt
     >>> fnopt.optimizers()["adam"].summary
-    'Adam: momentum and a rate of its own for every weight.'
+    'Adam: momentum and a separate rate for every weight.'
     """
     return _catalogue(lambda method: method.family not in KINDS)
 

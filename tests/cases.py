@@ -222,7 +222,7 @@ UNREAD = {
 }
 ORDERED = {"keeps_complex64": "complex numbers have no order to clip by"}
 NO_COUNT = {
-    f"takes_schedules_of_{kind}": "it counts figures, not updates"
+    f"takes_schedules_of_{kind}": "it counts metrics, not updates"
     for kind in ("fnopt", "optax", "functions")
 }
 BY_GRADIENT = {"parabola": 0.1, "rosenbrock": 1e-3, "matrix_bowl": 0.1, "noisy_quadratic": 0.3}

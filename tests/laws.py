@@ -155,18 +155,18 @@ def last(path: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[-1], path)
 
 
-def assert_close(got: Any, wanted: Any, rtol: float = 1e-4, atol: float = 1e-5) -> None:
+def assert_close(got: Any, expected: Any, rtol: float = 1e-4, atol: float = 1e-5) -> None:
     """Same structure, same leaves up to rounding."""
-    assert jax.tree.structure(got) == jax.tree.structure(wanted)
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
     for (path, a), b in zip(
-        jax.tree_util.tree_leaves_with_path(got), jax.tree.leaves(wanted), strict=True
+        jax.tree_util.tree_leaves_with_path(got), jax.tree.leaves(expected), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol, atol, err_msg=jax.tree_util.keystr(path))
 
 
-def assert_same(got: Any, wanted: Any) -> None:
+def assert_same(got: Any, expected: Any) -> None:
     """Same structure, same leaves bit for bit."""
-    assert_close(got, wanted, rtol=0, atol=0)
+    assert_close(got, expected, rtol=0, atol=0)
 
 
 def avals(tree: Any) -> Any:
@@ -227,9 +227,9 @@ def lives_in_cond(case: Case) -> None:
     tx, params = case.optimizer(), start()
 
     @jax.jit
-    def maybe(wanted):
+    def maybe(flag):
         carry = params, tx.init(params)
-        return jax.lax.cond(wanted, lambda c: step(tx, *c, case)[1:], lambda c: c, carry)
+        return jax.lax.cond(flag, lambda c: step(tx, *c, case)[1:], lambda c: c, carry)
 
     assert_same(maybe(False), (params, tx.init(params)))
     _, path, _ = usual(case)
@@ -513,8 +513,8 @@ def resumes_bit_for_bit_by(case: Case, argument: Callable[..., Any]) -> None:
     """Saved, restored and handed to another instance, a state goes on as if nothing had been."""
     tx, params = case.optimizer(), start()
     saved = stepped(tx, params, tx.init(params), case=case)
-    wanted = stepped(tx, *saved, case=case)
-    assert_same(stepped(case.optimizer(), *argument(saved), case=case), wanted)
+    expected = stepped(tx, *saved, case=case)
+    assert_same(stepped(case.optimizer(), *argument(saved), case=case), expected)
 
 
 # 7: agreement.
@@ -551,10 +551,10 @@ def agrees_with_oracle(case: Case) -> None:
             oracle = case.oracle(gradient, first, **given)
             _, path, _ = run(case.followed_by_step(tx), start(), case=case, steps=50)
             path = [np.asarray(leaf) for leaf in jax.tree.leaves(path)]
-            for i, wanted in enumerate(itertools.islice(oracle, 50)):
+            for i, expected in enumerate(itertools.islice(oracle, 50)):
                 got = raveled([leaf[i] for leaf in path])
-                wanted = raveled(wanted) if case.by_leaf else wanted
-                np.testing.assert_allclose(got, wanted, 1e-6, 1e-9, err_msg=f"seed {seed}, {i}")
+                expected = raveled(expected) if case.by_leaf else expected
+                np.testing.assert_allclose(got, expected, 1e-6, 1e-9, err_msg=f"seed {seed}, {i}")
 
 
 @law(7, beside_optax=True)
@@ -649,9 +649,9 @@ def takes_schedules_of(case: Case, argument: Callable[..., Any]) -> None:
     state, state_of_scheduled = tx.init(params), scheduled.init(params)
     for _ in range(2):
         given = extra(case, jnp.ones(()))
-        wanted, state = tx.update(params, state, params, **given)
+        expected, state = tx.update(params, state, params, **given)
         got, state_of_scheduled = scheduled.update(params, state_of_scheduled, params, **given)
-        assert_close(got, wanted)
+        assert_close(got, expected)
 
 
 @law(9)

@@ -46,10 +46,10 @@ def train(data: str, **options: Any) -> Any:
 
 def come_to(result: Any) -> dict[str, Any]:
     """All that must be the same, as arrays."""
-    told = result.state.stopping_state
+    got = result.state.stopping_state
     records = [{k: v for k, v in r.items() if k != "seconds"} for r in result.history.records]
     states = result.state.replace(key=jax.random.key_data(result.state.key))
-    leaves = jax.tree.leaves((states, result.last.params, told))
+    leaves = jax.tree.leaves((states, result.last.params, got))
     return {f"leaf{i}": np.asarray(x) for i, x in enumerate(leaves)} | {
         "history": json.dumps(records),
         "ended": result.ended,
@@ -84,6 +84,6 @@ if __name__ == "__main__":
             steps_per_call=2,
             resume=True,
             log=Path(folder).parent / "log.jsonl",
-            on_step=lambda step, figures: print(step, flush=True),
+            on_step=lambda step, metrics: print(step, flush=True),
         )
     np.savez(out, **come_to(result))

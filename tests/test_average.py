@@ -36,10 +36,8 @@ def trajectory(average, steps=25, **options):
     return task, state, seen
 
 
-def assert_close(told, expected, rtol=1e-5):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-7), told, expected
-    )
+def assert_close(got, expected, rtol=1e-5):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-7), got, expected)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +111,8 @@ def test_half_precision_is_averaged_in_single():
     for _ in range(3):
         state, _ = step(state, blobs())
     assert {x.dtype.name for x in jax.tree.leaves(state.average_state.average)} == {"float32"}
-    told = averaged(task, state, blobs(), precision="bfloat16_params")
-    assert {x.dtype.name for x in jax.tree.leaves(told.params)} == {"bfloat16"}
+    got = averaged(task, state, blobs(), precision="bfloat16_params")
+    assert {x.dtype.name for x in jax.tree.leaves(got.params)} == {"bfloat16"}
 
 
 def test_averages_of_a_sweep():
@@ -158,20 +156,20 @@ def test_recomputed_statistics_are_those_of_numpy(kind, batch_size):
     step = make_train_step(task)
     for _ in range(3):
         state, _ = step(state, data)
-    told = averaged(task, state, data, batch_size=batch_size)
+    got = averaged(task, state, data, batch_size=batch_size)
     if kind == "nnx":
-        dense, norm = told.params["dense"], told.model_state["norm"]
+        dense, norm = got.params["dense"], got.model_state["norm"]
         params = dense["kernel"][...], dense["bias"][...]
         mean, var = norm["mean"][...], norm["var"][...]
     else:
-        dense = told.params["Dense_0"]
-        params, norm = (dense["kernel"], dense["bias"]), told.model_state["batch_stats"]
+        dense = got.params["Dense_0"]
+        params, norm = (dense["kernel"], dense["bias"]), got.model_state["batch_stats"]
         mean, var = norm["BatchNorm_0"]["mean"], norm["BatchNorm_0"]["var"]
     expected = numpy_statistics(params, data[0], batch_size)
     np.testing.assert_allclose(mean, expected[0], rtol=3e-6)
     np.testing.assert_allclose(var, expected[1], rtol=1e-4)  # flax's E[x²] - E[x]² cancels
     # And they are those that evaluation uses, to a lower loss than the old ones.
-    assert evaluate(task, told, data)["loss"] < evaluate(task, averaged(task, state), data)["loss"]
+    assert evaluate(task, got, data)["loss"] < evaluate(task, averaged(task, state), data)["loss"]
 
 
 class Deep(linen.Module):
@@ -190,14 +188,14 @@ def test_no_dropout_comes_before_the_second_normalization():
     task, data = objective(Deep(), CROSS_ENTROPY), blobs(40)
     state = TrainState.create(task, fnopt.sgd(0.1), 0, data, average=swa(0, 1))
     state, _ = make_train_step(task)(state, data)
-    told = averaged(task, state, data, batch_size=40)
-    params = jax.tree.map(lambda x: np.asarray(x, np.float64), told.params)
+    got = averaged(task, state, data, batch_size=40)
+    params = jax.tree.map(lambda x: np.asarray(x, np.float64), got.params)
     x = np.asarray(data[0], np.float64) @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
     x = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
     norm = params["BatchNorm_0"]
     x = np.maximum(x * norm["scale"] + norm["bias"], 0)
     x = x @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"]
-    made = told.model_state["batch_stats"]["BatchNorm_1"]
+    made = got.model_state["batch_stats"]["BatchNorm_1"]
     np.testing.assert_allclose(made["mean"], x.mean(0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(made["var"], x.var(0), rtol=1e-4)
 
@@ -211,11 +209,11 @@ def test_nnx_and_linen_are_recomputed_alike_though_dropout_is_told_at_the_call()
     task, data = objective(Told(nnx.Rngs(0)), CROSS_ENTROPY), blobs(40)
     state = TrainState.create(task, fnopt.sgd(0.1), 0, average=swa(0, 1))
     state, _ = make_train_step(task)(state, data)
-    told = averaged(task, state, data, batch_size=40)
-    dense = told.params["dense"]
+    got = averaged(task, state, data, batch_size=40)
+    dense = got.params["dense"]
     expected = numpy_statistics((dense["kernel"][...], dense["bias"][...]), data[0], 40)
-    np.testing.assert_allclose(told.model_state["norm"]["mean"][...], expected[0], rtol=1e-4)
-    np.testing.assert_allclose(told.model_state["norm"]["var"][...], expected[1], rtol=1e-4)
+    np.testing.assert_allclose(got.model_state["norm"]["mean"][...], expected[0], rtol=1e-4)
+    np.testing.assert_allclose(got.model_state["norm"]["var"][...], expected[1], rtol=1e-4)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 0.99, 0.9997])
@@ -232,8 +230,8 @@ def test_the_momentum_is_read_off_to_the_last_digits(momentum):
     x = x + np.float32(100.0) * np.arange(8, dtype=np.float32)
     task = objective(Net(nnx.Rngs(0)), CROSS_ENTROPY)
     state = TrainState.create(task, fnopt.sgd(0.1), 0, average=swa(0, 1))
-    told = averaged(task, state, (x, y)).model_state["norm"]["mean"][...]
-    np.testing.assert_allclose(told, x.mean(0, dtype=np.float64), rtol=2e-6)
+    got = averaged(task, state, (x, y)).model_state["norm"]["mean"][...]
+    np.testing.assert_allclose(got, x.mean(0, dtype=np.float64), rtol=2e-6)
 
 
 def test_what_is_no_moving_average_stays():
@@ -255,10 +253,10 @@ def test_what_is_no_moving_average_stays():
     x, y = blobs(40)
     task = objective(Odd(nnx.Rngs(0)), CROSS_ENTROPY)
     state = TrainState.create(task, fnopt.sgd(0.1), 0, average=swa(0, 1))
-    told = averaged(task, state, (x, y)).model_state
+    got = averaged(task, state, (x, y)).model_state
     for name in ("calls", "total", "largest", "fixed"):
-        np.testing.assert_array_equal(told[name][...], state.model_state[name][...])
-    np.testing.assert_allclose(told["norm"]["mean"][...], x.mean(0), rtol=1e-5)
+        np.testing.assert_array_equal(got[name][...], state.model_state[name][...])
+    np.testing.assert_allclose(got["norm"]["mean"][...], x.mean(0), rtol=1e-5)
 
 
 def test_without_data_or_statistics_nothing_is_recomputed():
@@ -289,5 +287,5 @@ def test_averages_that_cannot_be(make, match):
 def test_a_module_of_linen_without_dropout_needs_none():
     task = objective(LinenNet(0.0), CROSS_ENTROPY)
     state = TrainState.create(task, fnopt.sgd(0.1), 0, blobs(), average=swa(0, 1))
-    told = averaged(task, state, blobs(), batch_size=7).model_state
-    assert jax.tree.structure(told) == jax.tree.structure(state.model_state)
+    got = averaged(task, state, blobs(), batch_size=7).model_state
+    assert jax.tree.structure(got) == jax.tree.structure(state.model_state)

@@ -81,8 +81,8 @@ def test_a_run_stops_early_and_resumes(monkeypatch, capsys, tmp_path):
     assert not (tmp_path / "out" / "digits.png").exists()
     first = (tmp_path / "out" / "digits.jsonl").read_text()
     run(monkeypatch, "train", "--epochs", 9, "--resume", *still, *options, *folders)
-    told = capsys.readouterr().out
-    assert "after 1 epochs\n" in told and "ended by early stopping" in told
+    got = capsys.readouterr().out
+    assert "after 1 epochs\n" in got and "ended by early stopping" in got
     lines = (tmp_path / "out" / "digits.jsonl").read_text().splitlines()
     assert lines[0] == first.splitlines()[0] and 1 < len(lines) < 9
     with pytest.raises(SystemExit, match=r"resume=True, or give another"):

@@ -21,38 +21,38 @@ def run(monkeypatch, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "figure", "at_least", "at_most"),
+    ("dataset", "metric", "at_least", "at_most"),
     [
         ("breast_cancer", "accuracy", 0.93, 1),
         ("wine", "accuracy", 0.9, 1),
         ("diabetes", "loss", 0.3, 0.75),
     ],
 )
-def test_tables_are_trained_on(monkeypatch, capsys, tmp_path, dataset, figure, at_least, at_most):
+def test_tables_are_trained_on(monkeypatch, capsys, tmp_path, dataset, metric, at_least, at_most):
     pytest.importorskip("sklearn")
     run(
         monkeypatch,
         *("train", "--dataset", dataset, "--epochs", 25, "--batch-size", 32, "--out", tmp_path),
     )
     *_, reached, _, files = capsys.readouterr().out.splitlines()
-    assert reached.startswith(f"test {figure} 0.") or reached.startswith(f"test {figure} 1.")
+    assert reached.startswith(f"test {metric} 0.") or reached.startswith(f"test {metric} 1.")
     assert str(tmp_path / f"{dataset}.png") in files
     records = [
         json.loads(line) for line in (tmp_path / f"{dataset}.jsonl").read_text().splitlines()
     ]
-    assert len(records) == 25 and at_least <= records[-1][f"test_{figure}"] <= at_most
+    assert len(records) == 25 and at_least <= records[-1][f"test_{metric}"] <= at_most
     assert {path.name for path in tmp_path.iterdir()} == {f"{dataset}.png", f"{dataset}.jsonl"}
 
 
 def test_pictures_go_through_a_convolutional_network():
     images = np.random.RandomState(0).randint(256, size=(6, 28, 28, 1)).astype(np.uint8)
     labels = np.arange(4, 10)
-    task, figure = cli.make_objective("fashion_mnist", images, labels, 0)
+    task, metric = cli.make_objective("fashion_mnist", images, labels, 0)
     state = TrainState.create(task, cli.make_optimizer("sgd", "constant", None, 1), 0)
     outputs, _ = task.forward(
         state.params, state.model_state, (images, labels), key=None, train=False
     )
-    assert outputs.shape == (6, 10) and figure in evaluate(task, state, (images, labels))
+    assert outputs.shape == (6, 10) and metric in evaluate(task, state, (images, labels))
     # Bytes become numbers in [0, 1] on their way in.
     as_floats = (images / 255).astype(np.float32), labels
     again, _ = task.forward(state.params, state.model_state, as_floats, key=None, train=False)

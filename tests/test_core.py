@@ -164,7 +164,7 @@ def test_chain_rounds_once():
 # What the next update applies, by name.
 
 
-def told(tx, state, **extra_args):
+def got(tx, state, **extra_args):
     """fnopt.hyperparameters, under jit."""
     names = jax.jit(fnopt.hyperparameters)(tx, state, **extra_args)
     return {name: float(value) for name, value in names.items()}
@@ -173,14 +173,14 @@ def told(tx, state, **extra_args):
 def test_hyperparameters_by_name():
     tx = fnopt.adamw(0.1, weight_decay=0.2)
     wanted = {"learning_rate": 0.1, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "eps_root": 0.0}
-    assert told(tx, tx.init(G)) == pytest.approx({**wanted, "weight_decay": 0.2})
+    assert got(tx, tx.init(G)) == pytest.approx({**wanted, "weight_decay": 0.2})
 
 
 @pytest.mark.parametrize("tx", [fnopt.sgd(halving(0.8)), fnopt.chain(fnopt.sgd(halving(0.8)))])
 def test_hyperparameters_are_those_of_the_next_update(tx):
     state = tx.init(G)
     for _ in range(4):
-        rate = told(tx, state)["learning_rate"]
+        rate = got(tx, state)["learning_rate"]
         update, state = tx.update(G, state)
         assert_close(update, jax.tree.map(lambda g: -rate * g, G))  # noqa: B023
     assert rate == pytest.approx(0.8 * 0.5**1.5)
@@ -189,32 +189,32 @@ def test_hyperparameters_are_those_of_the_next_update(tx):
 def test_learning_rates_of_a_chain_multiply():
     tx = fnopt.chain(fnopt.sgd(0.5), fnopt.reduce_on_plateau(factor=0.1, patience=0))
     state = tx.init(G)
-    assert told(tx, state) == {"learning_rate": 0.5}
-    assert told(tx, state, value=1.0) == {"learning_rate": 0.5}
+    assert got(tx, state) == {"learning_rate": 0.5}
+    assert got(tx, state, value=1.0) == {"learning_rate": 0.5}
     _, state = tx.update(G, state, value=1.0)
-    assert told(tx, state, value=1.0)["learning_rate"] == pytest.approx(0.05)
+    assert got(tx, state, value=1.0)["learning_rate"] == pytest.approx(0.05)
     _, state = tx.update(G, state, value=1.0)
-    assert told(tx, state)["learning_rate"] == pytest.approx(0.05)
+    assert got(tx, state)["learning_rate"] == pytest.approx(0.05)
 
 
 def test_names_that_parts_share_are_told_apart():
     parts = fnopt.trace(0.5), fnopt.scale_by_rms(decay=0.25, eps=1.0), fnopt.trace(0.75)
     tx = fnopt.chain(*parts)
     rms = {"eps": 1.0, "initial_scale": 0.0}
-    assert told(tx, tx.init(G)) == {
+    assert got(tx, tx.init(G)) == {
         "trace[0].decay": 0.5,
         "scale_by_rms.decay": 0.25,
         "trace[2].decay": 0.75,
         **rms,
     }
     tx = fnopt.named_chain(*zip("abc", parts, strict=True))
-    assert told(tx, tx.init(G)) == {"a.decay": 0.5, "b.decay": 0.25, "c.decay": 0.75, **rms}
+    assert got(tx, tx.init(G)) == {"a.decay": 0.5, "b.decay": 0.25, "c.decay": 0.75, **rms}
 
 
 @pytest.mark.beside_optax
 def test_hyperparameters_that_optax_injects_are_told():
     tx = fnopt.chain(optax.inject_hyperparams(optax.sgd)(0.25), fnopt.clip(1.0))
-    assert told(tx, tx.init(G)) == {"learning_rate": 0.25, "max_delta": 1.0}
+    assert got(tx, tx.init(G)) == {"learning_rate": 0.25, "max_delta": 1.0}
 
 
 # Precision.

@@ -88,10 +88,10 @@ def test_every_flipped_bit_of_what_is_said_of_a_checkpoint_is_found(good, tmp_pa
         flipped[place] ^= 1 << draw.randrange(7)
         about.write_bytes(bytes(flipped))
         try:
-            told = checked(about.parent)
+            got = checked(about.parent)
         except Exception:
             continue
-        unseen += [] if told == loads(content.decode()) else [place]  # white space may differ
+        unseen += [] if got == loads(content.decode()) else [place]  # white space may differ
     assert not unseen
 
 

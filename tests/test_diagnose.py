@@ -135,7 +135,7 @@ def test_the_sound_starts_are_of_many_kinds():
         assert 10 <= sum(bool(getattr(start, field)) for start in STARTS) <= 40
 
 
-def test_the_figures_are_those_of_the_network():
+def test_the_metrics_are_those_of_the_network():
     rng = np.random.RandomState(0)
     x, y = rng.randn(20, 3), rng.randn(20, 2)
     w, b, v = rng.randn(3, 4), rng.randn(4) - 1, rng.randn(4, 2)
@@ -155,10 +155,10 @@ def test_the_figures_are_those_of_the_network():
     assert (first.layer, first.function, first.hidden, first.depth) == ("w", "relu", True, 1)
     assert (second.layer, second.function, second.hidden, second.depth) == ("v", "", False, 2)
     np.testing.assert_allclose(found.loss, np.mean((active @ v - y) ** 2))
-    told = [first.mean, first.std, first.activation_mean, first.activation_std]
-    np.testing.assert_allclose(told, [made.mean(), made.std(), active.mean(), active.std()])
-    told = [first.gradient_mean, first.gradient_std, first.gradient_norm]
-    np.testing.assert_allclose(told, [delta.mean(), delta.std(), np.linalg.norm(delta)])
+    got = [first.mean, first.std, first.activation_mean, first.activation_std]
+    np.testing.assert_allclose(got, [made.mean(), made.std(), active.mean(), active.std()])
+    got = [first.gradient_mean, first.gradient_std, first.gradient_norm]
+    np.testing.assert_allclose(got, [delta.mean(), delta.std(), np.linalg.norm(delta)])
     np.testing.assert_allclose(second.gradient_std, last.std())
     assert first.dead == 0.25 and first.units == first.distinct == 4
     moved = [0.1 * np.linalg.norm(x.T @ delta) / np.linalg.norm(w)]
@@ -217,8 +217,8 @@ def test_the_layers_of_attention():
         return task.loss(task.forward(params, state, batch, key=KEY, train=True)[0], batch)
 
     layers = Layers(loss, params, (tokens, tokens[:, 0] % 5))
-    told = [(x.name, x.kind, x.function, x.depth, x.units) for x in layers.layers]
-    assert told == [
+    got = [(x.name, x.kind, x.function, x.depth, x.units) for x in layers.layers]
+    assert got == [
         ("embed/embedding", "embedding", "", 1, (2,)),
         ("attend/query/kernel", "dense", "", 2, (2, 3)),
         ("attend/key/kernel", "dense", "", 2, (2, 3)),

@@ -29,10 +29,10 @@ def records(path):
 
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in EXAMPLES.glob("*/README.md")))
 def test_a_page_says_how_to_run_each_program(name):
-    told = (EXAMPLES / name / "README.md").read_text()
+    got = (EXAMPLES / name / "README.md").read_text()
     for program in (EXAMPLES / name).glob("*.py"):
         command = f"python examples/{name}/{program.name}"
-        assert command in told and f"``{command}``" in program.read_text(), program
+        assert command in got and f"``{command}``" in program.read_text(), program
 
 
 def test_digits_in_linen(tmp_path, capsys):
@@ -62,9 +62,9 @@ def test_fashion_mnist_on_stripes(tmp_path, capsys):
     model = small_2c2d(program)
     reached = program["run"](model, stripes(256), stripes(50), 2, 5e-3, 32, 0, str(tmp_path))
     assert reached > 0.3  # a guess is 0.1
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("adam(learning_rate=0.005")
-    assert "87.65 %" in told[2] and "89.11 %" in told[3]
+    got = capsys.readouterr().out.splitlines()
+    assert got[0].startswith("adam(learning_rate=0.005")
+    assert "87.65 %" in got[2] and "89.11 %" in got[3]
     assert [record["epoch"] for record in records(tmp_path / "fashion_mnist.jsonl")] == [1, 2]
 
 
@@ -115,8 +115,8 @@ def test_the_language_model_on_a_rhyme(precision, tmp_path, capsys):
     bits = run(text, sizes, 3, None, precision, 1e-2, 8, 0, str(tmp_path))
     assert bits < 1.5  # log2 of its 13 symbols is 3.7
     assert len(records(tmp_path / f"char_lm_{precision}.jsonl")) == 3
-    *_, told, sample = capsys.readouterr().out.splitlines()
-    assert told.startswith(f"{precision}: test accuracy ") and len(sample) == 16
+    *_, got, sample = capsys.readouterr().out.splitlines()
+    assert got.startswith(f"{precision}: test accuracy ") and len(sample) == 16
     example("char_lm/plot.py")["main"](str(tmp_path), window=5)
     assert (tmp_path / "char_lm.png").stat().st_size > 10_000
 

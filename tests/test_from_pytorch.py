@@ -145,8 +145,8 @@ def test_the_tables_have_all_of_torch():
     named = {name for name, made in vars(torch.optim).items() if isinstance(made, type)}
     assert set(table("Optimizers")) == named - {"Optimizer"}
     module = torch.optim.lr_scheduler
-    told = {name for name in module.__all__ if name != "LRScheduler"}
-    assert set(SCHEDULERS) == told
+    got = {name for name in module.__all__ if name != "LRScheduler"}
+    assert set(SCHEDULERS) == got
 
 
 def anchors(text):
@@ -313,7 +313,7 @@ def test_the_running_variance_is_unbiased_in_torch_and_biased_in_flax():
     assert nnx.GroupNorm(1, num_groups=1, rngs=nnx.Rngs(0)).epsilon == 1e-6
 
 
-def test_plateau_of_a_standing_negative_figure():
+def test_plateau_of_a_constant_negative_metric():
     torch = needs_torch()
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1)

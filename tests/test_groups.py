@@ -57,7 +57,7 @@ def test_each_leaf_goes_as_its_rule_says():
     bare = run(ADAMW.replace(weight_decay=0.0))
     slow = run(ADAMW.replace(learning_rate=0.025))
     plain = run(ADAMW)
-    wanted = {
+    expected = {
         "embed": PARAMS["embed"],
         "layers": [
             {"kernel": slow["layers"][0]["kernel"], "bias": bare["layers"][0]["bias"]},
@@ -65,7 +65,7 @@ def test_each_leaf_goes_as_its_rule_says():
         ],
         "bias": bare["bias"],
     }
-    assert_close(got, wanted)
+    assert_close(got, expected)
 
 
 @pytest.mark.beside_optax
@@ -208,7 +208,7 @@ def test_decay_mask_is_a_mask():
 
 
 def test_the_table_says_who_gets_what():
-    wanted = """
+    expected = """
 path             shape   parameters  pattern           gets
 bias             ()               1  */bias, */scale   base, weight_decay=0.0
 embed/table      (4, 2)           8  embed/*           frozen
@@ -221,7 +221,7 @@ total                            27                    frozen: 8
     params = jax.eval_shape(lambda: PARAMS)
     lines = make().table(params).splitlines()
     assert [line.split() for line in lines[:-1]] == [
-        line.split() for line in wanted.strip().splitlines()
+        line.split() for line in expected.strip().splitlines()
     ]
     assert lines[-1] == f"base: {ADAMW!r}"
 

@@ -94,16 +94,16 @@ def million(name):
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_a_million_draws_have_the_moments_of_the_formula(name):
-    wanted = DRAWS[name][1]
-    drawn = million(name) - wanted["mean"]
-    deviation = math.sqrt(wanted["variance"])
+    expected = DRAWS[name][1]
+    drawn = million(name) - expected["mean"]
+    deviation = math.sqrt(expected["variance"])
     assert abs(drawn.mean()) < 0.01 * deviation
-    np.testing.assert_allclose(drawn.var(), wanted["variance"], rtol=0.01)
-    if "bound" in wanted:  # never beyond it, and of 10^6 draws the largest near it
+    np.testing.assert_allclose(drawn.var(), expected["variance"], rtol=0.01)
+    if "bound" in expected:  # never beyond it, and of 10^6 draws the largest near it
         largest = max(drawn.max(), -drawn.min())
-        assert 0.99 * wanted["bound"] < largest <= (1 + 1e-5) * wanted["bound"]
-    if "fourth" in wanted:
-        np.testing.assert_allclose((drawn**4).mean() / drawn.var() ** 2, wanted["fourth"], 0.02)
+        assert 0.99 * expected["bound"] < largest <= (1 + 1e-5) * expected["bound"]
+    if "fourth" in expected:
+        np.testing.assert_allclose((drawn**4).mean() / drawn.var() ** 2, expected["fourth"], 0.02)
 
 
 def test_names_of_one_initializer():
@@ -460,10 +460,10 @@ def test_fixup_is_the_papers_rule(blocks, layers):
             np.testing.assert_allclose(new, factor * old, rtol=1e-6)
     np.testing.assert_array_equal(made["stem"]["kernel"], params["stem"]["kernel"])
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(made["head"]))
-    told = init.fixup(params, patterns, branches=81)
-    np.testing.assert_array_equal(told["head"]["bias"], 1.0)
+    got = init.fixup(params, patterns, branches=81)
+    np.testing.assert_array_equal(got["head"]["bias"], 1.0)
     if layers == 2:
-        old, new = (np.asarray(p["blocks"][0]["conv0"]["kernel"]) for p in (params, told))
+        old, new = (np.asarray(p["blocks"][0]["conv0"]["kernel"]) for p in (params, got))
         np.testing.assert_allclose(new, old / 9, rtol=1e-6)
 
 

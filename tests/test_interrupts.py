@@ -42,7 +42,7 @@ def run(data: Any = None, **options: Any) -> Any:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_with_a_checkpoint(number, tmp_path):
-    def interrupt(step, figures):
+    def interrupt(step, metrics):
         if step == 7:
             os.kill(os.getpid(), number)
 
@@ -64,8 +64,8 @@ def test_a_second_signal_ends_the_process():
         "    os.kill(os.getpid(), signal.SIGTERM); print(came[0].name, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGTERM); print('still there')\n"
     )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert told.stdout == "SIGTERM\n" and told.returncode == 128 + signal.SIGTERM
+    got = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert got.stdout == "SIGTERM\n" and got.returncode == 128 + signal.SIGTERM
 
 
 # What is not finite
@@ -138,7 +138,7 @@ def batches(count: int = 5) -> list[Any]:
 
 
 class Loader:
-    """What can be gone through again, and says how long it is."""
+    """What can be iterated again, and says how long it is."""
 
     def __init__(self, batches: list[Any]) -> None:
         self.batches = batches
@@ -175,7 +175,7 @@ def test_an_iterable_is_gone_through_anew_in_each_epoch(tmp_path):
     # In the middle of an epoch it is gone on with.
     whole = result
 
-    def interrupt(step, figures):
+    def interrupt(step, metrics):
         if step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -227,7 +227,7 @@ def test_a_loader_that_raises_loses_nothing(steps_per_call, tmp_path):
             2,
         ),
         (Loader([*batches(2), batches()[0][:1]]), r"batch\[1\]: \(10,\) int32 before, missing", 2),
-        (iter(batches()), "gave no batch; an iterator can be gone through once", 5),
+        (iter(batches()), "gave no batch; an iterator can be read once", 5),
         (Loader([]), "the data has no batch", None),
         (lambda: 1 / 0, r"raised ZeroDivisionError.* at batch 0", None),
     ],
@@ -306,15 +306,15 @@ def test_the_log_grows_line_by_line(tmp_path):
     run(log=log, on_epoch=lambda state, record: seen.append(log.read_text().count("\n")),
         test_data=blobs(20), eval_every=4)  # fmt: skip
     assert seen == [2, 4, 6]
-    told = [json.loads(line) for line in log.read_text().splitlines()]
-    assert ["loss" in line for line in told] == [False, True] * 3
+    got = [json.loads(line) for line in log.read_text().splitlines()]
+    assert ["loss" in line for line in got] == [False, True] * 3
 
 
-def test_steps_are_told_with_their_figures():
-    told = []
-    result = run(on_step=lambda step, figures: told.append((step, figures)), steps_per_call=2)
-    assert [step for step, _ in told] == [2, 4, 5, 7, 9, 10, 12, 14, 15]
-    losses = np.concatenate([figures["loss"] for _, figures in told])
+def test_steps_are_reported_with_their_metrics():
+    got = []
+    result = run(on_step=lambda step, metrics: got.append((step, metrics)), steps_per_call=2)
+    assert [step for step, _ in got] == [2, 4, 5, 7, 9, 10, 12, 14, 15]
+    losses = np.concatenate([metrics["loss"] for _, metrics in got])
     np.testing.assert_allclose(losses.reshape(3, 5).mean(1), result.history["loss"], rtol=1e-6)
 
 
@@ -324,26 +324,26 @@ def test_tensorboard_is_told_every_record(tmp_path, monkeypatch):
             without.setitem(sys.modules, name, None)
         with pytest.raises(ImportError, match=r"tensorboard= needs one of.*pip install"):
             run(tensorboard=tmp_path)
-    told = []
+    got = []
 
     class SummaryWriter:
         def __init__(self, folder, purge_step):
-            told.append(("begin", folder, purge_step))
+            got.append(("begin", folder, purge_step))
 
         def add_scalar(self, name, value, step):
-            told.append((name, value, step))
+            got.append((name, value, step))
 
         def flush(self):
             pass
 
         def close(self):
-            told.append("end")
+            got.append("end")
 
     module = types.SimpleNamespace(SummaryWriter=SummaryWriter)
     monkeypatch.setitem(sys.modules, "tensorboardX", module)
     result = run(tensorboard=tmp_path)
-    assert told[0] == ("begin", str(tmp_path), None) and told[-1] == "end"
-    assert [x[1:] for x in told if x[0] == "loss"] == [
+    assert got[0] == ("begin", str(tmp_path), None) and got[-1] == "end"
+    assert [x[1:] for x in got if x[0] == "loss"] == [
         (record["loss"], record["step"]) for record in result.history.records
     ]
     told.clear()

@@ -32,7 +32,7 @@ def batches(count: int = 5, size: int = 10) -> list[Any]:
 
 
 class Loader:
-    """What can be gone through again, and does not say how long it is, as a loader of a stream."""
+    """What can be iterated again, and does not say how long it is, as a loader of a stream."""
 
     def __init__(self, batches: list[Any]) -> None:
         self.batches = batches
@@ -107,15 +107,15 @@ def test_a_loader_may_fill_one_buffer_for_every_batch(kind, shape):
     for loader in (data, Batches(data), Batches(data, prefetch=0)):
         losses: list[Any] = []
 
-        def note(step: int, figures: Any, losses: list[Any] = losses) -> None:
-            losses.extend(figures["loss"])
+        def note(step: int, metrics: Any, losses: list[Any] = losses) -> None:
+            losses.extend(metrics["loss"])
 
         fit(squares(), fnopt.sgd(0.0), loader, epochs=2, steps_per_call=4, on_step=note)
         np.testing.assert_allclose(losses, 2 * [1.0, 4.0, 9.0, 16.0, 25.0, 36.0])
     state = TrainState.create(squares(), TX, 0)
     for loader in (data, Batches(data)):
-        told = evaluate(squares(), state, loader)
-        np.testing.assert_allclose(told["loss"], np.mean(np.arange(1, 7) ** 2))
+        got = evaluate(squares(), state, loader)
+        np.testing.assert_allclose(got["loss"], np.mean(np.arange(1, 7) ** 2))
 
 
 @pytest.mark.parametrize("kind", ["tree", "arrays", "jax", "test"])
@@ -123,7 +123,7 @@ def test_the_arrays_of_a_run_stay_the_caller_s_to_write_into(kind):
     x, y = np.full((512, 64), 2.0, np.float32), np.full((512, 64), 3.0, np.float32)
     data = {"arrays": Arrays(x), "jax": jnp.asarray(x)}.get(kind, x)
 
-    def spoil(*told: Any) -> None:
+    def spoil(*got: Any) -> None:
         x[:], y[:] = -100.0, -100.0
 
     result = fit(squares(), fnopt.sgd(0.0), data, epochs=3, batch_size=128, test_data=y,
@@ -139,10 +139,10 @@ def test_what_is_made_of_arrays_does_not_change_with_them():
     batch = arrays.batch(jax.random.key(0), 0, jnp.arange(4000))
     parts = split({"x": x}, 0.5)
     state = TrainState.create(squares(), TX, 0)
-    told = [evaluate(squares(), state, data, size) for data in (x, arrays) for size in (None, 1000)]
+    got = [evaluate(squares(), state, data, size) for data in (x, arrays) for size in (None, 1000)]
     x[:] = np.nan
     assert bool(jnp.all(batch == 1)) and all(np.all(part["x"] == 1) for part in parts)
-    assert [float(one["loss"]) for one in told] == [1.0] * 4
+    assert [float(one["loss"]) for one in got] == [1.0] * 4
     assert np.all(np.isfinite(arrays.weights))
     text = Text("to be")
     text.windows(2)[:] = 9
@@ -196,7 +196,7 @@ def test_data_that_are_no_numbers_are_refused_before_the_first_step(kind):
     odd, says, cure = ODD[kind]
     steps: list[Any] = []
     state = TrainState.create(linear(), TX, 0)
-    told = []
+    got = []
     for data in kinds_of(Loader([(odd, Y)])):
         for call in (
             lambda data=data: fit(linear(), TX, data, epochs=1, on_step=steps.append),
@@ -205,9 +205,9 @@ def test_data_that_are_no_numbers_are_refused_before_the_first_step(kind):
         ):
             with pytest.raises(DataError) as caught:
                 call()
-            told.append(str(caught.value))
+            got.append(str(caught.value))
     assert not steps
-    assert all(f": {says}" in one and cure in one and "batch 0" in one for one in told)
+    assert all(f": {says}" in one and cure in one and "batch 0" in one for one in got)
     for call in (
         lambda: fit(linear(), TX, (odd, Y), epochs=1),
         lambda: fit(linear(), TX, blobs(), epochs=1, test_data=(odd, Y)),
@@ -258,21 +258,21 @@ def test_every_array_of_numbers_is_taken(numbers):
         assert same(fit(linear(), TX, data, epochs=2).state.params, streamed().state.params)
     x, y = numbers(*blobs())
     whole = fit(linear(), TX, blobs(), epochs=2, test_data=blobs(7))
-    told = fit(linear(), TX, (x, y), epochs=2, test_data=(x, y))
-    assert same(whole.state.params, told.state.params)
+    got = fit(linear(), TX, (x, y), epochs=2, test_data=(x, y))
+    assert same(whole.state.params, got.state.params)
 
 
 def test_nothing_of_a_traced_array_is_copied():
     state = TrainState.create(linear(), TX, 0)
-    told = jax.jit(lambda data: evaluate(linear(), state, data, 8))(blobs(20))
-    np.testing.assert_allclose(told["loss"], evaluate(linear(), state, blobs(20))["loss"], 1e-6)
+    got = jax.jit(lambda data: evaluate(linear(), state, data, 8))(blobs(20))
+    np.testing.assert_allclose(got["loss"], evaluate(linear(), state, blobs(20))["loss"], 1e-6)
 
 
 # Evaluation of batches
 
 
 class Counted:
-    """A function that makes a generator, and counts how often it was gone through."""
+    """A function that makes a generator, and counts how often it was iterated."""
 
     def __init__(self, batches: list[Any]) -> None:
         self.batches, self.begun, self.ended = batches, 0, 0
@@ -303,15 +303,15 @@ def test_evaluation_counts_every_example_of_every_batch(sizes):
     if sizes[0] == 16:
         sources += [Batches(parts), Batches(parts, prefetch=0)]
     for data in (*sources, Arrays(WHOLE)):
-        told = evaluate(linear(), state, data)
-        assert told.keys() == expected.keys()
-        for name, figure in told.items():
-            np.testing.assert_allclose(figure, expected[name], rtol=1e-5)
-            assert figure.dtype == expected[name].dtype
+        got = evaluate(linear(), state, data)
+        assert got.keys() == expected.keys()
+        for name, metric in got.items():
+            np.testing.assert_allclose(metric, expected[name], rtol=1e-5)
+            assert metric.dtype == expected[name].dtype
     if sizes == (16, 16, 5):
-        told = evaluate(linear(), state, Batches(parts, drop_last=True))
+        got = evaluate(linear(), state, Batches(parts, drop_last=True))
         first = tuple(x[:32] for x in WHOLE)
-        np.testing.assert_allclose(told["loss"], evaluate(linear(), state, first)["loss"], 1e-5)
+        np.testing.assert_allclose(got["loss"], evaluate(linear(), state, first)["loss"], 1e-5)
 
 
 def test_one_program_evaluates_all_batches():
@@ -341,8 +341,8 @@ def test_examples_of_batches_count_by_their_weights():
         tuple(z[start:stop] for z in (x, y, weights))
         for start, stop in ((0, 16), (16, 32), (32, 37))
     ]
-    told = evaluate(task, state, Loader(parts))["loss"]
-    np.testing.assert_allclose(told, evaluate(task, state, (x, y, weights))["loss"], rtol=1e-5)
+    got = evaluate(task, state, Loader(parts))["loss"]
+    np.testing.assert_allclose(got, evaluate(task, state, (x, y, weights))["loss"], rtol=1e-5)
     nothing = [(x, y, 0 * w) for x, y, w in parts]
     assert np.isnan(evaluate(task, state, Loader(nothing))["loss"])
 
@@ -355,20 +355,20 @@ def test_a_run_evaluates_batches_again_each_time(eval_every, tmp_path):
     sources = [counted, Loader(uneven()), CallableLoader(uneven()), Batches(uneven()),
                Batches(Counted(uneven()), prefetch=0)]  # fmt: skip
     for data in sources:
-        told = fit(linear(), TX, blobs(), epochs=3, test_data=data, eval_every=eval_every,
+        got = fit(linear(), TX, blobs(), epochs=3, test_data=data, eval_every=eval_every,
                    batch_size=10)  # fmt: skip
         np.testing.assert_allclose(
-            told.history["test_loss"], expected.history["test_loss"], rtol=1e-5
+            got.history["test_loss"], expected.history["test_loss"], rtol=1e-5
         )
-        assert same(told.state.params, expected.state.params)
-        assert int(told.state.evaluations) == int(expected.state.evaluations)
+        assert same(got.state.params, expected.state.params)
+        assert int(got.state.evaluations) == int(expected.state.evaluations)
     assert counted.begun == counted.ended == int(expected.state.evaluations)
 
 
 @pytest.mark.parametrize("data", [iter(uneven()), Batches(iter(uneven())), map(tuple, uneven())])
 def test_an_iterator_as_test_data_is_refused_before_training(data):
     steps: list[Any] = []
-    with pytest.raises(ValueError, match=r"fit: test_data is an iterator.*give a function"):
+    with pytest.raises(ValueError, match=r"fit: test_data is an iterator.*pass a function"):
         fit(linear(), TX, blobs(), epochs=1, test_data=data, on_step=steps.append)
     assert not steps
 
@@ -498,15 +498,15 @@ def test_loaders_of_torch_straight_into_a_run():
     expected = fit(linear(), TX, Loader(batches()), epochs=2, test_data=WHOLE)
     for dataset in (TensorDataset(x, y), Stream()):
         for loader in kinds_of(DataLoader(dataset, batch_size=10)):
-            told = fit(linear(), TX, loader, epochs=2, test_data=test)
-            assert same(told.state.params, expected.state.params)
+            got = fit(linear(), TX, loader, epochs=2, test_data=test)
+            assert same(got.state.params, expected.state.params)
             np.testing.assert_allclose(
-                told.history["test_loss"], expected.history["test_loss"], 1e-5
+                got.history["test_loss"], expected.history["test_loss"], 1e-5
             )
-    state = told.state
+    state = got.state
     for data in (test, Batches(test)):
-        figures = evaluate(linear(), state, data)
-        np.testing.assert_allclose(figures["loss"], evaluate(linear(), state, WHOLE)["loss"], 1e-5)
+        metrics = evaluate(linear(), state, data)
+        np.testing.assert_allclose(metrics["loss"], evaluate(linear(), state, WHOLE)["loss"], 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -516,9 +516,9 @@ def test_tensors_of_torch(kind):
     torch = pytest.importorskip("torch")
     tensor = torch.arange(6).reshape(2, 3).to(getattr(torch, kind))
     for given in (tensor, tensor.T.contiguous().T, tensor[0], tensor[0, 0]):
-        told = own({"x": [given]})["x"][0]
-        assert told.dtype == jax.dtypes.canonicalize_dtype(jnp.dtype(kind))
-        np.testing.assert_array_equal(np.asarray(told, complex), given.to(torch.complex64).numpy())
+        got = own({"x": [given]})["x"][0]
+        assert got.dtype == jax.dtypes.canonicalize_dtype(jnp.dtype(kind))
+        np.testing.assert_array_equal(np.asarray(got, complex), given.to(torch.complex64).numpy())
     if tensor.is_floating_point() and tensor.element_size() > 1:
         tensor.requires_grad_()
     copy = own(tensor)

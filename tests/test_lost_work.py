@@ -181,7 +181,7 @@ def test_a_checkpoint_folder_that_goes_away(how, tmp_path, caplog):
         assert caught.value.kept == [] and len(caught.value.history) == 2
         return
     result = run(folder, on_epoch=lose)
-    assert "is gone, with the checkpoints in it; made again" in caplog.text
+    assert "was deleted, with its checkpoints; created again" in caplog.text
     assert result.checkpoint.is_dir() and same(run(folder, resume=True).state, run().state)
 
 
@@ -236,8 +236,8 @@ def test_a_run_under_debug_nans(tmp_path):
         assert len(result.history) == 2
         # One that tells no rate, with data that come in batches.
         stream = [tuple(x[i : i + 10] for x in blobs()) for i in range(0, 50, 10)]
-        told = fit(nnx(), optax.adam(1e-2), lambda: iter(stream), epochs=1)
-        assert "learning_rate" not in told.history.names()
+        got = fit(nnx(), optax.adam(1e-2), lambda: iter(stream), epochs=1)
+        assert "learning_rate" not in got.history.names()
         state = fnopt.train.TrainState.create(nnx(), optax.adam(1e-2), 0)
         assert "learning_rate" not in fnopt.train.make_train_step(nnx())(state, stream[0])[1]
 
@@ -279,8 +279,8 @@ def test_a_copy_of_an_objective_has_programs_of_its_own():
     for again in (copy.copy(task), copy.deepcopy(task)):
         again.function = doubled
         batch = np.ones((1, 2), np.float32), np.ones((1, 2), np.float32)
-        told = evaluate_batches(again, jnp.ones(()), {}, batch, jnp.ones((1, 2)))
-        assert float(told["loss"]) == 1.0
+        got = evaluate_batches(again, jnp.ones(()), {}, batch, jnp.ones((1, 2)))
+        assert float(got["loss"]) == 1.0
 
 
 def scaled(params: Any, x: Any) -> Any:

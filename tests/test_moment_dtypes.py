@@ -63,7 +63,7 @@ def test_leaves_may_be_python_floats(case):
     state, of_arrays = tx.init(params), tx.init(arrays)
     for _ in range(2):
         updates, state = tx.update(params, state, params, **given)
-        wanted, of_arrays = tx.update(arrays, of_arrays, arrays, **given)
+        expected, of_arrays = tx.update(arrays, of_arrays, arrays, **given)
         assert not has_nan(updates)
-        for a, b in zip(jax.tree.leaves(updates), jax.tree.leaves(wanted), strict=True):
+        for a, b in zip(jax.tree.leaves(updates), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6)

@@ -34,8 +34,8 @@ START = jnp.array([1.0, -2.0, 0.5])
 @pytest.mark.parametrize("t0", [0, 4, 9])
 def test_asgd_averages_the_path_from_t0_on(t0):
     path, state = descend(fnopt.asgd(0.1, t0=t0), START, GRADIENTS)
-    wanted = np.mean(path[t0:], axis=0) if t0 < 9 else path[-1]
-    np.testing.assert_allclose(fnopt.asgd_eval_params(state, START), wanted, rtol=1e-5)
+    expected = np.mean(path[t0:], axis=0) if t0 < 9 else path[-1]
+    np.testing.assert_allclose(fnopt.asgd_eval_params(state, START), expected, rtol=1e-5)
 
 
 def test_asgd_keeps_its_average_in_single_precision():
@@ -121,8 +121,8 @@ def test_lookahead_keeps_the_slow_parameters_in_its_state():
     tx = fnopt.lookahead(fnopt.sgd(0.1), 3, 0.5)
     path, state = descend(tx, START, GRADIENTS)
     np.testing.assert_allclose(optax.tree.get(state, "slow"), path[-1], rtol=1e-5)
-    wanted = START - 0.05 * sum(GRADIENTS)
-    np.testing.assert_allclose(path[-1], wanted, rtol=1e-5)
+    expected = START - 0.05 * sum(GRADIENTS)
+    np.testing.assert_allclose(path[-1], expected, rtol=1e-5)
 
 
 @pytest.mark.beside_optax

@@ -72,13 +72,15 @@ def test_slopes_of_a_norm_of_any_size_are_right(dtype, size):
     with jax.enable_x64("64" in dtype or "128" in dtype):
         x = leaf(dtype, size)
         rtol = {"bfloat16": 1e-2, "float32": 1e-5, "complex64": 1e-5}.get(dtype, 1e-12)
-        wanted = np.conj(np.asarray(x).astype(np.clongdouble) / by_numpy(x))
+        expected = np.conj(np.asarray(x).astype(np.clongdouble) / by_numpy(x))
         for got in (jax.grad(norm)(x), jax.jit(jax.grad(lambda x: global_norm([x])))(x)):
-            np.testing.assert_allclose(np.complex128(got), np.complex128(wanted), rtol, rtol * 1e-3)
+            np.testing.assert_allclose(
+                np.complex128(got), np.complex128(expected), rtol, rtol * 1e-3
+            )
         if not jnp.iscomplexobj(x):
             tangent = jnp.ones_like(x)
             slope = jax.jvp(norm, (x,), (tangent,))[1]
-            np.testing.assert_allclose(float(slope), float(np.sum(wanted.real)), rtol, rtol)
+            np.testing.assert_allclose(float(slope), float(np.sum(expected.real)), rtol, rtol)
 
 
 def test_parts_of_very_different_sizes_each_have_their_norm():
@@ -102,19 +104,19 @@ def test_the_sums_that_accelerators_take_are_the_same(monkeypatch):
 
     x = leaf("float32", 1.0)
     sizes = np.float32(SIZES)
-    wanted = [norm(size * x) for size in sizes]
+    expected = [norm(size * x) for size in sizes]
     monkeypatch.setattr(jax.lax, "platform_dependent", default_of)
     jax.clear_caches()
     try:
         assert "cond" not in str(jax.make_jaxpr(norm)(x))
-        np.testing.assert_allclose([norm(size * x) for size in sizes], wanted, 1e-6)
-        np.testing.assert_allclose(jax.vmap(lambda size: norm(size * x))(sizes), wanted, 1e-6)
+        np.testing.assert_allclose([norm(size * x) for size in sizes], expected, 1e-6)
+        np.testing.assert_allclose(jax.vmap(lambda size: norm(size * x))(sizes), expected, 1e-6)
     finally:
         jax.clear_caches()
 
 
 @pytest.mark.parametrize(
-    "x, wanted",
+    "x, expected",
     [
         ([], 0.0),
         ([0.0, 0.0], 0.0),
@@ -127,10 +129,10 @@ def test_the_sums_that_accelerators_take_are_the_same(monkeypatch):
     ],
     ids=str,
 )
-def test_a_norm_that_is_no_number_is_seen(x, wanted):
+def test_a_norm_that_is_no_number_is_seen(x, expected):
     x = jnp.array(x, jnp.float32)
-    for got in (norm(x), global_norm([x, jnp.ones(2)]) if wanted else norm(x)):
-        np.testing.assert_equal(float(got), wanted)
+    for got in (norm(x), global_norm([x, jnp.ones(2)]) if expected else norm(x)):
+        np.testing.assert_equal(float(got), expected)
 
 
 @pytest.mark.parametrize("size", [*SOME, 0.0])
@@ -141,11 +143,11 @@ def test_a_norm_of_a_constant_is_right(size, shape, in_branch):
     x = size * jnp.ones(shape) / np.sqrt(max(np.prod(shape), 1))
     unit_of = fnopt.normalize()
 
-    def of_constant(wanted):
+    def of_constant(flag):
         def act():
             return global_norm([x, x - x]), unit_of.update(x, unit_of.init(x))[0]
 
-        return jax.lax.cond(wanted, act, lambda: (jnp.ones(()), x)) if in_branch else act()
+        return jax.lax.cond(flag, act, lambda: (jnp.ones(()), x)) if in_branch else act()
 
     length, direction = jax.jit(of_constant)(True)
     np.testing.assert_allclose(length, size, 1e-5)
@@ -161,9 +163,9 @@ def test_nothing_has_a_norm_of_0():
 
 def test_a_slope_of_a_slope_is_right():
     x = jnp.array([0.6, 0.8])
-    wanted = np.array([[0.64, -0.48], [-0.48, 0.36]])
+    expected = np.array([[0.64, -0.48], [-0.48, 0.36]])
     for size in (1e-18, 1e-12, 1.0, 1e12, 1e18):
-        np.testing.assert_allclose(jax.hessian(norm)(size * x) * size, wanted, 1e-4, 1e-6)
+        np.testing.assert_allclose(jax.hessian(norm)(size * x) * size, expected, 1e-4, 1e-6)
 
 
 # What is made of norms: right for each of these sizes of its input.
@@ -211,11 +213,11 @@ def test_layerwise_methods_take_leaves_of_any_size(size):
             assert_close(got, along(np.float32(share)), rtol=2e-6, atol=0)
         elif isinstance(tx, fnopt.clip_by_block_rms):
             bound = np.float32(1e-12 * size)
-            wanted = {"w": bound * np.sqrt(2) * jnp.array([[1.0, 0]]), "b": -bound * jnp.ones(1)}
-            assert_close(got, wanted, rtol=3e-6, atol=0)
+            expected = {"w": bound * np.sqrt(2) * jnp.array([[1.0, 0]]), "b": -bound * jnp.ones(1)}
+            assert_close(got, expected, rtol=3e-6, atol=0)
         elif size > 1e-10:
-            wanted = {"w": 1e-12 * jnp.array([[1.0, 0]]), "b": -1e-12 * jnp.ones(1)}
-            assert_close(got, wanted, rtol=2e-6, atol=0)
+            expected = {"w": 1e-12 * jnp.array([[1.0, 0]]), "b": -1e-12 * jnp.ones(1)}
+            assert_close(got, expected, rtol=2e-6, atol=0)
 
 
 @pytest.mark.parametrize("size", SOME)
@@ -237,7 +239,7 @@ def test_clips_what_has_no_norm_that_can_be_represented():
 def test_slopes_go_through_normalized_updates_of_any_size(size):
     """Of a unit vector they are those of a projection, over the norm; of LARS's too."""
     x, ones = size * jnp.array([0.6, 0.8]), jnp.ones(2)
-    wanted = np.array([[0.64, -0.48], [-0.48, 0.36]])
+    expected = np.array([[0.64, -0.48], [-0.48, 0.36]])
     for tx, length in (
         (fnopt.normalize(), 1.0),
         (fnopt.clip_by_global_norm(size / 4), size / 4),
@@ -246,7 +248,7 @@ def test_slopes_go_through_normalized_updates_of_any_size(size):
         for jacobian in (jax.jacrev, jax.jacfwd):
             slopes = jacobian(lambda x, tx=tx: apply(tx, x, ones))(x)
             got = np.float64(slopes) * (size / length)
-            np.testing.assert_allclose(got, wanted, 1e-4, 1e-6)
+            np.testing.assert_allclose(got, expected, 1e-4, 1e-6)
 
 
 def test_a_wider_leaf_beside_does_not_spoil_a_narrow_one():
@@ -255,8 +257,8 @@ def test_a_wider_leaf_beside_does_not_spoil_a_narrow_one():
             updates = {"narrow": jnp.zeros(2, jnp.float32), "wide": jnp.array([3.0, -4.0]) * size}
             for tx in (fnopt.normalize(), fnopt.clip_by_global_norm(size)):
                 length = 1.0 if isinstance(tx, fnopt.normalize) else size
-                wanted = {**updates, "wide": length * jnp.array([0.6, -0.8])}
-                assert_close(apply(tx, updates), wanted, rtol=1e-12, atol=0)
+                expected = {**updates, "wide": length * jnp.array([0.6, -0.8])}
+                assert_close(apply(tx, updates), expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
@@ -267,9 +269,9 @@ def test_cautious_sees_the_sign_of_products_that_cannot_be_represented(dtype, si
     tx = fnopt.cautious(fnopt.sgd(0.1, momentum=0.9))
     state = tx.init(grad)
     moved = state._replace(inner_state=(trace, *state.inner_state[1:]))
-    wanted, _ = tx.update(grad / size, jax.tree.map(lambda x: x / size, moved))
-    assert np.any(wanted != 0) and np.any(wanted == 0)
-    assert_close(tx.update(grad, moved)[0] / size, wanted, 1e-5, 0)
+    expected, _ = tx.update(grad / size, jax.tree.map(lambda x: x / size, moved))
+    assert np.any(expected != 0) and np.any(expected == 0)
+    assert_close(tx.update(grad, moved)[0] / size, expected, 1e-5, 0)
 
 
 # What it costs.

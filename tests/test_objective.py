@@ -1,4 +1,4 @@
-"""What is minimized: example weights, figures beside the loss, Equinox modules."""
+"""What is minimized: example weights, metrics besides the loss, Equinox modules."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_a_weighted_loss_is_numpys(kind, train):
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(y)), y]
     np.testing.assert_allclose(task.loss(outputs, batch), np.sum(w * losses) / w.sum(), rtol=1e-5)
     right = logits.argmax(axis=1) == y
-    told = task.mean(task.metrics(outputs, batch)["accuracy"], batch)
-    np.testing.assert_allclose(told, np.sum(w * right) / w.sum(), rtol=1e-5)
+    got = task.mean(task.metrics(outputs, batch)["accuracy"], batch)
+    np.testing.assert_allclose(got, np.sum(w * right) / w.sum(), rtol=1e-5)
 
 
 def test_the_gradient_is_that_of_the_weighted_loss():
@@ -97,8 +97,8 @@ def test_weights_teach_only_what_has_some():
     weights = np.repeat(np.float32([1, 0]), 60)
     task = linear(metrics={"accuracy": accuracy}, weights=weight_of)
     result = fit(task, fnopt.adam(0.1), (*doubled, weights), epochs=20, batch_size=30)
-    told = evaluate(linear(metrics={"accuracy": accuracy}), result.state, (x, y))
-    assert told["accuracy"] > 0.95
+    got = evaluate(linear(metrics={"accuracy": accuracy}), result.state, (x, y))
+    assert got["accuracy"] > 0.95
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_a_function_may_return_figures_beside_its_loss():
     x = np.arange(4, dtype=np.float32)
     batch = x, np.zeros(4, np.float32)
     state, metrics = make_train_step(task)(TrainState.create(task, fnopt.sgd(0.1), 0), batch)
-    told = {"loss": np.mean(4 * x**2), "error": np.mean(2 * x), "scale": 2.0}
-    for name, figure in told.items():
-        np.testing.assert_allclose(metrics[name], figure, rtol=1e-6, err_msg=name)
+    got = {"loss": np.mean(4 * x**2), "error": np.mean(2 * x), "scale": 2.0}
+    for name, metric in got.items():
+        np.testing.assert_allclose(metrics[name], metric, rtol=1e-6, err_msg=name)
     np.testing.assert_allclose(state.params, 2 - 0.1 * np.mean(4 * x**2), rtol=1e-6)
 
 
@@ -161,16 +161,16 @@ def test_a_models_loss_may_return_figures_too():
 
 
 @pytest.mark.parametrize(
-    ("told", "error", "match"),
+    ("function", "error", "match"),
     [
         (lambda x: x, TypeError, r"a pair \(loss, \{name: metric\}\), not a"),
         (lambda x: (x, {"loss": x}), ValueError, "every step reports loss"),
         (lambda x: (x, {"size": x}), ValueError, "size comes with the loss; rename"),
     ],
 )
-def test_bad_figures_beside_the_loss(told, error, match):
+def test_bad_metrics_of_the_loss_function(function, error, match):
     task = objective(
-        lambda p, x: told(p * x),
+        lambda p, x: function(p * x),
         params=jnp.float32(1),
         has_aux=True,
         metrics={"size": lambda outputs, targets: outputs[0]},
@@ -282,8 +282,8 @@ def test_equinox_is_not_imported_by_a_run():
     code = (
         "import sys, fnopt.train as t; t.objective(lambda p, x: x, params=0); print(*sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "fnopt.train.objective" in told.stdout.split() and "equinox" not in told.stdout.split()
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "fnopt.train.objective" in got.stdout.split() and "equinox" not in got.stdout.split()
 
 
 def test_evaluation_weighs_examples_and_not_what_fills_up():

@@ -57,7 +57,7 @@ LATER = {
 
 _INTEGERS = "it updates integers, which fnopt refuses by their path"
 _MESSAGE = "it expects an older jax's message, and fails with optax's own function too"
-_PLATEAU = "optax's patience is one less, and it calls a figure in the cooldown a bad one"
+_PLATEAU = "optax's patience is one less, and it calls a metric in the cooldown a bad one"
 EXCEPTIONS: dict[str, str] = {
     r"ExtraArgsTest\.test_extra_args(_positional_params)?$": _INTEGERS,
     "test_inject_hyperparams_starts_with_step_count_zero": _INTEGERS,

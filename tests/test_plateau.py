@@ -35,7 +35,7 @@ ARGUMENTS = st.fixed_dictionaries(
 BOTH_MODES = pytest.mark.parametrize("mode", ["min", "max"])
 
 
-def figures(worst: float) -> st.SearchStrategy[list[float]]:
+def metrics(worst: float) -> st.SearchStrategy[list[float]]:
     """Figures with ties, both signs, NaN, and what a run that diverges gives."""
     figure = FIGURE | st.sampled_from([math.nan, worst])
     return st.lists(figure, min_size=1, max_size=LENGTH)
@@ -72,7 +72,7 @@ def test_decides_as_its_transcription(mode):
     scales, traces = counting_traces(lambda tx, values: scales_of(tx, {"value": values}))
 
     @settings(max_examples=200, deadline=None)
-    @given(ARGUMENTS, figures(math.inf if mode == "min" else -math.inf))
+    @given(ARGUMENTS, metrics(math.inf if mode == "min" else -math.inf))
     def check(arguments, values):
         got = scales(fnopt.reduce_on_plateau(**arguments, mode=mode), padded(values))
         oracle = Plateau(**arguments, mode=mode)
@@ -94,7 +94,7 @@ def test_acts_only_when_there_is_another_evaluation(mode):
     pauses = st.lists(st.integers(0, 3), min_size=LENGTH, max_size=LENGTH)
 
     @settings(max_examples=200, deadline=None)
-    @given(ARGUMENTS, figures(math.inf if mode == "min" else -math.inf), pauses)
+    @given(ARGUMENTS, metrics(math.inf if mode == "min" else -math.inf), pauses)
     def check(arguments, values, pauses):
         # Steps before the first evaluation, then each one's figure again for some steps.
         oracle = Plateau(**arguments, mode=mode)

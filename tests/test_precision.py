@@ -43,11 +43,11 @@ def neighbours(x, dtype):
 @pytest.mark.parametrize("dtype", HALVES)
 def test_what_has_a_representation_stays_to_the_bit(dtype):
     every = jnp.arange(2**16, dtype=jnp.uint16).view(dtype)
-    told = stochastic_round(every.astype(jnp.float32), dtype, jax.random.key(0))
+    got = stochastic_round(every.astype(jnp.float32), dtype, jax.random.key(0))
     nan = np.isnan(np.asarray(every, np.float32))
     # On the CPU a subnormal float32, which half of bfloat16's are not, is a number like others.
-    np.testing.assert_array_equal(bits(told)[~nan], bits(every)[~nan])
-    assert np.all(np.isnan(np.asarray(told, np.float32)[nan]))
+    np.testing.assert_array_equal(bits(got)[~nan], bits(every)[~nan])
+    assert np.all(np.isnan(np.asarray(got, np.float32)[nan]))
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -58,21 +58,21 @@ def test_it_rounds_to_a_neighbour_and_to_the_mean(dtype, exponent):
         x = np.float32(significand * 2.0**exponent)
         low, high = neighbours(np.float64(x), dtype)
         rounded = stochastic_round(jnp.full(draws, x), dtype, jax.random.key(7))
-        told = np.asarray(rounded, np.float64)
-        assert set(told) <= {float(low), float(high)}
+        got = np.asarray(rounded, np.float64)
+        assert set(got) <= {float(low), float(high)}
         up = (np.float64(x) - low) / (high - low)
         deviation = (high - low) * np.sqrt(up * (1 - up) / draws)
-        assert abs(told.mean() - np.float64(x)) < 4.5 * deviation + 1e-9 * abs(x)
+        assert abs(got.mean() - np.float64(x)) < 4.5 * deviation + 1e-9 * abs(x)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_beyond_the_largest_number_is_infinity(dtype):
     largest = float(jnp.finfo(dtype).max)
     x = jnp.asarray([largest, -largest, jnp.inf, -jnp.inf, 3.4e38, -3.4e38], jnp.float32)
-    told = np.asarray(stochastic_round(x, dtype, jax.random.key(1)), np.float32)
-    np.testing.assert_array_equal(told[:4], np.asarray(x)[:4])
-    assert set(np.abs(told[4:])) <= {np.inf, np.float32(largest)}
-    assert dtype == "bfloat16" or np.all(np.isinf(told[4:]))
+    got = np.asarray(stochastic_round(x, dtype, jax.random.key(1)), np.float32)
+    np.testing.assert_array_equal(got[:4], np.asarray(x)[:4])
+    assert set(np.abs(got[4:])) <= {np.inf, np.float32(largest)}
+    assert dtype == "bfloat16" or np.all(np.isinf(got[4:]))
 
 
 def test_the_key_decides_and_half_precision_goes_in():
@@ -144,15 +144,15 @@ def test_batch_statistics_stay_in_single_precision_and_it_learns():
 
 
 def test_float32_by_name_is_no_precision_to_the_bit():
-    told = []
+    got = []
     for name in (None, "float32"):
         task = function_task()
         state = TrainState.create(task, fnopt.adam(1e-2), 0, precision=name)
         step = make_train_step(task, precision=name)
         for _ in range(3):
             state, metrics = step(state, blobs())
-        told.append((state.params, state.opt_state, metrics))
-    jax.tree.map(np.testing.assert_array_equal, *told)
+        got.append((state.params, state.opt_state, metrics))
+    jax.tree.map(np.testing.assert_array_equal, *got)
 
 
 def test_bfloat16_parameters_stall_and_stochastic_rounding_does_not():
@@ -225,8 +225,8 @@ def test_dynamic_loss_scaling_recovers_from_an_overflow():
     precision = Precision(compute="float16", loss_scale=scaling)
     state, log = scaled_run(precision, bad_at={3, 4})
     scales = [2.0**10] * 4 + [2.0**9] + [2.0**8] * 4 + [2.0**9] * 3
-    assert [told["loss_scale"] for told in log] == scales
-    assert [told["skipped"] for told in log] == [0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2]
+    assert [got["loss_scale"] for got in log] == scales
+    assert [got["skipped"] for got in log] == [0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2]
     assert int(state.skipped) == 2 and int(state.step) == 10
     # It goes where a run goes that never met the bad batches.
     clean, _ = scaled_run(precision, bad_at=set(), steps=10)
@@ -243,11 +243,11 @@ def test_a_scale_too_large_for_float16_comes_down_by_itself():
 
 @pytest.mark.parametrize("scale", [1.0, 128.0, 1000.0])
 def test_a_fixed_loss_scale_changes_nothing_but_the_rounding(scale):
-    told, log = scaled_run(Precision(compute="float16", loss_scale=scale), bad_at={2}, steps=6)
+    got, log = scaled_run(Precision(compute="float16", loss_scale=scale), bad_at={2}, steps=6)
     plain, _ = scaled_run(Precision(), bad_at={2}, steps=6)
-    np.testing.assert_allclose(told.params["w"], plain.params["w"], rtol=2e-3)
-    assert int(told.skipped) == int(plain.skipped) == 1
-    assert {x["loss_scale"] for x in log} == {scale} and told.scaling is None
+    np.testing.assert_allclose(got.params["w"], plain.params["w"], rtol=2e-3)
+    assert int(got.skipped) == int(plain.skipped) == 1
+    assert {x["loss_scale"] for x in log} == {scale} and got.scaling is None
 
 
 def test_scaling_saves_gradients_that_float16_has_not():

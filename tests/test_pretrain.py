@@ -385,12 +385,12 @@ def test_an_optimizer_of_optax_and_one_that_wants_a_key():
 
 
 def test_it_tells_of_each_layer_and_is_quiet_otherwise(capsys):
-    told = []
+    got = []
     _, errors = pretrain_layerwise(
-        dense_tree(8, 6, 5), bars(64), epochs=2, on_layer=lambda *args: told.append(args)
+        dense_tree(8, 6, 5), bars(64), epochs=2, on_layer=lambda *args: got.append(args)
     )
-    assert [path for path, _ in told] == list(errors)
-    assert all(error is errors[path] for path, error in told)
+    assert [path for path, _ in got] == list(errors)
+    assert all(error is errors[path] for path, error in got)
     assert capsys.readouterr() == ("", "")
 
 
@@ -402,7 +402,7 @@ INTEGER = {**STACK, "dense0": {"kernel": jnp.ones((8, 6), int), "bias": jnp.zero
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "told"),
+    ("changes", "error", "message"),
     [
         ({"method": "pca"}, ValueError, "method must be 'denoising' or 'rbm', got 'pca'"),
         ({"activation": "sigmod"}, ValueError, "did you mean 'sigmoid'"),
@@ -432,9 +432,9 @@ INTEGER = {**STACK, "dense0": {"kernel": jnp.ones((8, 6), int), "bias": jnp.zero
     ],
     ids=lambda x: ",".join(x) if isinstance(x, dict) else "",
 )
-def test_bad_input_is_refused(changes, error, told):
+def test_bad_input_is_refused(changes, error, message):
     given = {"params": STACK, "data": bars(64), "epochs": 3, **changes}
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         pretrain_layerwise(given.pop("params"), given.pop("data"), **given)
 
 
@@ -460,10 +460,10 @@ def test_data_that_are_there_are_looked_at_under_jit(dtype):
 
 
 def test_the_page_says_how_to_run_each_program():
-    told = (EXAMPLE / "README.md").read_text()
+    got = (EXAMPLE / "README.md").read_text()
     for program in EXAMPLE.glob("*.py"):
         command = f"python examples/pretraining/{program.name}"
-        assert command in told and f"``{command}``" in program.read_text(), program
+        assert command in got and f"``{command}``" in program.read_text(), program
 
 
 def test_labels_are_of_all_classes():

@@ -312,7 +312,7 @@ def test_what_does_not_fit_is_refused_or_reported():
         ({"rules": [("*", "x/*")]}, ValueError, "nothing of the dict of arrays stands for a leaf"),
         ({"file": 3}, TypeError, "file must be a path or arrays by name, got int"),
         ({"file": "nowhere.pt"}, FileNotFoundError, "there is no nowhere.pt"),
-        ({"params": jax.ShapeDtypeStruct}, ValueError, "is a shape, and cannot be kept"),
+        ({"params": jax.ShapeDtypeStruct}, ValueError, "is a shape, and cannot stay"),
     ],
 )
 def test_bad_arguments_are_refused(change, error, says):

@@ -68,8 +68,8 @@ def test_it_is_optaxs(momentum):
     state, state_of_theirs = ours.init(PARAMS), theirs.init(PARAMS)
     for _ in range(3):
         updates, state = ours.update(GRADS, state, PARAMS)
-        wanted, state_of_theirs = theirs.update(GRADS, state_of_theirs, PARAMS)
-        assert_close(updates, wanted)
+        expected, state_of_theirs = theirs.update(GRADS, state_of_theirs, PARAMS)
+        assert_close(updates, expected)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "complex64"])
@@ -135,21 +135,21 @@ def test_sums_of_clipped_examples(clip):
     got, clipped = fnopt.per_example_global_norm_clip(GRADS, clip)
     norms = np.sqrt(np.sum(GRADS["w"] ** 2, (1, 2)) + GRADS["b"] ** 2)
     share = np.minimum(1.0, clip / norms)
-    wanted = jax.tree.map(lambda g: np.tensordot(share, np.asarray(g), 1), GRADS)
-    assert_close(got, wanted)
+    expected = jax.tree.map(lambda g: np.tensordot(share, np.asarray(g), 1), GRADS)
+    assert_close(got, expected)
     assert int(clipped) == np.sum(share < 1)
 
 
 @pytest.mark.parametrize("uniform", [True, False])
 def test_sums_of_examples_clipped_by_layer(uniform):
     got, clipped = fnopt.per_example_layer_norm_clip(GRADS, 1.0, uniform)
-    wanted = {
+    expected = {
         name: fnopt.per_example_global_norm_clip(
             GRADS[name], np.sqrt(0.5 if uniform else GRADS[name][0].size / 7)
         )
         for name in ("w", "b")
     }
-    for name, (total, number) in wanted.items():
+    for name, (total, number) in expected.items():
         assert_close(got[name], total)
         assert int(clipped[name]) == int(number)
 

@@ -130,7 +130,7 @@ ASCENT = fnopt.chain(fnopt.normalize(), fnopt.sgd(0.05))
 
 def test_sam_takes_every_way_of_giving_the_gradient():
     tx, x = fnopt.sam(fnopt.sgd(0.1), ASCENT, opaque_mode=True), jnp.array([1.0, -2.0])
-    wanted, _ = _steps(tx, x, 3, grad_fn=jax.grad(_loss))
+    expected, _ = _steps(tx, x, 3, grad_fn=jax.grad(_loss))
     ways = (
         {"grad_fn": lambda place, step: jax.grad(_loss)(place)},
         {"grad_fn": jax.grad(lambda place, step: _loss(place))},
@@ -139,7 +139,7 @@ def test_sam_takes_every_way_of_giving_the_gradient():
         {"value_fn": _loss},
     )
     for given in ways:
-        assert_close(_steps(tx, x, 3, **given)[0], wanted)
+        assert_close(_steps(tx, x, 3, **given)[0], expected)
     with pytest.raises(ValueError, match="grad_fn=…"):
         tx.update(x, tx.init(x), x)
 
@@ -149,8 +149,8 @@ def test_transparent_and_opaque_sam_are_one_method():
     for period in (1, 2, 3):
         whole = fnopt.sam(fnopt.adam(0.1), ASCENT, sync_period=period, opaque_mode=True)
         one = fnopt.sam(fnopt.adam(0.1), ASCENT, sync_period=period)
-        wanted, _ = _steps(whole, x, 4, grad_fn=jax.grad(_loss))
-        assert_close(_steps(one, x, 4 * period)[0], wanted)
+        expected, _ = _steps(whole, x, 4, grad_fn=jax.grad(_loss))
+        assert_close(_steps(one, x, 4 * period)[0], expected)
 
 
 def test_sam_refuses_a_period_below_one():

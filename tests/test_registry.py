@@ -86,6 +86,6 @@ def test_a_catalogue_is_plain_text():
 def test_a_catalogue_prints_a_line_and_the_source():
     lines = repr(fnopt.optimizers()).splitlines()
     row = next(i for i, line in enumerate(lines) if line.startswith("adam "))
-    assert "a rate of its own for every weight" in lines[row]
+    assert "a separate rate for every weight" in lines[row]
     assert "arXiv:1412.6980" in "".join(lines[row + 1 : row + 3])
     assert all(entry.source for entry in fnopt.optimizers().values())

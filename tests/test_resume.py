@@ -124,7 +124,7 @@ class Stop(Exception):
 
 
 def stopping_at(step: int) -> Any:
-    def on_step(reached: int, figures: Any) -> None:
+    def on_step(reached: int, metrics: Any) -> None:
         if reached >= step:
             raise Stop
 

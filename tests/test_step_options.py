@@ -64,11 +64,11 @@ def weighted_task():
     return task
 
 
-def relative(told, expected):
+def relative(got, expected):
     """The distance of two trees by the size of the second."""
-    told, expected = (jax.flatten_util.ravel_pytree(t)[0] for t in (told, expected))
-    told, expected = np.asarray(told, np.float64), np.asarray(expected, np.float64)
-    return np.linalg.norm(told - expected) / np.linalg.norm(expected)
+    got, expected = (jax.flatten_util.ravel_pytree(t)[0] for t in (got, expected))
+    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    return np.linalg.norm(got - expected) / np.linalg.norm(expected)
 
 
 class show_gradient(fnopt.Transform):
@@ -118,26 +118,26 @@ def in_one_batch(weighted):
     ],
 )
 def test_micro_batches_are_one_batch_to_the_precision_of_their_sum(dtype, precision, weighted):
-    task, batch, whole, told = in_one_batch(weighted)
+    task, batch, whole, got = in_one_batch(weighted)
     with jax.enable_x64(dtype == "float64"):
         made, figures = shown(task, batch, accumulate=4, accumulator_dtype=dtype)
     assert relative(made["given"], whole["given"]) < precision
     # And so are the functions that the optimizer may call.
     assert relative(made["asked"], whole["given"]) < precision
     assert weighted or relative(made["derived"], whole["given"]) < 1e-6
-    assert relative(made["value"], told["loss"]) < 1e-6
+    assert relative(made["value"], got["loss"]) < 1e-6
     for name in ("loss", "right"):
-        np.testing.assert_allclose(figures[name], told[name], rtol=1e-6)
+        np.testing.assert_allclose(figures[name], got[name], rtol=1e-6)
     for a, b in zip(jax.tree.leaves(made), jax.tree.leaves(whole), strict=True):
         assert a.dtype == b.dtype
 
 
 def test_an_example_of_no_weight_has_none():
-    task, batch, whole, told = in_one_batch(True)
+    task, batch, whole, got = in_one_batch(True)
     rest, figures = shown(task, tuple(x[12:] for x in batch))
     assert relative(rest["given"], whole["given"]) < 1e-6
-    np.testing.assert_allclose(figures["right"], told["right"], rtol=1e-6)
-    assert not np.isclose(in_one_batch(False)[3]["loss"], told["loss"], rtol=1e-3)
+    np.testing.assert_allclose(figures["right"], got["right"], rtol=1e-6)
+    assert not np.isclose(in_one_batch(False)[3]["loss"], got["loss"], rtol=1e-3)
 
 
 def test_a_sum_in_bfloat16_is_one():
@@ -252,12 +252,12 @@ def test_complex_gradients_are_summed_as_such():
 
 @pytest.mark.parametrize(("limit", "parts"), [(0.1, 1), (0.1, 4), (100.0, 1)])
 def test_the_gradient_is_clipped_before_the_optimizer_and_told_from_before(limit, parts):
-    task, batch, whole, told = in_one_batch(False)
+    task, batch, whole, got = in_one_batch(False)
     made, figures = shown(task, batch, clip_norm=limit, accumulate=parts)
     expected, _ = optax.clip_by_global_norm(limit).update(whole["given"], optax.EmptyState())
     assert relative(made["given"], expected) < 1e-6
-    np.testing.assert_allclose(figures["grad_norm"], told["grad_norm"], rtol=1e-6)
-    assert 0.1 < float(told["grad_norm"]) < 100
+    np.testing.assert_allclose(figures["grad_norm"], got["grad_norm"], rtol=1e-6)
+    assert 0.1 < float(got["grad_norm"]) < 100
 
 
 @pytest.mark.parametrize("parts", [1, 4])

@@ -60,8 +60,8 @@ def task() -> Any:
 def decisions(state: TrainState, figures: jax.Array) -> Any:
     """A step and an evaluation for each figure, in one loop: what was decided after each."""
 
-    def body(state: TrainState, figure: jax.Array) -> tuple[TrainState, Any]:
-        state = observe(state, figure)
+    def body(state: TrainState, metric: jax.Array) -> tuple[TrainState, Any]:
+        state = observe(state, metric)
         state, metrics = train_step(task(), state, jnp.zeros(()))
         told = state.stopping_state
         return state, (told.stop, told.best, told.best_params[0], metrics["learning_rate"])
@@ -78,9 +78,9 @@ def transcribed(mode: str, arguments: dict[str, Any], figures: list[float]) -> A
         mode=mode,
     )
     rows, params = [], 0.0
-    for figure in figures:
-        stop = stopping.step(figure, params)
-        scale = plateau.step(figure)
+    for metric in figures:
+        stop = stopping.step(metric, params)
+        scale = plateau.step(metric)
         params -= scale
         rows.append((stop, stopping.best, stopping.kept, scale))
     return [np.array(column) for column in zip(*rows, strict=True)]
@@ -122,8 +122,8 @@ def test_stopping_and_plateau_in_one_program_decide_as_their_transcription(mode)
 def test_a_number_of_evaluations_seen_before_changes_nothing():
     stopping = early_stopping(patience=0)
     state = stopping.init(jnp.zeros(()))
-    for figure, evaluations in ((1.0, 1), (2.0, 1), (2.0, 0)):
-        state = stopping.update(state, figure, evaluations, jnp.ones(()))
+    for metric, evaluations in ((1.0, 1), (2.0, 1), (2.0, 0)):
+        state = stopping.update(state, metric, evaluations, jnp.ones(()))
     assert not state.stop and float(state.best) == 1.0
     assert stopping.update(state, 1.0, 2, jnp.ones(())).stop
 

@@ -107,14 +107,14 @@ def assert_goes_on(run, before=10, after=10, **given):
 
         for i in range(after):
             if len(run.optimizer.param_groups) == 1 and not isinstance(tx, fnopt.groups):
-                told = fnopt.hyperparameters(tx, state)["learning_rate"]
-                assert float(told) == pytest.approx(float(run.optimizer.param_groups[0]["lr"]))
+                got = fnopt.hyperparameters(tx, state)["learning_rate"]
+                assert float(got) == pytest.approx(float(run.optimizer.param_groups[0]["lr"]))
             value, params, state = step(params, state)
             np.testing.assert_allclose(value, run.step(), rtol=1e-6, err_msg=f"loss {i}")
         for path, tensor in run.tensors.items():
             layer, name = path.split("/")
-            wanted = ours.flax_layout(path, tensor.detach().numpy())
-            np.testing.assert_allclose(params[layer][name], wanted, rtol=1e-6, atol=1e-7)
+            expected = ours.flax_layout(path, tensor.detach().numpy())
+            np.testing.assert_allclose(params[layer][name], expected, rtol=1e-6, atol=1e-7)
     return tx
 
 
@@ -186,8 +186,8 @@ def test_momentum_that_is_cycled_goes_on():
     assert_goes_on(Run(of_all(torch.optim.Adam, lr=0.1), schedule), 8, 8)
 
 
-def only(*wanted, make):
-    return lambda run: make([p for name, p in run.tensors.items() if name in wanted])
+def only(*expected, make):
+    return lambda run: make([p for name, p in run.tensors.items() if name in expected])
 
 
 def test_what_the_optimizer_has_not_is_frozen():
@@ -249,8 +249,8 @@ def test_a_scheduler_of_epochs_goes_on():
     )
     rates = []
     for _ in range(6):
-        told = fnopt.hyperparameters(tx, state)
-        rates.append(float(told["learning_rate"]))
+        got = fnopt.hyperparameters(tx, state)
+        rates.append(float(got["learning_rate"]))
         _, state = tx.update(shapes(), state, shapes())
     assert rates == pytest.approx([0.05, 0.05, 0.05, 0.025, 0.025, 0.025])
     with pytest.raises(ValueError, match="should have been stepped 2 times, not 3"):
@@ -278,7 +278,7 @@ def test_names_may_be_torchs():
     with pytest.raises(ValueError, match="no parameter 'weights'; did you mean 'weight'"):
         ours.convert(optimizer, params=params, names=names | {"kernel": "weights"})
     unnamed = torch.optim.SGD(net.parameters(), lr=0.1)
-    with pytest.raises(ValueError, match="made without names"):
+    with pytest.raises(ValueError, match="created without names"):
         ours.convert(unnamed, params=params, names=names)
 
 

@@ -59,10 +59,10 @@ def one_step(tx, params, state, data):
 compiled = jax.jit(one_step)
 
 
-def assert_near(got, wanted, tolerance=1e-6):
+def assert_near(got, expected, tolerance=1e-6):
     """The largest difference is small beside 1 + the largest parameter."""
-    size = 1 + max(np.abs(x).max() for x in wanted)
-    for a, b in zip(got, wanted, strict=True):
+    size = 1 + max(np.abs(x).max() for x in expected)
+    for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * size)
 
 
@@ -124,13 +124,13 @@ def test_a_trajectory_is_that_of_torch(name, kwargs, seed, lr):
         for _ in range(STEPS):
             optimizer.step(closure)
             params, state = compiled(tx, params, state, data)
-            wanted = optimizer.state[theirs[0]]
+            expected = optimizer.state[theirs[0]]
             assert_near(jax.tree.leaves(params), [x.detach().numpy() for x in theirs])
-            assert int(state.func_evals) == wanted["func_evals"]
-            assert int(state.n_iter) == wanted["n_iter"]
+            assert int(state.func_evals) == expected["func_evals"]
+            assert int(state.n_iter) == expected["n_iter"]
         size = tx.history_size
         kept = min(int(state.num_old), size)
-        assert kept == len(wanted["ro"])
+        assert kept == len(expected["ro"])
 
         def as_theirs(name):
             """A slot as one vector, a history as one for each pair, the oldest first."""
@@ -141,9 +141,9 @@ def test_a_trajectory_is_that_of_torch(name, kwargs, seed, lr):
             return np.roll(rows, -int(state.num_old), 0)[size - kept :].squeeze()
 
         for name in ("t", "H_diag", "prev_loss"):
-            assert float(getattr(state, name)) == pytest.approx(float(wanted[name]), rel=1e-4)
+            assert float(getattr(state, name)) == pytest.approx(float(expected[name]), rel=1e-4)
         for name in ("d", "prev_flat_grad", "old_dirs", "old_stps", "ro"):
-            vectors = np.array([np.asarray(x) for x in wanted[name]]).squeeze()
+            vectors = np.array([np.asarray(x) for x in expected[name]]).squeeze()
             np.testing.assert_allclose(as_theirs(name), vectors, rtol=1e-3, atol=1e-6, err_msg=name)
 
 
@@ -212,8 +212,8 @@ def test_fixed_steps_are_those_of_the_book(seed, lr):
         state = tx.init(params)
         for step in range(1, STEPS + 1):
             params, state = compiled(tx, params, state, data)
-            wanted = [next(book) for _ in range(5)][-1]
-            assert_near([jax.flatten_util.ravel_pytree(params)[0]], [wanted])
+            expected = [next(book) for _ in range(5)][-1]
+            assert_near([jax.flatten_util.ravel_pytree(params)[0]], [expected])
             assert (int(state.n_iter), int(state.func_evals)) == (5 * step, 5 * step)
 
 
@@ -326,7 +326,7 @@ def test_a_search_is_that_of_torch(wall):
         found = [np.asarray(x) for x in searches(*drawn, wall)]
     for line, first, limit, step, value, grad, _, evaluations in zip(*drawn, *found, strict=True):
         try:
-            wanted, *moved = (
+            expected, *moved = (
                 search_of_torch(torch, line, first * off, limit, wall)
                 for off in (1, 1 + 1e-13, 1 - 1e-13)
             )
@@ -334,11 +334,11 @@ def test_a_search_is_that_of_torch(wall):
             assert math.isnan(wall)
             continue
         # As in the trajectories: where torch does not find that step again it is drawn by lot.
-        steady = all(np.allclose(wanted, x, 1e-8, 0, equal_nan=True) for x in moved)
+        steady = all(np.allclose(expected, x, 1e-8, 0, equal_nan=True) for x in moved)
         if steady or limit == 0:
             met += 1
-            assert evaluations == wanted[2]
-            np.testing.assert_allclose((step, value), wanted[:2], 1e-6)
+            assert evaluations == expected[2]
+            np.testing.assert_allclose((step, value), expected[:2], 1e-6)
             np.testing.assert_allclose(grad, on_line(np, line, step, wall)[1], 1e-6, 1e-9)
     assert met > 105
 
@@ -468,8 +468,8 @@ def test_the_loss_is_evaluated_where_torch_does(line_search_fn, given):
     updates, state = tx.update(grad, tx.init(params), params, obj_fn=value_fn, **extra)
     jax.effects_barrier()
     assert len(seen) == int(state.func_evals) - given >= 2
-    wanted = compiled(tx, params, tx.init(params), data)
-    assert_close((optax.apply_updates(params, updates), state), wanted)
+    expected = compiled(tx, params, tx.init(params), data)
+    assert_close((optax.apply_updates(params, updates), state), expected)
 
 
 def test_where_the_gradient_is_small_nothing_moves():
@@ -542,9 +542,9 @@ def test_a_rate_may_be_a_schedule_and_is_told():
     told, state = [], tx.init(params)
     for rate in (0.1, 0.05):
         told.append(fnopt.hyperparameters(tx, state))
-        wanted = compiled(small(lr=rate), params, state, data)
+        expected = compiled(small(lr=rate), params, state, data)
         params, state = compiled(tx, params, state, data)
-        assert_close((params, state), wanted)
+        assert_close((params, state), expected)
     np.testing.assert_allclose([x["learning_rate"] for x in told], [0.1, 0.05])
     assert fnopt.hyperparameters(small(), state)["learning_rate"] == 0.1
 

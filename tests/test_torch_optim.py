@@ -193,8 +193,8 @@ def test_zero_momentum_keeps_no_velocity():
 
 def test_rate_has_the_name_at_which_rates_multiply():
     tx = fnopt.chain(ours.AdamW(1e-2), fnopt.scale_by_learning_rate(0.5))
-    told = fnopt.hyperparameters(tx, tx.init(jnp.ones(3)))
-    assert told["learning_rate"] == pytest.approx(5e-3) and told["betas"] == (0.9, 0.999)
+    got = fnopt.hyperparameters(tx, tx.init(jnp.ones(3)))
+    assert got["learning_rate"] == pytest.approx(5e-3) and got["betas"] == (0.9, 0.999)
 
 
 def test_rates_and_momenta_may_be_schedules():
@@ -245,20 +245,20 @@ def test_a_schedule_reaches_asgd_one_update_late(torch):
 def test_groups_change_numbers_by_torchs_names():
     base = ours.AdamW(1e-2, weight_decay=0.1)
     tx = fnopt.groups(("b", {"lr": 1e-3, "weight_decay": 0.0}), ("*", {}), base=base)
-    told = fnopt.hyperparameters(tx, tx.init({"w": jnp.ones(2), "b": jnp.ones(2)}))
-    assert told["learning_rate"] == 1e-2 and told["b.learning_rate"] == 1e-3
+    got = fnopt.hyperparameters(tx, tx.init({"w": jnp.ones(2), "b": jnp.ones(2)}))
+    assert got["learning_rate"] == 1e-2 and got["b.learning_rate"] == 1e-3
 
 
 @pytest.mark.parametrize("name", [*oracle.SETTINGS, "LBFGS"])
 def test_every_argument_is_told(name):
     made = getattr(ours, name)
-    told = {
+    got = {
         argument.strip()
         for line in inspect.getdoc(made).partition("Args:")[2].partition("Raises:")[0].splitlines()
         if line.startswith("    ") and not line.startswith("     ")
         for argument in line.partition(":")[0].split(",")
     }
-    assert told == set(inspect.signature(made).parameters)
+    assert got == set(inspect.signature(made).parameters)
 
 
 @pytest.mark.parametrize("name", sorted(set(oracle.SETTINGS) - {"Adafactor", "Muon"}))
@@ -289,15 +289,15 @@ def test_complex_numbers_are_refused_where_torch_refuses_them(name):
 
 # torch's, too, in its dtypes.
 @pytest.mark.parametrize(
-    "dtype, wanted", [("bfloat16", 1), ("float16", 0.9692), ("float32", 0.729)]
+    "dtype, expected", [("bfloat16", 1), ("float16", 0.9692), ("float32", 0.729)]
 )
-def test_adafactor_knows_in_which_dtype_a_parameter_is_kept(dtype, wanted):
+def test_adafactor_knows_in_which_dtype_a_parameter_is_kept(dtype, expected):
     tx, params = ours.Adafactor(0.1), jnp.ones((4, 5), dtype)
     state = tx.init(params)
     for _ in range(3):  # gradients far below bfloat16's epsilon, and about float16's
         updates, state = tx.update(jnp.full((4, 5), 1e-4, dtype), state, params)
         params = optax.apply_updates(params, updates)
-    np.testing.assert_allclose(params.astype(float), wanted, atol=2e-3)
+    np.testing.assert_allclose(params.astype(float), expected, atol=2e-3)
 
 
 def test_rprop_keeps_the_first_step_of_a_schedule_between_the_sizes():

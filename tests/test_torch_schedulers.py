@@ -110,15 +110,15 @@ def test_the_record_has_every_setting():
 def test_a_plateau_is_that_recorded_of_torch(name, x64):
     setting = dict(SETTINGS[name])
     del setting["name"]
-    figures = oracle.metrics(setting)
+    metrics = oracle.metrics(setting)
     with jax.enable_x64(x64):
-        rates = RATE * scales(ours.ReduceLROnPlateau(RATE, **setting), jnp.array(figures))
-    wanted = [RECORDED[name]["lr"]]
+        rates = RATE * scales(ours.ReduceLROnPlateau(RATE, **setting), jnp.array(metrics))
+    expected = [RECORDED[name]["lr"]]
     try:
-        wanted.append(oracle.record(SETTINGS[name])["lr"])
+        expected.append(oracle.record(SETTINGS[name])["lr"])
     except ImportError:
         pass
-    for want in wanted:
+    for want in expected:
         np.testing.assert_allclose(rates, want, rtol=0, atol=RATE * 1e-6)
     assert min(RECORDED[name]["lr"]) < RATE
 
@@ -403,7 +403,7 @@ def test_what_torch_does_not_put_together_is_refused(setting, says):
         ),
         (
             lambda: ours.SequentialLR(0.1, [ours.OneCycleLR(0.1, 1, 9), ours.StepLR(0.1, 3)], [5]),
-            "SequentialLR: a OneCycleLR is beside others.*give steps=",
+            "SequentialLR: a OneCycleLR is among others.*give steps=",
         ),
         (
             lambda: ours.ChainedScheduler(0.1, [ours.StepLR(0.2, 9)]),
@@ -595,7 +595,7 @@ def test_what_is_not_known_of_a_live_scheduler_is_refused():
 # ReduceLROnPlateau.
 
 
-def scales(tx: Any, figures: Any, state: Any = None) -> Any:
+def scales(tx: Any, metrics: Any, state: Any = None) -> Any:
     """What a unit update is multiplied by at every step, in one loop."""
 
     def step(state, pair):
@@ -603,17 +603,17 @@ def scales(tx: Any, figures: Any, state: Any = None) -> Any:
         return state, update
 
     state = tx.init(jnp.ones(())) if state is None else state
-    rows = (figures, state.evaluations + jnp.arange(1, len(figures) + 1, dtype=jnp.int32))
+    rows = (metrics, state.evaluations + jnp.arange(1, len(metrics) + 1, dtype=jnp.int32))
     return jax.lax.scan(step, state, rows)[1]
 
 
-def rates_of_torch(figures: list[float], **arguments: Any) -> list[float]:
+def rates_of_torch(metrics: list[float], **arguments: Any) -> list[float]:
     torch = pytest.importorskip("torch")
     optimizer = optimizer_of_torch()
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **arguments)
     rates = []
-    for figure in figures:
-        scheduler.step(figure)
+    for metric in metrics:
+        scheduler.step(metric)
         rates.append(optimizer.param_groups[0]["lr"])
     return rates
 
@@ -641,15 +641,15 @@ ARGUMENTS = st.fixed_dictionaries(
 def test_a_plateau_is_that_of_live_torch(mode, threshold_mode):
     pytest.importorskip("torch")
     modes = {"mode": mode, "threshold_mode": threshold_mode}
-    compiled = jax.jit(lambda tx, figures: scales(tx, figures))
+    compiled = jax.jit(lambda tx, metrics: scales(tx, metrics))
 
     @hypothesis_settings(max_examples=100, deadline=None, derandomize=True)
     @given(ARGUMENTS, st.lists(FIGURE, min_size=LENGTH, max_size=LENGTH))
-    def check(arguments, figures):
-        want = rates_of_torch(figures, **arguments, **modes)
+    def check(arguments, metrics):
+        want = rates_of_torch(metrics, **arguments, **modes)
         tx = ours.ReduceLROnPlateau(RATE, **arguments, **modes)
         # In double precision the same comparisons are made of the same numbers.
-        got = RATE * compiled(tx, np.array(figures))
+        got = RATE * compiled(tx, np.array(metrics))
         np.testing.assert_allclose(got, want, rtol=1e-12)
 
     with jax.enable_x64(True):
@@ -682,9 +682,9 @@ def optax_state(tx: Any) -> Any:
 def test_several_plateaus_are_each_of_them():
     several = [ours.ReduceLROnPlateau(RATE, factor=f, patience=p) for f, p in ((0.5, 0), (0.1, 2))]
     batch = jax.tree.map(lambda *x: jnp.stack(list(map(jnp.asarray, x))), *several)
-    figures = jnp.array([3.0, 2.0, 2.0, 2.5, 1.9, 1.9, 1.9, 1.9])
-    got = jax.vmap(scales, in_axes=(0, None))(batch, figures)
-    np.testing.assert_allclose(got, [scales(tx, figures) for tx in several], rtol=1e-6)
+    metrics = jnp.array([3.0, 2.0, 2.0, 2.5, 1.9, 1.9, 1.9, 1.9])
+    got = jax.vmap(scales, in_axes=(0, None))(batch, metrics)
+    np.testing.assert_allclose(got, [scales(tx, metrics) for tx in several], rtol=1e-6)
     assert len(set(map(tuple, got.tolist()))) == 2
 
 
@@ -696,12 +696,12 @@ def test_a_live_plateau_is_read_with_its_state(stepped):
     del setting["name"]
     optimizer = optimizer_of_torch()
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **setting)
-    figures = oracle.metrics(setting)
-    for figure in figures[:stepped]:
-        scheduler.step(figure)
+    metrics = oracle.metrics(setting)
+    for metric in metrics[:stepped]:
+        scheduler.step(metric)
     tx, state = ours.of_torch(scheduler)
     assert int(state.evaluations) == 0  # a run counts its own
-    got = float(tx.lr) * scales(tx, jnp.array(figures[stepped:]), state)
+    got = float(tx.lr) * scales(tx, jnp.array(metrics[stepped:]), state)
     np.testing.assert_allclose(got, RECORDED["ReduceLROnPlateau 0"]["lr"][stepped:], rtol=1e-5)
 
 

@@ -95,16 +95,16 @@ def test_a_step_of_a_plain_function_is_what_optax_does_by_hand():
     updates, _ = tx.update(grads, tx.init(task.params), task.params)
     expected = optax.apply_updates(task.params, updates)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), state.params, expected)
-    told = {
+    got = {
         "loss": loss,
         "learning_rate": 1e-2,
         "grad_norm": optax.tree.norm(grads),  # before the clipping
         "update_norm": optax.tree.norm(updates),
         "accuracy": np.mean(batch[1] == 0),
     }
-    assert metrics.keys() == told.keys()
-    for name, figure in told.items():
-        np.testing.assert_allclose(metrics[name], figure, rtol=1e-5, err_msg=name)
+    assert metrics.keys() == got.keys()
+    for name, metric in got.items():
+        np.testing.assert_allclose(metrics[name], metric, rtol=1e-5, err_msg=name)
     assert int(state.step) == 1
 
 
@@ -253,11 +253,11 @@ def test_the_same_seed_gives_the_same_run_in_two_processes():
         "print(hashlib.sha256(raw).hexdigest())"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    told = {
+    got = {
         subprocess.check_output([sys.executable, "-c", program], text=True, env=environment)
         for _ in range(2)
     }
-    assert len(told) == 1
+    assert len(got) == 1
 
 
 def test_a_run_in_two_parts_is_the_run_in_one():
@@ -295,8 +295,8 @@ def test_evaluation_drops_and_doubles_nothing():
     outputs, _ = task.forward(state.params, state.model_state, data, key=None, train=False)
     expected = optax.softmax_cross_entropy_with_integer_labels(outputs, data[1]).mean()
     for batch_size in (None, 50, 16, 7, 1):
-        told = evaluate(task, state, data, batch_size)
-        np.testing.assert_allclose(told["loss"], expected, rtol=1e-5)
+        got = evaluate(task, state, data, batch_size)
+        np.testing.assert_allclose(got["loss"], expected, rtol=1e-5)
 
 
 def test_nothing_recompiles():
@@ -402,8 +402,8 @@ def test_figures_are_summed_in_single_precision():
         metrics={"right": lambda outputs, y: outputs == y},
         params=jnp.ones(()),
     )
-    told = evaluate(task, TrainState.create(task, fnopt.sgd(0.1), np.int64(0)), (ones, ones), 1)
-    assert {name: float(x) for name, x in told.items()} == {"loss": 1.0, "right": 1.0}
+    got = evaluate(task, TrainState.create(task, fnopt.sgd(0.1), np.int64(0)), (ones, ones), 1)
+    assert {name: float(x) for name, x in got.items()} == {"loss": 1.0, "right": 1.0}
 
 
 def test_a_model_that_has_noted_something_down_trains():

@@ -86,8 +86,8 @@ def test_a_refused_rate_is_told_why(given, said):
         fnopt.sgd(given)
 
 
-@pytest.mark.parametrize("given, told", [(1.0, True), (-0.1, False), (math.inf, True)])
-def test_a_refused_decay_is_told_why(given, told):
+@pytest.mark.parametrize("given, advised", [(1.0, True), (-0.1, False), (math.inf, True)])
+def test_a_refused_decay_is_told_why(given, advised):
     with pytest.raises(ValueError, match="must lie in") as error:
         fnopt.adam(0.1, b1=given)
-    assert ("takes nothing in" in str(error.value)) == told
+    assert ("takes nothing in" in str(error.value)) == advised

@@ -281,14 +281,14 @@ print(result.ended, int(result.state.step), flush=True)
 
 
 @pytest.mark.parametrize(
-    ("read", "at", "how", "signals", "told", "code"),
+    ("read", "at", "how", "signals", "printed", "code"),
     [
         ("Batches", 3, "", [signal.SIGTERM], "interrupted 3\n", 0),
         ("plain", 3, "deaf", [signal.SIGTERM, signal.SIGTERM], "", 128 + signal.SIGTERM),
         ("Batches", 0, "", [signal.SIGINT], "", -signal.SIGINT),
     ],
 )
-def test_the_process_ends(read, at, how, signals, told, code):
+def test_the_process_ends(read, at, how, signals, printed, code):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", PROGRAM, read, str(at), how]
     with subprocess.Popen(
@@ -302,4 +302,4 @@ def test_the_process_ends(read, at, how, signals, told, code):
             out, _ = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert out == told and process.returncode == code
+    assert out == printed and process.returncode == code

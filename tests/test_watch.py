@@ -50,7 +50,7 @@ def upwards(stopping: Any = None, **options: Any) -> Any:
 @pytest.mark.parametrize("restore_best", [True, False])
 def test_without_an_evaluation_the_last_parameters_come_back(mode, restore_best):
     stopping = early_stopping(1, mode=mode, restore_best=restore_best)
-    with pytest.warns(UserWarning, match="early stopping has seen no evaluation .none was made"):
+    with pytest.warns(UserWarning, match="early stopping has seen no evaluation .none was due"):
         result = upwards(stopping, eval_every=100, monitor_mode=mode)
     assert float(result.state.params) == float(result.last.params) == 3.0
 

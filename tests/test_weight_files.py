@@ -140,14 +140,14 @@ def test_a_file_is_read_where_the_library_reads_it(places, cut, tmp_path):
     whole = bytes(whole[: len(whole) - cut])
     (tmp_path / "net").write_bytes(whole)
     try:
-        expected = {name: told for name, told in safetensors.deserialize(whole)}
+        expected = {name: got for name, got in safetensors.deserialize(whole)}
     except safetensors.SafetensorError:
         expected = None
     try:
         found = read_weights(tmp_path / "net").tensors
     except ValueError:
         # Refused by both, or what NumPy does not have, or a name twice.
-        kinds = [] if expected is None else [told["dtype"] for told in expected.values()]
+        kinds = [] if expected is None else [got["dtype"] for got in expected.values()]
         rare = any(kind.startswith(("F4", "F6", "F8_E8", "F8_E3", "F8_E4M3F")) for kind in kinds)
         assert expected is None or rare or len(expected) < 3
     else:
@@ -278,8 +278,8 @@ def test_a_file_outside_the_folder_is_not_read(file, tmp_path):
         (b'{"weight_map": {"w": 3}}', "no index of weights"),
         (b'{"weight_map": {"w": {"file": "w"}}}', "no index of weights"),
         (b'{"weight_map": {"w": "\\u0000"}}', r"1 of the 1 files that the index names are missing"),
-        (b'{"weight_map": {"w": "\\ud800"}}', r"1 of the 1 .* missing: \\ud800; put them beside"),
-        (b'{"weight_map": {"w": "' + b"x" * 9999 + b'"}}', r"missing: x+….*; put them beside"),
+        (b'{"weight_map": {"w": "\\ud800"}}', r"1 of the 1 .* missing: \\ud800; put them next to"),
+        (b'{"weight_map": {"w": "' + b"x" * 9999 + b'"}}', r"missing: x+….*; put them next to"),
         (b'{"weight_map": {"v": "w"}}', "its file 'w' lacks v, which the index says is there; .*"),
         (b'{"weight_map": {"w": "net.json"}}', "its file 'net.json': it is none of the kinds"),
         (b'{"weight_map": {"w": "empty"}}', "its file 'empty': it is cut off: it is empty"),

@@ -169,8 +169,8 @@ def test_frozen_leaves_stay_and_have_no_slots(mask):
 
 def test_groups_show_their_numbers_by_label():
     tx = fnopt.partition({"w": fnopt.sgd(0.1), "b": fnopt.adam(0.2)}, {"w": "w", "b": "b"})
-    told = fnopt.hyperparameters(tx, tx.init(_PARAMS))
-    assert (told["w.learning_rate"], told["b.learning_rate"], told["b1"]) == (0.1, 0.2, 0.9)
+    got = fnopt.hyperparameters(tx, tx.init(_PARAMS))
+    assert (got["w.learning_rate"], got["b.learning_rate"], got["b1"]) == (0.1, 0.2, 0.9)
 
 
 def test_a_label_without_a_transform_is_refused():

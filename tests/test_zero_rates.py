@@ -153,11 +153,11 @@ def test_dog_waits_with_its_first_step_for_a_gradient():
 
 def test_madgrad_adds_eps_to_a_rate_above_0_alone():
     params = jnp.ones(3)
-    for rate, wanted in ((0.0, 0.0), (1e-3, 1e-3 + 1e-6)):
+    for rate, expected in ((0.0, 0.0), (1e-3, 1e-3 + 1e-6)):
         tx = fnopt.madgrad(rate, momentum=0.0)
         updates, _ = tx.update(params, tx.init(params), params)
         # The sum of one squared gradient, of which the cube root is taken, is the rate.
-        np.testing.assert_allclose(updates, -wanted / (np.cbrt(wanted) + 1e-6), 1e-4)
+        np.testing.assert_allclose(updates, -expected / (np.cbrt(expected) + 1e-6), 1e-4)
 
 
 @pytest.mark.parametrize("case", cases({**OF_ANOTHER_TREE, **AS_TORCH}))

@@ -48,14 +48,14 @@ FAMILIES: dict[str, Family] = {
     ),
     "adaptive": Family(
         "Adaptive learning rates",
-        "Each weight has a learning rate of its own, from the magnitude of its gradients. These"
+        "Each weight has a separate learning rate, from the magnitude of its gradients. These"
         " methods are insensitive to the scale of the loss, and the usual choice for attention,"
         " for sparse gradients and for a first try.",
     ),
     "sign": Family(
         "Sign-based methods",
         "Only the sign of a gradient, or of its average, counts: every weight moves by the same"
-        " amount, or by an amount of its own that grows while the sign stays. `rprop` and"
+        " amount, or by a separate amount that grows while the sign stays. `rprop` and"
         " `quickprop` are for full batches; `lion` and `signum` for noisy ones.",
     ),
     "layerwise": Family(

@@ -20,10 +20,10 @@ PRECISIONS = {
 
 
 def main(out: str = "out", window: int = 20) -> None:
-    """Draws the files that ``train.py`` has left, one run after the other.
+    """Draws the files that ``train.py`` has written, one run after the other.
 
     Args:
-        out: where they are, and where char_lm.png is left.
+        out: folder with these files, to which char_lm.png is written.
         window: steps over which a mean is taken.
     """
     curves = {

@@ -34,20 +34,20 @@ class Block(nnx.Module):
 
 
 class Transformer(nnx.Module):
-    """Tokens to the logits of the token that comes next, at every place."""
+    """Tokens to the logits of the token that comes next, at every position."""
 
     def __init__(
         self, symbols: int, length: int, width: int, layers: int, heads: int, rngs: nnx.Rngs
     ):
         start = nnx.initializers.normal(0.02)
         self.symbols = nnx.Embed(symbols, width, embedding_init=start, rngs=rngs)
-        self.places = nnx.Embed(length, width, embedding_init=start, rngs=rngs)
+        self.positions = nnx.Embed(length, width, embedding_init=start, rngs=rngs)
         self.blocks = nnx.List(Block(width, heads, rngs) for _ in range(layers))
         self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.head = nnx.Linear(width, symbols, rngs=rngs)
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
-        x = self.symbols(tokens) + self.places(jnp.arange(tokens.shape[1]))[None]
+        x = self.symbols(tokens) + self.positions(jnp.arange(tokens.shape[1]))[None]
         mask = nnx.make_causal_mask(tokens)
         for block in self.blocks:
             x = block(x, mask)
@@ -71,19 +71,19 @@ def main(
     """Trains on the first nine tenths of the novels, and prints the bits a letter of the last.
 
     Args:
-        epochs: how often to go through the data.
-        examples: the first so many pieces of text alone; None takes all.
-        precision: of parameters and computation: single; half, rounded to the nearest number; half,
+        epochs: number of passes through the data.
+        examples: number of pieces of text to use, the first ones; None uses all.
+        precision: dtype of parameters and computation: single; half, rounded to nearest; half,
             rounded up or down at random.
-        learning_rate: of AdamW, at its peak.
+        learning_rate: largest learning rate of AdamW.
         batch_size: pieces of text a step.
         length: letters of a piece.
-        width: of the network.
-        layers: of the network.
-        heads: of attention in each layer.
-        seed: of initialization and shuffling.
-        root: where Debian's package r-cran-janeaustenr is unpacked, if it is not installed.
-        out: where char_lm_PRECISION.jsonl and char_lm_PRECISION_loss.txt are left.
+        width: width of the network.
+        layers: number of blocks of the network.
+        heads: number of heads of attention in each block.
+        seed: seed of initialization and shuffling.
+        root: folder where Debian's package r-cran-janeaustenr is unpacked, if it is not installed.
+        out: folder for char_lm_PRECISION.jsonl and char_lm_PRECISION_loss.txt.
     """
     text, sizes = austen(root), (length, width, layers, heads)
     return run(text, sizes, epochs, examples, precision, learning_rate, batch_size, seed, out)
@@ -118,7 +118,7 @@ def run(
         test_data=test,
         eval_batch_size=batch_size,
         key=seed,
-        on_step=lambda step, figures: losses.extend(figures["loss"]),
+        on_step=lambda steps, metrics: losses.extend(metrics["loss"]),
         **options,
     )
     seconds = time.perf_counter() - began
@@ -127,9 +127,9 @@ def run(
     if not result.history.records:
         raise SystemExit("interrupted before the end of an epoch")
     for record in result.history.records:
-        told = (f"{record[name] / math.log(2):.4f}" for name in ("loss", "test_loss"))
+        bits = (f"{record[name] / math.log(2):.4f}" for name in ("loss", "test_loss"))
         print(
-            "epoch {}: bits a letter {} in training, {} in the test".format(record["epoch"], *told)
+            "epoch {}: bits a letter {} in training, {} in the test".format(record["epoch"], *bits)
         )
     print(
         f"{precision}: test accuracy {record['test_accuracy']:.4f}, {seconds:.0f} seconds in all,"

@@ -39,16 +39,16 @@ def main(epochs: int = EPOCHS, out: str = "out") -> float:
     )
     result = fit(task, tx, train, epochs=epochs, batch_size=BATCH_SIZE, test_data=test, key=SEED)
     result.history.write(f"{out}/digits_linen.jsonl")
-    figures = evaluate(task, result.state, test)
+    metrics = evaluate(task, result.state, test)
     print(
-        f"test accuracy {figures['accuracy']:.4f}, {result.steps_per_second:,.0f} steps per second"
+        f"test accuracy {metrics['accuracy']:.4f}, {result.steps_per_second:,.0f} steps per second"
     )
 
     # For use without fnopt: the variables are those of Linen.
     variables = {"params": result.state.params, **result.state.model_state}
     first = Network().apply(variables, test[0][:8], train=False).argmax(axis=1)
     print(f"the first eight are taken for {first.tolist()}, and are {test[1][:8].tolist()}")
-    return float(figures["accuracy"])
+    return float(metrics["accuracy"])
 
 
 if __name__ == "__main__":

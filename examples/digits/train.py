@@ -36,7 +36,7 @@ class Network(nnx.Module):
 def main(epochs: int = EPOCHS, out: str = "out") -> float:
     train, test = digits()
 
-    # What is minimized. Batch statistics and dropout keys are seen to.
+    # What is minimized. Batch statistics and dropout keys are handled.
     task = objective(
         Network(nnx.Rngs(SEED)),
         optax.losses.softmax_cross_entropy_with_integer_labels,
@@ -55,12 +55,12 @@ def main(epochs: int = EPOCHS, out: str = "out") -> float:
 
     result.history.write(f"{out}/digits_example.jsonl")
     result.history.plot(f"{out}/digits_example.png", title="handwritten digits")
-    figures = evaluate(task, result.state, test)
+    metrics = evaluate(task, result.state, test)
     print(
-        f"test accuracy {figures['accuracy']:.4f}, {result.steps_per_second:,.0f} steps per second"
+        f"test accuracy {metrics['accuracy']:.4f}, {result.steps_per_second:,.0f} steps per second"
     )
     print(f"picture and log: {out}/digits_example.png, {out}/digits_example.jsonl")
-    return float(figures["accuracy"])
+    return float(metrics["accuracy"])
 
 
 if __name__ == "__main__":

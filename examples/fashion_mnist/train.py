@@ -1,4 +1,4 @@
-"""Fashion-MNIST with fnopt: the network 2c2d of DeepOBS, beside DeepOBS's published figures.
+"""Fashion-MNIST with fnopt: the network 2c2d of DeepOBS, compared with DeepOBS's published results.
 
 Run it with ``python examples/fashion_mnist/train.py``; it leaves a log in ``out/``.
 """
@@ -52,13 +52,14 @@ def main(
     """Trains, and prints the test accuracy after each epoch.
 
     Args:
-        epochs: how often to go through the data; 100 in DeepOBS.
-        examples: of each set, the first so many alone; None takes all.
-        learning_rate: of Adam.
-        batch_size: examples a step.
-        seed: of initialization and shuffling.
-        root: where Debian's package dataset-fashion-mnist is unpacked, if it is not installed.
-        out: where fashion_mnist.jsonl is left.
+        epochs: number of passes through the data; 100 in DeepOBS.
+        examples: number of examples of each set to use, the first ones; None uses all.
+        learning_rate: learning rate of Adam.
+        batch_size: number of examples per step.
+        seed: seed of initialization and shuffling.
+        root: folder where Debian's package dataset-fashion-mnist is unpacked, if it is not
+            installed.
+        out: folder for fashion_mnist.jsonl.
     """
     train, test = (tuple(x[:examples] for x in pair) for pair in fashion_mnist(root))
     model = TwoConvTwoDense(nnx.Rngs(seed))

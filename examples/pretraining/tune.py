@@ -1,6 +1,6 @@
 """How the numbers in train.py were chosen: ``python examples/pretraining/tune.py``, some minutes.
 
-No test example is looked at. A fifth of the training examples is held out; networks are pretrained
+No test example is used. A fifth of the training examples is held out; networks are pretrained
 on the others, fine-tuned on a hundredth of them, and judged by the fifth, with other seeds than
 those of train.py. Every start has the same grid of learning rates and steps, and three variants.
 """

@@ -1,4 +1,4 @@
-"""Regression with fnopt: the course of diabetes, by some optimizers beside each other.
+"""Regression with fnopt: the course of diabetes, by several optimizers.
 
 Run it with ``python examples/regression/train.py``; it leaves logs in ``out/``.
 """
@@ -37,11 +37,11 @@ def main(epochs: int = 100, batch_size: int = 32, seed: int = 0, out: str = "out
     """Trains with each optimizer, and prints what share of the variance is left unexplained.
 
     Args:
-        epochs: how often to go through the data at most; a run ends early where the error on
-            examples that are held out has not fallen for 20 of them.
-        batch_size: examples a step.
-        seed: of initialization, shuffling, and which examples are held out.
-        out: where regression_OPTIMIZER.jsonl are left.
+        epochs: largest number of passes through the data; a run ends early where the error on
+            held-out examples has not fallen for 20 of them.
+        batch_size: number of examples per step.
+        seed: seed of initialization, of shuffling and of the choice of held-out examples.
+        out: folder for the files regression_OPTIMIZER.jsonl.
     """
     train, test = diabetes()
     train, held_out = split(train, 0.2, key=seed)

@@ -66,12 +66,12 @@ def main(
     """Prints the share of test digits 5 to 9 that each way gets right, and draws it.
 
     Args:
-        seeds: how often all is done, each time with other weights and other labelled examples.
-        labels: how many labelled examples of each of the five classes there are.
-        steps: of fine-tuning, with batches of 10.
-        pretrain_epochs: over all examples of the digits 0 to 4.
+        seeds: number of repetitions, each with other weights and other labelled examples.
+        labels: numbers of labelled examples of each of the five classes.
+        steps: steps of fine-tuning, with batches of 10.
+        pretrain_epochs: epochs of pretraining, over all examples of the digits 0 to 4.
         rate: the learning rate, of the head where rates differ.
-        out: where transfer_body.safetensors and transfer.png are left.
+        out: folder for transfer_body.safetensors and transfer.png.
     """
     train, test = digits()
     task = objective(
@@ -119,7 +119,7 @@ def draw(reached, labels, path) -> None:
     axes = figure.subplots()
     colors = ["#30343f", "#8f6bb3", "#edae49", "#00798c", "#d1495b"]
     for i, (name, shares) in enumerate(reached.items()):
-        x = np.arange(len(labels)) + (i - 2) * 0.07  # beside each other
+        x = np.arange(len(labels)) + (i - 2) * 0.07  # next to each other
         mean, deviation = 100 * shares.mean(1), 100 * shares.std(1)
         axes.errorbar(x, mean, deviation, color=colors[i], label=name, marker="o", capsize=3)
     axes.set_xticks(range(len(labels)), [str(count) for count in labels])

@@ -1,4 +1,4 @@
-"""Bias correction: what averages that start at 0 are divided by."""
+"""Bias correction: the divisors of averages that start at 0."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Corrections(NamedTuple):
     """The divisors of the two averages that Adam and its relatives have.
 
     Attributes:
-        mu: of the mean of gradients.
-        nu: of the mean of their squares.
-        mu_next: of the mean after the next update, for Nesterov's momentum; None without.
+        mu: divisor of the mean of gradients.
+        nu: divisor of the mean of their squares.
+        mu_next: divisor of the mean after the next update, for Nesterov's momentum; None without.
     """
 
     mu: Numeric

@@ -37,7 +37,7 @@ class Interval:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What to add to the refusal of an unknown name: the nearest ones, then all of them."""
     known = sorted(known)
-    lowered = {one.lower(): one for one in known}
+    lowered = {item.lower(): item for item in known}
     near = difflib.get_close_matches(name.lower(), lowered, n=1)
     return (f"did you mean {lowered[near[0]]!r}? " if near else "") + "known: " + ", ".join(known)
 
@@ -119,13 +119,13 @@ def _difference(a: Any, b: Any, name_a: str, name_b: str) -> str:
     in_a, in_b = paths(a), paths(b)
     only_a = [path for path in in_a if path not in set(in_b)]
     only_b = [path for path in in_b if path not in set(in_a)]
-    said = []
+    lines = []
     for name, only in ((name_a, only_a), (name_b, only_b)):
         if only:
             more = f" and {len(only) - 3} more" if len(only) > 3 else ""
-            said.append(f"only {name} has {', '.join(only[:3])}{more}")
+            lines.append(f"only {name} has {', '.join(only[:3])}{more}")
     return (
-        "; ".join(said)
+        "; ".join(lines)
         or f"the same leaves, but in {jax.tree.structure(a)} and {jax.tree.structure(b)}"
     )
 

@@ -1,4 +1,4 @@
-"""Optimizers made of parts: named compositions and chains."""
+"""Optimizers composed of parts: named compositions and chains."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class chain(Composed):
     """Transforms one after the other, of fnopt or of optax; optax's are structure, not leaves.
 
     Args:
-        *transforms: in the order of their application.
+        *transforms: the transforms, in the order of their application.
 
     Raises:
         TypeError: an argument is no transform.
@@ -192,7 +192,7 @@ class named_chain(Composed):
 
 
 def merge(labels: Sequence[str], of_parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The hyperparameters of several transforms, each under a name of its own; rates multiply.
+    """The hyperparameters of several transforms, each under its own name; rates multiply.
 
     Args:
         labels: the names of the transforms; those that appear twice get their position.

@@ -1,4 +1,4 @@
-"""What a rule receives beside its arrays: the count, and what it may need to know of a leaf."""
+"""What a rule receives besides its arrays: the count, and facts about a leaf."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fnopt.core.types import Numeric
 
 
 class Context(NamedTuple):
-    """What ``update_leaf`` and ``update_leaves`` receive beside gradients, slots and parameters.
+    """What ``update_leaf`` and ``update_leaves`` receive besides gradients, slots and parameters.
 
     Attributes:
         t: the number of this update, 1 for the first, a scalar in the dtype of the computation;

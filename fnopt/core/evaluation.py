@@ -22,13 +22,13 @@ class Evaluation:
     differentiated. A gradient is the direction of ascent: the conjugate of what ``jax.grad`` gives
     for a complex parameter.
 
-    Where a caller of ``update`` has given functions by hand, those that do not follow from them are
+    Where a caller of ``update`` passes functions instead, those that do not follow from them are
     None.
 
     Attributes:
         value: ``value(params)``, the loss, a scalar.
-        grad: ``grad(params)``, its gradient, a tree like the parameters. A function by hand may
-            want a second argument, the number of the call in this update (optax's way).
+        grad: ``grad(params)``, its gradient, a tree like the parameters. A caller's function may
+            take a second argument, the number of the call in this update (as in optax).
         value_and_grad: ``value_and_grad(params)``, the pair of both from one pass.
         outputs: ``outputs(params)``, the outputs of the model, a tree of arrays. Examples are along
             the first axis, or, where a batch is computed in micro-batches, along the first two.
@@ -54,7 +54,7 @@ class Evaluation:
 
         Args:
             part_of: gives a tree like the parameters in that form.
-            whole: gives the parameters that such a form stands for.
+            whole: a function of such a form that returns the parameters.
         """
 
         def of_pair(pair: tuple[jax.Array, Updates]) -> tuple[jax.Array, Updates]:
@@ -74,8 +74,8 @@ def evaluation_of(extra_args: dict[str, Any]) -> Evaluation:
     """The evaluation among the extra arguments of an update.
 
     Args:
-        extra_args: those of ``update``. Without ``evaluation`` it is made of ``value_fn`` (or
-            ``obj_fn``, optax's other name for it) and ``grad_fn``, as far as these are given.
+        extra_args: the extra arguments of ``update``. Without ``evaluation`` it is built from
+            ``value_fn`` (or ``obj_fn``, optax's other name for it) and ``grad_fn``, if passed.
     """
     evaluation = extra_args.get("evaluation")
     if evaluation is not None:
@@ -106,7 +106,7 @@ def restrict(
     Args:
         extra_args: those of ``update``.
         part_of: gives a tree like the parameters in that form.
-        whole: gives the parameters that such a form stands for.
+        whole: a function of such a form that returns the parameters.
     """
     restricted = dict(extra_args)
     if extra_args.get("grad") is not None:

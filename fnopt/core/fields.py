@@ -44,42 +44,42 @@ class Field:
     static: bool = False
     choices: tuple[Any, ...] = ()
 
-    wanted = "a number or an array"
+    expected = "a number or an array"
 
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
+    def accept(self, argument: str, value: Any, default: Any) -> Any:
         """The value to store for an argument.
 
         Args:
             argument: the argument's name, for the error.
-            given: what the user passed.
+            value: the user's argument.
             default: the field's default; where it is None, None is accepted.
 
         Raises:
             TypeError, ValueError: it is not accepted.
         """
-        if given is None and default is None:
+        if value is None and default is None:
             return None
         if self.convert is None and not self.static:
-            return self.accept_number(argument, given, default)
+            return self.accept_number(argument, value, default)
         try:
-            value = given if self.convert is None else self.convert(given)
+            converted = value if self.convert is None else self.convert(value)
         except TypeError as error:
             raise TypeError(f"{argument}: {error}") from error
-        if self.choices and value not in self.choices:
-            raise ValueError(f"{argument} must be one of {self.choices}, got {given!r}")
+        if self.choices and converted not in self.choices:
+            raise ValueError(f"{argument} must be one of {self.choices}, got {value!r}")
         if self.static:
             try:
-                hash(value)
+                hash(converted)
             except TypeError as error:
-                raise TypeError(f"{argument} must be hashable, got {given!r}") from error
-        return value
+                raise TypeError(f"{argument} must be hashable, got {value!r}") from error
+        return converted
 
-    def accept_number(self, argument: str, given: Any, default: Any) -> Any:
+    def accept_number(self, argument: str, value: Any, default: Any) -> Any:
         """The number to store for an argument; as :meth:`accept`."""
-        number = as_number(given)
+        number = as_number(value)
         if number is None:
             raise TypeError(
-                f"{argument} must be {self.wanted}, got {given!r} ({type(given).__name__})"
+                f"{argument} must be {self.expected}, got {value!r} ({type(value).__name__})"
             )
         if isinstance(number, float) and self.interval is not None and number not in self.interval:
             low, high = self.interval.ends
@@ -88,7 +88,7 @@ class Field:
             advice = f" ({advice})" if advice else ""
             usual = f"; the default is {default!r}" if isinstance(default, (int, float)) else ""
             raise ValueError(
-                f"{argument} must lie in {self.interval}, got {given!r}{advice}{usual}"
+                f"{argument} must lie in {self.interval}, got {value!r}{advice}{usual}"
             )
         return number
 
@@ -146,7 +146,7 @@ def _as_seed(seed: Any) -> Any:
 
 
 def as_key(seed: Any) -> jax.Array:
-    """The key of a seed as plain words, which every kind of checkpoint can hold."""
+    """The key of a seed as plain integers, which every kind of checkpoint can hold."""
     if isinstance(seed, int) or (not jnp.ndim(seed) and jnp.issubdtype(seed.dtype, jnp.integer)):
         seed = jax.random.key(seed)
     typed = jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)

@@ -1,4 +1,4 @@
-"""What a joint rule is: a method whose formula is on all arrays together."""
+"""Joint rules: methods whose formula is on all arrays together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fnopt.core.types import Arrays, LeavesUpdate, Rows
 class Joint(Rule):
     """A method that is one formula on all leaves together, such as one that finds its own rate.
 
-    A subclass defines what the leaves share, beside their slots, and computes all directions::
+    A subclass defines what the leaves share, besides their slots, and computes all directions::
 
         class scale_by_distance(Joint):
             eps: Positive = 1e-6
@@ -66,8 +66,8 @@ class Joint(Rule):
         self, leaves: Leaves, shared: Any, count: Any, next_count: Any, extra_args: dict[str, Any]
     ) -> Any:
         paths, grads, rows, params, _ = leaves
-        known = [param for param in params if param is not None]
-        real = jnp.finfo(computing_dtype(*(jnp.result_type(x) for x in (*grads, *known)))).dtype
+        present = [param for param in params if param is not None]
+        real = jnp.finfo(computing_dtype(*(jnp.result_type(x) for x in (*grads, *present)))).dtype
         wide = [computing_dtype(grad.dtype, real) for grad in grads]
         # A number for all leaves meets leaves of every dtype, real and complex.
         with jax.numpy_dtype_promotion("standard"):

@@ -24,7 +24,7 @@ def norm(x: jax.Array, axis: Any = None, keepdims: bool = False) -> jax.Array:
     Args:
         x: the array, floating or complex.
         axis: the axes that are summed over, an integer or a tuple of them; all if None.
-        keepdims: whether those axes are kept, with length 1.
+        keepdims: whether those axes stay, with length 1.
     """
     size = _norm(_real_parts([x]), axis)
     return size if axis is None or keepdims else jnp.squeeze(size, axis)
@@ -160,7 +160,7 @@ def _relative_change_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.jit
 def over_norm(x: jax.Array, size: jax.Array) -> jax.Array:
-    """An array over its norm, or what is larger; 0 over 0 is 0.
+    """An array over its norm, or over something larger; 0 over 0 is 0.
 
     XLA multiplies by the reciprocal, which of a large norm is 0: hence first by a power of 2.
     """

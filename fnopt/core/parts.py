@@ -140,7 +140,7 @@ class trace(Rule):
         \quad\text{or, with Nesterov's,}\quad u_t = g_t + \beta\,v_t
 
     Args:
-        decay: share of the old sum that is kept, :math:`\beta \in [0, 1]`.
+        decay: share of the old sum that remains, :math:`\beta \in [0, 1]`.
         nesterov: whether to look ahead along the sum.
         accumulator_dtype: dtype of the sum; the parameter's if None.
 

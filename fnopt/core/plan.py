@@ -25,8 +25,8 @@ class LeafPlan:
         elementwise: the formula acts on each element alone, up to numbers that all leaves share.
             The leaf may therefore lie anywhere: reshaped, or packed with others of its label.
         keeps_zero: an update that is zero at every step stays zero.
-        label: leaves of one label, shape and dtype are treated alike, so that they may be
-            exchanged, or, where they are leafwise, stacked.
+        label: leaves of one label, shape and dtype are treated in the same way, so that they may
+            be exchanged, or, where they are leafwise, stacked.
     """
 
     frozen: bool = False
@@ -53,8 +53,8 @@ class LeafPlan:
         """The plan of a wrapper around this transform.
 
         Args:
-            wrapper: what the wrapper adds: whether it keeps leaves and elements apart, and an
-                inner update of zero zero.
+            wrapper: the wrapper's own part: whether it keeps leaves and elements apart, and leaves
+                an inner update of zero at zero.
         """
         # Unlike what follows in a chain, a wrapper sees the gradient itself.
         frozen = self.frozen and wrapper.leafwise and wrapper.keeps_zero
@@ -74,7 +74,7 @@ def plan_by(transform: Any, params: Params) -> PyTree:
 
     Args:
         transform: its ``leafwise``, ``elementwise``, ``keeps_zero`` and ``alike`` are taken. Where
-            it does not treat leaves alike, a leaf's label is its path.
+            it may treat leaves differently, a leaf's label is its path.
         params: the parameters; shapes suffice.
 
     Returns:
@@ -96,7 +96,7 @@ def plan_in_turn(transforms: Iterable[Any], params: Params) -> PyTree:
     """The plan of transforms one after the other.
 
     Args:
-        transforms: of fnopt, in the order of their application.
+        transforms: fnopt's transforms, in the order of their application.
         params: the parameters; shapes suffice.
 
     Returns:

@@ -14,20 +14,20 @@ from fnopt.core.schedule import as_schedule
 class Scheduled(Field):
     """A leaf that may also be a schedule of the count, or any callable as one."""
 
-    wanted = "a number, an array or a schedule"
+    expected = "a number, an array or a schedule"
 
-    def accept_number(self, argument: str, given: Any, default: Any) -> Any:
-        if callable(given):
-            return as_schedule(given)
-        return super().accept_number(argument, given, default)
+    def accept_number(self, argument: str, value: Any, default: Any) -> Any:
+        if callable(value):
+            return as_schedule(value)
+        return super().accept_number(argument, value, default)
 
 
 @dataclasses.dataclass(frozen=True)
 class OrNone(Scheduled):
-    """A leaf that may be None whatever its default is."""
+    """A leaf that may be None, with any default."""
 
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        return None if given is None else super().accept(argument, given, default)
+    def accept(self, argument: str, value: Any, default: Any) -> Any:
+        return None if value is None else super().accept(argument, value, default)
 
 
 Scalar = Annotated[Any, Scheduled()]
@@ -67,11 +67,11 @@ class Several(Field):
     of: tuple[Field, ...] = ()
     convert: Any = tuple  # so that it is not taken for one number
 
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        if not isinstance(given, (tuple, list)) or len(given) != len(self.of):
-            raise TypeError(f"{argument} must be {len(self.of)} numbers, got {given!r}")
+    def accept(self, argument: str, value: Any, default: Any) -> Any:
+        if not isinstance(value, (tuple, list)) or len(value) != len(self.of):
+            raise TypeError(f"{argument} must be {len(self.of)} numbers, got {value!r}")
         defaults = default if isinstance(default, tuple) else (default,) * len(self.of)
-        each = zip(self.of, given, defaults, strict=True)
+        each = zip(self.of, value, defaults, strict=True)
         return tuple(x.accept(f"{argument}[{i}]", g, d) for i, (x, g, d) in enumerate(each))
 
 

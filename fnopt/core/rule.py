@@ -1,4 +1,4 @@
-"""What a rule is: a transform written as one formula on one leaf; the tree is handled here."""
+"""Rules: transforms written as one formula on one leaf; the tree is handled here."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Rule(Transform):
     """Whether the formula needs the parameter."""
     leafwise: ClassVar[bool] = True  # a rule that overrides update must say if it mixes leaves
     alike: ClassVar[bool] = True
-    mask = None  # no annotation, lest it be a field
-    """Which leaves the rule is for; a subclass with ``mask: Mask = None`` lets the user say."""
+    mask = None  # without annotation, so that it is not a field
+    """Which leaves the rule is for; a subclass with ``mask: Mask = None`` lets the user choose."""
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         """The slots of one parameter before the first update: arrays, or containers of arrays."""
@@ -81,7 +81,7 @@ class Rule(Transform):
         """The direction of one leaf and a dict of its next slots.
 
         Args:
-            grad: the gradient, or what the transforms before this one made of it.
+            grad: the gradient, or the output of the transforms before this one.
             slots: a named tuple of the leaf's slots.
             param: the parameter; None if ``update`` was called without parameters.
             ctx: the count, what :meth:`precompute` returned, path and dtype of the leaf.
@@ -195,11 +195,11 @@ class Rule(Transform):
         """The count, None if there is none, what is shared, and the rows."""
         Slots = self._slots_type()
         inner = state.inner_state if isinstance(state, ScheduledState) else state
-        held = {*getattr(state, "_fields", ()), *getattr(inner, "_fields", ())} - {"inner_state"}
+        present = {*getattr(state, "_fields", ()), *getattr(inner, "_fields", ())} - {"inner_state"}
         fields = {*self.State._fields, *(["count"] if self._scheduled() else [])}
         # optax's users give a part without state any empty container.
         empty = not fields and not jax.tree.leaves(state)
-        if not empty and (held != fields or not hasattr(state, "_fields")):
+        if not empty and (present != fields or not hasattr(state, "_fields")):
             refuse_state(self, state)
         trees = [
             leaves_like(treedef, f"state.{k}", getattr(inner, k), "updates") for k in Slots._fields

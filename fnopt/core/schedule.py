@@ -18,7 +18,7 @@ from fnopt.core.value import Value, make
 class Schedule(Value):
     """A number for every count of updates: ``schedule(count)``, a float32 (float64 under x64).
 
-    The count is that of the updates made so far, so the first update uses ``schedule(0)``, the
+    The count is the number of updates so far, so the first update uses ``schedule(0)``, the
     n-th ``schedule(n - 1)``; this holds for every schedule, also where its source counts from 1.
 
     Schedules add, subtract and multiply, with each other, with numbers and with any callable::
@@ -123,17 +123,17 @@ class foreign_schedule(Schedule):
         return getattr(self.function, "__qualname__", repr(self.function))
 
 
-def as_schedule(given: Any) -> Schedule:
+def as_schedule(value: Any) -> Schedule:
     """A schedule of a schedule, a number or any callable."""
-    if isinstance(given, Schedule):
-        return given
-    return foreign_schedule(given) if callable(given) else constant_schedule(given)
+    if isinstance(value, Schedule):
+        return value
+    return foreign_schedule(value) if callable(value) else constant_schedule(value)
 
 
-def as_schedules(given: Any) -> tuple[Schedule, ...]:
+def as_schedules(values: Any) -> tuple[Schedule, ...]:
     """A tuple of schedules from a sequence of schedules, numbers and callables, at least one."""
-    if isinstance(given, Schedule) or not (schedules := tuple(map(as_schedule, given))):
-        raise TypeError(f"must be a sequence of at least one schedule, got {given!r}")
+    if isinstance(values, Schedule) or not (schedules := tuple(map(as_schedule, values))):
+        raise TypeError(f"must be a sequence of at least one schedule, got {values!r}")
     return schedules
 
 
@@ -187,7 +187,7 @@ class negate_schedule(Schedule):
         schedule: the schedule; a number or any callable is accepted.
 
     When:
-        Differences of schedules; a learning rate is given without a sign.
+        Differences of schedules; a learning rate has no sign.
     """
 
     schedule: Inside

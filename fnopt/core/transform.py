@@ -31,7 +31,7 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     - ``value``, ``grad``: the loss at ``params`` and its gradient;
     - ``evaluation``: the loss on this batch as functions of the parameters, an
       :class:`~fnopt.core.Evaluation`; ``value_fn`` (or ``obj_fn``) and ``grad_fn``, optax's names
-      for two of them, may be given instead;
+      for two of them, may be passed instead;
     - ``metric``, ``evaluations``: the metric of the last evaluation and how many there have been;
     - ``key``: a key for this step's own draws.
     """
@@ -39,14 +39,14 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     rate_name: ClassVar[str] = "learning_rate"
     """The field that is the learning rate, where there is one."""
     family: ClassVar[str] = "parts"
-    """The page of the reference it is listed on: parts, wrappers, or the kind of an optimizer.
+    """The page of the reference that lists it: parts, wrappers, or the kind of an optimizer.
 
     It is "" for a base class that is no method itself, which is neither exported nor listed.
     """
     usual_rate: ClassVar[float | None] = None
     """The learning rate to try first; None for the argument's default, or 0.003 without one."""
     example: ClassVar[dict[str, Any]] = {}
-    """Arguments, beside the learning rate, with which the reference counts its bytes of state."""
+    """Arguments, besides the learning rate, with which the reference counts its bytes of state."""
 
     # What is promised for every leaf, by default nothing; a property where a static flag decides.
     leafwise: ClassVar[bool] = False
@@ -56,7 +56,7 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     keeps_zero: ClassVar[bool] = False
     """Whether an update that is zero at every step stays zero."""
     alike: ClassVar[bool] = False
-    """Whether leaves of one shape and dtype are treated alike."""
+    """Whether leaves of one shape and dtype are treated in the same way."""
 
     def init(self, params: Params) -> OptState:
         """The state before the first update.
@@ -72,10 +72,10 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
         """The transformed updates and the next state.
 
         Args:
-            updates: the gradients, or what the transforms before have made of them.
+            updates: the gradients, or the output of the transforms before.
             state: the state that ``init`` or the last ``update`` returned.
             params: the parameters; some transforms do without.
-            **extra_args: see above.
+            **extra_args: the extra arguments, see above.
 
         Returns:
             Updates like ``updates`` in structure and dtypes, and the next state.
@@ -108,7 +108,7 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
         """The parameters to evaluate, to average and to keep as the best.
 
         They are ``params`` themselves, the same object, unless the method says otherwise, as one
-        that steps beside its own average does.
+        that evaluates an average of its steps does.
 
         Args:
             state: the state after an update.

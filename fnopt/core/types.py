@@ -1,4 +1,4 @@
-"""Names for what is passed around: each says what a tree holds.
+"""Type aliases: each says what a tree contains.
 
 They are aliases of ``Any``, since a tree of arrays is any container, registered or not, and optax
 accepts them all; the names are for readers.
@@ -13,15 +13,15 @@ import jax
 PyTree: TypeAlias = Any
 """Any tree that ``jax.tree`` can go through."""
 Params: TypeAlias = Any
-"""A tree of floating-point arrays: what is optimized."""
+"""A tree of floating-point arrays to be optimized."""
 Updates: TypeAlias = Any
-"""A tree like the parameters: gradients, or what transforms have made of them."""
+"""A tree like the parameters: gradients, or the outputs of transforms."""
 OptState: TypeAlias = Any
 """What ``init`` of a transform returns: a named tuple or another container of arrays."""
 Slots: TypeAlias = Any
 """A named tuple of the arrays that a rule keeps for one parameter."""
 ModelState: TypeAlias = Any
-"""A tree of what the forward pass changes beside the parameters: batch statistics."""
+"""A tree of what the forward pass changes besides the parameters: batch statistics."""
 Batch: TypeAlias = Any
 """A tree of arrays with examples along their first axis."""
 Outputs: TypeAlias = Any

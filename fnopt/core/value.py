@@ -18,7 +18,7 @@ from fnopt.core.fields import Field
 class Value:
     """A frozen dataclass that is a pytree: its numbers are leaves, the rest is structure.
 
-    A value (a transform or a schedule) is made by calling its class, whose name is therefore a
+    A value (a transform or a schedule) is created by calling its class, whose name is therefore a
     function's name: ``adam(1e-3)`` is an ``adam`` and prints as one. Arguments are
     checked and converted in that call alone: a value that is unflattened may hold gradients,
     axis numbers or tracers where its numbers were.
@@ -72,7 +72,7 @@ class Value:
 
     def __repr__(self) -> str:
         fields = ((f, getattr(self, f.name)) for f in dataclasses.fields(self))  # pyright: ignore
-        # None goes without saying where it is the default.
+        # None is not shown where it is the default.
         shown = (
             f"{f.name}={_show(x)}" for f, x in fields if x is not None or f.default is not None
         )
@@ -87,7 +87,7 @@ def make(cls: type[Value], fields: dict[str, Any]) -> Any:
 
 
 def _new(cls: type[Value]) -> Any:
-    # A transform is a tuple of two; what they stand for is said by its methods.
+    # A transform is a tuple of two functions, which are its methods.
     return tuple.__new__(cls, (None, None)) if issubclass(cls, tuple) else object.__new__(cls)
 
 

@@ -20,7 +20,7 @@ Inner = Annotated[Any, Field(convert=as_transform)]
 class Wrapper(Transform):
     """A transform that calls another: its one field that is a transform.
 
-    A subclass keeps the inner transform's state in a field of its own ``State``::
+    A subclass stores the inner transform's state in a field of its own ``State``::
 
         class every_other(Wrapper):
             inner: Inner
@@ -43,15 +43,15 @@ class Wrapper(Transform):
     """The field of the state that is the inner transform's."""
     family = "wrappers"
 
-    # What the wrapper adds to the inner transform's plan; it hands the rest on.
+    # What the wrapper adds to the inner transform's plan; the rest is the inner one's.
     leafwise: ClassVar[bool] = True
-    """Whether it reads and changes each leaf by itself, beside what the inner transform does."""
+    """Whether it reads and changes each leaf by itself, besides what the inner transform does."""
     elementwise: ClassVar[bool] = True
     """Whether it acts on each element alone, up to numbers that all leaves share."""
     keeps_zero: ClassVar[bool] = True
     """Whether inner updates that are zero at every step stay zero."""
     alike: ClassVar[bool] = True
-    """Whether it treats leaves of one shape and dtype alike."""
+    """Whether it treats leaves of one shape and dtype in the same way."""
 
     @property
     def wrapped(self) -> Transform:

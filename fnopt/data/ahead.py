@@ -1,4 +1,4 @@
-"""Items of an iterator, some of them taken ahead by a thread."""
+"""Items of an iterator, some of them read ahead by a thread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOK = 0.5
 
 
 class Ahead:
-    """The same items, some of them taken ahead by a thread that ends with the iteration.
+    """The same items, some of them read ahead by a thread that ends with the iteration.
 
     The thread closes the iterator. If it waits inside the iterator, for a disk or a network, it is
     left behind, and ends when the wait does; it does not keep the process from ending.

@@ -22,7 +22,7 @@ class Arrays:
 
     A run over a plain tree of arrays is one over ``Arrays(tree)``, to the bit. All draws come from
     the run's key: an epoch's order by the step at which the epoch begins, so that a run which
-    starts again in its midst draws the same, and what a step's augmentation draws by that step.
+    resumes in the middle of it draws the same, and what a step's augmentation draws by that step.
 
     Args:
         tree: arrays with examples along the first axis, such as ``(images, labels)``. They are not
@@ -31,8 +31,8 @@ class Arrays:
             order, the same each time. The remainder that fills no batch is left out either way.
         augment: ``augment(key, batch) -> batch``, compiled with the step.
         weights: relative frequencies of the examples, one number of at least 0 for each. They are
-            then drawn with replacement, and an epoch has as many steps as without. None draws all
-            alike.
+            then drawn with replacement, and an epoch has as many steps as without. With None
+            all are equally frequent.
 
     Raises:
         ValueError: the arrays differ in their number of examples; weights are not one for each, are
@@ -87,7 +87,7 @@ class Arrays:
         Args:
             key: the run's key.
             step: number of the step at which the epoch begins.
-            batch_size: examples a step, at most as many as there are.
+            batch_size: number of examples per step, at most as many as there are.
 
         Returns:
             Indices, of shape (steps, batch_size).
@@ -151,7 +151,7 @@ def _checked_weights(weights: Any, examples: int, shuffle: bool) -> np.ndarray:
             f"Arrays: weights must lie in [0, inf); that of example {bad[0]} is {weights[bad[0]]}"
         )
     if not weights.any():
-        raise ValueError("Arrays: weights are all 0; give some example more")
+        raise ValueError("Arrays: weights are all 0; give some example a weight above 0")
     return weights
 
 
@@ -223,10 +223,10 @@ def _drawn(key: jax.Array, weights: jax.Array, batch_size: int) -> jax.Array:
 
 def take(data: PyTree, indices: jax.Array) -> Batch:
     """The examples of these indices, which must be in range; copies, not views."""
-    return jax.tree.map(lambda x: _taken(x, indices), data)
+    return jax.tree.map(lambda x: _take_rows(x, indices), data)
 
 
-def _taken(x: Any, indices: Any) -> jax.Array:
+def _take_rows(x: Any, indices: Any) -> jax.Array:
     if isinstance(x, np.ndarray) and not is_traced(indices):
         # By NumPy and at once: jax might read from the memory after it has been written into again.
         return jnp.asarray(x[np.asarray(indices)])

@@ -26,7 +26,7 @@ class Batches:
     structure, shapes and dtypes of the first, since every other would be compiled for again.
 
     Args:
-        iterable: what an epoch is taken from: iterated again each time, or a function without
+        iterable: the source of an epoch: iterated again each time, or a function without
             arguments, called again each time, that returns something to iterate.
         prefetch: batches to have ready, at least 0; with 0 there is no thread.
         drop_last: whether to leave out a last batch of fewer examples; otherwise it is refused.
@@ -74,20 +74,20 @@ class Batches:
     def epoch(self, start: int = 0, *, shorter: bool = False) -> Iterator[Batch]:
         """The batches of an epoch, on the device, from number ``start`` on.
 
-        Those before are taken from the loader and passed over. A loop that may be left by an
+        Those before are read from the loader and dropped. A loop that may be left by an
         exception should close the iterator, with :func:`contextlib.closing`.
 
         Args:
             start: the number of the first batch, 0 for the whole epoch.
             shorter: whether batches with another number of examples than the first come as they
-                are, for an evaluation; ``drop_last`` leaves out a smaller last one all the same.
+                are, for an evaluation; ``drop_last`` leaves out a smaller last one even then.
         """
         batches = self._checked(self._on_device(start), start, shorter and not self.drop_last)
         return Ahead(batches, self.prefetch) if self.prefetch else batches
 
     @property
     def is_iterator(self) -> bool:
-        """Whether the iterable is an iterator, which can be gone through once."""
+        """Whether the iterable is an iterator, which can be read once only."""
         return hasattr(self.iterable, "__next__")
 
     def _begin(self) -> Iterator[Any]:
@@ -159,9 +159,9 @@ def as_data(
     """Data as a run takes them: Arrays and Batches as they are, a tree of arrays as Arrays.
 
     A pytree of your own that has ``tree``, ``order(key, step, batch_size)`` and ``batch(key, step,
-    indices)``, as ``Arrays`` has, is taken as it is.
+    indices)``, as ``Arrays`` has, is returned as it is.
 
-    A function and whatever else can be iterated, but is no tree of arrays, becomes Batches. A list
+    A function, or another iterable that is no tree of arrays, becomes Batches. A list
     is a tree; a list of batches must say so, ``Batches(batches)``.
 
     Args:

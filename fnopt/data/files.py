@@ -1,4 +1,4 @@
-"""Files of data that Debian packages bring: where they lie, and whether they are the right ones."""
+"""Files of data from Debian packages: where they are, and whether they are the right ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def find(package: str, folder: str, name: str, root: str | Path | None) -> Path:
     """The path of a package's file.
 
     Args:
-        package: Debian's name of it.
-        folder: where the package puts the file, without the leading stroke.
-        name: of the file.
-        root: the folder that the package was unpacked in, or that the file lies in; None is that of
-            the environment's ``FNOPT_DATA``, and without it that of installed packages.
+        package: Debian's name of the package.
+        folder: the folder in which the package puts the file, without the leading slash.
+        name: the name of the file.
+        root: the folder that the package was unpacked in, or that has the file; None uses the
+            environment variable ``FNOPT_DATA``, and without it the installed packages.
 
     Raises:
         FileNotFoundError: there is no such file; says how to get it.

@@ -1,6 +1,6 @@
-"""Copies of whatever a user calls an array, checked to be numbers.
+"""Copies of anything that a user passes as an array, checked to be numbers.
 
-An array that is kept longer than a call must be copied: the user may write into it again, as a
+An array that is stored longer than a call must be copied: the user may write into it again, as a
 loader does that fills one buffer for every batch, and jax may read from it later or never copy it.
 """
 
@@ -23,8 +23,8 @@ class NotNumbersError(TypeError):
 def own(tree: PyTree, name: str = "batch") -> PyTree:
     """The arrays of a tree on the device, copied: their memory may be written into again.
 
-    NumPy's, jax's, torch's and whatever else has ``__array__`` or ``__dlpack__``; numbers of
-    another byte order are converted.
+    Arrays of NumPy, jax and torch, and all others with ``__array__`` or ``__dlpack__``, are
+    accepted; numbers of another byte order are converted.
 
     Args:
         tree: arrays of numbers.
@@ -71,7 +71,7 @@ def _copied(leaf: Any, path: str) -> Any:
         array = np.ma.MaskedArray.copy(leaf) if _is_masked(leaf) else _array(leaf)
     except Exception as error:
         raise NotNumbersError(
-            f"{path} is of type {_kind(leaf)} and cannot be made an array of numbers: {error}"
+            f"{path} is of type {_kind(leaf)} and cannot become an array of numbers: {error}"
         ) from error
     if reason := _refusal(array, leaf):
         raise NotNumbersError(f"{path} is {reason}")

@@ -18,13 +18,14 @@ def split(
 ) -> tuple[Any, ...]:
     """Splits data into disjoint parts, drawn at random from a key; every example is in one.
 
-    Every class of ``stratify`` is divided as ``fractions`` say, to within one example a part, and
-    so are all examples but for the rounding. In a part the examples keep their order.
+    Every class of ``stratify`` is divided in the proportions of ``fractions``, to within one
+    example a part, and so are all examples, up to rounding. In a part the examples keep their
+    order.
 
     Args:
         tree: arrays with examples along the first axis.
         fractions: relative sizes of the parts, above 0: ``(0.8, 0.2)`` and ``(4, 1)`` are the same.
-            One number in (0, 1) is the share of the second of two.
+            One number in (0, 1) is the share of the second of two parts.
         key: a PRNG key, or an integer to make one.
         stratify: a label for each example, of shape (examples,); None for one class.
 

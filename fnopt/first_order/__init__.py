@@ -1,4 +1,4 @@
-"""Methods that need nothing but the gradient, one a file.
+"""Methods that need nothing but the gradient, one per file.
 
 Beside their equations they guarantee:
 

@@ -41,7 +41,7 @@ class Bounds(NamedTuple):
 
 
 class scale_by_adabound(Rule):
-    r"""Adam's step with the rate of every weight kept between two bounds that meet.
+    r"""Adam's step with the rate of every weight clipped between two bounds that meet.
 
     .. math::
         m_t &= \beta_1\,m_{t-1} + (1 - \beta_1)\,g_t, \qquad
@@ -60,7 +60,7 @@ class scale_by_adabound(Rule):
         b1: decay of the mean, :math:`\beta_1 \in [0, 1)`.
         b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
         final_learning_rate: learning rate where the bounds meet, :math:`\eta^* \ge 0`.
-        gamma: how fast the bounds close, per update, :math:`\gamma > 0`.
+        gamma: speed at which the bounds close, per update, :math:`\gamma > 0`.
         eps: added to the root, :math:`\epsilon \ge 0`.
         amsbound: whether to divide by the largest mean square so far (AMSBound).
     """
@@ -85,7 +85,7 @@ class scale_by_adabound(Rule):
 
     def precompute(self, t: Numeric) -> Bounds:
         rate = self.learning_rate * rate_correction(self.b1, self.b2, t)
-        # At a rate of 0 the bounds would be a rate of their own.
+        # At a rate of 0 the bounds would still make steps.
         last = jnp.where(self.learning_rate == 0, 0.0, self.final_learning_rate)
         return Bounds(rate, last - last / (self.gamma * t + 1), last + last / (self.gamma * t))
 
@@ -107,7 +107,7 @@ class adabound(Composed):
         \eta^* - \tfrac{\eta^*}{\gamma t + 1},\; \eta^* + \tfrac{\eta^*}{\gamma t}\Bigr)\,m_t
 
     with :math:`\epsilon` where :class:`scale_by_adabound` has it. A schedule of the rate does not
-    lower the bounds: give ``final_learning_rate`` one too (the authors' code scales it alike).
+    lower the bounds: give ``final_learning_rate`` one too (the authors' code scales both).
 
     Args:
         learning_rate: learning rate of Adam's phase, :math:`\eta \ge 0`.
@@ -115,7 +115,7 @@ class adabound(Composed):
         b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
         final_learning_rate: learning rate of gradient descent, where the bounds meet,
             :math:`\eta^* \ge 0`.
-        gamma: how fast the bounds close, per update, :math:`\gamma > 0`.
+        gamma: speed at which the bounds close, per update, :math:`\gamma > 0`.
         eps: added to the root, :math:`\epsilon \ge 0`.
         amsbound: whether to divide by the largest mean square so far.
         weight_decay: strength of an L2 penalty in the gradient, :math:`\lambda \ge 0`.

@@ -31,8 +31,8 @@ class adafactor(Composed):
         \hat U_t = U_t / \max(1, \text{rms}(U_t) / d), \qquad
         \Delta\theta_t = -\eta_t \max(\text{rms}(\theta_{t-1}), 10^{-3})\,\hat U_t
 
-    with the moments of :class:`scale_by_factored_rms`. The learning rate is thus a relative one.
-    Momentum and decay, where wanted, come last: the decay is not multiplied by the rate.
+    with the moments of :class:`scale_by_factored_rms`. So the learning rate is a relative one.
+    Momentum and decay, if used, come last: the decay is not multiplied by the rate.
 
     When:
         Large transformers when memory is short: a second moment of a matrix costs a row and a

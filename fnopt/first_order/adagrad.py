@@ -60,7 +60,7 @@ class scale_by_rss(Rule):
 
 
 class adagrad(Composed):
-    r"""Adagrad: a rate of its own for every weight, falling with all the gradients it has seen.
+    r"""Adagrad: a separate rate for every weight, falling with all the gradients it has seen.
 
     .. math:: s_t = s_{t-1} + g_t^2, \qquad
         \Delta\theta_t = -\eta_t\,g_t / \sqrt{s_t + \epsilon}

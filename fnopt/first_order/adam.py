@@ -82,7 +82,7 @@ class scale_by_adam(Rule):
 
 
 class adam(Composed):
-    r"""Adam: momentum and a rate of its own for every weight.
+    r"""Adam: momentum and a separate rate for every weight.
 
     .. math:: \Delta\theta_t = -\eta_t\,\hat m_t / (\sqrt{\hat v_t + \bar\epsilon} + \epsilon)
 

@@ -45,7 +45,7 @@ class scale_by_adam_mini(Rule):
         b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
         eps: added to the root, :math:`\epsilon \ge 0`.
         mu_dtype: dtype of :math:`m`; the parameter's if None.
-        block_axis: the axis along which every index is a block :math:`b` of its own, in leaves
+        block_axis: the axis along which every index is a separate block :math:`b`, in leaves
             that have two; None for a block a leaf.
         nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """

@@ -30,7 +30,7 @@ from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class AdanState(NamedTuple):
-    """The state of :class:`scale_by_adan`: optax's, but for the name of the count, there ``t``."""
+    """The state of :class:`scale_by_adan`: optax's, except that its count is named ``t``."""
 
     count: jax.Array
     m: Any

@@ -113,7 +113,7 @@ class adopt(Composed):
 
     When:
         Instead of :class:`adam` where that is unstable or ``b2`` would need tuning, or where
-        a proof is wanted.
+        a proof is needed.
 
     References:
         Taniguchi et al., *ADOPT: modified Adam can converge with any β2 with the optimal rate*,

@@ -24,8 +24,8 @@ from fnopt.core.types import OptState, Params, Updates
 _DAMPING = Interval("[0, 1)")
 
 
-def _betas(given: Any) -> tuple[Any, ...]:
-    betas = as_numbers(given)
+def _betas(numbers: Any) -> tuple[Any, ...]:
+    betas = as_numbers(numbers)
     for beta in betas:
         if isinstance(beta, float) and beta not in _DAMPING:
             raise ValueError(f"aggmo: betas must lie in {_DAMPING}, got {beta!r}")

@@ -17,8 +17,8 @@ class AsgdState(NamedTuple):
     """The state of :class:`asgd`.
 
     Attributes:
-        count: updates made.
-        average: of the parameters, in single precision at least.
+        count: number of updates so far.
+        average: average of the parameters, in single precision at least.
     """
 
     count: jax.Array

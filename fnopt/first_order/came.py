@@ -107,7 +107,7 @@ class came(Composed):
     first step is some ten times the rate, later ones up to fifty times; warm the rate up.
 
     When:
-        Large language models, instead of Adafactor: memory but for one slot as its, progress
+        Large language models, instead of Adafactor: its memory plus one slot, progress
         closer to AdamW's. Rates are lower than AdamW's.
 
     Args:

@@ -45,7 +45,7 @@ class dadapt_adamw(DistanceEstimate):
             - \lambda_t\,\omega\,\theta_{t-1}
 
     The correction of the bias, an option of the authors' program, is always on, as in optax; the
-    older :math:`v_{t-1}` beside the sum is theirs too. The paper has neither. Where all gradients
+    older :math:`v_{t-1}` with the sum is theirs too. The paper has neither. Where all gradients
     were 0, :math:`d` stays.
 
     Args:

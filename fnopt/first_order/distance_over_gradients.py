@@ -29,7 +29,7 @@ class ScaleByDistanceOverGradientsState(NamedTuple):
     Attributes:
         max_dist: the longest distance from the start so far.
         grad_sum_of_squares: the sum of all squared norms of its gradient.
-        init_params: where it started.
+        init_params: the parameters at the start.
     """
 
     max_dist: Any
@@ -45,8 +45,8 @@ class scale_by_distance_over_gradients(Rule):
             \bar r_0 = r\,(1 + \lVert\theta_0\rVert) \\
         u_t &= \alpha\,\frac{\bar r_t}{\sqrt{\sum_{i \le t} \lVert g_i\rVert^2 + \epsilon}}\,g_t
 
-    each norm that of one leaf. The start is never kept narrower than the parameter, as optax keeps
-    one in double precision: the first short distances would be lost.
+    each norm that of one leaf. The start is never stored narrower than the parameter, as optax does
+    for double precision: the first short distances would be lost.
 
     When:
         There is no time to tune a rate; average the parameters, as the authors do.

@@ -31,10 +31,10 @@ from fnopt.core.fields import Field, as_numbers
 from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
-def _as_step(given: Any) -> dict[str, Any]:
-    pairs = list(given.items()) if isinstance(given, dict) else [given]
+def _as_step(step: Any) -> dict[str, Any]:
+    pairs = list(step.items()) if isinstance(step, dict) else [step]
     if len(pairs) != 1 or not isinstance(pairs[0], tuple) or len(pairs[0]) != 2:
-        raise TypeError(f"must be a pair of a kind and a number, got {given!r}")
+        raise TypeError(f"must be a pair of a kind and a number, got {step!r}")
     [(kind, number)] = pairs
     if kind not in (kinds := ("distance", "learning_rate", "heuristic")):
         raise ValueError(f"init_step is of no known kind, {kind!r}; {did_you_mean(kind, kinds)}")

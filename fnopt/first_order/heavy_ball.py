@@ -15,7 +15,7 @@ from fnopt.core import (
 
 
 class heavy_ball(Composed):
-    r"""Momentum whose velocity is made of steps, not of gradients.
+    r"""Momentum whose velocity is a sum of steps, not of gradients.
 
     .. math:: \Delta\theta_t = \beta\,\Delta\theta_{t-1} - \eta_t\,g_t
 

@@ -26,7 +26,7 @@ class hutchinson_estimator_diag_hessian(Transform):
         random_seed: seed of the signs, an integer or a key; 0 if None.
 
     Raises:
-        ValueError: ``update`` was given no parameters, or no ``value_fn`` (or ``obj_fn``, by
+        ValueError: ``update`` received no parameters, or no ``value_fn`` (or ``obj_fn``, by
             which name optax knows it).
 
     References:

@@ -119,7 +119,7 @@ class hypergradient_adam(hypergradient_sgd):
         eps: added to the root, :math:`\epsilon \ge 0`.
 
     When:
-        As :class:`hypergradient_sgd`, where Adam is wanted.
+        As :class:`hypergradient_sgd`, for Adam.
 
     References:
         Baydin, Cornish, Martínez Rubio, Schmidt & Wood, *Online learning rate adaptation with

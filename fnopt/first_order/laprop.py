@@ -92,11 +92,11 @@ class laprop(Composed):
         nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
-        Instead of :class:`adamw` where ``b2`` must be small beside ``b1``: noisy or
+        Instead of :class:`adamw` where ``b2`` must be small compared with ``b1``: noisy or
         changing objectives, as in reinforcement learning and GANs.
 
     The authors' program averages the rate times the divided gradient, so that a schedule acts
-    through the momentum, and decays after the step, by :math:`\lambda` whatever the rate is.
+    through the momentum, and decays after the step, by :math:`\lambda` at any rate.
 
     References:
         Ziyin, Wang & Ueda, *LaProp: separating momentum and adaptivity in Adam*, 2020,

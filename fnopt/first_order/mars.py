@@ -77,7 +77,7 @@ class mars(Composed):
     This is MARS-AdamW in its approximate form: :math:`g_{t-1}` is the last update's gradient, where
     the exact one takes the present batch's at the parameters before. The norm is that of all
     parameters together, as in the paper; the authors' code clips every array by itself, starts
-    with :math:`g_0 = 0` where here :math:`g_0 = g_1`, and runs AdamW with numbers of its own on
+    with :math:`g_0 = 0` where here :math:`g_0 = g_1`, and runs AdamW with other numbers on
     what is no matrix (here that is for groups of parameters to say).
 
     Args:

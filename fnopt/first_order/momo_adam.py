@@ -62,7 +62,7 @@ class momo_adam(ModelOfLoss):
             upward.
 
     Raises:
-        ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
+        ValueError: an argument is out of its range, or, in ``update``, the loss is missing.
 
     When:
         Adam suits, the least loss is about known, 0 for most, and the rate is not: one too large

@@ -63,7 +63,7 @@ class Model:
         self.cap = self.decay * (barf - gamma) + product
 
     def step(self, bound: Numeric) -> tuple[Any, Any]:
-        """The step along the direction, and the next bound; given the last one."""
+        """The step along the direction, and the next bound, from the last one."""
         rule, share = self.rule, self.share
         if not rule.adapt_lower_bound:
             bound = rule.lower_bound

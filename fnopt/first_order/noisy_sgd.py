@@ -41,7 +41,7 @@ class add_noise(Joint):
     .. math:: u_t = g_t + \sigma_t\,z_t, \qquad z_t \sim \mathcal N(0, 1), \qquad
         \sigma_t^2 = \eta / t^\gamma
 
-    the first update being :math:`t = 1`. Every leaf draws from a key of its own. The draws have
+    the first update being :math:`t = 1`. Every leaf draws from a separate key. The draws have
     the precision of the computation, float32 at least, and are rounded with the sum.
 
     Args:
@@ -70,7 +70,7 @@ class add_noise(Joint):
     State = optax.AddNoiseState
     shared = ("rng_key",)
     leafwise = True
-    alike = False  # each leaf draws from a key of its own
+    alike = False  # each leaf draws from a separate key
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -35,7 +35,7 @@ class normalize_by_update_norm(Joint):
     r"""Gives all updates together a length: :math:`u = \alpha\,g / (\lVert g \rVert + \epsilon)`.
 
     When:
-        As :class:`normalize`, with a length of its own; with ``scale_factor=-1.0`` it makes steps.
+        As :class:`normalize`, with a chosen length; with ``scale_factor=-1.0`` it makes steps.
 
     Args:
         scale_factor: length of the updates, :math:`\alpha`, of any sign.

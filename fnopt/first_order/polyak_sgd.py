@@ -41,7 +41,7 @@ class scale_by_polyak(Joint):
         variant: ``"sps"``, or ``"sps+"`` for a gap that counts as 0 where it is below.
 
     Raises:
-        ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
+        ValueError: an argument is out of its range, or, in ``update``, the loss is missing.
     """
 
     f_min: Scalar = 0.0

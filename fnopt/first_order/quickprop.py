@@ -12,7 +12,7 @@ from fnopt.core.types import LeafUpdate, Slots
 
 
 class QuickpropState(NamedTuple):
-    """The last step, and the slope it was made from."""
+    """The last step, and the slope that it was computed from."""
 
     step: Any
     slope: Any

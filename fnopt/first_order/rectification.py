@@ -45,7 +45,7 @@ def rectification(
 
 
 def effective_length(b2: Numeric, t: jax.Array) -> jax.Array:
-    r""":math:`\rho_t`, without the cancellation of its two terms where both are large beside it.
+    r""":math:`\rho_t`, without the cancellation of its two terms where both are much larger.
 
     With :math:`a = -\log \beta_2` it is
     :math:`\coth\tfrac a2 - t\,(\coth\tfrac{a t}2 - 1)`, hence

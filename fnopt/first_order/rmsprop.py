@@ -22,22 +22,23 @@ class rmsprop(Composed):
     .. math:: \nu_t = \beta\,\nu_{t-1} + (1 - \beta)\,g_t^2, \qquad
         \Delta\theta_t = -\eta_t\,g_t / \sqrt{\nu_t + \epsilon}
 
-    Momentum, where wanted, is of the steps: :math:`v_t = \Delta\theta_t + \mu\,v_{t-1}`.
+    Momentum, if used, is that of the steps: :math:`v_t = \Delta\theta_t + \mu\,v_{t-1}`.
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`.
         decay: decay of the average, :math:`\beta \in [0, 1)`.
         eps: added under the root, :math:`\epsilon \ge 0`.
         initial_scale: initial mean square, :math:`\nu_0 \ge 0`.
-        eps_in_sqrt: False for :math:`\epsilon` beside the root, as torch and Keras have it.
+        eps_in_sqrt: whether :math:`\epsilon` is in the root; False adds it to the root, as torch
+            and Keras do.
         centered: whether to divide by the standard deviation, see :class:`scale_by_stddev`.
         momentum: decay of the velocity, :math:`\mu \in [0, 1)`; no velocity if None.
         nesterov: whether to look ahead along the velocity.
         bias_correction: whether to divide the averages by :math:`1 - \beta^t`.
 
     When:
-        Objectives that move, as in reinforcement learning, and recurrent networks; one slot less
-        than :class:`adam` where momentum is not wanted.
+        Objectives that move, as in reinforcement learning, and recurrent networks; without
+        momentum it has one slot less than :class:`adam`.
 
     References:
         Tieleman & Hinton, *Lecture 6.5: rmsprop*, Neural Networks for Machine Learning, 2012;

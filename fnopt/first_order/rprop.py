@@ -40,7 +40,7 @@ class RpropWithValueState(NamedTuple):
 
 
 class scale_by_rprop(Joint):
-    r"""The sign of the gradient times a step size of each weight's own.
+    r"""The sign of the gradient times a separate step size for each weight.
 
     .. math:: \Delta_t = \begin{cases}
         \min(\eta^+ \Delta_{t-1}, \Delta_{\max}) & g_t\,g_{t-1} > 0 \\
@@ -129,7 +129,7 @@ class rprop(Composed):
         variant: ``"rprop+"``, ``"rprop-"``, ``"irprop+"`` (needs ``value``) or ``"irprop-"``.
 
     Raises:
-        ValueError: there is no such variant, or iRprop+ was not given ``value``, the loss.
+        ValueError: there is no such variant, or iRprop+ received no ``value``, the loss.
 
     References:
         Riedmiller & Braun, *A direct adaptive method for faster backpropagation learning: the

@@ -38,7 +38,7 @@ class _Moments(NamedTuple):
 
 
 class _clipped_newton(Rule):
-    """The mean gradient over a diagonal of the Hessian that is given, element by element."""
+    """The mean gradient over a diagonal of the Hessian from an argument, element by element."""
 
     b1: Scalar
     eps: Scalar

@@ -44,15 +44,15 @@ class schedule_free(Wrapper):
         \bar\eta_t = \max_{i \le t} \eta_i
 
     The parameters are :math:`y`, where gradients are taken; :func:`schedule_free_eval_params` gives
-    :math:`x`, which is to be evaluated and kept. Only :math:`z` is stored.
+    :math:`x`, which is to be evaluated and saved. Only :math:`z` is stored.
 
     The largest rate so far is the authors' program's; the paper has :math:`\eta_t` itself. optax
     takes for :math:`\eta_t` the rate of the update after; here, as in the paper, it is that of
     this one. All differ only where the rate is a schedule.
 
     Args:
-        base_optimizer: the optimizer that gives :math:`u`, without momentum of its own.
-        learning_rate: learning rate of ``base_optimizer``, given again, :math:`\eta \ge 0`:
+        base_optimizer: the optimizer that gives :math:`u`, itself without momentum.
+        learning_rate: learning rate of ``base_optimizer``, repeated, :math:`\eta \ge 0`:
             constant after a warm-up.
         b1: weight of the average in the parameters, :math:`\beta_1 \in (0, 1]`.
         weight_lr_power: power of the rate that weighs an update in the average, :math:`p \ge 0`.
@@ -78,7 +78,7 @@ class schedule_free(Wrapper):
 
     @property
     def keeps_zero(self) -> bool:
-        # In a dtype of its own z may differ from the parameters without any update.
+        # In another dtype z may differ from the parameters without any update.
         return self.state_dtype is None
 
     State = optax.contrib.ScheduleFreeState
@@ -102,7 +102,7 @@ class schedule_free(Wrapper):
         return averaged_params(state, params)
 
     def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
-        # The rate is that of the inner optimizer, given again, not a factor of it.
+        # The rate repeats that of the inner optimizer and is not a factor of it.
         rate = at_count(self, self.count(state)).learning_rate
         return {**super().hyperparameters(state, **extra_args), "learning_rate": rate}
 

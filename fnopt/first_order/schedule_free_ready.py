@@ -30,7 +30,7 @@ class ReadyScheduleFree(Transform):
     family = ""
 
     def parts_of(self, rate: Any) -> tuple[Transform, ...]:
-        """The optimizer's parts, given its rate."""
+        """The optimizer's parts, from its rate."""
         raise NotImplementedError
 
     @property

@@ -85,7 +85,7 @@ class sm3(Composed):
     with :math:`m_t` as in :class:`scale_by_sm3`.
 
     When:
-        Large embeddings and matrices, where Adagrad would serve but for its memory.
+        Large embeddings and matrices, where Adagrad would need too much memory.
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`.

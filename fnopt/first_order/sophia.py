@@ -27,12 +27,12 @@ class sophia(Composed):
     .. math:: \Delta\theta_t = -\eta_t\,\bigl(\operatorname{clip}(m_t / \max(\gamma\,h_t,
         \epsilon),\, \rho) + \lambda\,\theta_{t-1}\bigr)
 
-    with the means of :class:`scale_by_sophia`, which says how optax's differ. ``update`` is given
+    with the means of :class:`scale_by_sophia`, which says how optax's differ. ``update`` receives
     ``value_fn``, the loss on this batch as a function of the parameters (``obj_fn`` in optax).
 
     When:
-        Pre-training of language models, for which it was made and tuned; with its rate a little
-        below AdamW's, 3 to 5 times Lion's, and Hessian-vector products at hand.
+        Pre-training of language models, for which it was designed and tuned; with its rate a little
+        below AdamW's, 3 to 5 times Lion's, and with Hessian-vector products.
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`.

@@ -30,7 +30,7 @@ class SwatsState(NamedTuple):
     """The state of :class:`swats`.
 
     Attributes:
-        count: updates made.
+        count: number of updates so far.
         mu: the mean of the gradients; after the switch the velocity.
         nu: the mean of their squares; stands still after the switch.
         mean_rate: the average of the projected rates.
@@ -65,7 +65,7 @@ class swats(Joint):
     .. math:: v_t = \beta_1\,v_{t-1} + g_t, \qquad
         \Delta\theta_t = -(1 - \beta_1)\,\Lambda\,v_t
 
-    The products are of all parameters together. Unlike in the paper, the rates are kept in
+    The products are of all parameters together. Unlike in the paper, the rates are stored in
     units of :math:`\eta_t`, so that a schedule goes on acting after the switch, and are compared in
     units of the largest :math:`\eta` so far, so that a schedule that comes near 0 brings about no
     switch (at a constant rate neither changes anything); and there is no switch to a negative

@@ -87,8 +87,8 @@ def diagnose(
     >>> def loss(params, batch):
     ...     outputs = jnp.tanh(batch[0] @ params["hidden"]) @ params["last"]
     ...     return jnp.mean((outputs - batch[1]) ** 2)
-    >>> found = fnopt.initialize.diagnose(loss, params, (jnp.eye(3), jnp.ones((3, 1))))
-    >>> [(fault.layer, fault.fault) for fault in found.faults]
+    >>> diagnosis = fnopt.initialize.diagnose(loss, params, (jnp.eye(3), jnp.ones((3, 1))))
+    >>> [(fault.layer, fault.fault) for fault in diagnosis.faults]
     [('hidden', 'zero')]
     """
     float_leaves("params", params)

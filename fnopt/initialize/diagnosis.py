@@ -21,8 +21,8 @@ class LayerMetrics(NamedTuple):
         function: the nonlinearity that follows: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"other"``,
             or ``""``.
         units: the number of units.
-        depth: how many layers data goes through until it has gone through this one; 1 for a layer
-            that reads the inputs.
+        depth: the number of layers from the inputs to this one, itself counted; 1 for a layer that
+            reads the inputs.
         hidden: whether another layer reads its outputs.
         mean, std: mean and standard deviation of the pre-activation.
         activation_mean, activation_std: mean and standard deviation after the nonlinearity.

@@ -26,10 +26,10 @@ class Fault(NamedTuple):
             ``…`` between.
         fault: ``"not finite"``, ``"zero"``, ``"equal"``, ``"dead"``, ``"saturated"``,
             ``"exploding"``, ``"vanishing"`` or ``"step"``.
-        figure: how severe it is: a number of units, a share, or a factor from the first layer to
+        figure: its severity: a number of units, a share, or a factor from the first layer to
             the last.
         says: a description in words.
-        cure: what to do about it.
+        cure: a remedy, in words.
     """
 
     layer: str

@@ -19,12 +19,12 @@ def zero_last_layer(params: Params, *layers: Pattern) -> Params:
 
     .. math:: x_{l+1} = x_l + F_l(x_l), \qquad F_l = 0 \text{ at first}
 
-    For that the last layer of :math:`F_l` is 0, or the scale of the normalization that ends it. A
+    To that end the last layer of :math:`F_l` is 0, or the scale of the normalization after it. A
     layer of zeros learns where its inputs differ from unit to unit; two in a row never would.
 
     Args:
         params: the parameters.
-        *layers: which leaves to set to 0: globs of their paths, tuples of globs, or functions of
+        *layers: the leaves to set to 0: globs of their paths, tuples of globs, or functions of
             path and leaf; at least one.
 
     Returns:

@@ -123,7 +123,7 @@ def by_activation(
         An initializer; it raises ValueError for a kernel of fewer than two axes.
 
     Raises:
-        TypeError, ValueError: as :func:`calculate_gain`; ``fan_mode`` or ``distribution`` is
+        TypeError, ValueError: as in :func:`calculate_gain`; ``fan_mode`` or ``distribution`` is
             unknown.
 
     References:

@@ -136,7 +136,7 @@ def _of_layer(
     Args:
         three: pre-activations, activations and gradients, each with examples in rows, units in
             columns.
-        follows: whether the activations are of a nonlinearity.
+        follows: whether the activations are outputs of a nonlinearity.
         low, high: its ends, beyond which it is saturated.
     """
     preactivation, active = three[0], three[1]

@@ -101,7 +101,7 @@ def lsuv(
     def start(params: Params, drawn: Any, batch: Batch, *rest: PyTree) -> tuple[Any, jax.Array]:
         leaves = jax.tree.leaves(params)
         if drawn is not None:
-            leaves = _put(layers, scaled, leaves, drawn)
+            leaves = _insert(layers, scaled, leaves, drawn)
         return _scaled(layers, uses, leaves, (batch, *rest), tol_var, max_iter)
 
     leaves, variances = jax.jit(start)(params, drawn, batch, *rest)
@@ -116,7 +116,7 @@ def lsuv(
 
 
 def _chosen(layers: Layers, leaves: list[Any], where: Pattern) -> dict[int, Layer]:
-    """The layers to be scaled by their numbers, each with weights of its own."""
+    """The layers to be scaled by their numbers, each with separate weights."""
     by_leaf: dict[int, int] = {}
     embeddings = {layer.leaf for layer in layers.layers if layer.kind == "embedding"}
     for i, layer in enumerate(layers.layers):
@@ -136,13 +136,13 @@ def _chosen(layers: Layers, leaves: list[Any], where: Pattern) -> dict[int, Laye
 def _orthonormal(layers: Layers, scaled: dict[int, Layer], key: jax.Array) -> list[jax.Array]:
     """Orthonormal weights in the layout in which each layer multiplies with them."""
     drawn = []
-    for one, layer in zip(jax.random.split(key, len(scaled)), scaled.values(), strict=True):
+    for layer_key, layer in zip(jax.random.split(key, len(scaled)), scaled.values(), strict=True):
         draw = functools.partial(_orthonormal_weights, layer, layers.program.shapes[layer.weights])
         if layer.stack:
-            weights = jax.vmap(draw)(jax.random.split(one, layer.repetitions))
+            weights = jax.vmap(draw)(jax.random.split(layer_key, layer.repetitions))
             drawn.append(weights.reshape(*layer.stack, *weights.shape[1:]))
         else:
-            drawn.append(draw(one))
+            drawn.append(draw(layer_key))
     return drawn
 
 
@@ -163,7 +163,7 @@ def _orthonormal_weights(layer: Layer, weights: Any, key: jax.Array) -> jax.Arra
     return matrix.reshape(shape).transpose(back).astype(weights.dtype)
 
 
-def _put(
+def _insert(
     layers: Layers, scaled: dict[int, Layer], leaves: list[Any], drawn: list[Any]
 ) -> list[Any]:
     """The leaves with which the layers have the weights that were drawn."""

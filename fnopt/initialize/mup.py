@@ -118,7 +118,7 @@ def mup(
             that does not depend on the width. A dict from patterns to modes says it leaf by leaf:
             the first that matches, ``"fan_in"`` for the others. Flax's ``Embed`` has ``"fan_out"``.
             Biases and scales are assumed to be fixed.
-        axes: which axes are inputs and which outputs, where they are not the last two: a dict from
+        axes: the axes of inputs and of outputs, where they are not the last two: a dict from
             patterns to pairs of tuples, such as ``{"*/query/kernel": ((-3,), (-2, -1))}``. In a
             leaf with one axis, or called ``bias`` or ``scale``, all are outputs by default.
         output_multiplier: whether to use Table 8, in which the model multiplies the layers of kind

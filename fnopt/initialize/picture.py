@@ -1,4 +1,4 @@
-"""The picture of a diagnosis, or of several beside one another."""
+"""The picture of a diagnosis, or of several next to one another."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def draw(diagnoses: Mapping[str, Any], title: str | None = None) -> Any:
         raise ImportError("pictures need matplotlib: pip install 'fnopt[lab]'") from error
     figure = Figure(figsize=(10.5, 3.6), layout="constrained")
     panels = figure.subplots(1, 3)
-    whats = ("std", "gradient_std", "dead")
+    metrics = ("std", "gradient_std", "dead")
     names = ("std of pre-activation", "std of gradient there", "dead units")
     markers = "os^Dv<>PX*"
     for number, (label, diagnosis) in enumerate(diagnoses.items()):
         if label and not any(row.std for row in diagnosis.layers):
             label += " (all 0)"
         at = np.arange(1, len(diagnosis.layers) + 1)
-        for axes, what in zip(panels, whats, strict=True):
-            values = np.array([getattr(row, what) for row in diagnosis.layers], float)
-            if what != "dead":  # a logarithm has no 0
+        for axes, metric in zip(panels, metrics, strict=True):
+            values = np.array([getattr(row, metric) for row in diagnosis.layers], float)
+            if metric != "dead":  # a logarithm has no 0
                 values = np.where(values > 0, values, np.nan)
             marker = markers[number % len(markers)]
             axes.plot(at, values, marker=marker, ms=4, lw=1.2, label=label or None)
-    for axes, what, name in zip(panels, whats, names, strict=True):
+    for axes, metric, name in zip(panels, metrics, names, strict=True):
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("layer")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        if what == "dead":
+        if metric == "dead":
             axes.set_ylim(-0.03, 1.03)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         else:

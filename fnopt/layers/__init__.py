@@ -1,4 +1,4 @@
-"""What is a layer, read off a traced program: any framework's, and stacked ones in loops."""
+"""The layers of a traced program, of any framework, also stacked ones in loops."""
 
 from fnopt.layers.gradients import Backward as Backward
 from fnopt.layers.gradients import backward as backward

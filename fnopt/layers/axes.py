@@ -11,7 +11,7 @@ Axes = tuple[int, ...]
 
 
 def axes_after(step: Step, before: Shape, after: Shape, axes: Axes | None) -> Axes | None:
-    """The axes of a step's output along which the given axes of its input lie.
+    """The axes of a step's output that correspond to axes of its input.
 
     Args:
         step: the step.
@@ -19,7 +19,7 @@ def axes_after(step: Step, before: Shape, after: Shape, axes: Axes | None) -> Ax
         axes: axes of the input; None if they are not known.
 
     Returns:
-        Axes of the output; None if it cannot be said.
+        Axes of the output; None if they are not known.
     """
     if axes is None:
         return None

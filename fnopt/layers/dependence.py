@@ -1,4 +1,4 @@
-"""What each value of a program depends on, and which steps multiply parameters with data."""
+"""The inputs that each value of a program depends on, and the products of parameters and data."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class Dependence:
         origins: the origin of every value by its number.
         products: all products, those in the bodies of loops too, in order.
         unseen: numbers of leaves that are used together with data where products may be hidden: in
-            ``while``, ``cond`` or another function kept whole, in a ragged or a complex product.
+            ``while``, ``cond`` or another function that is not written out, in a ragged or a
+            complex product.
     """
 
     def __init__(self, program: Program, leaves: int, data: int) -> None:
@@ -66,7 +67,7 @@ class Dependence:
         self.products = list(self._products(program, ()))
         self.unseen = list(dict.fromkeys(self._unseen(program)))
 
-    def made_of(self, at: Reference) -> frozenset[int]:
+    def leaves_of(self, at: Reference) -> frozenset[int]:
         """The leaves that a value depends on, if it depends on parameters alone."""
         origin = self._of(at)
         return frozenset() if origin.data else origin.leaves
@@ -111,7 +112,7 @@ class Dependence:
                 yield Product(step, program, loops, *factors)
 
     def _factors(self, program: Program, step: Step) -> tuple[int, int] | None:
-        """The weights and what they are multiplied with, if that is what a step does."""
+        """The weights and the factor that they are multiplied with; None for another step."""
         shape = program.shapes[step.outputs[0]]
         if step.name not in PRODUCTS | LOOKUPS or not shape.size:
             return None
@@ -122,7 +123,7 @@ class Dependence:
         for weights, reads in sides:
             if not isinstance(weights, int) or not isinstance(reads, int):
                 continue
-            if self.made_of(weights) and self._of(reads).data:
+            if self.leaves_of(weights) and self._of(reads).data:
                 return weights, reads
         return None
 
@@ -132,7 +133,7 @@ class Dependence:
                 yield from self._unseen(step.body)
             elif any(self._of(at).data for at in step.inputs) and _hides(program, step):
                 if not self._factors(program, step):
-                    yield from frozenset[int]().union(*map(self.made_of, step.inputs))
+                    yield from frozenset[int]().union(*map(self.leaves_of, step.inputs))
 
 
 def _joined(origins: Iterable[Origin]) -> Origin:
@@ -147,7 +148,7 @@ def _hides(program: Program, step: Step) -> bool:
     if step.name in PRODUCTS | LOOKUPS:
         return program.shapes[step.outputs[0]].size > 0
     inner = inner_of(step.equation)
-    held = PRODUCTS & primitives(inner) if inner is not None else None
+    products = PRODUCTS & primitives(inner) if inner is not None else None
     if step.name == "scan":  # of no iterations
         return False
-    return step.name in BRANCHES or step.name.startswith("ragged_dot") or bool(held)
+    return step.name in BRANCHES or step.name.startswith("ragged_dot") or bool(products)

@@ -12,12 +12,12 @@ class Following:
     """Finds what follows the products of a program.
 
     Args:
-        dependence: what the values of the whole program depend on.
+        dependence: the dependences of the values of the whole program.
         program: the whole program, or the body of a loop for the products in it.
     """
 
     def __init__(self, dependence: Dependence, program: Program) -> None:
-        self.made_of = dependence.made_of
+        self.leaves_of = dependence.leaves_of
         self.program = program
         self.readers: dict[int, list[Step]] = {}
         for step in program.steps:
@@ -32,7 +32,7 @@ class Following:
         """The value to which a bias has been added, if one is; or the value itself.
 
         Args:
-            value: what a product makes.
+            value: the number of a product's output.
             units: its axes along which the units lie.
 
         Returns:
@@ -42,7 +42,7 @@ class Following:
         while len(self.readers.get(at, [])) == 1 and at not in self.program.outputs:
             step = self.readers[at][0]
             others = [x for x in step.inputs if x != at]
-            if step.name in ("add", "add_any") and others and self.made_of(others[0]):
+            if step.name in ("add", "add_any") and others and self.leaves_of(others[0]):
                 return step.outputs[0], axes
             moved = self._moved(step, at, axes) if step.name in MOVES else None
             if moved is None:
@@ -51,10 +51,10 @@ class Following:
         return value, units
 
     def activation(self, value: int, units: Axes) -> tuple[int, str]:
-        """What the first nonlinearity makes of a value, and which one; if none, the value and "".
+        """The output of the first nonlinearity after a value, and its name; else the value and "".
 
-        Between two values through which all must go that depends on the value, stands a function:
-        of one primitive or of many, as a GELU is.
+        The steps between two values that everything computed from the value passes through are a
+        function: of one primitive or of many, as a GELU is.
         """
         axes: dict[int, Axes | None] = {value: units}
         waiting = {value: len(self.readers.get(value, []))}

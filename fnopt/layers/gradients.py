@@ -14,14 +14,14 @@ from fnopt.layers.program import Look
 
 
 class Backward(NamedTuple):
-    """What a forward and a backward pass give.
+    """The results of a forward and a backward pass.
 
     Attributes:
         loss: the first output of the function.
         grads: its gradient, a tree like the parameters.
-        preactivation_grads: for each layer its derivative by the pre-activation, an array of the
-            shape :meth:`Layers.shape`.
-        recorded: by number what was recorded of values.
+        preactivation_grads: for each layer the derivative of the loss by the pre-activation, an
+            array of the shape :meth:`Layers.shape`.
+        recorded: the recorded results by the number of the value.
     """
 
     loss: jax.Array
@@ -31,7 +31,7 @@ class Backward(NamedTuple):
 
 
 def backward(layers: Layers, at: Look, params: Params, batch: Batch, *rest: PyTree) -> Backward:
-    """The loss, its gradients by parameters and by pre-activations, and what is looked at.
+    """The loss, its gradients by parameters and by pre-activations, and the recorded values.
 
     Args:
         layers: the layers of a function whose first output is the loss.
@@ -75,11 +75,11 @@ def by_repetition(layer: Layer, value: jax.Array) -> jax.Array:
 
 
 def rows_by_unit(layer: Layer, value: jax.Array) -> jax.Array:
-    """A pre-activation, an activation or a gradient there as matrices.
+    """A pre-activation, its activation or its gradient as matrices.
 
     Args:
         layer: the layer.
-        value: as of :func:`by_repetition`.
+        value: an array as in :func:`by_repetition`.
 
     Returns:
         An array of shape (repetitions, examples and positions, units).

@@ -1,4 +1,4 @@
-"""Which layers a forward pass has, read off what it computes: any framework's, or none's."""
+"""The layers of a forward pass, read off its computation, in any framework or without one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fnopt.layers.repetitions import Repetition, repetitions
 from fnopt.layers.sources import Sources
 
 UNSEEN = "while_loop, cond or shard_map, or a ragged or complex product"
-"""In what layers are not seen."""
+"""The functions in which layers are not seen."""
 
 
 class Loop(NamedTuple):
@@ -28,7 +28,7 @@ class Loop(NamedTuple):
 
     Attributes:
         length: the number of iterations.
-        stacked: whether each iteration has weights of its own; otherwise they share them.
+        stacked: whether each iteration has separate weights; otherwise they share them.
         axis: the axis of the leaf along which the weights of the iterations lie; None if they are
             shared, or not slices of the leaf as it is.
     """
@@ -39,26 +39,26 @@ class Loop(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A product of parameters with data, and what follows it.
+    """A product of parameters with data, and the nonlinearity that follows it.
 
-    In a loop the values that are meant by numbers are those of one iteration.
+    In a loop the numbers refer to the values of one iteration.
 
     Attributes:
         name: the path of its weights, with ``#2`` for their second use.
         leaf: the number of that leaf among the parameters'.
         kind: ``"dense"``, ``"convolution"`` or ``"embedding"``.
         weights, reads: the numbers of the two factors among the values.
-        preactivation: the number of the value that it makes, its bias added.
-        activation: the number of what the next nonlinearity makes of that; the pre-activation if
-            there is none.
+        preactivation: the number of its output, with the bias added.
+        activation: the number of the output of the next nonlinearity; the pre-activation if there
+            is none.
         function: that nonlinearity: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"other"`` or ``""``.
         units: the axes of both along which the units lie; along the others lie examples and
             positions.
         weight_units: the axes of the weights along which the units lie.
         loops: the loops that it is in, the outermost first.
-        depth: how many layers data goes through until it has gone through this one (its first
-            repetition).
-        hidden: whether another layer, or a later repetition, reads what it makes.
+        depth: the number of layers from the inputs to this one (its first repetition), itself
+            counted.
+        hidden: whether another layer, or a later repetition, reads its output.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Layer(NamedTuple):
 
     @property
     def stack(self) -> tuple[int, ...]:
-        """The numbers of iterations of the loops that give it weights of its own."""
+        """The numbers of iterations of the loops that give it separate weights."""
         return tuple(loop.length for loop in self.loops if loop.stacked)
 
     @property
@@ -88,7 +88,7 @@ class Layer(NamedTuple):
 
     @property
     def repetitions(self) -> int:
-        """How many layers with weights of their own it stands for; 1 if it is not stacked."""
+        """The number of layers with separate weights that it stands for; 1 if not stacked."""
         return math.prod(self.stack)
 
 
@@ -102,12 +102,12 @@ class Layers:
 
     Layers in a ``scan`` are seen: over stacked parameters such a layer stands for as many as there
     are iterations, each with a slice of the leaf; over positions of a sequence it is one layer,
-    used at each of them. Layers in ``while_loop``, ``cond`` or another function kept whole
-    (``shard_map``), ragged and complex products are not seen; ``unseen`` has the paths of what they
-    read. A product without entries is no layer.
+    used at each of them. Layers in ``while_loop``, ``cond`` or another function that is not written
+    out (``shard_map``), ragged and complex products are not seen; ``unseen`` has the paths of the
+    parameters that they read. A product without entries is no layer.
 
     Args:
-        function: what is traced.
+        function: the function to trace.
         params: a tree of arrays.
         batch: a tree of arrays; what depends on it is data.
         *rest: further arguments, neither parameters nor data: model state, keys.
@@ -118,7 +118,7 @@ class Layers:
             of their computation.
         paths: the paths of the leaves of the parameters.
         program: the program that was traced.
-        unseen: paths of parameters that are used where nothing is looked at.
+        unseen: paths of parameters that are used in functions whose layers are not seen.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Layers:
         )
 
     def run(self, params: Params, batch: Batch, *rest: PyTree) -> list[Any]:
-        """The leaves of what the function returns."""
+        """The leaves of the function's result."""
         return self.look({}, params, batch, *rest)[0]
 
     def look(
@@ -161,7 +161,7 @@ class Layers:
         *rest: PyTree,
         add: Mapping[int, Any] | None = None,
     ) -> tuple[list[Any], dict[int, PyTree]]:
-        """The leaves of what the function returns, and what was recorded on the way.
+        """The leaves of the function's result, and the recorded values.
 
         Args:
             at: functions by the number of a value (:attr:`Layer.reads`,
@@ -170,7 +170,7 @@ class Layers:
             add: arrays by number that are added to values; nothing if None.
 
         Returns:
-            The leaves, and by number what the functions gave; of a layer in loops with their
+            The leaves, and the results of the functions by number; of a layer in loops with their
             iterations along the first axes (:attr:`Layer.loops`).
         """
         return self.program.run(jax.tree.leaves((params, batch, *rest)), at, add)
@@ -190,19 +190,19 @@ class Layers:
         return (*(loop.length for loop in layer.loops), *self.program.shapes[value].shape)
 
     def is_leaf(self, layer: Layer) -> bool:
-        """Whether the weights are one leaf of the parameters, but for its shape and dtype.
+        """Whether the weights are one leaf of the parameters, up to shape and dtype.
 
         Those of a stacked layer are then its slices along :attr:`Layer.stack_axes`.
         """
         source = self._sources.of(layer.weights)
         if source.at != self.program.inputs[layer.leaf] or layer.stack_axes is None:
             return False
-        # What is repeated by a broadcast is not one leaf.
+        # A leaf repeated by a broadcast does not count.
         size = math.prod(self.program.shapes[layer.weights].shape) * layer.repetitions
         return size == self._sizes[layer.leaf]
 
     def weights_from(self, layer: Layer, leaves: Sequence[Any]) -> Any:
-        """The weights as a layer multiplies with them, where they are a leaf (:meth:`is_leaf`).
+        """The weights in the layout of the product, where they are a leaf (:meth:`is_leaf`).
 
         Args:
             layer: the layer.
@@ -215,7 +215,7 @@ class Layers:
 
     def _layer(self, product: Product, dependence: Dependence, used: dict[int, int]) -> Layer:
         step, weights = product.step, product.weights
-        leaf = max(dependence.made_of(weights), key=lambda k: (self._sizes[k], -k))
+        leaf = max(dependence.leaves_of(weights), key=lambda k: (self._sizes[k], -k))
         used[leaf] = used.get(leaf, 0) + 1
         name = self.paths[leaf] + (f"#{used[leaf]}" if used[leaf] > 1 else "")
         kinds = {"dot_general": "dense", "conv_general_dilated": "convolution"}
@@ -227,8 +227,8 @@ class Layers:
         value, units = following.with_bias(step.outputs[0], units)
         activation, function = following.activation(value, units)
         source = self._sources.of(weights)
-        own = source.at == self.program.inputs[leaf]
-        axes = source.sliced_axes(self.program.shapes) if own else {}
+        is_leaf = source.at == self.program.inputs[leaf]
+        axes = source.sliced_axes(self.program.shapes) if is_leaf else {}
         varies = dependence.origins[weights].loops
         loops = tuple(
             Loop(loop.length, loop.outputs[0] in varies, axes.get(loop.outputs[0]))

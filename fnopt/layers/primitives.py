@@ -1,4 +1,4 @@
-"""Which of jax's primitives do what, by their names, and the functions within them."""
+"""Names of jax's primitives by what they do, and the functions within them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import jax
 CALLS = {"jit", "pjit", "closed_call", "core_call"}
 """A function within a function that is nothing but its body."""
 WRAPPERS = {"custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint", "remat"}
-"""Functions with derivatives or memory of their own, kept whole unless a product is in them."""
+"""Functions with custom derivatives or memory; written out only if a product is in them."""
 BRANCHES = {"while", "cond"}
-"""What is computed here, or how often, depends on numbers: nothing in them is looked at."""
+"""Their computation depends on values: layers in them are not seen."""
 PRODUCTS = {"dot_general", "conv_general_dilated"}
 LOOKUPS = {"gather"}
 MOVES = {"transpose", "broadcast_in_dim", "reshape", "squeeze", "convert_element_type", "copy"}
-"""They change where elements lie, or their dtype, and nothing else."""
+"""They change the positions of elements, or their dtype, and nothing else."""
 REDUCTIONS = {"reduce_sum", "reduce_max", "reduce_and", "reduce_or", "psum", "cumsum"}
 """A normalization has one of them; a nonlinearity by element has none."""
 NONLINEAR = {"max", "min", "clamp", "abs", "sign", "tanh", "logistic", "erf", "erfc", "exp", "exp2"}

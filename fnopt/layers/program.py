@@ -1,4 +1,4 @@
-"""A traced function as a list of steps, which can be run with values looked at on the way."""
+"""A traced function as a list of steps, which can be run while values are recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fnopt.layers.primitives import CALLS, PRODUCTS, WRAPPERS, inner_of, parts, 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Constant:
-    """Numbers that stand in the program."""
+    """Numbers that are part of the program."""
 
     value: Any
 
@@ -27,13 +27,13 @@ Look = Mapping[int, Callable[[jax.Array], PyTree]]
 
 
 class Step(NamedTuple):
-    """One primitive: values come in and go out by their numbers.
+    """One primitive, with the numbers of its input and output values.
 
     Attributes:
         name: the name of the primitive.
         equation: the equation of the jaxpr.
-        inputs, outputs: what it reads and makes.
-        body: of a ``scan`` what one iteration does; None otherwise.
+        inputs, outputs: the values that it reads and computes.
+        body: the program of one iteration of a ``scan``; None otherwise.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Step(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """How a value comes into the body of a ``scan``.
+    """How a value enters the body of a ``scan``.
 
     Attributes:
         inside: its number in the body.
-        outside: what it is before the loop; of a carry the first one.
-        out: the reference that the body hands to the next iteration; None if it is no carry.
+        outside: the value before the loop; of a carry the first one.
+        out: the reference that the body passes to the next iteration; None if it is no carry.
         sliced: whether each iteration gets a slice along the first axis.
     """
 
@@ -68,12 +68,12 @@ class Entry(NamedTuple):
 
     @property
     def carried(self) -> bool:
-        """Whether iterations change it; a carry that the body hands on as it is does not count."""
+        """Whether iterations change it; a carry that the body passes on unchanged does not."""
         return self.out is not None and self.out != self.inside
 
 
 def entries(step: Step) -> list[Entry]:
-    """How each input of a ``scan`` comes into its body, in order."""
+    """How each input of a ``scan`` enters its body, in order."""
     assert step.body is not None
     consts, carries = (step.equation.params[name] for name in ("num_consts", "num_carry"))
     outs = [None] * consts + step.body.outputs[:carries] + [None] * len(step.inputs)
@@ -85,15 +85,15 @@ def entries(step: Step) -> list[Entry]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Program:
-    """What a function does, one primitive after the other, its inner functions written out.
+    """The primitives of a function in order, its inner functions written out.
 
     Steps that no output needs are left out. A ``scan`` is one step with a body, which is a program
     too; values have different numbers in all of them. ``while`` and ``cond`` are one step without
-    a body. Where a product stands in a function with a derivative of its own, that function is
+    a body. Where a product is in a function with a custom derivative, that function is
     written out too, and differentiated as what it computes.
 
     Attributes:
-        steps: in the order of their computation.
+        steps: the steps in the order of their computation.
         inputs: the numbers of the inputs.
         outputs: references to the outputs.
         shapes: shape and dtype of every value by its number; in a body, of one iteration.
@@ -114,7 +114,7 @@ class Program:
         Args:
             inputs: arrays, one for each input.
             look: the functions by number whose results are recorded; nothing if None.
-            add: arrays by number that are added to those values, before they are looked at;
+            add: arrays by number that are added to those values, before they are recorded;
                 nothing if None. The arrays for values in a loop have the iterations along a first
                 axis.
 
@@ -156,7 +156,7 @@ def bind(step: Step, *inputs: Any) -> Any:
 def _bound(step: Step, inputs: Sequence[Any]) -> list[Any]:
     primitive = step.equation.primitive
     bind_params = primitive.get_bind_params(step.equation.params)
-    # Until 0.10 jax kept inner functions apart from the other parameters.
+    # Before 0.10 jax stored inner functions apart from the other parameters.
     functions, params = bind_params if isinstance(bind_params, tuple) else ((), bind_params)
     outputs = primitive.bind(*functions, *inputs, **params)
     return list(outputs) if primitive.multiple_results else [outputs]
@@ -165,7 +165,7 @@ def _bound(step: Step, inputs: Sequence[Any]) -> list[Any]:
 def _scanned(
     step: Step, inputs: list[Any], look: Look, add: Mapping[int, Any]
 ) -> tuple[list[Any], dict[int, PyTree]]:
-    """The outputs of a ``scan`` whose body is looked into, and what was recorded."""
+    """The outputs of a ``scan`` whose body is recorded, and the recorded values."""
     assert step.body is not None
     body, params = step.body, step.equation.params
     consts = inputs[: params["num_consts"]]

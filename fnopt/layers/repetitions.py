@@ -1,4 +1,4 @@
-"""In which order layers are computed, how deep each lies, and which one reads which."""
+"""The order in which layers are computed, the depth of each, and which one reads which."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from fnopt.layers.program import Program, Reference, Step, entries
 
 
 class Repetition(NamedTuple):
-    """One use of a layer with weights of its own: a layer, or one iteration of a stacked one.
+    """One use of a layer with separate weights: a layer, or one iteration of a stacked one.
 
     Attributes:
         layer: the number of the layer.
-        index: the iteration of each loop that gives it weights of its own, the outermost first;
-            empty for a layer that is not stacked.
-        depth: how many layers data goes through until it has gone through this one; a layer whose
+        index: the iteration of each loop that gives it separate weights, the outermost first; empty
+            for a layer that is not stacked.
+        depth: the number of layers from the inputs to this one, itself counted; a layer whose
             weights several iterations share counts once.
-        hidden: whether a layer reads what it makes.
+        hidden: whether a layer reads its output.
     """
 
     layer: int
@@ -27,7 +27,7 @@ class Repetition(NamedTuple):
 
 
 class _At(NamedTuple):
-    """How many layers a value has gone through, and from which ones it comes."""
+    """The number of layers between the inputs and a value, and the last ones before it."""
 
     depth: int = 0
     sources: frozenset[tuple[int, tuple[int, ...]]] = frozenset()
@@ -41,7 +41,7 @@ def repetitions(
     Args:
         program: the whole program.
         layers: the number of the layer by the ``id`` of its step.
-        stacked: for each layer the loops that give it weights of its own, each by its first output.
+        stacked: for each layer the loops that give it separate weights, each by its first output.
     """
     walk = _Walk(layers, stacked)
     walk.through(program, {})
@@ -86,9 +86,9 @@ class _Walk:
             outs = now[:carries] + [
                 _deepest(pair) for pair in zip(outs[carries:], now[carries:], strict=True)
             ]
-            again = before == [self.at[entry.inside] for entry in carried]
+            unchanged = before == [self.at[entry.inside] for entry in carried]
             # Where no weights are an iteration's own, nothing new comes after that.
-            if again and not any(loop in loops for loops in self.stacked):
+            if unchanged and not any(loop in loops for loops in self.stacked):
                 break
         self.at |= dict(zip(step.outputs, outs, strict=True))
 

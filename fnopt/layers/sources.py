@@ -12,11 +12,11 @@ from fnopt.layers.program import Program, Reference, Step, bind, entries
 
 
 class Source(NamedTuple):
-    """Where a value comes from.
+    """The origin of a value.
 
     Attributes:
-        at: the value that all begins with.
-        moves: what moves its elements, in order: steps, and the numbers of the loops (of their
+        at: the first value.
+        moves: the moves of its elements, in order: steps, and the numbers of the loops (of their
             first outputs) that take slices along the first axis.
     """
 

@@ -37,7 +37,7 @@ class galore(Composed):
         base_optimizer: the transform in the subspace; :class:`scale_by_adam` if None.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         mask: the leaves to decay; all if None.
-        weight_dimension_numbers: which axes are rows and columns; see :class:`scale_by_galore`.
+        weight_dimension_numbers: the axes of rows and columns; see :class:`scale_by_galore`.
         long_side: whether the longer side of a matrix is projected; False for the paper's.
 
     When:

@@ -42,7 +42,7 @@ class scale_by_galore(Wrapper):
         scale: factor of the direction, :math:`\alpha`; 1/4 in the paper.
         base_optimizer: the transform :math:`\rho`, of other leaves too; :class:`scale_by_adam` if
             None. It receives no parameters, which are not in the subspace.
-        weight_dimension_numbers: which axes of a leaf are rows and which columns: a
+        weight_dimension_numbers: the axes of a leaf that are rows and those that are columns: a
             ``GaLoreDimensionNumbers`` for all leaves of two axes and more, a tree of them with
             None for leaves that are left whole, or a function of the parameters that gives one.
             If None, arrays of two axes are matrices.

@@ -26,8 +26,8 @@ def _hashable(axes: Any) -> Any:
     )
 
 
-def _axes(given: Any) -> Labels:
-    labels = as_labels(given, lambda x: x is None or isinstance(x, GaLoreDimensionNumbers))
+def _axes(axes: Any) -> Labels:
+    labels = as_labels(axes, lambda x: x is None or isinstance(x, GaLoreDimensionNumbers))
     if callable(labels.choice):
         return labels
     return dataclasses.replace(labels, choice=tuple(map(_hashable, labels.choice)))

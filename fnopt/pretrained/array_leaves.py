@@ -42,7 +42,7 @@ def with_array_leaves(tree: PyTree, changed: Mapping[str, Any]) -> PyTree:
 
 
 def random_keys(tree: PyTree) -> list[str]:
-    """The paths of random keys, which stay as they are whatever a file has for them."""
+    """The paths of random keys, which stay as they are, even if a file has values for them."""
     return [
         name
         for name, leaf in _named(tree)[0]

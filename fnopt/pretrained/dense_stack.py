@@ -28,10 +28,10 @@ def dense_stack(params: Any, layers: Pattern | None, inputs: int) -> list[Dense]
     """The layers to train, in order; each reads the outputs of the one before it.
 
     Args:
-        params: a tree with kernels of shape (in, out), each with a bias (out,) beside it.
-        layers: which kernels; a tuple of patterns is in the order of the layers, and what one
-            pattern matches is in the order of the paths, numbers in them by their size. If None all
-            kernels in that order but the last, the head.
+        params: a tree with kernels of shape (in, out), each with a bias (out,) next to it.
+        layers: patterns of the kernels' paths; a tuple of patterns is in the order of the layers,
+            and the matches of one pattern in the order of the paths, numbers in them by their size.
+            If None all kernels in that order but the last, the head.
         inputs: the width of the data.
 
     Raises:
@@ -89,19 +89,19 @@ def _chosen(kernels: dict[str, Any], layers: Pattern | None) -> list[str]:
 
 
 def _bias(path: str, shape: tuple[int, ...], leaves: dict[str, tuple[int, Any]]) -> str:
-    """The path of the one vector beside a kernel that has its width."""
+    """The path of the one vector next to a kernel that has its width."""
     node = path.rpartition("/")[0]
-    beside = [
+    biases = [
         other
         for other, (_, leaf) in leaves.items()
         if other.rpartition("/")[0] == node and jnp.shape(leaf) == shape[1:]
     ]
-    if len(beside) != 1:
+    if len(biases) != 1:
         raise ValueError(
-            f"pretrain_layerwise: {path} needs one bias of shape {shape[1:]} beside it; there are"
-            f" {beside or 'none'}"
+            f"pretrain_layerwise: {path} needs one bias of shape {shape[1:]} next to it; there are"
+            f" {biases or 'none'}"
         )
-    return beside[0]
+    return biases[0]
 
 
 def _by_numbers(path: str) -> list[Any]:

@@ -21,7 +21,7 @@ def warn_of_flattening(
 
     Args:
         tensors: the tensors of the file by name.
-        sources: for every path the name in the file and the layout that a rule says.
+        sources: name in the file and layout of a rule (or None), by path.
         ordered: whether the order of the tensors is that of the layers of the model.
     """
     paths = {name: (path, layout) for path, (name, layout) in sources.items()}

@@ -33,8 +33,8 @@ class Pretrained(NamedTuple):
 
     Attributes:
         params: a tree like the parameters before.
-        errors: by the path of each trained kernel, in the order of the layers, the reconstruction
-            error of each epoch: its mean over the batches of the epoch, while the layer learns.
+        errors: reconstruction error of each epoch, by the path of the trained kernel, in the order
+            of the layers: its mean over the batches of the epoch, while the layer learns.
     """
 
     params: Params
@@ -65,8 +65,8 @@ def pretrain_layerwise(
 
     Layer :math:`l` becomes a denoising autoencoder or a restricted Boltzmann machine on
     :math:`x^{(l-1)}`, which starts from the layer's own kernel and bias and is trained by itself;
-    the layers before it do not change. What it needs beside them (a decoder, biases of the inputs)
-    is thrown away. Fine-tune the result with labels: kernels and biases of these layers are new,
+    the layers before it do not change. What it needs besides them (a decoder, biases of the inputs)
+    is discarded. Fine-tune the result with labels: kernels and biases of these layers are new,
     all other leaves, those of the head too, are unchanged.
 
     The layers must follow one another with nothing but ``activation`` between: batch normalization,
@@ -79,13 +79,13 @@ def pretrain_layerwise(
 
     Args:
         params: a tree of parameters, of Flax NNX or Linen or any other, in which a dense layer is a
-            kernel (in, out) with a bias (out,) beside it.
+            kernel (in, out) with a bias (out,) next to it.
         data: inputs without labels, floating-point, with examples along the first axis; further
             axes are flattened.
         method: ``"denoising"`` (:class:`denoising_autoencoder`) or ``"rbm"``
             (:class:`restricted_boltzmann_machine`).
         layers: patterns of the kernels' paths, as in ``groups``, in the order of the layers; if
-            None all kernels in the order of their paths but the last, which is taken for the head.
+            None all kernels in the order of their paths except the last, the head.
         activation: :math:`s`, a function or a name of jax.nn; with ``"rbm"`` the sigmoid only.
             Another function is another program, so give the same one each time.
         visible: the distribution of the data: ``"binary"``, in [0, 1], or ``"gaussian"``, any; if

@@ -60,7 +60,7 @@ def load_pretrained(
     warning where it looks like one), ``transposed_convolution``, ``as_is``.
 
     Dtype, sharding and kind (jax's or NumPy's) of every leaf stay; wider numbers of the file are
-    rounded. Everything is checked before any array is made, and ``params`` is never changed.
+    rounded. Everything is checked before any array is created, and ``params`` is never changed.
 
     **Limits.** Time and memory before that are in proportion to the number and length of the names.
     A file has at most 1,000,000 tensors, of at most 32 axes, with names of at most 1,000 characters
@@ -176,4 +176,4 @@ def _check(
         )
     for path in (*report.missing, *report.mismatched, *report.new):
         if isinstance(leaves[path], jax.ShapeDtypeStruct):
-            raise ValueError(f"load_pretrained: {path!r} is a shape, and cannot be kept as it is")
+            raise ValueError(f"load_pretrained: {path!r} is a shape, and cannot stay as it is")

@@ -36,7 +36,7 @@ class NameMatching:
         unloaded: paths of leaves that are not to be loaded.
 
     Attributes:
-        sources: by path the name in the file, and the layout that a rule says.
+        sources: name in the file and layout of a rule (or None), by path.
         unused: names that no leaf has.
         left_out: names left out on purpose: by a rule, for a leaf of ``unloaded``, torch's
             counters.
@@ -117,7 +117,7 @@ def _renamed(name: str, renames: list[Rename]) -> tuple[str | None, Rename | Non
 
 
 def _known(paths: Iterable[str]) -> dict[str, str]:
-    """The paths by themselves, and by what is left of them without Linen's collection."""
+    """The paths by themselves, and by their remainder without Linen's collection."""
     paths = list(paths)
     known = {slashed(path): path for path in paths}
     for path in paths:

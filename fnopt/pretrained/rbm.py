@@ -84,11 +84,11 @@ class restricted_boltzmann_machine(Value):
         keys = jax.random.split(key, self.k)
         negative, (visible, error) = round_trip(positive, keys[0])
 
-        def again(carry: Any, key: jax.Array) -> Any:
+        def repeat(carry: Any, key: jax.Array) -> Any:
             hidden, (visible, _) = round_trip(carry[0], key)
             return (hidden, visible), None
 
-        (negative, visible), _ = jax.lax.scan(again, (negative, visible), keys[1:])
+        (negative, visible), _ = jax.lax.scan(repeat, (negative, visible), keys[1:])
         return error, {
             "kernel": (visible.T @ negative - inputs.T @ positive) / len(inputs),
             "bias": jnp.mean(negative - positive, axis=0),
@@ -107,7 +107,7 @@ class two_momenta(Schedule):
     Args:
         early: the momentum of the first updates.
         late: the momentum after them.
-        updates: how many updates have the first one.
+        updates: number of updates with the first one.
     """
 
     early: Number

@@ -11,7 +11,7 @@ class Rename(NamedTuple):
     """A rule: the names it matches, their new name, and the layout of those tensors.
 
     Attributes:
-        pattern: a regular expression; or what stands between the stars of a glob.
+        pattern: a regular expression; or the texts between the stars of a glob.
         replacement: the new name; None leaves the tensor out.
         layout: a function of the array; None for the layout that the new name implies.
         source: the pattern as the caller wrote it.
@@ -81,12 +81,12 @@ def as_renames(rules: Iterable[Any]) -> list[Rename]:
 def starred(pieces: tuple[str, ...], text: str) -> list[str] | None:
     """The texts that the stars of a glob match, the first the shortest; None if it does not match.
 
-    Each piece is looked for once, from the end of the one before it: where a glob matches at all,
+    Each piece is searched once, from the end of the one before it: where a glob matches at all,
     it matches with every piece as early as it can be, and a regular expression would try the others
     too.
 
     Args:
-        pieces: what stands between the stars.
+        pieces: the texts between the stars.
         text: a name.
 
     >>> starred(("net/", "/", ""), "net/body/0/weight")

@@ -15,15 +15,16 @@ class PretrainedReport:
     """Which leaves :func:`load_pretrained` loaded, and from what; prints as a table.
 
     Attributes:
-        loaded: by the path of each leaf that was loaded, its name in the file.
+        loaded: name in the file of each leaf that was loaded, by its path.
         missing: paths of leaves that the file has no tensor for; they are unchanged.
-        mismatched: by the path of each leaf whose tensor does not fit, why; they are unchanged.
+        mismatched: reason why the tensor of a leaf does not fit, by the path of the leaf; these
+            leaves are unchanged.
         unused: names in the file that no leaf has.
         new: paths of leaves that ``new=`` left unchanged.
         left_out: names in the file that were left out on purpose.
-        notes: by the path of each leaf that was loaded, how its shape or dtype was changed.
-        shapes: by the path of each leaf its shape.
-        metadata: strings that the file has beside the tensors.
+        notes: change of shape or dtype of each leaf that was loaded, by its path.
+        shapes: shape of each leaf, by its path.
+        metadata: strings that the file has besides the tensors.
     """
 
     loaded: Mapping[str, str]

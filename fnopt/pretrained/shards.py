@@ -1,6 +1,6 @@
 """Weights in several files, as Hugging Face stores large models.
 
-An index, ``model.safetensors.index.json``, says in which file beside it each tensor is::
+An index, ``model.safetensors.index.json``, says in which file of its folder each tensor is::
 
     {"metadata": {"total_size": 16},
      "weight_map": {"a.weight": "model-00001-of-00002.safetensors", …}}
@@ -57,16 +57,16 @@ def read_index(path: Path, read: Callable[[Path], Weights]) -> Weights:
     for target, names in names_in.items():
         file = files[names[0]]
         try:
-            held = read(target).tensors
+            stored = read(target).tensors
         except ValueError as error:
             raise ValueError(f"its file {short(file)!r}: {error}") from error
-        if lacking := [name for name in names if name not in held]:
+        if lacking := [name for name in names if name not in stored]:
             raise ValueError(
                 f"its file {short(file)!r} lacks {some(lacking)}, which the index says is there;"
                 " the index and the files are of different models, or one was cut: get all of them"
                 " again"
             )
-        tensors.update((name, held[name]) for name in names)
+        tensors.update((name, stored[name]) for name in names)
     metadata = index.get("metadata")
     metadata = metadata if type(metadata) is dict else {}
     plain = {key: str(x) for key, x in metadata.items() if type(x) in (str, int, float, bool)}
@@ -89,7 +89,7 @@ def _targets(index: Path, files: dict[str, None]) -> dict[str, Path]:
         if named.is_absolute() or ".." in named.parts or not inside:
             raise ValueError(
                 f"the index names the file {short(file)!r}, which is outside the folder of the"
-                " index, and it was not read; put the file beside the index under its plain name"
+                " index, and it was not read; put the file next to the index under its plain name"
             )
         if os.path.isfile(target):  # false for a name that no file can have
             targets[file] = target
@@ -98,7 +98,7 @@ def _targets(index: Path, files: dict[str, None]) -> dict[str, Path]:
     if missing:
         raise ValueError(
             f"{len(missing)} of the {len(files)} files that the index names are missing:"
-            f" {some(missing, 4)}; put them beside the index"
+            f" {some(missing, 4)}; put them next to the index"
         )
     return targets
 

@@ -22,7 +22,7 @@ class Weights(NamedTuple):
     Attributes:
         tensors: the tensors by name.
         ordered: whether their order is that of the layers of the model.
-        metadata: strings that the file has beside the tensors.
+        metadata: strings that the file has besides the tensors.
     """
 
     tensors: dict[str, StoredTensor]

@@ -18,7 +18,7 @@ _LARGE = 2**26
 
 
 class TensorFit:
-    """A tensor of a file that fits a leaf; its numbers are read when they are asked for.
+    """A tensor of a file that fits a leaf; its numbers are read on demand.
 
     Args:
         path: the path of the leaf.
@@ -44,16 +44,16 @@ class TensorFit:
         self.shape, self.dtype = np.shape(leaf), np.dtype(jnp.result_type(leaf))
         last = name.replace("/", ".").removesuffix(".value").rpartition(".")[2]
         self.translated = path.rpartition("/")[2] != last
-        # Tried without the numbers; where a few bytes stand for a tensor of any size, not at all.
+        # Tried without the numbers; not where a few bytes declare a tensor of any size.
         becomes = None
         if math.prod(tensor.shape) <= max(_LARGE, math.prod(self.shape)):
             stand_in = np.broadcast_to(np.zeros((), tensor.dtype), tensor.shape)
             becomes = np.shape(self.laid_out(stand_in))
         if becomes != self.shape:
-            there = short(tensor.shape)
+            shape = short(tensor.shape)
             if becomes not in (None, tensor.shape):
-                there += f", which becomes {short(becomes)}"
-            raise ValueError(f"{short(name)} is {there}, but the leaf is {self.shape}")
+                shape += f", which becomes {short(becomes)}"
+            raise ValueError(f"{short(name)} is {shape}, but the leaf is {self.shape}")
         if not np.can_cast(_comparable(tensor.dtype), _comparable(self.dtype), "same_kind"):
             raise ValueError(f"{short(name)} is {tensor.dtype}, but the leaf is {self.dtype}")
 
@@ -61,12 +61,12 @@ class TensorFit:
     def note(self) -> str:
         """What changes: the shape, the dtype, both or nothing."""
         changed = [
-            f"from {there}"
-            for there, here in (
+            f"from {stored}"
+            for stored, needed in (
                 (self.tensor.shape, self.shape),
                 (self.tensor.dtype, self.dtype),
             )
-            if there != here
+            if stored != needed
         ]
         return ", ".join(changed)
 

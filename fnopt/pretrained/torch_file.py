@@ -22,7 +22,7 @@ from fnopt.pretrained.torch_pickle import described
 from fnopt.pretrained.torch_values import Storage, Tensor, dtype_of
 
 USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
-"""The keys under which trainers save the state dict beside other things."""
+"""The keys under which trainers save the state dict among other things."""
 
 
 def read_torch(path: Path, entry: str | None = None) -> dict[str, StoredTensor]:
@@ -60,7 +60,7 @@ class _Archive:
         try:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
-        except Exception as error:  # zipfile raises many things on what is damaged
+        except Exception as error:  # zipfile raises many kinds of errors on damaged files
             raise ValueError(f"it is cut off or damaged ({short(error)})") from error
         # Entries that lie over each other would make much of a small file.
         if sum(entry.compress_size for entry in entries) > path.stat().st_size:
@@ -109,11 +109,11 @@ class _Archive:
 
     def check(self, name: str, storage: Storage) -> None:
         size = storage.size * dtype_of(storage.dtype).itemsize
-        held = self.entry(f"data/{storage.key}").file_size
-        if held != size:
+        stored = self.entry(f"data/{storage.key}").file_size
+        if stored != size:
             raise ValueError(
                 f"it is damaged: the storage of {short(name)!r} must have {size} bytes, and has"
-                f" {held}"
+                f" {stored}"
             )
 
     def tensor(self, tensor: Tensor) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The pickle of a torch file, read as a description of tensors: nothing in it is executed.
 
-A pickle is a program for a small machine, which may import and call whatever it names. This is such
-a machine without imports and calls: a name stays a name, and the few calls that weights are made of
+A pickle is a program for a small machine, which may import and call anything it names. This is such
+a machine without imports and calls: a name stays a name, and the few calls that weights consist of
 (an ordered dict, a tensor over a storage, a parameter) build plain values. Everything else is
 refused, and the message has its name. Time and memory are in proportion to the length of the
 pickle.
@@ -176,11 +176,13 @@ class _Machine:
         if function.name == "collections.OrderedDict":
             self.budget -= sum(len(pairs) for pairs in arguments[:1] if type(pairs) is list)
             if self.budget < 0:
-                raise Refused("its pickle makes more of its lists than they hold; it was not made")
+                raise Refused(
+                    "its pickle makes more of its lists than they hold; it was not loaded"
+                )
         self.stack.append(called(function.name, arguments))
 
     def _BUILD(self) -> None:
-        # A state dict's _metadata: the versions of torch's layers, of no use here.
+        # A state dict's _metadata: the versions of torch's layers, not needed here.
         state = self.stack.pop()
         if type(self.stack[-1]) is not dict or type(state) is not dict:
             raise Refused(
@@ -191,7 +193,7 @@ class _Machine:
 
 def _refuse(name: str) -> NoReturn:
     raise Refused(
-        f"its pickle asks for {short(name, 100)}, which is not among what weights are made of; it"
+        f"its pickle asks for {short(name, 100)}, which is not among what weights consist of; it"
         " was not imported, and nothing was executed. Save the weights alone:"
         " torch.save(model.state_dict(), file)"
     )

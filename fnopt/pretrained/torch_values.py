@@ -77,7 +77,7 @@ class Storage:
 class Tensor:
     """A view of a storage; offset and strides are in elements of ``dtype``.
 
-    torch stores a conjugate or a negative as a flag beside the numbers themselves.
+    torch stores a conjugate or a negative as a flag next to the numbers themselves.
     """
 
     storage: Storage
@@ -98,7 +98,7 @@ def called(name: str, arguments: tuple[Any, ...]) -> Any:
             if type(pairs) is not list or any(
                 type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs
             ):
-                raise TypeError("an OrderedDict is not made of pairs")
+                raise TypeError("an OrderedDict does not consist of pairs")
             fill(ordered, [key for key, _ in pairs], [value for _, value in pairs])
         return ordered
     if name == "torch.Size":
@@ -109,7 +109,7 @@ def called(name: str, arguments: tuple[Any, ...]) -> Any:
     if name == "torch._utils._rebuild_parameter":
         data, _, _ = arguments
         if type(data) is not Tensor:
-            raise TypeError("a parameter is not made of a tensor")
+            raise TypeError("a parameter has no tensor")
         return data
     if name == "torch._utils._rebuild_tensor_v3":
         storage, offset, shape, strides, _, _, kind, *flags = arguments
@@ -129,21 +129,21 @@ def _tensor(
     (offset,), shape, strides = sizes((offset,)), sizes(shape), sizes(strides)
     if len(shape) != len(strides):
         raise Refused("its pickle is malformed: a tensor's shape and strides differ in length")
-    held = storage.size * dtype_of(storage.dtype).itemsize // dtype_of(dtype).itemsize
+    elements = storage.size * dtype_of(storage.dtype).itemsize // dtype_of(dtype).itemsize
     reached = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    if math.prod(shape) and reached >= held:
+    if math.prod(shape) and reached >= elements:
         raise Refused(
             f"a tensor of shape {short(shape)} reaches beyond its storage {short(storage.key)!r},"
-            f" which has {held} elements"
+            f" which has {elements} elements"
         )
     flags = {} if flags is None else flags
     if type(flags) is not dict:
-        raise TypeError("what is said of a tensor is no flags")
+        raise TypeError("the flags of a tensor are none")
     for flag, on in flags.items():  # ends at the third, however many there are
         if flag not in ("conj", "neg"):
             raise Refused(f"of a tensor it says {short(flag)}, which is not known")
         if type(on) is not bool:
-            raise TypeError("what is said of a tensor is no flags")
+            raise TypeError("the flags of a tensor are none")
     conjugate, negative = flags.get("conj", False), flags.get("neg", False)
     return Tensor(storage, dtype, offset, shape, strides, conjugate, negative)
 
@@ -170,5 +170,5 @@ def fill(filled: dict[Any, Any], keys: list[Any], values: list[Any]) -> None:
             raise TypeError("the key of a dict is neither a string nor a number")
         # Of larger and of finer numbers many have one hash: each would be compared with all.
         if type(key) in (int, float) and key and not 2**-64 < abs(key) < 2**64:
-            raise Refused("the key of a dict is a number of more than 64 bits; nothing was made")
+            raise Refused("the key of a dict is a number of more than 64 bits; nothing was loaded")
         filled[key] = value

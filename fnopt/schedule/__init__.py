@@ -1,1 +1,1 @@
-"""Learning rates (and any other number) by the count of updates, and by what a run has reached."""
+"""Learning rates (and any other number) by the count of updates, and by the metrics of a run."""

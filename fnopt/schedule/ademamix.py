@@ -1,4 +1,4 @@
-"""The schedules of AdEMAMix: how its slow mean comes in."""
+"""The schedules of AdEMAMix: the warm-up of its slow mean."""
 
 from __future__ import annotations
 

@@ -96,8 +96,8 @@ class cosine_annealing_schedule(Schedule):
 
     def at(self, count: jax.Array) -> Numeric:
         _, position = _cycle(count, 2 * self.decay_steps)
-        gone = bend("cosine", position / self.decay_steps)
-        return between(self.init_value, self.end_value, gone)
+        share = bend("cosine", position / self.decay_steps)
+        return between(self.init_value, self.end_value, share)
 
 
 class onecycle_schedule(Schedule):

@@ -1,4 +1,4 @@
-"""Schedules that go from one value to another in a given number of updates."""
+"""Schedules that go from one value to another in a fixed number of updates."""
 
 from __future__ import annotations
 

@@ -53,14 +53,14 @@ class join_schedules(Schedule):
     def at(self, count: jax.Array) -> Numeric:
         value = self.schedules[0](count)
         for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
-            # Before its turn a schedule is not asked: far below 0 its slope may be no number.
+            # Before its turn a schedule is not evaluated: far below 0 its slope may be no number.
             since = jnp.where(count < boundary, 0.0, count - boundary)
             value = jnp.where(count < boundary, value, schedule(since))
         return value
 
 
 class multiplicative_schedule(Schedule):
-    r"""A value that every update multiplies by a factor of its own.
+    r"""A value that every update multiplies by another factor.
 
     .. math:: \eta_t = \eta_0 \prod_{i=1}^{\min(t, T)} f(i)
 
@@ -74,7 +74,7 @@ class multiplicative_schedule(Schedule):
         TypeError, ValueError: ``transition_steps`` is no integer, or below 1.
 
     When:
-        A recipe told by its factors; else :class:`exponential_decay` or
+        A recipe given by its factors; else :class:`exponential_decay` or
         :class:`piecewise_constant_schedule`.
 
     >>> import fnopt

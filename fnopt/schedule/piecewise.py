@@ -1,4 +1,4 @@
-"""Schedules told by their values at some counts, and the one cycle in optax's form."""
+"""Schedules defined by their values at some counts, and the one cycle in optax's form."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class piecewise_interpolate_schedule(Schedule):
         ValueError: ``interpolate_type`` is neither, or a factor is negative.
 
     When:
-        A shape of one's own; :func:`fnopt.join_schedules` takes values where this takes factors.
+        A custom shape; :func:`fnopt.join_schedules` takes values where this takes factors.
 
     >>> import fnopt
     >>> schedule = fnopt.piecewise_interpolate_schedule("linear", 1.0, {2: 0.5, 4: 0.5})
@@ -184,5 +184,5 @@ def _refuse_negative(schedule: Any) -> None:
 
 
 def _whole(steps: Any) -> Any:
-    """Rounded down; 0.29 * 100 is 29 whatever its rounding."""
+    """Rounded down; 0.29 * 100 is 29 despite rounding."""
     return jnp.floor(steps * (1 + 2 * jnp.finfo(jnp.result_type(float)).eps))

@@ -21,12 +21,12 @@ class PlateauState(NamedTuple):
     """What :class:`reduce_on_plateau` remembers; the fields are optax's, and ``evaluations``.
 
     Attributes:
-        scale: what updates are multiplied by.
+        scale: factor of the updates.
         best_value: the best metric so far.
         plateau_count: metrics since that were no better.
         cooldown_count: metrics that the cooldown still lets pass.
         count: metrics in the average under way.
-        avg_value: that average.
+        avg_value: average of these metrics.
         evaluations: the number of the last evaluation taken in.
     """
 
@@ -40,7 +40,7 @@ class PlateauState(NamedTuple):
 
 
 class Watcher(Transform):
-    """Multiplies updates by a scale that depends on a metric; decides when a metric is taken in.
+    """Multiplies updates by a scale that depends on a metric; decides when it reads a metric.
 
     A subclass has ``monitor``, and defines its scale and its state after a metric.
     """
@@ -68,7 +68,7 @@ class Watcher(Transform):
         return False
 
     def hyperparameters(self: Any, state: OptState, **extra_args: Any) -> dict[str, Any]:
-        # Rates multiply in a chain; with the metric given, this is the scale that update applies.
+        # Rates multiply in a chain; with the metric, this is the scale that update applies.
         watched = extra_args.get(self.monitor) is not None
         return {
             "learning_rate": self.scale(self._observe(state, **extra_args) if watched else state)
@@ -89,8 +89,8 @@ class Watcher(Transform):
         if metric is None or evaluations is None:
             return state
         evaluations = jnp.asarray(evaluations).astype(state.evaluations.dtype)
-        taken = numbers.take_in(state, metric)._replace(evaluations=evaluations)
-        return _where(evaluations > state.evaluations, taken, state)
+        updated = numbers.take_in(state, metric)._replace(evaluations=evaluations)
+        return _where(evaluations > state.evaluations, updated, state)
 
 
 def count_bad(
@@ -116,9 +116,9 @@ class reduce_on_plateau(Watcher):
     more than ``patience`` metrics in a row that are not better the scale is multiplied by
     ``factor``; then ``cooldown`` metrics pass before any is counted again. NaN is no better.
 
-    It stands last in a chain and acts on the update at hand. With ``monitor="value"`` every update
+    It stands last in a chain and acts on the current update. With ``monitor="value"`` every update
     brings a metric, the loss; with ``monitor="metric"`` there is one when ``evaluations`` has
-    advanced since the last. What watches a metric without being given one lets updates pass.
+    advanced since the last. What watches a metric and receives none lets updates pass.
 
     Args:
         factor: factor of each reduction, in (0, 1).
@@ -132,7 +132,7 @@ class reduce_on_plateau(Watcher):
         mode: whether lower or higher metrics are better, ``"min"`` or ``"max"``.
 
     Raises:
-        ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
+        ValueError: an argument is out of its range, or, in ``update``, the loss is missing.
 
     >>> import fnopt, jax.numpy as jnp
     >>> tx = fnopt.chain(fnopt.sgd(1.0), fnopt.reduce_on_plateau(factor=0.5, patience=0))

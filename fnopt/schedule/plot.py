@@ -26,7 +26,7 @@ def plot(schedules: Any, steps: Any, *, axes: Any = None) -> Any:
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: something given is no schedule.
+        TypeError: an argument is no schedule.
     """
     if axes is None:
         try:
@@ -48,8 +48,8 @@ def plot(schedules: Any, steps: Any, *, axes: Any = None) -> Any:
     return axes
 
 
-def _labelled(given: Any) -> list[tuple[str, Schedule]]:
-    if isinstance(given, Mapping):
-        return [(str(label), as_schedule(one)) for label, one in given.items()]
-    several = given if isinstance(given, (list, tuple)) else [given]
+def _labelled(schedules: Any) -> list[tuple[str, Schedule]]:
+    if isinstance(schedules, Mapping):
+        return [(str(label), as_schedule(one)) for label, one in schedules.items()]
+    several = schedules if isinstance(schedules, (list, tuple)) else [schedules]
     return [(repr(one), one) for one in map(as_schedule, several)]

@@ -28,12 +28,12 @@ def positive(steps: Numeric) -> Numeric:
 
 
 def elapsed(count: jax.Array, begin: Numeric) -> jax.Array:
-    """Updates since the beginning, which is at 0 if it is said to be before."""
+    """Updates since the beginning, which is 0 if it is negative."""
     return jnp.maximum(count - jnp.maximum(begin, 0.0), 0)
 
 
 def progress(count: jax.Array, steps: Numeric) -> jax.Array:
-    """The share of so many updates that is behind, exactly 0 to exactly 1; 1 if there are none."""
+    """The share of some updates that is done, exactly 0 to exactly 1; 1 if there are none."""
     # The end is its own branch: XLA divides by a constant with its reciprocal, and 47 * (1 / 47)
     # falls short of 1.
     done = count >= steps
@@ -42,7 +42,7 @@ def progress(count: jax.Array, steps: Numeric) -> jax.Array:
 
 
 def between(start: Numeric, end: Numeric, share: Numeric) -> Numeric:
-    """The value so far on the way; exactly the ends at its ends, whatever their sizes."""
+    """The value so far on the way; exactly the ends at its ends, for any sizes."""
     return (1 - share) * start + share * end
 
 
@@ -65,11 +65,11 @@ def path(
 
 def at_least_one(schedule: Any, name: str) -> None:
     """Raises TypeError or ValueError where a static number of updates is none."""
-    given = getattr(schedule, name)
-    if not isinstance(given, int) or isinstance(given, bool):
-        raise TypeError(f"{type(schedule).__name__}: {name} must be an integer, got {given!r}")
-    if given < 1:
-        raise ValueError(f"{type(schedule).__name__}: {name} must be at least 1, got {given}")
+    value = getattr(schedule, name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{type(schedule).__name__}: {name} must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{type(schedule).__name__}: {name} must be at least 1, got {value}")
 
 
 def falling(schedule: Any, above: str, below: str, why: str) -> None:

@@ -18,9 +18,10 @@ from fnopt.schedule.progress import Positive, bend, between
 from fnopt.schedule.warmup import warmup_cosine_decay_schedule
 
 
-def _as_waves(given: Any) -> tuple[warmup_cosine_decay_schedule, ...]:
+def _as_waves(arguments: Any) -> tuple[warmup_cosine_decay_schedule, ...]:
     waves = tuple(
-        warmup_cosine_decay_schedule(**one) if isinstance(one, Mapping) else one for one in given
+        warmup_cosine_decay_schedule(**one) if isinstance(one, Mapping) else one
+        for one in arguments
     )
     for wave in waves:
         if not isinstance(wave, warmup_cosine_decay_schedule):
@@ -36,11 +37,12 @@ class sgdr_schedule(Schedule):
     r"""Cosines with a warm-up each, one after the other.
 
     Args:
-        cosine_kwargs: for each cosine the arguments of :class:`warmup_cosine_decay_schedule` as a
-            dict, or that schedule itself; ``decay_steps`` says how long it lasts.
+        cosine_kwargs: one item for each cosine: a dict of the arguments of
+            :class:`warmup_cosine_decay_schedule`, or that schedule itself; ``decay_steps`` is its
+            length in updates.
 
     When:
-        Restarts told one by one; :class:`cosine_warm_restarts` has them by a rule and without end.
+        Restarts listed one by one; :class:`cosine_warm_restarts` has them by a rule, without end.
 
     References:
         Loshchilov & Hutter, *SGDR*, ICLR 2017, arXiv:1608.03983.
@@ -56,7 +58,7 @@ class sgdr_schedule(Schedule):
 
 
 class cosine_warm_restarts(Schedule):
-    r"""Half waves of a cosine without end, each longer than the last if wanted.
+    r"""Half waves of a cosine without end, each optionally longer than the last.
 
     .. math:: \eta_t = \eta_T + \tfrac12 (\eta_0 m^i - \eta_T)
         \Bigl(1 + \cos \pi\,\frac{t - t_i}{T_i}\Bigr), \qquad

@@ -64,12 +64,12 @@ class wsd_schedule(Schedule):
     def at(self, count: jax.Array) -> Numeric:
         rise = between(self.init_value, self.peak_value, progress(count, self.warmup_steps))
         done = progress(count - self.warmup_steps - self.stable_steps, self.decay_steps)
-        gone = root(done) if self.decay == "1-sqrt" else bend(self.decay, done)
-        return jnp.where(done > 0, between(self.peak_value, self.end_value, gone), rise)
+        share = root(done) if self.decay == "1-sqrt" else bend(self.decay, done)
+        return jnp.where(done > 0, between(self.peak_value, self.end_value, share), rise)
 
 
 class inverse_sqrt_schedule(Schedule):
-    r"""A straight line up, then one over a square root, and a line down to 0 if wanted.
+    r"""A straight line up, then one over a square root, and optionally a line down to 0.
 
     .. math:: \eta_t = \eta\,\sqrt{\frac{\tau}{\tau + t - W}}\;
         \Bigl(1 - \frac{\min(\max(t - C, 0), D)}{D}\Bigr) \quad\text{for}\quad t \ge W
@@ -88,7 +88,7 @@ class inverse_sqrt_schedule(Schedule):
         cooldown_steps: length of the cooldown in updates, :math:`D > 0`.
 
     Raises:
-        ValueError: neither a warm-up nor a timescale is given, or half a cooldown.
+        ValueError: there is neither a warm-up nor a timescale, or only half a cooldown.
 
     When:
         A length that is not known; the cooldown is added once it is.

@@ -1,4 +1,4 @@
-"""The run around an optimizer: what is minimized, a step of it, many steps, evaluation."""
+"""The run around an optimizer: the objective, one step, many steps, evaluation."""
 
 from fnopt.train.average import averaged as averaged
 from fnopt.train.average import ema_of_params as ema_of_params

@@ -31,26 +31,26 @@ def is_key(x: Any) -> bool:
 
 
 def describe(state: Any) -> dict[str, str]:
-    """What must not differ at each path: a leaf's shape and dtype, a value's static fields."""
+    """What must agree at each path: a leaf's shape and dtype, a value's static fields."""
     leaves = {path: f"{np.shape(x)} {x.dtype}" for path, x in by_path(state).items()}
     for name in VALUES:
         _describe_value(getattr(state, name, None), name, leaves)
     return leaves
 
 
-def differences(there: dict[str, str], here: dict[str, str], most: int = 6) -> list[str]:
+def differences(saved: dict[str, str], current: dict[str, str], most: int = 6) -> list[str]:
     """A line for each path at which two descriptions differ.
 
     Values and parameters come first, then what follows from them.
 
     Args:
-        there: description in a checkpoint, by path.
-        here: description of the state of this run, by path.
+        saved: description in a checkpoint, by path.
+        current: description of the state of this run, by path.
         most: number of lines for each field of the state; the rest are counted.
     """
     fields: dict[str, list[str]] = {name: [] for name in (*VALUES, "params", "model_state")}
-    for path in sorted(there.keys() | here.keys()):
-        a, b = there.get(path, "missing"), here.get(path, "missing")
+    for path in sorted(saved.keys() | current.keys()):
+        a, b = saved.get(path, "missing"), current.get(path, "missing")
         if a != b:
             field = path.split(".")[0]
             a, b = from_difference(a, b)
@@ -65,8 +65,8 @@ def differences(there: dict[str, str], here: dict[str, str], most: int = 6) -> l
 def functions(state: Any) -> dict[str, str]:
     """The name of each function among the values' static fields, with the numbers it closes over.
 
-    This is what can be seen of a transform or a schedule of optax, say: not what its code computes,
-    nor what it reads from a module.
+    Of a transform or a schedule of optax, say, this is all that can be compared: not what its code
+    computes, and not what it reads from a module.
     """
     descriptions: dict[str, str] = {}
     for name in VALUES:

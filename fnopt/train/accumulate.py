@@ -48,17 +48,17 @@ def weighted_mean(
     key: jax.Array,
     dtype: Callable[[Any], Any] = computing_dtype,
 ) -> tuple[PyTree, PyTree, ModelState]:
-    """The means of what is computed of each micro-batch, and the model state after the last.
+    """The means over the micro-batches, and the model state after the last.
 
     Args:
-        of_part: gives, of model state, micro-batch and key, metrics, gradients and the next model
-            state.
+        of_part: a function of model state, micro-batch and key that returns metrics, gradients and
+            the next model state.
         model_state: the model state before the first.
         batches: the micro-batches, from :func:`split_batch`.
         shares: the share of each in the mean, from :func:`shares_of`.
-        key: the key of the whole batch; that of each follows by :func:`micro_batch_key`.
-        dtype: gives the dtype in which gradients of a dtype are summed. Every sum is rounded to
-            it, the sum alone: what is added is not rounded before.
+        key: the key of the whole batch; :func:`micro_batch_key` derives that of each.
+        dtype: a function of a gradient's dtype that returns the dtype of its sum. Only the sum is
+            rounded to it, after each addition, not the terms.
     """
 
     def add(carry: Any, part: Any) -> tuple[Any, None]:
@@ -95,13 +95,14 @@ def stacked(
     batches: Batch,
     key: jax.Array,
 ) -> PyTree:
-    """What is computed of each micro-batch, stacked along a new first axis.
+    """The results of all micro-batches, stacked along a new first axis.
 
     Args:
-        of_part: gives, of model state, micro-batch and key, a tree and the next model state.
+        of_part: a function of model state, micro-batch and key that returns a tree and the next
+            model state.
         model_state: the model state before the first.
         batches: the micro-batches, from :func:`split_batch`.
-        key: the key of the whole batch; that of each follows by :func:`micro_batch_key`.
+        key: the key of the whole batch; :func:`micro_batch_key` derives that of each.
     """
 
     def add(model_state: ModelState, part: Any) -> tuple[ModelState, PyTree]:
@@ -121,7 +122,7 @@ def _scan_of(program: Any) -> Callable[..., tuple[Any, Any]]:
 
 
 def _unrolled(add: Callable[[Any, Any], Any], carry: Any, parts: Any) -> tuple[Any, Any]:
-    """As ``jax.lax.scan``, without its loop: one part after the other all the same."""
+    """As ``jax.lax.scan``, without its loop, but also one part after the other."""
     results = []
     for i in range(len(jax.tree.leaves(parts)[0])):
         carry, result = add(carry, _after(carry, jax.tree.map(operator.itemgetter(i), parts)))
@@ -132,8 +133,8 @@ def _unrolled(add: Callable[[Any, Any], Any], carry: Any, parts: Any) -> tuple[A
 def _after(done: Any, tree: Any) -> Any:
     """A tree, on which nothing is computed before another is there: so that its memory is free.
 
-    By a choice whose outcome the compiler does not know. An ``optimization_barrier`` is gone before
-    jax 0.10 decides about memory on a CPU.
+    By a choice whose outcome the compiler does not know. On a CPU an ``optimization_barrier`` is
+    dropped before jax 0.10 decides about memory.
     """
     floats = [x for x in jax.tree.leaves(done) if jnp.issubdtype(x.dtype, jnp.inexact) and x.size]
     ends = [jnp.ravel(x)[0].real.astype(jnp.float32) for x in floats]

@@ -158,14 +158,14 @@ def averaged(
     batch_size: int = 256,
     precision: Any = None,
 ) -> TrainState:
-    """A state with the averaged parameters, to evaluate or to use; the run goes on without it.
+    """A state with the averaged parameters, to evaluate or to use; the run continues without it.
 
     The averaged network has never been run, so the batch statistics in the state are not its own:
-    batch normalization needs them computed again, by going through data. Then every statistic is
+    batch normalization needs them computed again, over data. Then every statistic is
     the mean of its values in the batches, by their sizes, without dropout.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: a state with an average; it shares arrays with the state that is returned.
         data: a tree of arrays with examples along the first axis; None leaves the statistics.
         batch_size: examples at a time, at least 1.

@@ -47,18 +47,18 @@ def first_state(
     """The state with which the run begins; its buffers are its own.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         tx: the optimizer; None with ``state``.
-        feed: gives an example batch, from which shapes follow.
+        feed: the data; an example batch of it has the shapes.
         key: a PRNG key, or an integer to make one; ignored with ``state``.
-        state: to go on from; None for a new one.
+        state: the state to continue from; None for a new one.
         stopping: early stopping, or None.
         average: keeps an average of the parameters; None for none.
         precision: precision of the run.
 
     Raises:
-        TypeError: there are both ``tx`` and ``state`` or neither, or the state has already what is
-            to be added.
+        TypeError: there are both ``tx`` and ``state`` or neither, or the state already has an
+            average or early stopping.
     """
     if tx is not None and state is None:
         return TrainState.create(
@@ -82,19 +82,19 @@ def first_state(
             "fit: the state has its own early stopping; to go on with other numbers,"
             " state.replace(stopping=…)"
         )
-    own: TrainState = jax.tree.map(copy, state)  # the loop takes over its buffers
+    copied: TrainState = jax.tree.map(copy, state)  # the loop takes over its buffers
     if stopping is not None:
-        return own.replace(
+        return copied.replace(
             stopping=jax.tree.map(copy, stopping),
-            stopping_state=stopping.init((own.eval_params, own.model_state)),
+            stopping_state=stopping.init((copied.eval_params, copied.model_state)),
         )
-    if own.stopping is not None and bool(own.stopping_state.stop):
+    if copied.stopping is not None and bool(copied.stopping_state.stop):
         logger.warning(
             "fit: early stopping had ended the run of this state; it counts again from here, with"
             " the best so far"
         )
-        return own.replace(stopping_state=own.stopping.restart(own.stopping_state))
-    return own
+        return copied.replace(stopping_state=copied.stopping.restart(copied.stopping_state))
+    return copied
 
 
 def open_checkpoints(options: CheckpointOptions, mode: str) -> Checkpoints | None:
@@ -114,7 +114,7 @@ def prepare(checkpoints: Checkpoints, resume: bool | str) -> None:
 
     Raises:
         ValueError: there are some, and the run does not resume.
-        OSError: the folder cannot be made or written to, or another run writes to it.
+        OSError: the folder cannot be created or written to, or another run writes to it.
     """
     checkpoints.prepare()
     if not resume and (paths := list(checkpoints)):
@@ -131,10 +131,10 @@ def beginning(state: TrainState, feed: Feed) -> Saved:
 
 
 def resumed(saved: Saved, epochs: int, feed: Feed) -> Saved:
-    """A run that goes on from a checkpoint, checked against its data.
+    """A run that continues from a checkpoint, checked against its data.
 
     Raises:
-        ValueError: it goes on in the middle of an epoch of other data.
+        ValueError: it would continue in the middle of an epoch of other data.
     """
     state, position = saved.state, saved.record.position
     _check_data(saved.record, feed)
@@ -152,8 +152,8 @@ def resumed(saved: Saved, epochs: int, feed: Feed) -> Saved:
 
 
 def _check_data(record: Record, feed: Feed) -> None:
-    """Refuses to go on in the middle of an epoch over other data."""
-    position, here = record.position, size_of(feed)
+    """Refuses to continue in the middle of an epoch over other data."""
+    position, size = record.position, size_of(feed)
     at, steps = position.epoch_step, position.steps_per_epoch
     if not at:
         return
@@ -162,10 +162,10 @@ def _check_data(record: Record, feed: Feed) -> None:
             f"fit: the checkpoint is of step {at} of an epoch of {steps}, and here an"
             f" epoch has {feed.steps}; resume with the same data and batch_size"
         )
-    if record.data and here and record.data != here:
+    if record.data and size and record.data != size:
         raise ValueError(
             f"fit: the checkpoint is of step {at} of an epoch over"
-            f" {_words(record.data)}, and here it is {_words(here)}; resume with the same data and"
+            f" {_words(record.data)}, and here it is {_words(size)}; resume with the same data and"
             " batch_size"
         )
 

@@ -1,4 +1,4 @@
-"""How many steps to make between two looks at a run."""
+"""The number of steps between two looks at a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 class CallLength:
-    """The number of steps a call: one that takes about a quarter of a second, or a fixed one.
+    """The number of steps per call: one that takes about a quarter of a second, or a fixed one.
 
     Args:
         steps: fixed number of steps; None finds one by timing.
@@ -29,7 +29,7 @@ class CallLength:
 
     @contextlib.contextmanager
     def call(self, steps: int) -> Iterator[None]:
-        """Times a call of so many steps."""
+        """Times a call of this many steps."""
         began = time.perf_counter()
         yield
         seconds = time.perf_counter() - began

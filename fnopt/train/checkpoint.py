@@ -1,8 +1,8 @@
 """Checkpoints of a run: whole, atomic, and refused where they do not fit.
 
 Each is a folder ``step_00000120``, see :mod:`fnopt.train.checkpoint_file`. It is written into a
-folder of another name, flushed, and renamed: what has the name is whole, whenever the process dies.
-What a failing disk has cut off since is found by the check sums.
+folder of another name, flushed, and renamed: a folder of this name is complete at any time.
+Check sums detect what a failing disk has cut off since.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Checkpoints:
     Args:
         folder: folder of the run's checkpoints.
         keep: number of the last ones to keep.
-        keep_best: number of those with the best watched metric to keep beside them.
+        keep_best: number of those with the best watched metric to keep besides the last ones.
         mode: whether a smaller (``"min"``) or a larger metric (``"max"``) is better.
 
     Attributes:
@@ -56,12 +56,12 @@ class Checkpoints:
         self._lock = FolderLock(self.folder)
 
     def prepare(self) -> None:
-        """Makes the folder if it is missing, and removes what was never finished.
+        """Creates the folder if it is missing, and removes unfinished checkpoints.
 
         Until :meth:`close` no other run can be prepared to write to it.
 
         Raises:
-            OSError: the folder cannot be made or written to, or another run writes to it.
+            OSError: the folder cannot be created or written to, or another run writes to it.
         """
         _check_writable(self.folder)
         self._lock.acquire()
@@ -82,11 +82,11 @@ class Checkpoints:
         return iter(sorted(finished, key=lambda path: int(path.name.removeprefix("step_"))))
 
     def save(self, step: int, saved: Saved, metric: float = math.nan) -> Path:
-        """Writes one, and removes those that need not be kept.
+        """Writes a checkpoint, and removes those that are no longer needed.
 
         Args:
             step: number of steps so far; its name.
-            saved: what it holds.
+            saved: state, metrics and record to write.
             metric: the watched metric of just this state; NaN if it was not evaluated.
 
         Returns:
@@ -102,7 +102,7 @@ class Checkpoints:
         partial = self.folder / f"{_UNFINISHED}{path.name}"
         try:
             if not self.folder.is_dir():
-                logger.warning("%s is gone, with the checkpoints in it; made again", self.folder)
+                logger.warning("%s was deleted, with its checkpoints; created again", self.folder)
                 self.folder.mkdir(parents=True)
             _delete(partial)
             partial.mkdir()
@@ -132,10 +132,10 @@ class Checkpoints:
         one that is used replace those of ``state``; what differs is logged.
 
         Args:
-            state: the state with which the run would begin; says what is expected.
+            state: the state with which the run would begin; it has the expected structure.
             override: whether to keep the numbers of the values in ``state``.
             length: epochs of the run and steps of each; where they are others than those of the
-                run that was saved, the schedules in ``state`` are kept.
+                run that was saved, the schedules in ``state`` stay.
 
         Raises:
             MismatchError: it is of another model or optimizer; names the paths.
@@ -161,7 +161,7 @@ class Checkpoints:
     def _thin(self) -> None:
         paths = list(self)
         metrics = {path: self._metric(path) for path in paths}
-        # The first of equals, as early stopping has it: the order of a sort is kept.
+        # The first of equals, as in early stopping: the sort is stable.
         ranked = sorted(
             (path for path in paths if not math.isnan(metrics[path])),
             key=lambda path: self.sign * metrics[path],
@@ -188,8 +188,8 @@ def restore(folder: str | os.PathLike, state: TrainState, *, override: bool = Fa
 
     Args:
         folder: the ``checkpoint_dir`` of the run.
-        state: the state with which a run would begin, from :meth:`TrainState.create`; says what is
-            expected.
+        state: the state with which a run would begin, from :meth:`TrainState.create`; it has the
+            expected structure.
         override: whether to keep the numbers of the optimizer and of the other values in ``state``.
 
     Raises:
@@ -228,7 +228,7 @@ def _delete(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    # Renamed first: what is half removed must not have the name of a whole one.
+    # Renamed first: a partly removed folder must not have the name of a complete one.
     rubbish = path.with_name(f"{_UNFINISHED}{path.name}{_OLD}")
     _delete(rubbish)
     path.rename(rubbish)

@@ -34,11 +34,11 @@ of its own."""
 
 @dataclasses.dataclass
 class Saved:
-    """What a checkpoint holds.
+    """The contents of a checkpoint.
 
     Attributes:
         state: the train state.
-        metrics: of the steps of the current epoch so far, an array for each.
+        metrics: an array for each metric, one value per step of the current epoch so far.
         record: position and records of the run.
     """
 
@@ -65,8 +65,8 @@ def write(folder: Path, saved: Saved, metric: float) -> None:
     """Writes a checkpoint into an existing folder, and flushes it to the disk.
 
     Args:
-        folder: of this checkpoint alone.
-        saved: what it holds.
+        folder: the folder of this checkpoint alone.
+        saved: state, metrics and record to write.
         metric: the watched metric of this state; NaN if it was not evaluated.
     """
     leaves = {
@@ -103,14 +103,14 @@ def read(
 
     Args:
         path: path of its folder.
-        state: the state with which the run would begin; says what is expected.
+        state: the state with which the run would begin; it has the expected structure.
         override: whether to keep the numbers of the values in ``state``.
         length: epochs of the run and steps of each. A run of another length than the one that was
-            saved keeps the schedules in ``state``, which were made for it.
+            saved keeps the schedules in ``state``, which have its length.
 
     Raises:
         MismatchError: it is of another model or optimizer; names the paths.
-        Exception: it is damaged; whatever a reader raises.
+        Exception: it is damaged; any error that a reader raises.
     """
     about = checked(path)
     record = Record.from_json(about)
@@ -121,7 +121,7 @@ def read(
     with np.load(path / "figures.npz", allow_pickle=False) as metrics:
         saved = Saved(restored, dict(metrics), record)
     if saved.taken.shape != saved.metrics.get("loss", np.zeros(0)).shape:
-        raise ValueError("figures.npz is not of the steps that were made")
+        raise ValueError("figures.npz has another number of steps than about.json")
     return saved
 
 
@@ -159,13 +159,13 @@ def flush(path: Path) -> None:
 
 
 def _compare(path: Path, about: dict[str, Any], state: TrainState, override: bool) -> None:
-    if lines := differences(_with_names_of_now(about["structure"]), describe(state)):
+    if lines := differences(_renamed(about["structure"]), describe(state)):
         raise MismatchError(
             f"checkpoint {path} is of another model or optimizer:\n  "
             + "\n  ".join(lines)
             + "\nGive another checkpoint_dir, or the model and optimizer it is of."
         )
-    lines = differences(about.get("functions", here := functions(state)), here)
+    lines = differences(about.get("functions", current := functions(state)), current)
     if lines and not override:
         raise MismatchError(
             f"checkpoint {path} was written with other functions, whose numbers it cannot bring"
@@ -178,11 +178,11 @@ def _compare(path: Path, about: dict[str, Any], state: TrainState, override: boo
 
 
 _RENAMED = {"Flags{given: ": "Flags{choice: ", "Labels{given: ": "Labels{choice: "}
-"""Fields of static values as earlier versions wrote them, and as they are now."""
+"""Fields of static values as earlier versions wrote them, and their names today."""
 
 
-def _with_names_of_now(structure: dict[str, str]) -> dict[str, str]:
-    """What a checkpoint says of its structure, in the names of now."""
+def _renamed(structure: dict[str, str]) -> dict[str, str]:
+    """The structure in a checkpoint, in today's names."""
     for old, new in _RENAMED.items():
         structure = {path: words.replace(old, new) for path, words in structure.items()}
     return structure
@@ -221,13 +221,13 @@ def _numbers(
 
     code = "the code's" + " (the run has another length)" * (other_length and not override)
 
-    def choose(there: Any, here: Any) -> Any:
-        return here if override or (other_length and is_schedule(here)) else there
+    def choose(saved: Any, current: Any) -> Any:
+        return current if override or (other_length and is_schedule(current)) else saved
 
     for name in VALUES:
-        there, here = getattr(restored, name, None), getattr(state, name, None)
-        chosen = jax.tree.map(choose, there, here, is_leaf=is_schedule)
-        rows = zip(*(by_path(x).items() for x in (there, here, chosen)), strict=True)
+        saved, current = getattr(restored, name, None), getattr(state, name, None)
+        chosen = jax.tree.map(choose, saved, current, is_leaf=is_schedule)
+        rows = zip(*(by_path(x).items() for x in (saved, current, chosen)), strict=True)
         for (leaf, a), (_, b), (_, c) in rows:
             a, b, c = map(_comparable, (a, b, c))
             if not np.array_equal(a, b, equal_nan=True):
@@ -235,9 +235,9 @@ def _numbers(
                 label = f"{name}.{leaf}" if leaf else name
                 logger.warning("%s: %s is %s there, %s here; %s is taken", path, label, a, b, whose)
         restored = restored.replace(**{name: chosen})
-        if name == "stopping" and override and here is not None and there is not None:
-            # Whether the run has ended is decided again, with the patience that is taken.
-            decided = here.reconsider(restored.stopping_state, there.patience)
+        if name == "stopping" and override and current is not None and saved is not None:
+            # Whether the run has ended is decided again, with the patience in force.
+            decided = current.reconsider(restored.stopping_state, saved.patience)
             restored = restored.replace(stopping_state=decided)
     return restored
 
@@ -269,8 +269,8 @@ def _checksum(path: Path) -> list[int]:
 
 
 def _own_checksum(about: dict[str, Any]) -> int:
-    rest = {name: x for name, x in about.items() if name != "checksum"}
-    return zlib.crc32(dumps(rest).encode())
+    content = {name: x for name, x in about.items() if name != "checksum"}
+    return zlib.crc32(dumps(content).encode())
 
 
 def checkpointer(do: str, path: Path, leaves: dict[str, Any]) -> Any:
@@ -279,8 +279,8 @@ def checkpointer(do: str, path: Path, leaves: dict[str, Any]) -> Any:
         import orbax.checkpoint as orbax
     except ImportError as error:
         raise ImportError("checkpoints need orbax: pip install 'fnopt[train]'") from error
-    # The plain one, not StandardCheckpointer: that writes behind one's back, and a step takes over
-    # the buffers.
+    # The plain one, not StandardCheckpointer: that writes in the background, and a step takes
+    # over the buffers.
     with orbax.Checkpointer(orbax.StandardCheckpointHandler()) as handler:
         if do == "save":
             return handler.save(path, args=orbax.args.StandardSave(leaves))  # pyright: ignore

@@ -59,10 +59,10 @@ def closure(x: Any, above: tuple[int, ...] = ()) -> str:
         inner = getattr(x, "__wrapped__", None) or getattr(x, "__func__", None)
         return closure(inner, above) if inner is not None else _name(x)
     cells = dict(zip(code.co_freevars, x.__closure__ or (), strict=False))
-    held = [f"{name}={_cell(cell, above)}" for name, cell in cells.items()]
-    held += [closure(y, above) for y in x.__defaults__ or ()]
-    held += [f"{name}={closure(y, above)}" for name, y in (x.__kwdefaults__ or {}).items()]
-    return f"{x.__qualname__}({', '.join(held)})" if held else x.__qualname__
+    variables = [f"{name}={_cell(cell, above)}" for name, cell in cells.items()]
+    variables += [closure(y, above) for y in x.__defaults__ or ()]
+    variables += [f"{name}={closure(y, above)}" for name, y in (x.__kwdefaults__ or {}).items()]
+    return f"{x.__qualname__}({', '.join(variables)})" if variables else x.__qualname__
 
 
 def from_difference(a: str, b: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ def slow_in_loops(program: Any) -> bool:
     """Whether a traced program is slower inside of a loop than alone.
 
     On a CPU a program with a convolution is. XLA uses its fast kernels only where a convolution
-    stands in no loop and no branch; elsewhere it is 5 times as slow or more (jax 0.10 to 0.12).
+    is in no loop and no branch; elsewhere it is 5 times as slow or more (jax 0.10 to 0.12).
 
     Args:
         program: a jaxpr, as ``jax.make_jaxpr`` returns it.

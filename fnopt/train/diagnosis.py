@@ -1,4 +1,4 @@
-"""What in a step was not finite: the step is computed again, in parts."""
+"""The first values of a step that were not finite: the step is computed again, in parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fnopt.train.options import StepOptions
 from fnopt.train.state import TrainState
 
 MOST = 4
-"""How many paths are named."""
+"""Number of paths that are named."""
 
 
 def locate_nonfinite(
@@ -27,29 +27,28 @@ def locate_nonfinite(
     options: StepOptions | None = None,
     grad_norm: Any = 0.0,
 ) -> tuple[str, ...]:
-    """The paths of what is not finite in the first part of a step in which something is not.
+    """The paths of the values that are not finite, in the first part of a step that has some.
 
     Of a loss that is not finite the parts are the batch, the parameters, the model state, the
-    outputs, and the loss itself; else the gradient; else it is the update the optimizer made. Of a
+    outputs, and the loss itself; else the gradient; else it is the optimizer's update. Of a
     batch that is computed in micro-batches it is the first of these in the first micro-batch that
     has one, whose number is named.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: the state before the step.
         batch: the batch of the step.
         options: the options of the step; the defaults if None.
         grad_norm: the norm of the gradient that the step has reported.
 
     Returns:
-        Paths such as ``"gradient.dense.kernel"``, at most :data:`MOST` of them, and what else there
-        is to say.
+        Paths such as ``"gradient.dense.kernel"``, at most :data:`MOST` of them, and further words.
     """
     options = options or StepOptions()
     try:
         where = _in_parts(objective, state, batch, options)
-    except Exception as error:  # what is said of an error must not hide it
-        return (f"a place that could not be found ({error!r})",)
+    except Exception as error:  # a description of an error must not hide it
+        return (f"an unknown position ({error!r})",)
     return where or (("the update" if jnp.isfinite(grad_norm) else "the norm of the gradient"),)
 
 
@@ -63,7 +62,7 @@ def _in_parts(
     model_state, parts = state.model_state, split_batch(batch, options.accumulate)
     for i in range(options.accumulate):
         part = jax.tree.map(lambda x, i=i: x[i], parts)
-        # Batch statistics go on from one micro-batch to the next.
+        # Batch statistics pass from one micro-batch to the next.
         where, model_state = _in_batch(
             passes, state.params, model_state, part, micro_batch_key(key, i)
         )
@@ -76,7 +75,7 @@ def _in_batch(
     passes: Passes, params: Params, model_state: ModelState, batch: Batch, key: jax.Array
 ) -> tuple[tuple[str, ...], ModelState]:
     """The first cause in one forward and backward pass, if any, and the next model state."""
-    # Uncompiled: a program for a step that is made once costs more than it saves.
+    # Uncompiled: a program for a step that runs once costs more than it saves.
     passed, leaves = passes.backward(params, model_state, batch, key)
     if jnp.isfinite(passed.loss):
         grads = join_frozen(leaves, params, passes.frozen, jnp.zeros_like)

@@ -1,4 +1,4 @@
-"""Equinox modules as what is minimized."""
+"""Equinox modules as objectives."""
 
 from __future__ import annotations
 

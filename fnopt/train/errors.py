@@ -17,7 +17,7 @@ class NonFiniteError(FloatingPointError):
         where: where it began, in order: paths in the batch, the parameters, the gradient, or
             ``"the loss"``, ``"the update"``.
         state: the state before that step, with parameters that were still good. (If the optimizer
-            made a finite gradient into an update that is not, its own state is not the one before.)
+            turned a finite gradient into an update that is not, its own state is the new one.)
         history: records of the completed epochs.
     """
 
@@ -64,7 +64,7 @@ class CheckpointError(OSError):
 
     Attributes:
         folder: folder of the checkpoints.
-        kept: names of the checkpoints that are there.
+        kept: names of the checkpoints in the folder.
         state: the state that was to be written; None when reading.
         history: records of the completed epochs.
     """
@@ -99,5 +99,5 @@ def no_batch(epochs: int) -> DataError:
     Args:
         epochs: number of epochs before.
     """
-    again = "; an iterator can be gone through once, give a function that makes one"
-    return DataError(f"the data gave no batch{again if epochs else ''}", 0)
+    cure = "; an iterator can be read once, pass a function that returns one"
+    return DataError(f"the data gave no batch{cure if epochs else ''}", 0)

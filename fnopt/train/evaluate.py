@@ -32,13 +32,13 @@ def evaluate(
     that there is one program for all batches.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: a train state; its model state and the parameters that its method asks for are
             evaluated, see :attr:`TrainState.eval_params`.
         data: a tree of arrays with examples along the first axis; an ``fnopt.data.Arrays``; or
             batches, as :func:`~fnopt.train.fit` takes them: a loader or another iterable, an
             ``fnopt.data.Batches``, or a function that returns one.
-        batch_size: examples at a time; all of them if None. Of no meaning for batches.
+        batch_size: examples at a time; all of them if None. Ignored for batches.
         precision: the precision of the run, if it has one; None leaves dtypes alone.
 
     Returns:
@@ -95,10 +95,10 @@ def means_over(
     """The means of loss and metrics over all parts of the data.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         params: the parameters.
-        model_state: what the forward pass reads beside them.
-        data: what is evaluated.
+        model_state: what the forward pass reads besides them (batch statistics).
+        data: the examples to evaluate.
         precision: precision of the forward pass; None leaves dtypes alone.
     """
     model = objective, params, model_state

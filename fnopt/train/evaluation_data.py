@@ -46,7 +46,7 @@ class EvaluationArrays:
 
 
 class EvaluationStream(Reading):
-    """Batches of an iterable, gone through again in each evaluation; one or more parts a batch.
+    """Batches of an iterable, iterated again in each evaluation; one or more parts a batch.
 
     A batch with fewer examples than the first is filled up with examples of weight 0, one with more
     is split: all are evaluated by one program.
@@ -84,8 +84,8 @@ class EvaluationStream(Reading):
         if batch is END:
             if not number:
                 raise DataError(
-                    f"{self.reader.name} gave no batch; an iterator can be gone through once, give"
-                    " a function that makes one",
+                    f"{self.reader.name} gave no batch; an iterator can be read once, pass"
+                    " a function that returns one",
                     0,
                 )
             return END
@@ -121,7 +121,7 @@ def evaluation_data(data: Any, batch_size: int | None, caller: str = "evaluate")
 
     Raises:
         TypeError: ``batch_size`` is no integer, or something is no array of numbers.
-        ValueError: ``batch_size`` is below 1, or ``fit`` was given an iterator.
+        ValueError: ``batch_size`` is below 1, or ``fit`` received an iterator.
     """
     in_fit = caller == "fit"
     name, argument = ("test_data", "eval_batch_size") if in_fit else ("the data", "batch_size")
@@ -131,7 +131,7 @@ def evaluation_data(data: Any, batch_size: int | None, caller: str = "evaluate")
         return EvaluationArrays(data.tree if brings_order(data) else data, batch_size)
     if in_fit and as_data(data).is_iterator:  # pyright: ignore[reportAttributeAccessIssue]
         raise ValueError(
-            "fit: test_data is an iterator, which can be gone through once, but every evaluation"
-            " goes through it again; give a function that makes it, or what it iterates over"
+            "fit: test_data is an iterator, which can be read once only, but every evaluation"
+            " iterates over the data; pass a function that returns it, or what it iterates over"
         )
     return EvaluationStream(data, name)

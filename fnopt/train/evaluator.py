@@ -17,8 +17,8 @@ class Evaluator:
     """Evaluates the state of a run.
 
     Attributes:
-        objective: what is minimized.
-        data: what is evaluated; None for nothing.
+        objective: the objective to minimize.
+        data: the examples to evaluate; None for none.
         monitor: name of the watched metric.
         every: steps between two evaluations; None for one after each epoch.
         precision: precision of the run.

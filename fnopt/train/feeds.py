@@ -1,8 +1,8 @@
 """Makes the steps of a run over its data: arrays in memory, or batches of an iterable.
 
-A feed begins an epoch at any step of it and makes some steps at a time. Over arrays in memory they
-are made in one compiled loop. Over an iterable each batch is a call of its own, and the metrics are
-looked at only now and then.
+A feed begins an epoch at any of its steps and makes several steps at a time. Over arrays in memory
+they run in one compiled loop. Over an iterable each batch is a separate call, and the metrics are
+read only every few steps.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class StepsResult:
         epoch_over: whether they end the epoch.
         nonfinite: metrics and batch of the step after them, which was not finite and is not
             counted; None if there was none.
-        error: what the data raised after them, if anything.
+        error: error that the data raised after them; None if there is none.
     """
 
     state: TrainState
@@ -69,9 +69,9 @@ class ArrayFeed:
     :func:`~fnopt.train.loop.fast_in_loops`.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         data: a tree of arrays with examples along the first axis, or an ``fnopt.data.Arrays``.
-        batch_size: examples a step; None for all.
+        batch_size: number of examples per step; None for all.
         options: options of the step.
 
     Attributes:
@@ -112,7 +112,7 @@ class ArrayFeed:
         """Begins an epoch.
 
         Args:
-            state: gives the run's key.
+            state: the train state, which has the run's key.
             epoch_start: number of the epoch's first step.
             epoch_step: steps of the epoch done before.
         """
@@ -156,14 +156,14 @@ class ArrayFeed:
 
 
 class StreamFeed(Reading):
-    """Steps over the batches of an iterable, which is gone through again in each epoch.
+    """Steps over the batches of an iterable, which is iterated again in each epoch.
 
-    One batch is read ahead, so that the end of an epoch is known when its last step is made. To
+    One batch is read ahead, so that the end of an epoch is known at its last step. To
     begin in the middle of an epoch, the batches before are read and dropped. A signal ends the
-    waiting for a batch: no more steps are made then.
+    waiting for a batch: no further steps run then.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         data: an iterable of batches, or a function that returns one.
         options: options of the step.
 
@@ -172,7 +172,7 @@ class StreamFeed(Reading):
         steps: steps of an epoch; None if the iterable does not say.
     """
 
-    most = 16  # the batches since the last look are kept, to say in which one a NaN began
+    most = 16  # the batches since the last look are held, to say in which one a NaN began
 
     def __init__(self, objective: Objective, data: Any, options: StepOptions) -> None:
         self.objective, self.options = objective, options
@@ -181,7 +181,7 @@ class StreamFeed(Reading):
         self.ahead: Any = None  # the next batch, the end, or the error raised instead of a batch
 
     def example(self) -> Batch:
-        """The first batch; it is kept for the first epoch."""
+        """The first batch; it is used again in the first epoch."""
         if self.ahead is None:
             self._open()
         if self.ahead is END:
@@ -270,9 +270,9 @@ def feed_of(objective: Objective, data: Any, batch_size: int | None, options: St
     """The feed for some data: arrays in memory are a tree of arrays, all else is iterated.
 
     Args:
-        objective: what is minimized.
-        data: what :func:`~fnopt.train.fit` takes.
-        batch_size: examples a step, for arrays in memory; None for all.
+        objective: the objective to minimize.
+        data: the training data, as of :func:`~fnopt.train.fit`.
+        batch_size: number of examples per step, for arrays in memory; None for all.
         options: options of the step.
     """
     if not is_stream(data):

@@ -1,4 +1,4 @@
-"""A whole run: epochs over data, many steps a call, evaluation, early stopping, checkpoints.
+"""A whole run: epochs over data, many steps per call, evaluation, early stopping, checkpoints.
 
 Here a run is put together; :mod:`fnopt.train.fit_options` has its options,
 :mod:`fnopt.train.run` the loop, :mod:`fnopt.train.feeds` the steps over each kind of data, and
@@ -63,7 +63,7 @@ class FitResult:
         interrupted: whether Ctrl-C or SIGTERM ended the run.
         ended: what ended it: ``"epochs"``, ``"early stopping"``, ``"on_epoch"`` or
             ``"interrupted"``.
-        last: the state after the last step, to go on from.
+        last: the state after the last step, to continue from.
         checkpoint: the last checkpoint that was written; None if there was none.
     """
 
@@ -94,31 +94,31 @@ def fit(
 
     Each epoch goes through a permutation of the examples that is drawn from the key, and drops its
     remainder; the same key gives the same run to the bit. All steps run in one compiled loop,
-    some of them a call; a call ends early at a step whose loss or gradient is not finite. Data that
-    are no arrays in memory are iterated, a call a batch.
+    several per call; a call ends early at a step whose loss or gradient is not finite. Data that
+    are no arrays in memory are iterated, with one call per batch.
 
     Ctrl-C and SIGTERM end the run after the current steps, or at once where it waits for data; a
     second one ends the process.
 
     Args:
-        objective: what is minimized, from :func:`objective`.
+        objective: the objective to minimize, from :func:`objective`.
         tx: the optimizer; None with ``state``, which has its own.
         data: a tree of arrays with examples along the first axis, such as ``(images, labels)``; an
             ``fnopt.data.Arrays``; or batches: a loader such as torch's ``DataLoader`` or any other
-            iterable, an ``fnopt.data.Batches``, or a function that returns one, gone through again
+            iterable, an ``fnopt.data.Batches``, or a function that returns one, iterated again
             in each epoch. Batches must all have one shape; a last one of fewer examples is left
-            out. Arrays are NumPy's, jax's, torch's or whatever has ``__array__`` or
+            out. Arrays are NumPy's, jax's, torch's or any that have ``__array__`` or
             ``__dlpack__``; they are copied, and stay the caller's.
         epochs: number of passes over the data, those before a ``resume`` among them; with
             ``state``, further ones.
-        batch_size: examples a step: 1 is stochastic, None full-batch gradient descent. Of no
-            meaning for data that come in batches.
+        batch_size: number of examples per step: 1 is stochastic, None full-batch gradient
+            descent. Ignored for data that come in batches.
         test_data: evaluated after each epoch, recorded with the prefix ``test_``: data of the same
-            kinds, but no iterator that can be gone through once. The last of its batches may be
+            kinds, but no iterator, which can be read once only. The last of its batches may be
             shorter; every example counts. None evaluates nothing.
         key: a PRNG key, or an integer to make one. Ignored with ``state``, which has its own.
-        state: a state to go on from; its buffers stay the caller's. Another optimizer of the same
-            kind goes in by ``state.replace(tx=…)``. None begins with a new one.
+        state: a state to continue from; its buffers stay the caller's. ``state.replace(tx=…)`` has
+            another optimizer of the same kind. None begins with a new one.
         average: averages the parameters over the steps, such as :class:`ema_of_params`; None for
             no average.
 
@@ -133,7 +133,7 @@ def fit(
         DataError: the data or the test data raised, or a batch has another shape or is not of
             numbers; has the state after the last step.
         CheckpointError: a checkpoint could not be written; has the state.
-        OSError: a folder cannot be made or written to; before the work begins.
+        OSError: a folder cannot be created or written to; before the run begins.
     """
     epochs = positive_integer("fit: epochs", epochs)
     step, evaluation, checkpoint, report = read_options(options, _NAMES)

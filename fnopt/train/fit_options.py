@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions:
-    """How a run is evaluated, and what follows from it.
+    """How a run is evaluated, and how it acts on the results.
 
     Args:
         monitor: name of the watched evaluation metric: ``tx`` receives it as ``metric``, early
@@ -63,18 +63,18 @@ class EvaluationOptions:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointOptions:
-    """Where and when a run writes checkpoints, and whether it goes on from them.
+    """Where and when a run writes checkpoints, and whether it resumes from them.
 
     Args:
         checkpoint_dir: folder where checkpoints are written, created if missing; None for none.
         checkpoint_every: steps between two checkpoints, ``"epoch"`` after each epoch, None at the
             end alone. There is one at the end in any case, after an interrupt, and after an error.
-        keep: number of the last checkpoints that are kept, at least 1.
-        keep_best: number of checkpoints of the best evaluations that are kept beside them.
-        resume: whether to go on from the newest good checkpoint there; the run begins where there
-            is none. The checkpoint's numbers win over those of ``tx`` and ``early_stopping``, and
+        keep: number of the last checkpoints to keep, at least 1.
+        keep_best: number of checkpoints of the best evaluations to keep besides the last ones.
+        resume: whether to continue from the newest good checkpoint there; without one the run
+            begins. The checkpoint's numbers win over those of ``tx`` and ``early_stopping``, and
             what differs is logged; ``"override"`` takes the code's. A run of other epochs, or of
-            epochs of other steps, takes the schedules of ``tx``, which were made for its length.
+            epochs of other steps, takes the schedules of ``tx``, which have its length.
 
     Raises:
         TypeError: a number is no integer.
@@ -105,7 +105,7 @@ class CheckpointOptions:
 
 @dataclasses.dataclass(frozen=True)
 class ReportOptions:
-    """What a run reports, to whom and how often.
+    """The reports of a run: where they go, and how often.
 
     Args:
         steps_per_call: steps between two looks at the run; None finds a number that takes about a

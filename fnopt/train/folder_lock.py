@@ -14,10 +14,10 @@ except ImportError:  # not on Windows: there nothing is locked
 
 
 class FolderLock:
-    """Held by one run at a time; the system releases it when the process ends, however it does.
+    """A lock of one run at a time; the system releases it when the process ends in any way.
 
     Args:
-        folder: must be there when the lock is acquired. Nothing is written into it.
+        folder: a folder that exists when the lock is acquired. Nothing is written into it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,7 @@ class FolderLock:
             self.release()
 
     def release(self) -> None:
-        """Gives the lock back, if it is held."""
+        """Releases the lock, if it is held."""
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None

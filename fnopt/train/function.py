@@ -1,4 +1,4 @@
-"""Plain functions as what is minimized."""
+"""Plain functions as objectives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of a run: one dict an epoch, to be written as JSON lines or plotted."""
+"""The records of a run: one dict per epoch, to be written as JSON lines or plotted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fnopt.train.plain import line
 
 @dataclasses.dataclass
 class History:
-    """Records of a run, one an epoch.
+    """Records of a run, one for each epoch.
 
     Attributes:
         records: dicts of ``epoch``, ``step``, ``seconds``, the means over the epoch of what the
@@ -23,7 +23,7 @@ class History:
             scaling, ``loss_scale`` and ``skipped``), and metrics of the evaluation with the prefix
             ``test_``.
         evaluations: with ``eval_every``, dicts of ``epoch``, ``step`` and the metrics of every
-            evaluation; empty where there is one an epoch.
+            evaluation; empty where there is one per epoch.
     """
 
     records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -51,7 +51,7 @@ class History:
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # An evaluation comes before the record of the epoch that it ends.
+        # An evaluation precedes the record of the epoch that it ends.
         both = sorted([*self.evaluations, *self.records], key=lambda record: record.get("step", 0))
         with path.open("w") as file:
             for record in both:
@@ -99,10 +99,10 @@ class History:
 
 
 class Log:
-    """A file of JSON lines that grows while a run goes on; begins with the history so far.
+    """A file of JSON lines that grows during a run; begins with the history so far.
 
     Args:
-        path: path of the file; its content is replaced, so that no line stands in it twice.
+        path: path of the file; its content is replaced, so that it has no line twice.
         history: the records before.
     """
 

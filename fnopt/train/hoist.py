@@ -1,8 +1,8 @@
-"""An optimizer's update in two parts: the evaluations it asks for, and all the rest.
+"""An optimizer's update in two parts: the evaluations that it needs, and everything else.
 
 A step updates inside a branch, so that nothing that is not finite gets into the state. There XLA
 computes a convolution several times slower on a CPU. So evaluations, and what they need, are
-computed before the branch. Those in a loop or a branch of the optimizer's own stay in it: they
+computed before the branch. Those in a loop or a branch of the optimizer stay in it: they
 would be no faster, and what such a loop writes would have to be copied into the state.
 """
 

@@ -16,11 +16,11 @@ def import_optax_state(tx: Any, optax_state: OptState, params: Params) -> OptSta
     """A state of optax's optimizer as the state of the same method here.
 
     Arrays are matched by the names of the states' fields and the paths in the parameters:
-    ``mu['w']`` here is ``mu['w']`` there, wherever the two stand in their chains; of several, the
-    first is the first. Of more counts than are needed here the first are taken.
+    ``mu['w']`` here is ``mu['w']`` there, at any positions in their chains; several of one name are
+    matched in order. Of more counts than are needed here the first are used.
 
     Args:
-        tx: the optimizer to go on with.
+        tx: the optimizer to continue with.
         optax_state: the state of optax's optimizer.
         params: the parameters; only their shapes are needed.
 
@@ -37,23 +37,22 @@ def import_optax_state(tx: Any, optax_state: OptState, params: Params) -> OptSta
     >>> int(state[0].count)
     0
     """
-    here = jax.eval_shape(as_transform(tx).init, params)
-    there = _by_field(optax_state)
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(here)
-    taken, wrong, left = [], [], {name: list(leaves) for name, leaves in there.items()}
+    expected = jax.eval_shape(as_transform(tx).init, params)
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(expected)
+    arrays, wrong, unused = [], [], _by_field(optax_state)
     for path, leaf in leaves:
         name = _field(path)
-        array = left[name].pop(0) if left.get(name) else None
+        array = unused[name].pop(0) if unused.get(name) else None
         if array is None or np.shape(array) != leaf.shape:
             got = "missing" if array is None else _described(array)
             wrong.append(f"{name}: {got} there, {_described(leaf)} here")
             continue
         # A copy: a step takes over the buffers.
-        taken.append(jnp.array(array, dtype=leaf.dtype))
+        arrays.append(jnp.array(array, dtype=leaf.dtype))
     wrong += [
         f"{name}: {_described(x)} there, missing here"
-        for name, rest in left.items()
-        for x in rest
+        for name, leaves in unused.items()
+        for x in leaves
         if not _is_redundant(name, x)
     ]
     if wrong:
@@ -61,7 +60,7 @@ def import_optax_state(tx: Any, optax_state: OptState, params: Params) -> OptSta
             f"import_optax_state: the state is not one of {type(tx).__name__}:\n  "
             + "\n  ".join(wrong)
         )
-    return treedef.unflatten(taken)
+    return treedef.unflatten(arrays)
 
 
 def _by_field(state: Any) -> dict[str, list[Any]]:

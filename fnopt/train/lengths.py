@@ -21,13 +21,13 @@ _MOST = 2**16
 def warn_of_rate_0(tx: Any, opt_state: Any, steps: int | None, resumed: bool) -> None:
     """Warns where a scheduled learning rate is 0 from some step of the run on.
 
-    Looks at the parts of chains; what stands behind a wrapper may count something else than steps.
+    Only the parts of chains are checked; a part inside a wrapper may count something else.
 
     Args:
         tx: the optimizer that will run.
         opt_state: its state at the beginning.
         steps: number of steps ahead; None if not known.
-        resumed: whether the run goes on from a checkpoint.
+        resumed: whether the run continues from a checkpoint.
     """
     if steps is None or steps <= 0:
         return
@@ -42,10 +42,10 @@ def warn_of_rate_0(tx: Any, opt_state: Any, steps: int | None, resumed: bool) ->
         moving = np.flatnonzero(rates)
         idle = steps - (int(ahead[moving[-1]]) + 1 if len(moving) else 0)
         if idle > max(1, steps // 100):
-            again = ", and resume with resume='override'" if resumed else ""
+            cure = ", and resume with resume='override'" if resumed else ""
             warnings.warn(
                 f"fit: the learning rate is 0 for the last {idle} of {steps} steps: its schedule,"
-                f" {schedule!r}, ends before the run does; make it for all steps of the run{again}",
+                f" {schedule!r}, ends before the run does; make it for all steps of the run{cure}",
                 stacklevel=4,
             )
 

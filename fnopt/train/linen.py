@@ -1,4 +1,4 @@
-"""Flax Linen modules as what is minimized."""
+"""Flax Linen modules as objectives."""
 
 from __future__ import annotations
 

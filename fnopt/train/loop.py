@@ -1,4 +1,4 @@
-"""The compiled programs of a run: steps over data in memory, one step over a batch that comes in.
+"""The compiled programs of a run: steps over data in memory, one step over a streamed batch.
 
 They stop before a step that is not finite, and the state is the last good one. Under dynamic loss
 scaling such a step is skipped instead.
@@ -26,10 +26,10 @@ _DEFAULT = StepOptions()
 
 
 class EpochLog(NamedTuple):
-    """What the steps of an epoch report.
+    """The reports of the steps of an epoch.
 
     Attributes:
-        metrics: an array for each metric, one value per step; 0 for steps not made.
+        metrics: an array for each metric, one value per step; 0 for steps not reached.
         taken: whether each step was taken.
         reached: number of the step at which the steps ended.
         continues: whether all steps were finite, so that more may follow.
@@ -56,7 +56,7 @@ def run_steps(
     A loop with bounds that are arguments, not a scan: one program for every number of steps.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: before the steps; its buffers are taken over.
         data: the examples.
         order: examples of each step of the epoch, of shape (steps, batch size).
@@ -103,9 +103,9 @@ def run_single_step(
     """Makes one of the steps of :func:`run_steps`, in a program without a loop.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: before the step; its buffers are taken over.
-        log: of the steps before; the step is not attempted if one of them was not finite.
+        log: the log of the steps before; the step is not attempted if one was not finite.
         data: the examples.
         order: examples of each step of the epoch, of shape (steps, batch size).
         at: number of the step in the epoch.
@@ -137,12 +137,12 @@ def run_stream_step(
     batch: Batch,
     options: StepOptions = _DEFAULT,
 ) -> tuple[TrainState, jax.Array, jax.Array, Metrics]:
-    """Makes a step over a batch that has come in, unless one before was not finite.
+    """One step over a streamed batch, unless a step before was not finite.
 
-    So the metrics of a step need not be looked at before the next one is begun.
+    So the next step can start before the metrics of this one are read.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: before the step; its buffers are taken over.
         continues: whether to attempt the step.
         batch: the examples.
@@ -163,8 +163,8 @@ def epoch_log(
     """The shapes and dtypes of the log of an epoch.
 
     Args:
-        objective: what is minimized.
-        state: of the run.
+        objective: the objective to minimize.
+        state: the train state.
         batch: a batch of the run.
         options: options of the step.
         steps: steps of an epoch.
@@ -180,8 +180,8 @@ def fast_in_loops(
     """Whether a compiled loop of steps is as fast as a program for each step.
 
     Args:
-        objective: what is minimized.
-        state: of the run.
+        objective: the objective to minimize.
+        state: the train state.
         batch: a batch of the run.
         options: options of the step.
     """
@@ -198,7 +198,7 @@ _FAST_IN_LOOPS: Any = weakref.WeakKeyDictionary()
 
 
 def without_last_skip(before: TrainState, state: TrainState, more: jax.Array) -> TrainState:
-    """The state in which a step that ends the run is not counted as skipped: it is made again.
+    """The state in which a step that ends the run is not counted as skipped: it is repeated.
 
     Args:
         before: the state before the step.

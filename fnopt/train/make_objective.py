@@ -55,11 +55,12 @@ def objective(
             a pair.
         weights: a function of a batch giving one weight for each example, as
             ``lambda batch: batch[2]``; loss and metrics are then Σ w·l / Σ w. Batches may be tuples
-            of more than two items with it. None counts all examples alike.
+            of more than two items with it. None: equal weights.
         has_aux: whether the loss function (or the function that returns its loss) returns a pair,
             the loss and a dict of numbers that are reported like metrics.
         rngs: the names of a Linen module's random streams.
-        state: of an Equinox module that has one, as ``eqx.nn.make_with_state`` gives it.
+        state: the state of an Equinox module, from ``eqx.nn.make_with_state``; None if it has
+            none.
 
     Raises:
         TypeError: the model is none of the four, or lacks what its kind needs.

@@ -22,14 +22,13 @@ from fnopt.train.state import TrainState
 
 
 class Measured(NamedTuple):
-    """What a step knows of a batch before it updates.
+    """The loss and the gradient of a batch.
 
     Attributes:
         loss: the mean loss, a scalar.
         metrics: the means of the objective's own metrics, by name.
         model_state: the model state after the batch.
-        grads: the gradient as the optimizer is to get it, a tree like the parameters; 0 for frozen
-            ones.
+        grads: the gradient for the optimizer, a tree like the parameters; 0 for frozen ones.
     """
 
     loss: jax.Array
@@ -39,7 +38,7 @@ class Measured(NamedTuple):
 
 
 class ForwardPass(NamedTuple):
-    """What a forward pass of a batch or a micro-batch gives.
+    """The results of a forward pass of a batch or a micro-batch.
 
     Attributes:
         loss: the mean loss, a scalar.
@@ -59,7 +58,7 @@ class Passes:
     """The forward and backward pass that a step makes, of a batch or of a micro-batch.
 
     Attributes:
-        objective: what is minimized.
+        objective: the objective to minimize.
         options: the options of the step.
         loss_scale: factor of the loss in the backward pass; None for 1.
         frozen: a tree of flags like the parameters, True where the gradient is not computed; None
@@ -125,9 +124,9 @@ def passes_of(objective: Objective, state: TrainState, options: StepOptions) -> 
 def measure_batch(
     passes: Passes, model_state: ModelState, batch: Batch, key: jax.Array
 ) -> tuple[Callable[[Params], Measured], Evaluation]:
-    """What a step computes of a batch, as functions of the parameters.
+    """Loss and gradient of a batch, as functions of the parameters.
 
-    Both go through the batch in micro-batches if the options say so.
+    Both use micro-batches if the options say so.
 
     Args:
         passes: the forward and backward pass.
@@ -195,7 +194,7 @@ def _in_micro_batches(passes: Passes, model_state: ModelState, batch: Batch, key
         return Measured(loss, metrics, after, passes.finish(grads, params))
 
     def value(params: Params) -> jax.Array:
-        # Whoever takes the gradient of it computes every micro-batch again: none is kept.
+        # Whoever takes the gradient of it computes every micro-batch again: none is stored.
         @jax.checkpoint
         def of_part(model_state: ModelState, batch: Batch, key: jax.Array) -> Any:
             result = passes.forward(params, model_state, batch, key)
@@ -238,7 +237,7 @@ def join_frozen(
         leaves: new leaves for those that :func:`trained_leaves` gives, in their order.
         tree: the other tree.
         frozen: a tree of flags like it; None where nothing is frozen.
-        frozen_leaf: gives, of a frozen leaf of the other tree, what stands for it.
+        frozen_leaf: a function of a frozen leaf of the other tree that returns its replacement.
     """
     all_leaves, treedef = jax.tree.flatten(tree)
     flags = [False] * len(all_leaves) if frozen is None else jax.tree.leaves(frozen)

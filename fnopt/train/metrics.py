@@ -1,4 +1,4 @@
-"""Metrics: the accuracy, which way a metric is better, and a check of what one returns."""
+"""Metrics: the accuracy, the better direction of a metric, and a check of its result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def maximized(metric: Function) -> Function:
     """The metric, marked as one that is better when it is larger; also a decorator.
 
-    ``fit(monitor=…)`` asks for the mark: early stopping and the best checkpoint go by it.
+    ``fit(monitor=…)`` reads the mark, for early stopping and the best checkpoint.
 
     Args:
         metric: ``metric(outputs, targets)``, a number for each example.
@@ -51,7 +51,7 @@ def _marked(metric: Any, mode: str) -> Any:
 
 
 def mode_of(metric: Any) -> Literal["min", "max"] | None:
-    """Which way a metric is better, None if it is not marked."""
+    """Whether a smaller or a larger metric is better; None if it is not marked."""
     if isinstance(metric, functools.partial):
         return mode_of(metric.func)
     mode = getattr(metric, "mode", None)
@@ -87,7 +87,7 @@ def _cure(labels: tuple[int, ...], outputs: tuple[int, ...]) -> str:
 
 
 def called(name: str, function: Callable[..., Any], outputs: Any, targets: Any) -> Any:
-    """What a loss or metric returns of outputs and targets, where no pairs of examples are in it.
+    """The result of a loss or metric, unless it mixes pairs of examples.
 
     Where outputs of shape (n, 1) meet targets of shape (n,), or the other way round, NumPy's rules
     give n × n numbers, or sums over such.
@@ -95,8 +95,8 @@ def called(name: str, function: Callable[..., Any], outputs: Any, targets: Any) 
     Args:
         name: the name of the metric, for the message.
         function: the loss or the metric.
-        outputs: of the model; checked if they are one array.
-        targets: of the batch, likewise.
+        outputs: the model's outputs; checked if they are one array.
+        targets: the targets of the batch; checked if they are one array.
 
     Raises:
         ValueError: outputs and targets do not belong together.

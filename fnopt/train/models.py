@@ -92,7 +92,7 @@ def max_pool(x: jax.Array, side: int = 2) -> jax.Array:
     zeros.)
 
     Args:
-        x: pictures, of shape (…, height, width, channels); a rest of rows or columns is left out.
+        x: pictures, of shape (…, height, width, channels); remaining rows or columns are left out.
         side: side of a square in pixels, at least 1 and at most that of the picture.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Flax NNX models as what is minimized."""
+"""Flax NNX models as objectives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NNXObjective(Objective):
     def __init__(self, model: nnx.Module, *args: Any) -> None:
         super().__init__(*args)
         model = nnx.clone(model)
-        nnx.pop(model, nnx.Intermediate)  # what earlier calls have noted down
+        nnx.pop(model, nnx.Intermediate)  # values that earlier calls have recorded
         self._flags = train_flags(type(model).__call__)
         self._graphs = {}
         for train in (False, True):
@@ -49,7 +49,7 @@ class NNXObjective(Objective):
 
 
 def _split(model: nnx.Module) -> tuple[Any, Any, Any, Any]:
-    """Graph, parameters, random streams, model state; what a forward pass notes down is left."""
+    """Graph, parameters, random streams, model state; without values that a pass records."""
     graph, params, streams, _, rest = nnx.split(
         model, nnx.Param, nnx.RngState, nnx.Intermediate, ...
     )

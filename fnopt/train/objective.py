@@ -1,4 +1,4 @@
-"""What is minimized: a model's forward pass and a loss on its outputs, behind one protocol."""
+"""The objective: a model's forward pass and a loss on its outputs, behind one protocol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REPORTED = {"loss", "learning_rate", "grad_norm", "update_norm", "skipped", "lo
 class Objective:
     """A model and its loss as pure functions of parameters and model state.
 
-    Model state is what the forward pass changes beside the parameters: batch statistics. A
+    Model state is what the forward pass changes besides the parameters: batch statistics. A
     subclass says how a model begins (``init``) and computes (``forward``); the loss is a function
     of the outputs. :func:`~fnopt.train.objective` makes one.
 
@@ -29,8 +29,8 @@ class Objective:
         metric_fns: more such functions, by the names under which they are reported.
         inputs: a function of a batch giving the inputs of the model.
         targets: a function of a batch giving the targets of the loss.
-        weights: a function of a batch giving one weight for each example; None counts all alike.
-        has_aux: whether the loss function returns metrics by name beside the loss.
+        weights: a function of a batch giving one weight for each example; None: equal weights.
+        has_aux: whether the loss function returns metrics by name besides the loss.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Objective:
         self.has_aux = has_aux
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy has programs of its own (see programs.py), and compiled ones cannot be pickled.
+        # A copy has separate programs (see programs.py), and compiled ones cannot be pickled.
         return {name: x for name, x in vars(self).items() if name != "_programs"}
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
@@ -81,7 +81,7 @@ class Objective:
         raise NotImplementedError
 
     def losses(self, outputs: Outputs, batch: Batch) -> jax.Array:
-        """The loss of each example, or one number if the loss function gives but one."""
+        """The loss of each example, or one number if the loss function gives only one."""
         return _of_examples(self._losses_and_aux(outputs, batch)[0])
 
     def loss(self, outputs: Outputs, batch: Batch) -> jax.Array:
@@ -99,7 +99,7 @@ class Objective:
         return self.mean(losses, batch)
 
     def metrics(self, outputs: Outputs, batch: Batch) -> Metrics:
-        """The reported metrics of each example, by name; those returned beside the loss, too."""
+        """The reported metrics of each example, by name, with those that the function returns."""
         targets = self.targets(batch)
         metrics = {
             name: called(f"metric {name!r}", fn, outputs, targets)
@@ -110,7 +110,7 @@ class Objective:
         return {name: _of_examples(metric) for name, metric in {**metrics, **aux}.items()}
 
     def example_weights(self, batch: Batch) -> jax.Array | None:
-        """The weight of each example, None if all count alike.
+        """The weight of each example, None if all are equal.
 
         Raises:
             ValueError: they are not one number for each.
@@ -162,7 +162,7 @@ class Objective:
 
 
 def train_flags(call: Function) -> Callable[[bool], dict[str, bool]]:
-    """The arguments that tell a model's call whether it trains.
+    """The arguments by which a model's call knows whether it trains.
 
     Args:
         call: the function; it may have any of ``train``, ``training``, ``is_training`` and
@@ -193,7 +193,7 @@ def _check_names(*groups: Mapping[str, Any]) -> None:
 
 
 def _of_examples(metric: Any) -> jax.Array:
-    """One number for each example: the mean over whatever axes there are beside the first."""
+    """One number for each example: the mean over all axes but the first."""
     metric = jnp.asarray(metric)
     metric = metric.astype(computing_dtype(metric.dtype))  # they will be summed
     return metric if metric.ndim < 2 else jnp.mean(metric, axis=tuple(range(1, metric.ndim)))

@@ -23,11 +23,11 @@ class StepOptions:
         accumulate: number of micro-batches, at least 1, in which a batch is computed one after the
             other for one update; the number of examples is a multiple of it. Activations need the
             memory of one. Schedules and ``step`` count updates. Batch statistics are those of
-            micro-batches, and move that many times a step.
+            micro-batches, and move that many times per step.
         accumulator_dtype: dtype of the sum of their gradients, ``"float32"``, ``"float64"``,
             ``"bfloat16"`` or ``"float16"``; the gradient's, float32 at least, if None.
-        precision: a :class:`Precision` or the name of one, the one that the state was made with;
-            None leaves dtypes alone.
+        precision: the :class:`Precision` that the state was initialized with, or its name; None
+            leaves dtypes as they are.
         clip_norm: global norm, above 0, to which the gradient is clipped before the optimizer gets
             it; frozen parameters, whose gradient is not computed, do not count. None does not clip.
         skip_nonfinite: whether a step whose loss, gradient or update is not finite is skipped.

@@ -1,4 +1,4 @@
-"""Records as JSON, with whatever a callback has put into them."""
+"""Records as JSON, with any values that a callback has put into them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def plain(x: Any, depth: int = 0) -> Any:
 
     Args:
         x: anything.
-        depth: number of containers around it; beyond 20 an abbreviated ``repr`` is taken.
+        depth: number of containers around it; beyond 20 an abbreviated ``repr`` is used.
     """
     if x is None or isinstance(x, (bool, int, float, str)):
         return x

@@ -1,4 +1,4 @@
-"""In which precision a step keeps parameters, computes, and rounds."""
+"""The precision in which a step stores parameters, computes, and rounds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Precision:
     """The dtypes of a training step.
 
     In the forward pass floating parameters and inputs are cast to ``compute``, outputs to
-    ``output`` before the loss is made of them. Batch statistics stay what they are, float32. The
+    ``output`` before the loss takes them. Batch statistics stay what they are, float32. The
     optimizer sees parameters and gradients in single precision at least, and so has its state in
     it; a parameter stored in half precision is rounded once a step, when the update is added.
 
-    A layer of Flax without a ``dtype`` of its own computes in the widest dtype of its arguments:
-    the batch normalization of NNX, whose statistics are float32, hands on float32.
+    A layer of Flax without a ``dtype`` computes in the widest dtype of its arguments:
+    the batch normalization of NNX, whose statistics are float32, returns float32.
 
     Args:
         params: dtype in which the parameters are stored, ``"float32"``, ``"bfloat16"`` or
@@ -86,7 +86,7 @@ class Precision:
 
     @classmethod
     def named(cls, name: Any) -> Precision:
-        """A usual precision by its name; what is one already, or None, is returned as it is.
+        """A usual precision by its name; a precision, or None, is returned as it is.
 
         - ``"float32"``: everything;
         - ``"bfloat16"``: float32 parameters, bfloat16 computation;
@@ -154,7 +154,7 @@ def forward(
 
 
 def cast_floating(tree: PyTree, dtype: Any) -> PyTree:
-    """A tree with its real floating leaves in this dtype and the rest as it is."""
+    """A tree with its real floating leaves in this dtype and the others as they are."""
 
     def cast(x: Any) -> Any:
         return x.astype(dtype) if _is_floating(x) and x.dtype != dtype else x

@@ -50,7 +50,7 @@ class Program:
         """The compiled function of the other arguments, for this objective."""
         programs = vars(objective).setdefault("_programs", {})
         if self.function not in programs:
-            # Weak, so that an objective is not kept by its own programs.
+            # Weak, so that an objective is not held by its own programs.
             weak = weakref.ref(objective)
 
             @functools.wraps(self.function)

@@ -16,7 +16,7 @@ from fnopt.train.waiting import Interrupted, interruptible
 logger = logging.getLogger("fnopt")
 
 END: Any = object()
-"""What is read after the last batch."""
+"""The item after the last batch."""
 
 
 class Reader:
@@ -98,7 +98,7 @@ class Reader:
 
 
 class Reading:
-    """Base class of what reads batches with a :class:`Reader` until a signal comes."""
+    """Base class of streams that read batches with a :class:`Reader` until a signal comes."""
 
     reader: Reader
 
@@ -118,7 +118,7 @@ class Reading:
 
 def _batches_of(data: Any, drop_last: bool) -> Batches:
     """Batches of an iterable or a function, read without a thread."""
-    # A new iterator for each pass, asked of the iterable: one that is an iterator itself may begin
+    # A new iterator for each pass, from the iterable: one that is an iterator itself may begin
     # again, and if it does not, the pass has no batch.
     source = (lambda: iter(data)) if isinstance(data, Iterable) else data
     batches = as_data(source, prefetch=0, drop_last=drop_last)

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a run beside its train state: its position and its records."""
+"""What a checkpoint holds of a run besides its train state: its position and its records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POSITION = {
 
 @dataclasses.dataclass
 class Position:
-    """Where a run is.
+    """The position of a run.
 
     Attributes:
         first_step: number of the step at which the run began.
@@ -71,7 +71,7 @@ class Position:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Position:
-        """The position in what :meth:`to_json` gave; fields may be missing that have a default.
+        """The position from the output of :meth:`to_json`; fields with a default may be missing.
 
         Raises:
             ValueError, TypeError, KeyError: it is damaged.
@@ -103,10 +103,10 @@ class LastEvaluation:
 
 @dataclasses.dataclass
 class Record:
-    """A run beside its train state, as a checkpoint holds it.
+    """What a checkpoint holds of a run besides its train state.
 
     Attributes:
-        position: where the run is.
+        position: step and epoch of the run.
         history: records of the completed epochs, and of evaluations.
         evaluation: the last evaluation.
         epochs: epochs that the run was to have; None in checkpoints older than this field.
@@ -140,7 +140,7 @@ class Record:
 
     @classmethod
     def from_json(cls, about: dict[str, Any]) -> Record:
-        """The record in what :meth:`to_json` gave.
+        """The record from the output of :meth:`to_json`.
 
         Raises:
             ValueError, TypeError, KeyError: it is damaged.

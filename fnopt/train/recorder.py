@@ -1,4 +1,4 @@
-"""Records what a run reports: metrics of steps, of evaluations and of epochs."""
+"""The records of a run: metrics of steps, of evaluations and of epochs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fnopt.train.summaries import joined, shown_of_epoch, shown_of_steps, summar
 
 
 class Writer(Protocol):
-    """Anything that records are written to: a log file, TensorBoard."""
+    """A destination of records: a log file, TensorBoard."""
 
     def write(self, record: dict[str, Any]) -> None: ...
 
@@ -21,18 +21,19 @@ class Writer(Protocol):
 
 
 class Recorder:
-    """Collects the metrics of a run, and hands records to its history, its logs and its bar.
+    """Collects the metrics of a run, and passes records to its history, its logs and its bar.
 
     Args:
         history: records of the epochs before; new ones are appended.
         evaluation: the last evaluation; updated with each one.
         writers: logs that get each record.
         bar: the progress bar.
-        metrics: of the steps of the current epoch so far, an array for each; None for none.
+        metrics: an array for each metric, one value per step of the current epoch so far; None
+            for none.
         taken: whether each of these steps was taken.
 
     Attributes:
-        skipped_in_a_row: the last steps, up to now, that were not taken.
+        skipped_in_a_row: number of steps skipped since the last one that was taken.
     """
 
     def __init__(
@@ -81,11 +82,11 @@ class Recorder:
         self.evaluation.step = position.step
 
     def evaluation_record(self, position: Position, step: int) -> dict[str, Any]:
-        """Records the last evaluation on its own, between epochs.
+        """Records the last evaluation separately, between epochs.
 
         Args:
-            position: where the run is.
-            step: updates made so far.
+            position: step and epoch of the run.
+            step: number of updates so far.
         """
         record = {"epoch": position.epoch, "step": step, **self.evaluation.metrics}
         self.history.evaluations.append(record)
@@ -95,8 +96,8 @@ class Recorder:
         """Records the current epoch, and begins to collect for the next.
 
         Args:
-            position: where the run is.
-            step: updates made so far.
+            position: step and epoch of the run.
+            step: number of updates so far.
         """
         record = {
             "epoch": position.epoch,

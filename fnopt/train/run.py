@@ -1,7 +1,7 @@
-"""The loop around the compiled loops: what is done between two calls of them, and in what order.
+"""The loop around the compiled loops: the actions between two calls of them, in order.
 
-A run has a position: so many epochs completed, so many steps of the current one. At every position,
-in this order: the metrics of the steps are collected, an evaluation that is due is made, an epoch
+A run has a position: epochs completed, and steps of the current one. At every position,
+in this order: the metrics of the steps are collected, an evaluation that is due runs, an epoch
 that is over is recorded, logs are written, a checkpoint that is due is written, callbacks are
 called. If one of these raises, a checkpoint of the position is written all the same, which says
 what is still to be done there. From any checkpoint the run continues as if it had not been
@@ -43,7 +43,7 @@ class Run:
     Attributes:
         feed: makes the steps.
         state: the train state.
-        position: where the run is.
+        position: step and epoch of the run.
         epochs: number of epochs after which the run ends.
         evaluator: makes evaluations.
         recorder: collects metrics and writes records.
@@ -134,7 +134,7 @@ class Run:
         return "early stopping" if self.stopped else "epochs"
 
     def _epoch(self) -> str:
-        """Goes through an epoch, or what is left of it; says what ended the run, if anything."""
+        """Runs an epoch, or the remainder of one; returns what ended the run, if anything."""
         position = self.position
         if position.epoch_step == 0:
             position.epoch_start = int(self.state.step)
@@ -174,7 +174,7 @@ class Run:
             raise result.error
 
     def _steps_to_make(self) -> int:
-        """How many steps to make now: up to the next position where something is due."""
+        """The number of steps until the next position where something is due."""
         position, due = self.position, [self.call_length.steps]
         if self.feed.most is not None:
             due.append(self.feed.most)
@@ -186,14 +186,14 @@ class Run:
         return max(1, min(due))
 
     def _collect(self, result: StepsResult) -> None:
-        """Moves on by the steps that were made, and collects their metrics."""
+        """Moves on by the steps done, and collects their metrics."""
         position = self.position
         self.state = result.state
         position.epoch_step += result.steps
         position.steps_done += result.steps
         position.epoch_over = result.epoch_over and result.nonfinite is None
         if not result.steps:
-            # The end of an epoch may come to light after its last step.
+            # The end of an epoch may be known only after its last step.
             position.evaluated &= self.evaluator.every is not None or not position.epoch_over
             return
         position.evaluated = False
@@ -201,7 +201,7 @@ class Run:
         skipped = self.recorder.skipped_in_a_row
         if skipped >= HOPELESS:  # no loss scale helps
             metrics = {name: x[-1] for name, x in result.metrics.items()}
-            where = (f"the last {skipped} steps, each skipped whatever the loss scale",)
+            where = (f"the last {skipped} steps, each skipped at every loss scale",)
             raise self._nonfinite(metrics, where)
 
     def _nonfinite(self, metrics: Metrics, where: tuple[str, ...]) -> NonFiniteError:

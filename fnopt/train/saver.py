@@ -21,7 +21,7 @@ class Saver:
     """Writes checkpoints of a run.
 
     Attributes:
-        checkpoints: where they are written; None for nowhere.
+        checkpoints: the folder's checkpoints; None to write none.
         every: steps between two, ``"epoch"`` for one after each epoch, None for the end alone.
         epochs: epochs of the run.
         data: number of examples and batch size of data in memory, by name; None for a stream.
@@ -38,7 +38,7 @@ class Saver:
         """Whether a checkpoint is to be written here.
 
         Args:
-            position: where the run is.
+            position: step and epoch of the run.
             epoch_recorded: whether an epoch has just been recorded.
         """
         if self.every == "epoch":

@@ -39,8 +39,8 @@ class dynamic_scaling(Value):
     Args:
         init_scale: the factor :math:`s` at the start, above 0.
         growth_interval: :math:`n \ge 1`, finite steps in a row before the factor grows.
-        growth: :math:`\gamma \ge 1`, by what it is multiplied then.
-        backoff: :math:`\beta \in (0, 1]`, by what it is multiplied after a step that is not finite.
+        growth: :math:`\gamma \ge 1`, its multiplier then.
+        backoff: :math:`\beta \in (0, 1]`, its multiplier after a step that is not finite.
         min_scale: :math:`s_{\min} > 0`, the smallest factor.
         max_scale: :math:`s_{\max}`, the largest factor, at least ``min_scale``.
 

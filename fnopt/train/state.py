@@ -21,21 +21,20 @@ VALUES = ("tx", "stopping", "average", "scaling")
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """Everything that a training step changes or depends on, but the data.
+    """Everything that a training step changes or depends on, except the data.
 
     Attributes:
         params: the parameters.
-        model_state: what the forward pass changes beside them (batch statistics).
+        model_state: what the forward pass changes besides them (batch statistics).
         tx: the optimizer; its numbers are arrays here.
         opt_state: the optimizer's state.
-        step: updates made so far.
+        step: number of updates so far.
         key: the run's key; every step's own key is folded from it by ``step``.
         metric: the monitored metric of the last evaluation; 0 before the first, when
             ``evaluations`` is 0.
         evaluations: the number of evaluations so far.
         skipped: the number of steps skipped because something was not finite.
-        average: how the parameters are averaged, such as :class:`ema_of_params`; None for no
-            average.
+        average: average of the parameters, such as :class:`ema_of_params`; None for none.
         average_state: the state of the average.
         scaling: the dynamic loss scaling; None for none.
         scaling_state: the state of the loss scaling.
@@ -78,13 +77,12 @@ class TrainState:
         those of the model or of an optimizer in use elsewhere must stay.
 
         Args:
-            objective: what is minimized.
+            objective: the objective to minimize.
             tx: an optimizer, of fnopt or of optax.
             key: a PRNG key, or an integer to make one.
             batch: an example batch, for models whose shapes follow from it (Linen).
-            precision: a :class:`Precision` or the name of one; the steps must be given the same.
-            average: how to average the parameters, such as :class:`ema_of_params`; None for no
-                average.
+            precision: a :class:`Precision` or the name of one; the steps must receive the same.
+            average: average of the parameters, such as :class:`ema_of_params`; None for none.
             stopping: early stopping, or None; without a ``mode`` the metric is a loss.
 
         Raises:
@@ -129,7 +127,7 @@ class TrainState:
 
     @property
     def eval_params(self) -> Params:
-        """The parameters to evaluate, to average and to keep as the best.
+        """The parameters to evaluate, to average and to store as the best.
 
         They are ``params``, unless the optimizer's method says otherwise: of ``schedule_free`` they
         are its average, of ``lookahead`` its slow parameters.

@@ -30,23 +30,23 @@ def recomputed(
 ) -> Any:
     r"""The model state with every moving average replaced by its mean over the batches of data.
 
-    No layer is known here by its name. A forward pass in training turns a running statistic into
+    Layers need not be known by name. A forward pass in training turns a running statistic into
 
     .. math:: s' = m\,s + (1 - m)\,b
 
     with the momentum :math:`m` and the batch's own statistic :math:`b`. From :math:`s = 0` it is
     :math:`s'_0 = (1 - m)\,b`, and from another :math:`s = S` it is :math:`m S` more, which gives
-    the momentum. A third pass from :math:`S/2` tells whether it is so. What is no moving average (a
+    the momentum. A third pass from :math:`S/2` checks this. Anything that is no moving average (a
     counter, an average that is frozen) stays as it is.
 
-    Dropout layers are passed by; another draw in the forward pass is made with one fixed key.
+    Dropout layers are inactive; other random draws of the forward pass use one fixed key.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         params: the parameters.
         model_state: a model state like the one to be returned.
         data: a tree of arrays with examples along the first axis.
-        batch_size: examples at a time; what remains makes a smaller batch, with less weight.
+        batch_size: examples at a time; the remainder is a smaller batch, with less weight.
         precision: precision of the forward pass; None leaves dtypes alone.
     """
     examples = size(data)
@@ -59,17 +59,18 @@ def recomputed(
     task = objective, Precision.named(precision)
     moved = functools.partial(_moved, *task, params, model_state)
     first = take(data, jnp.arange(batch_size))
-    takes_in = _new_shares(moved, first, [leaves[i] for i in floating])
+    new_shares = _new_shares(moved, first, [leaves[i] for i in floating])
     batches = examples // batch_size
     indices = jnp.arange(batches * batch_size).reshape(batches, batch_size)
     sums = _sum_of_moved(*task, params, model_state, data, indices)
     sums = [x * (batch_size / examples) for x in sums]
-    rest = jnp.arange(batches * batch_size, examples)
-    if rest.size:
+    remainder = jnp.arange(batches * batch_size, examples)
+    if remainder.size:
         zero = [jnp.zeros((), x.dtype) for x in sums]
-        of_rest = moved(zero, take(data, rest))
-        sums = [x + y * (rest.size / examples) for x, y in zip(sums, of_rest, strict=True)]
-    for i, share, total in zip(floating, takes_in, sums, strict=True):
+        of_remainder = moved(zero, take(data, remainder))
+        weight = remainder.size / examples
+        sums = [x + y * weight for x, y in zip(sums, of_remainder, strict=True)]
+    for i, share, total in zip(floating, new_shares, sums, strict=True):
         if share is not None:
             leaves[i] = (total / share).astype(leaves[i].dtype)
     return treedef.unflatten(leaves)
@@ -149,19 +150,19 @@ def _share(
         return None
     slopes = (full - zero) / far
     share = 1 - float(np.median(slopes))
-    known = 8 * eps  # to which both steps below are rounded
-    straight = np.all(np.abs(half - (zero + full) / 2) <= known * far)
-    if not straight or np.ptp(slopes) > known or not known < share <= 1 + known:
+    tolerance = 8 * eps  # the rounding of both steps below
+    straight = np.all(np.abs(half - (zero + full) / 2) <= tolerance * far)
+    if not straight or np.ptp(slopes) > tolerance or not tolerance < share <= 1 + tolerance:
         return None
-    # Layers are given the momentum as a decimal and compute 1 - m of that: 0.01 of 0.99, where
+    # Layers receive the momentum as a decimal and compute 1 - m of that: 0.01 of 0.99, where
     # 1 - m of single precision is off by a part in a million.
     decimal = round(share, 6)
-    return decimal if abs(decimal - share) <= known else share
+    return decimal if abs(decimal - share) <= tolerance else share
 
 
 @contextlib.contextmanager
 def _no_dropout(objective: Objective) -> Iterator[Objective]:
-    """The objective with its dropout layers of Flax passed by."""
+    """The objective with its dropout layers of Flax inactive."""
     if isinstance(objective, NNXObjective):
         objective = copy.copy(objective)
         model: Any = nnx.merge(
@@ -172,10 +173,10 @@ def _no_dropout(objective: Objective) -> Iterator[Objective]:
             model.set_attributes(kind, raise_if_not_found=False, **{attribute: 0.0})
         objective._graphs = {True: nnx.split(model, nnx.Param, nnx.RngState, ...)[0]}
 
-    def passed_by(function: Any, args: Any, kwargs: Any, context: Any) -> Any:
+    def without_dropout(function: Any, args: Any, kwargs: Any, context: Any) -> Any:
         if isinstance(context.module, linen.Dropout) and context.method_name == "__call__":
             return args[0] if args else kwargs["inputs"]
         return function(*args, **kwargs)
 
-    with linen.intercept_methods(passed_by):
+    with linen.intercept_methods(without_dropout):
         yield objective

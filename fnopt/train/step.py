@@ -1,4 +1,4 @@
-"""One training step: evaluate the batch, update by the optimizer, commit what is finite."""
+"""One training step: evaluate the batch, update by the optimizer, commit a finite result."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ Update = Callable[[Params, OptState], tuple[Updates, OptState]]
 
 
 class Evaluated(NamedTuple):
-    """What a step computes of its batch before it updates.
+    """The results of the first part of a step, before the update.
 
     Attributes:
         measured: loss, metrics, model state and gradient.
         grad_norm: the norm of the gradient, without that of frozen parameters.
         evaluation: the loss on the batch as functions of the parameters, for the optimizer.
-        passes: the forward and backward pass that all of this is made by.
+        passes: the forward and backward pass that computes all of this.
     """
 
     measured: Measured
@@ -53,10 +53,10 @@ class Evaluated(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """What a step has made of the state.
+    """The result of a step.
 
     Attributes:
-        state: the next train state; the old one with a count more in ``skipped`` if not taken.
+        state: the next train state; if the step was not taken, the old one with ``skipped`` + 1.
         update_norm: the norm of the update; not finite if the step was not taken.
         taken: whether the step was taken, a flag.
     """
@@ -76,7 +76,7 @@ def train_step(
     """One step, to be compiled by the caller; see :func:`make_train_step`.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: the state before the step.
         batch: the batch, a tree of arrays with examples along the first axis.
         options: the options of the step.
@@ -127,7 +127,7 @@ def evaluate(
     """The first part of a step: loss, metrics and gradient at the state's parameters.
 
     Args:
-        objective: what is minimized.
+        objective: the objective to minimize.
         state: the state before the step.
         batch: the batch.
         options: the options of the step.
@@ -143,7 +143,7 @@ def evaluate(
 def update_of(
     state: TrainState, evaluated: Evaluated, options: StepOptions, extra_args: dict[str, Any]
 ) -> Update:
-    """The second part of a step: what the optimizer makes of the gradient.
+    """The second part of a step: the optimizer's update.
 
     Args:
         state: the state before the step.
@@ -153,7 +153,7 @@ def update_of(
 
     Returns:
         A function of parameters and optimizer state, to be called in a branch. What the optimizer
-        evaluates beside the gradient is computed here, before the branch: see :func:`hoist`.
+        evaluates besides the gradient is computed here, before the branch: see :func:`hoist`.
     """
     frozen = evaluated.passes.frozen
 
@@ -243,21 +243,21 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The compiled step ``train_step(state, batch) -> (state, metrics)``.
 
-    It takes over the buffers of the state that it receives; go on with the one it returns. NumPy
+    It takes over the buffers of the state that it receives; continue with the one it returns. NumPy
     arrays of the batch are copied, and may be filled again at once. Metrics are
-    the loss before the update, the learning rate applied (if the optimizer tells it), the norm of
+    the loss before the update, the learning rate applied (if the optimizer has one), the norm of
     the gradient before any clipping (of frozen parameters none is computed), the norm of the
     update, and the means of the objective's own metrics. With loss scaling there are also the
     ``loss_scale`` of this step and ``skipped``, the number of steps left out so far.
 
     A step whose loss, gradient or update is not finite is not taken: parameters, their average,
     model state and ``step`` stay, ``update_norm`` is not finite, and ``state.skipped`` counts it.
-    The optimizer's state stays too, unless it is the optimizer that made a finite gradient into
+    The optimizer's state stays too, unless it is the optimizer that turned a finite gradient into
     an update that is not.
 
     Args:
-        objective: what is minimized, from :func:`objective`.
-        **options: those of :class:`StepOptions`.
+        objective: the objective to minimize, from :func:`objective`.
+        **options: the arguments of :class:`StepOptions`.
     """
     chosen = StepOptions(**options)
 
@@ -287,7 +287,7 @@ def _extra_args(state: TrainState, evaluated: Evaluated, keys: Keys) -> dict[str
 
 
 def _check(state: TrainState, options: StepOptions) -> None:
-    """Refuses a state that was made for another precision."""
+    """Refuses a state that was initialized for another precision."""
     precision = options.precision
     dynamic = precision is not None and precision.scaling is not None
     if dynamic != (state.scaling is not None):

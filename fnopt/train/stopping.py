@@ -1,4 +1,4 @@
-"""Early stopping: a value beside the optimizer that ends a run whose metric no longer improves."""
+"""Early stopping: a value next to the optimizer that ends a run whose metric no longer improves."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class early_stopping(Value):
 
     Args:
         patience: number of evaluations without improvement that are allowed; the next one stops.
-        min_delta: :math:`\delta \ge 0`, how much better a metric must be to count.
-        mode: ``"min"`` for a loss, ``"max"`` for an accuracy; None leaves it to ``fit``, which asks
-            the metric (see :func:`fnopt.train.maximized`), and is ``"min"`` elsewhere.
-        restore_best: whether to keep the parameters at the best metric: memory for one more copy.
+        min_delta: :math:`\delta \ge 0`, the smallest improvement of the metric that counts.
+        mode: ``"min"`` for a loss, ``"max"`` for an accuracy; with None ``fit`` reads it from the
+            metric (see :func:`fnopt.train.maximized`), and it is ``"min"`` elsewhere.
+        restore_best: whether to store the parameters at the best metric: memory of one more copy.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -95,7 +95,7 @@ class early_stopping(Value):
             state: the state before the evaluation.
             metric: the watched metric, a number.
             evaluations: number of evaluations so far; one seen before changes nothing.
-            params: any tree; kept if the metric is the best.
+            params: any tree; stored if the metric is the best.
         """
         numbers = map_leaves(self, lambda x: to_dtype(x, state.best.dtype))
         metric = jnp.asarray(metric).astype(state.best.dtype)
@@ -126,16 +126,16 @@ class early_stopping(Value):
 
         Args:
             state: a state after some evaluations.
-            patience: the patience with which the state was made.
+            patience: the patience that the state was initialized with.
         """
-        # A stop sets the count back to 0; it had gone beyond the patience by one.
+        # A stop sets the count back to 0; it had exceeded the patience by one.
         beyond = jnp.floor(jnp.asarray(patience)).astype(state.bad.dtype) + 1
         bad = jnp.where(state.stop, beyond, state.bad)
         stop = bad.astype(state.best.dtype) > self.patience
         return state._replace(stop=stop, bad=jnp.where(stop, jnp.zeros_like(bad), bad))
 
     def restart(self, state: StoppingState) -> StoppingState:
-        """The state with which a stopped run goes on: the best is kept."""
+        """The state with which a stopped run continues: the best stays."""
         return state._replace(stop=jnp.zeros_like(state.stop), bad=jnp.zeros_like(state.bad))
 
     @property
@@ -144,7 +144,7 @@ class early_stopping(Value):
 
 
 def best_of(state: TrainState) -> TrainState:
-    """The train state with the best parameters that early stopping has kept, and their model state.
+    """The train state with the best parameters stored by early stopping, and their model state.
 
     They are the parameters that the optimizer's method asks to evaluate, and stay so in the state.
     Where no evaluation gave a number, none is the best: the state itself, with a warning.
@@ -157,7 +157,7 @@ def best_of(state: TrainState) -> TrainState:
         return state
     if not stopping.has_best(stopping_state):
         evaluations = int(state.evaluations)
-        had = f"none of {evaluations} evaluations gave a number" if evaluations else "none was made"
+        had = f"none of {evaluations} evaluations gave a number" if evaluations else "none was due"
         warnings.warn(
             f"fit: early stopping has seen no evaluation ({had}); the state is that after the last"
             " step, not the best",

@@ -1,4 +1,4 @@
-"""Metrics of several steps, put together for a record or for the progress bar."""
+"""Metrics of several steps, summarized for a record or for the progress bar."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def shown_of_steps(metrics: dict[str, np.ndarray], tested: dict[str, float]) -> dict[str, float]:
-    """The metrics to show beside the bar after some steps, the most important first.
+    """The metrics to show next to the bar after some steps, the most important first.
 
     Args:
-        metrics: those of the steps; the last values are shown.
-        tested: those of the last evaluation; all but its loss are shown.
+        metrics: metrics of the steps; the last values are shown.
+        tested: metrics of the last evaluation; all but its loss are shown.
     """
     last = {name: metrics[name][-1] for name in ("loss", "learning_rate") if name in metrics}
     measured = {name: x for name, x in tested.items() if name != "test_loss"}
@@ -42,7 +42,7 @@ def shown_of_steps(metrics: dict[str, np.ndarray], tested: dict[str, float]) -> 
 
 
 def shown_of_epoch(record: dict[str, Any]) -> dict[str, float]:
-    """The metrics of an epoch's record to show beside the bar, the most important first."""
+    """The metrics of an epoch's record to show next to the bar, the most important first."""
     tested = [name for name in record if name.startswith("test_")]
     names = ("loss", *tested, "learning_rate")
     return {name: record[name] for name in names if name in record}

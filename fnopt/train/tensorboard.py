@@ -1,4 +1,4 @@
-"""Records for TensorBoard, written by whichever package for it is installed."""
+"""Records for TensorBoard, written by any installed package for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TensorBoard:
 
     Args:
         folder: folder of the event files.
-        step: step from which the run goes on; what was written after it is not shown.
+        step: step from which the run continues; records of later steps are hidden.
 
     Raises:
         ImportError: none of tensorboardX, torch with tensorboard, and tensorflow is installed.

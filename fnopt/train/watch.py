@@ -1,4 +1,4 @@
-"""Which metric of the evaluations is watched, and which way it is better."""
+"""The watched metric of the evaluations, and its better direction."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _WORDS = {"min": "smaller", "max": "larger"}
 def direction(
     objective: Objective, monitor: str, monitor_mode: Mode | None, stopping: Any, tx: Any
 ) -> Mode:
-    """Which way the watched metric is better: ``monitor_mode``, else as the metric is marked.
+    """The better direction of the watched metric: ``monitor_mode``, else the metric's mark.
 
     Args:
-        objective: has the metrics.
+        objective: the objective, which has the metrics.
         monitor: name of the watched metric.
-        monitor_mode: the direction given by the user; None for the metric's own.
+        monitor_mode: the user's choice, ``"min"`` or ``"max"``; None for the metric's own.
         stopping: early stopping, or None; its mode must agree.
-        tx: the optimizer; what in it watches a metric must agree.
+        tx: the optimizer; its parts that watch a metric must agree.
 
     Raises:
         ValueError: there is no such metric, it is not marked, or two disagree.
@@ -61,7 +61,7 @@ def watchers(tx: Any) -> list[Watcher]:
 
 
 def check_unwatched(monitor: str, stopping: Any, tx: Any, eval_every: Any) -> None:
-    """Refuses what waits for evaluations where there are none.
+    """Refuses options that need evaluations where there are none.
 
     Args:
         monitor: name of the watched metric.

@@ -42,7 +42,7 @@ class keep_params_nonnegative(Rule):
     takes it above.
 
     When:
-        Parameters are rates, variances or weights of a mixture, whose minimum may lie at 0; where
+        Parameters are rates, variances or weights of a mixture, whose minimum may be at 0; where
         it does not, optimize a logarithm or an inverse softplus instead.
 
     References:

@@ -1,4 +1,4 @@
-"""Groups of parameters, chosen by their paths, each with a treatment of its own."""
+"""Groups of parameters, chosen by their paths, each with its own treatment."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ class groups(Transform):
     A pattern is a glob of the path (``*`` stands for any text, slashes too; ``*/bias`` matches
     ``bias`` at the top as well), a tuple of globs, or a function of path and leaf. A path is
     ``jax.tree_util.keystr(path, simple=True, separator="/")``, as ``layers/0/kernel``, without the
-    ``value`` that the variables of Flax NNX add, so that a pattern fits NNX and Linen alike.
+    ``value`` that the variables of Flax NNX add, so that a pattern fits both NNX and Linen.
 
     A treatment is ``"freeze"`` (an update of 0, and no state); a number or a schedule that
     multiplies the updates of ``base``, hence its learning rate and its decay; a dict of numbers
     that replace those of ``base``, where such a factor may be added as ``"multiplier"``; or a
     transform.
 
-    Every group is an optimizer of its own: what a method computes over all leaves (a norm, a
-    distance) is then over those of the group. Clipping by the norm of all stands before the groups:
+    Every group is a separate optimizer: what a method computes over all leaves (a norm, a
+    distance) is then over those of the group. Clipping by the norm of all comes before the groups:
     ``chain(clip_by_global_norm(1.0), groups(...))``. All numbers are leaves, the multipliers too,
     so that a sweep or a gradient goes over them.
 
@@ -176,7 +176,7 @@ class groups(Transform):
             params: the parameters; shapes suffice.
 
         Raises:
-            ValueError: as ``init``.
+            ValueError: as in ``init``.
         """
         table = Split(self.patterns, params).table(list(map(describe, self.treatments)), FROZEN)
         return table if self.base is None else f"{table}\nbase: {self.base!r}"

@@ -18,7 +18,7 @@ class KahanState(NamedTuple):
     """The state of :class:`kahan`.
 
     Attributes:
-        compensation: what the parameters lack, in their dtype.
+        compensation: what rounding took from the parameters, in their dtype.
         inner_state: the inner transform's.
     """
 
@@ -111,7 +111,7 @@ def _add(old: jax.Array, step: jax.Array, lost: jax.Array, dtype: Any) -> tuple[
 
 
 def _rounded(x: jax.Array, dtype: Any) -> jax.Array:
-    """A number rounded to a narrower dtype, in its own: by a cast there and back XLA may not."""
+    """A number rounded to a narrower dtype, but in its own; XLA may drop a round trip of casts."""
     if jnp.iscomplexobj(x) or dtype == x.dtype:
         return x
     info = jnp.finfo(dtype)

@@ -66,8 +66,8 @@ class flatten(Wrapper):
         def spread(vector: jax.Array) -> Any:
             return treedef.unflatten(_parts_of(vector, grads))
 
-        given = restrict(extra_args, lambda tree: _joined(jax.tree.leaves(tree)), spread)
-        vector, state = self.inner.update(vector, state, params, **given)
+        restricted = restrict(extra_args, lambda tree: _joined(jax.tree.leaves(tree)), spread)
+        vector, state = self.inner.update(vector, state, params, **restricted)
         return spread(vector), state
 
     def _check(self, params: Params, vector: jax.Array) -> None:
@@ -162,7 +162,7 @@ class split_real_and_imaginary(Wrapper):
 
     When:
         A method that makes sense for real numbers alone, as one that takes signs or clips; and for
-        a rate of its own for each part, where fnopt's methods for complex leaves have one for both.
+        a separate rate for each part, where fnopt's methods for complex leaves have one for both.
     """
 
     inner: Inner

@@ -50,8 +50,8 @@ class lookahead(Wrapper):
         reset_state: initialize the fast optimizer's state again, at :math:`\phi`, every time.
 
     Raises:
-        ValueError: a number is out of its range; in ``update``, pairs meet a state made without, or
-            the other way round.
+        ValueError: a number is out of its range; in ``update``, pairs meet a state initialized
+            without, or the other way round.
 
     When:
         To steady an optimizer that is fast but noisy; its rate can then be less well chosen.

@@ -18,7 +18,7 @@ class masked(Wrapper):
     """Transforms the updates of some leaves; those of the others pass as they are.
 
     The inner transform sees an ``optax.MaskedNode`` instead of a leaf or subtree that is left out,
-    and keeps no state for it; such a leaf may be of any kind.
+    and has no state for it; such a leaf may be of any kind.
 
     Args:
         inner: the transform.

@@ -47,7 +47,7 @@ class mechanize(Wrapper):
     with :math:`n` entries of :math:`\beta`, 0.9, 0.99 and so on, an :math:`m, v, r, s` for each.
     The clipping is its authors' later addition, in optax too, and so is that :math:`r` may fall
     below 0: the paper, and its authors' program for torch, keep :math:`\max(r_t, 0)`. The
-    :math:`\epsilon` beside :math:`|h_t|` is optax's as well. That program also starts with
+    :math:`\epsilon` added to :math:`|h_t|` is optax's as well. That program also starts with
     :math:`m_0 = 10^{-6}` and :math:`s = 0`, where here :math:`m_0 = 0` and every :math:`s` is
     :math:`s_0`, and decays by the parameters that the inner step leads to, where here they are
     those before it. The sum :math:`\Delta` of updates is

@@ -43,7 +43,8 @@ class MultiSteps(Wrapper):
 
     When:
         A batch that does not fit into memory. ``value_fn`` and ``grad_fn`` are those of the last
-        part: what takes its gradient from them (:class:`sam`, opaque) steps by that part alone.
+        part: a transform that computes its gradient by them (:class:`sam`, opaque) steps by that
+        part alone.
         It keeps a sum as large as the parameters; a loop over the parts of a batch within one step
         keeps it only for that step.
 
@@ -135,11 +136,11 @@ class MultiSteps(Wrapper):
         )
 
     def has_updated(self, state: Any) -> jax.Array:
-        """Whether the update that returned this state made a step."""
+        """Whether the update that returned this state completed a step."""
         return (state.mini_step == 0) & (state.gradient_step > 0)
 
     def gradient_transformation(self) -> Transform:
-        """This transform itself, which is one already; optax's has to be asked."""
+        """This transform itself; optax's class returns its transform here."""
         return self
 
     def count(self, state: OptState) -> jax.Array:

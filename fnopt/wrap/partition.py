@@ -1,4 +1,4 @@
-"""Groups of parameters, each with a transform of its own."""
+"""Groups of parameters, each with its own transform."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class partition(Transform):
         transforms: a dict from labels to transforms, of fnopt or of optax.
         param_labels: the labels of the parameters: a tree, a prefix of one, or a function of the
             parameters (of the updates where there are none) that returns one.
-        mask_compatible_extra_args: see :class:`masked`.
+        mask_compatible_extra_args: as in :class:`masked`.
 
     Raises:
         ValueError: a label has no transform, or the labels are no prefix of the parameters.
 
     When:
-        Layers that want rates, decays or methods of their own; by paths :class:`groups` says it
+        Layers that need separate rates, decays or methods; by paths :class:`groups` says it
         shorter.
 
     >>> import fnopt, jax.numpy as jnp
@@ -137,7 +137,7 @@ def selective_transform(optimizer: optax.GradientTransformation, *, freeze_mask:
     """An optimizer for all parameters but the frozen, which stay and have no slots.
 
     Args:
-        optimizer: for the rest.
+        optimizer: the optimizer of the other leaves.
         freeze_mask: True for the leaves to freeze; otherwise as the mask of :class:`masked`.
 
     When:

@@ -41,7 +41,7 @@ class differentially_private_aggregate(Transform):
         + \mathcal N(0, \sigma^2 C^2)\Bigr)
 
     It stands first in a chain, and its updates are gradients of single examples: every leaf has
-    them along its first axis (``jax.vmap(jax.grad(loss), (None, 0))``). What comes out has the
+    them along its first axis (``jax.vmap(jax.grad(loss), (None, 0))``). The output has the
     shape of the parameters. Averaging gradients before it, over micro-batches say, voids the
     guarantee. Noise is drawn in single precision at least.
 

@@ -34,7 +34,7 @@ class sam(Wrapper):
     Args:
         optimizer: the optimizer of the parameters.
         adv_optimizer: the optimizer of the ascent. Where it does not freeze a leaf itself, the
-            leaf's gradient takes part in the ascent, whatever ``optimizer`` freezes.
+            leaf's gradient takes part in the ascent, also where ``optimizer`` freezes it.
         sync_period: the number of gradients for one step, at least 1.
         reset_state: whether the state of the ascent is initialized again after every step.
         opaque_mode: whether one update is one step.

@@ -1,4 +1,4 @@
-"""A number of its own for every leaf."""
+"""A separate factor for every leaf."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _as_numbers(tree: Any) -> PyTree:
 
 
 class scale_by_tree(Transform):
-    r"""Multiplies each leaf by a number of its own: :math:`u_i = a_i\,g_i`.
+    r"""Multiplies each leaf by its own number: :math:`u_i = a_i\,g_i`.
 
     Args:
         factors: the :math:`a_i`, any sign: a tree of numbers like the parameters, or a prefix of
@@ -43,7 +43,7 @@ class scale_by_tree(Transform):
     When:
         Rates by layer that are computed, as those of :func:`fnopt.initialize.mup`; between a
         preconditioner and decoupled weight decay if the decay is not to be multiplied. What is
-        chosen by paths is for :class:`groups`, whose groups are optimizers of their own.
+        chosen by paths is for :class:`groups`, whose groups are separate optimizers.
 
     >>> import fnopt, jax.numpy as jnp
     >>> tx = fnopt.chain(fnopt.sgd(1.0), fnopt.scale_by_tree({"body": 0.1, "head": 1.0}))
@@ -57,7 +57,7 @@ class scale_by_tree(Transform):
     leafwise = elementwise = keeps_zero = True
 
     def plan(self, params: Params) -> PyTree:
-        # Leaves below one factor are treated alike.
+        # Leaves below one factor are treated in the same way.
         plans, treedef = jax.tree.flatten(super().plan(params))
         labels = self._positions(params)
         return treedef.unflatten(

@@ -50,7 +50,7 @@ class snapshot(Transform):
     parameters, whose shape it has.
 
     When:
-        To see what one part of a chain hands to the next.
+        To see the output of one part of a chain.
 
     Args:
         measure_name: the name of the measurement.

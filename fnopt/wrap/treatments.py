@@ -21,7 +21,7 @@ Treatment: TypeAlias = Any
 
 
 def as_treatment(written: Any) -> Treatment:
-    """The treatment for what a user writes: ``"freeze"`` and optax's transforms are transforms.
+    """The treatment that a user's item means: ``"freeze"`` and optax's transforms are transforms.
 
     Raises:
         TypeError: it is none.
@@ -63,7 +63,7 @@ def describe(treatment: Treatment) -> str:
 
 
 def check(pattern: str, treatment: Treatment, base: Transform | None) -> None:
-    """Refuses a treatment that changes what is no number of base.
+    """Refuses a treatment that changes anything but a number of base.
 
     Args:
         pattern: the pattern of the assignment, for the error.

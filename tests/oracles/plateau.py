@@ -4,17 +4,17 @@ import dataclasses
 import math
 
 
-def better(figure: float, best: float, rtol: float, atol: float, mode: str) -> bool:
+def better(metric: float, best: float, rtol: float, atol: float, mode: str) -> bool:
     """Beyond the best by a share of its magnitude and an amount; NaN is not."""
     if math.isinf(best):
-        return figure < best if mode == "min" else figure > best
+        return metric < best if mode == "min" else metric > best
     margin = rtol * abs(best) + atol
-    return figure < best - margin if mode == "min" else figure > best + margin
+    return metric < best - margin if mode == "min" else metric > best + margin
 
 
 @dataclasses.dataclass
 class Plateau:
-    """``torch.optim.lr_scheduler.ReduceLROnPlateau`` on means of ``accumulation_size`` figures."""
+    """``torch.optim.lr_scheduler.ReduceLROnPlateau`` on means of ``accumulation_size`` metrics."""
 
     factor: float = 0.1
     patience: float = 10
@@ -32,9 +32,9 @@ class Plateau:
         self.cooling = 0
         self.window: list[float] = []
 
-    def step(self, figure: float) -> float:
-        """The scale of the update that brings this figure."""
-        self.window.append(figure)
+    def step(self, metric: float) -> float:
+        """The scale of the update that brings this metric."""
+        self.window.append(metric)
         if len(self.window) < self.accumulation_size:
             return self.scale
         mean = sum(self.window) / len(self.window)

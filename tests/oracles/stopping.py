@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclasses.dataclass
 class Stopping:
-    """After more than ``patience`` figures in a row that are no better it stops for good."""
+    """After more than ``patience`` metrics in a row that are no better it stops for good."""
 
     patience: int
     min_delta: float
@@ -19,17 +19,17 @@ class Stopping:
         self.stop = False
         self.kept: Any = 0
 
-    def step(self, figure: float, there: Any) -> bool:
-        """Whether the run is over after this figure; ``there`` is kept if it is the best."""
+    def step(self, metric: float, there: Any) -> bool:
+        """Whether the run is over after this metric; ``there`` is kept if it is the best."""
         if self.stop:
             return True
-        gain = self.best - figure if self.mode == "min" else figure - self.best
+        gain = self.best - metric if self.mode == "min" else metric - self.best
         if math.isinf(self.best):
-            better = figure < self.best if self.mode == "min" else figure > self.best
+            better = metric < self.best if self.mode == "min" else metric > self.best
         else:
             better = gain > self.min_delta
         if better:
-            self.best, self.bad, self.kept = figure, 0, there
+            self.best, self.bad, self.kept = metric, 0, there
         else:
             self.bad += 1
         self.stop = self.bad > self.patience

@@ -24,14 +24,14 @@ def at_some(
     gradient: Gradient,
     theta: Vector,
     rate: float,
-    wanted: Callable[[int], bool],
+    due: Callable[[int], bool],
     otherwise: float = 0.0,
 ) -> Iterator[Vector]:
     """Momentum at some updates; at the others a step along the gradient, times ``otherwise``."""
     v = np.zeros_like(theta)
     for count in itertools.count():
         g = gradient(theta)
-        if wanted(count):
+        if due(count):
             v = 0.9 * v + g
             theta = theta - rate * v
         else:

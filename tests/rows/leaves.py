@@ -1,4 +1,4 @@
-"""Parts that treat each leaf by a number of its own."""
+"""Parts that treat each leaf by a separate number."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _BY_VALUE = {
     **UNREAD,
     **NO_COUNT,
     "agrees_with_oracle": "what it remembers is losses; test_plateau has its oracle",
-    "agrees_with_optax": "optax counts one less, and never reduces on a negative figure",
+    "agrees_with_optax": "optax counts one less, and never reduces on a negative metric",
     "lives_inside_train_state": "flax's TrainState hands no extra arguments on",
 }
 

@@ -22,8 +22,8 @@ class Adadelta(TorchOptimizer):
             them).
         eps: added under both roots, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
-        maximize: whether to climb.
-        foreach, capturable, differentiable: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, capturable, differentiable: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

@@ -29,10 +29,10 @@ class AdafactorState(NamedTuple):
     """The state of :class:`Adafactor`.
 
     Attributes:
-        count: updates made.
-        row_var, col_var: of leaves with two axes or more, the means of squares along the last axis
+        count: number of updates so far.
+        row_var, col_var: for leaves of two axes or more, the means of squares along the last axis
             and along the one before it.
-        variance: of other leaves, the mean square.
+        variance: mean square of the other leaves.
     """
 
     count: jax.Array
@@ -90,7 +90,7 @@ class Adafactor(TorchOptimizer):
         \theta_t &= (1 - \eta_t\,\lambda)\,\theta_{t-1}
             - \alpha_t\,U_t / \max(1, \operatorname{rms}(U_t) / d)
 
-    The two last axes are factored, whatever their lengths: of a convolution in torch's layout its
+    The two last axes are factored, of any lengths: of a convolution in torch's layout its
     height and width, of a kernel of Flax its inputs and outputs.
 
     Args:
@@ -101,8 +101,8 @@ class Adafactor(TorchOptimizer):
             :math:`\epsilon_2 \ge 0`.
         d: largest root mean square of a step, :math:`d \ge 1`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
-        foreach: of no effect, see :class:`TorchOptimizer`.
-        maximize: whether to climb.
+        foreach: ignored; see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
 
     Raises:
         ValueError: a number is out of its range.

@@ -26,8 +26,8 @@ class Adagrad(TorchOptimizer):
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         initial_accumulator_value: initial sum, :math:`s_0 \ge 0`.
         eps: added to the root, :math:`\epsilon \ge 0`.
-        maximize: whether to climb.
-        foreach, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, differentiable, fused: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

@@ -57,9 +57,9 @@ class Adam(TorchOptimizer):
         eps: added to the divisor, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         amsgrad: whether to divide by the largest mean square so far.
-        maximize: whether to climb.
+        maximize: whether to maximize the objective.
         decoupled_weight_decay: whether to decay as :class:`AdamW` does.
-        foreach, capturable, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
+        foreach, capturable, differentiable, fused: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.
@@ -91,7 +91,7 @@ class Adam(TorchOptimizer):
 
 
 class AdamW(TorchOptimizer):
-    r"""``torch.optim.AdamW``: Adam with decay of the weights beside it.
+    r"""``torch.optim.AdamW``: Adam with decoupled decay of the weights.
 
     .. math:: \theta_t = (1 - \eta_t\,\lambda)\,\theta_{t-1}
             - \frac{\eta_t\,m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
@@ -105,8 +105,8 @@ class AdamW(TorchOptimizer):
         eps: added to the divisor, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         amsgrad: whether to divide by the largest mean square so far.
-        maximize: whether to climb.
-        foreach, capturable, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, capturable, differentiable, fused: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

@@ -22,8 +22,8 @@ class Adamax(TorchOptimizer):
         betas: decays of the mean and of the mean square, :math:`\beta_1, \beta_2 \in [0, 1)`.
         eps: added to the magnitude, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
-        maximize: whether to climb.
-        foreach, differentiable, capturable: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, differentiable, capturable: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

@@ -25,8 +25,8 @@ class ASGD(TorchOptimizer):
         alpha: power by which the rate falls, :math:`\alpha \ge 0`.
         t0: number of updates before the averaging, :math:`t_0 \ge 0`.
         weight_decay: strength of an L2 penalty in the gradient, at least 0.
-        maximize: whether to climb.
-        foreach, differentiable, capturable: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, differentiable, capturable: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

@@ -31,11 +31,11 @@ Switch = dataclasses.InitVar[Any]
 
 @dataclasses.dataclass(frozen=True)
 class OffAtZero(Field):
-    """A number that leaves a part, and its state, out where it is 0; that is kept as None."""
+    """A number that leaves a part, and its state, out where it is 0; that is stored as None."""
 
-    def accept(self, argument: str, given: Any, default: Any) -> Any:
-        kept = None if given is None else super().accept(argument, given, default)
-        return None if isinstance(kept, float) and kept == 0 else kept
+    def accept(self, argument: str, value: Any, default: Any) -> Any:
+        number = None if value is None else super().accept(argument, value, default)
+        return None if isinstance(number, float) and number == 0 else number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +76,8 @@ class TorchOptimizer(Composed):
         """A method's parts between what torch puts before and after every method.
 
         Args:
-            *parts: what makes a direction of a gradient.
-            decoupled: whether weights are decayed beside the method, by the rate times
+            *parts: the transforms that turn a gradient into a direction.
+            decoupled: whether weights are decayed separately from the method, by the rate times
                 ``weight_decay``, or in its gradient.
         """
         fields = vars(self)

@@ -1,4 +1,4 @@
-"""A live torch optimizer as a value of fnopt, with its state, so that training goes on."""
+"""A live torch optimizer as a value of fnopt, with its state, so that training continues."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def convert(
     Parameter groups become :class:`fnopt.groups`. What torch does not train, since the optimizer
     has not its tensor or it does not require a gradient, is frozen. A scheduler becomes the
     schedule of ``lr``, and of the momentum where it cycles that too; ``ReduceLROnPlateau`` a
-    transform behind the optimizer. What the model has beside parameters (the running statistics of
+    transform behind the optimizer. What the model has besides parameters (the running statistics of
     batch normalization) is not the optimizer's: carry it over by hand.
 
     Args:
@@ -67,14 +67,14 @@ def convert(
         steps_per_epoch: number of optimizer steps for each ``scheduler.step()``.
         updates: the optimizer steps since the scheduler began, where torch's own counts do not
             tell: SGD, Muon and LBFGS in the middle of an epoch, steps that a GradScaler skipped.
-        steps: number of steps of the scheduler in the whole run, those already made included;
+        steps: number of steps of the scheduler in the whole run, those already done included;
             needed where a schedule must be tabulated.
 
     Raises:
         TypeError: the optimizer or the scheduler is of a class that has no counterpart.
         ValueError: several groups without names; a leaf is not named, a name unknown, a shape
             not torch's, a tensor named twice; parameters of a group were stepped differently
-            often; the present rate is not what the scheduler says; the scheduler is another
+            often; the present rate is not the scheduler's; the scheduler is another
             optimizer's.
     """
     kind = _kind(optimizer)

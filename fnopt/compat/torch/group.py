@@ -94,7 +94,7 @@ class Group:
         return counts.pop() if counts else 0
 
     def _count(self, scheduler: Any, steps_per_epoch: int, updates: int | None) -> int:
-        """The updates that the schedule counts, at which it goes on."""
+        """The updates that the schedule has counted, at which it continues."""
         epochs = epochs_of(scheduler)
         known = updates is not None or (self.kind not in _UNCOUNTED and steps_per_epoch > 1)
         if not known:
@@ -140,7 +140,7 @@ class Group:
         return tuple(self._part(part, part_state, named) for part, part_state in parts)
 
     def _part(self, part: Any, state: Any, named: Named) -> Any:
-        """The state of one part: slots by their names, and the count of its own."""
+        """The state of one part: slots by their names, and its own count."""
         if isinstance(state, ScheduledState):
             inner = self._part(part, state.inner_state, named)
             return state._replace(count=_like(self.scheduled, state.count), inner_state=inner)
@@ -181,8 +181,8 @@ def _check_joined(scheduler: Any, number: int) -> None:
         scheduler = scheduler._schedulers[0]
     if number >= len(getattr(scheduler, "base_lrs", range(number + 1))):
         raise ValueError(
-            f"convert: group {number} was added after the scheduler was made, which has no rate of"
-            " it; make the scheduler after all groups"
+            f"convert: group {number} was added after the scheduler was created, which has no rate"
+            " of it; create the scheduler after all groups"
         )
 
 

@@ -1,7 +1,7 @@
-r"""How torch.nn begins, as initializers for Flax: so that a port starts alike.
+r"""The initializations of torch.nn, as initializers for Flax: so that a port starts like it.
 
 With :math:`n_{\text{in}}` the inputs of one output (for a convolution the input features of a group
-times the size of the kernel), torch draws, where nothing else is said,
+times the size of the kernel), torch draws, by default,
 
 .. math::
     W, b \sim U\Bigl(-\tfrac{1}{\sqrt{n_{\text{in}}}},\; \tfrac{1}{\sqrt{n_{\text{in}}}}\Bigr)

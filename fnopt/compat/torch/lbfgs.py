@@ -33,7 +33,7 @@ LineSearch = Annotated[Any, Field(static=True, choices=(None, "strong_wolfe"))]
 
 
 class _Run(NamedTuple):
-    """What an iteration within an update hands to the next; trees are lists of leaves."""
+    """The carry from one iteration within an update to the next; trees are lists of leaves."""
 
     position: list[jax.Array]
     loss: jax.Array
@@ -54,7 +54,7 @@ class LBFGS(Transform):
         H_{k+1} &= (I - \rho_k\,s_k\,y_k^\top)\,H_k\,(I - \rho_k\,y_k\,s_k^\top)
             + \rho_k\,s_k\,s_k^\top
 
-    from the pairs kept, the last :math:`m`, and :math:`\gamma_k = \langle y, s \rangle /
+    from the stored pairs, the last :math:`m`, and :math:`\gamma_k = \langle y, s \rangle /
     \lVert y \rVert^2` of the newest as the diagonal to begin with. The direction takes two loops
     over them:
 
@@ -64,14 +64,14 @@ class LBFGS(Transform):
         d \leftarrow \gamma\,q; \quad \text{oldest first:} \quad
         \beta_i &= \rho_i\,\langle y_i, d \rangle, & d &\leftarrow d + (\alpha_i - \beta_i)\,s_i
 
-    A pair is kept if :math:`\langle y, s \rangle > 10^{-10}`. The first step has
+    A pair is stored if :math:`\langle y, s \rangle > 10^{-10}`. The first step has
     :math:`d = -g, t = \eta \min(1, 1 / \lVert g \rVert_1)`; later :math:`t = \eta`, or what
     :func:`strong_wolfe` finds from there. Complex parameters count as twice as many real ones.
 
     One ``update`` is one ``step`` of torch: up to ``max_iter`` iterations, of which the next update
     takes up the last. It needs ``value_fn`` (or ``obj_fn``) and takes gradients of it itself; the
     first evaluation is saved where ``value`` and, as ``updates``, its gradient are given.
-    Evaluations are made where torch makes them, and ``func_evals`` counts them alike. The loops
+    Evaluations are where torch has them, and ``func_evals`` counts them as torch does. The loops
     have no reverse-mode derivative.
 
     The state is :math:`2\,m + 2` times the parameters, in single precision at least.
@@ -84,7 +84,7 @@ class LBFGS(Transform):
         tolerance_grad: an update ends where :math:`\lVert g \rVert_\infty` is not above it.
         tolerance_change: an update ends where step or loss change by less, or the slope along
             :math:`d` is not below its negative.
-        history_size: number of pairs that are kept, :math:`m \ge 1`.
+        history_size: number of stored pairs, :math:`m \ge 1`.
         line_search_fn: the line search, ``"strong_wolfe"``; None for :math:`t = \eta`.
 
     Raises:
@@ -129,10 +129,10 @@ class LBFGS(Transform):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("max_iter", "max_eval", "history_size"):
-            given = getattr(self, name)
-            whole = isinstance(given, int) and not isinstance(given, bool) and given >= 1
-            if not whole and not (name == "max_eval" and given is None):
-                raise ValueError(f"LBFGS: {name} must be an integer, 1 or above, got {given!r}")
+            value = getattr(self, name)
+            valid = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            if not valid and not (name == "max_eval" and value is None):
+                raise ValueError(f"LBFGS: {name} must be an integer, 1 or above, got {value!r}")
 
     @property
     def evaluates(self) -> bool | None:
@@ -230,7 +230,7 @@ class LBFGS(Transform):
         return run.position, run.state._replace(func_evals=run.state.func_evals + run.evals)
 
     def _iterate(self, evaluate: Callable[..., Any], run: _Run) -> _Run:
-        """A direction, a step along it, and whether to go on."""
+        """A direction, a step along it, and whether to continue."""
         n_iter, first = run.n_iter + 1, run.state.n_iter == 0
         state = pairs.remember(run.state, run.grad)
         d = pairs.direction(state, run.grad)
@@ -289,7 +289,7 @@ class LBFGS(Transform):
             run.loss,
             run.grad,
             slope,
-            tolerance_change=1e-9,  # torch's own, whatever that of the optimizer
+            tolerance_change=1e-9,  # torch's constant, not the optimizer's argument
             max_ls=self._max_eval - run.evals,
             size=pairs.largest(d),
         )

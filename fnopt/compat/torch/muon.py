@@ -37,7 +37,7 @@ class scale_by_torch_muon(Rule):
         if param.ndim != 2:
             raise ValueError(
                 f"Muon is for matrices alone, got a parameter of shape {param.shape}; give the"
-                " others an optimizer of their own by groups(…) or partition(…)"
+                " others a separate optimizer by groups(…) or partition(…)"
             )
         return {"trace": zeros(param)}
 
@@ -56,7 +56,7 @@ class scale_by_torch_muon(Rule):
 
 
 class Muon(TorchOptimizer):
-    r"""``torch.optim.Muon``: momentum made orthogonal, for matrices.
+    r"""``torch.optim.Muon``: orthogonalized momentum, for matrices.
 
     .. math::
         B_t &= \mu\,B_{t-1} + (1 - \mu)\,g_t, &

@@ -32,8 +32,8 @@ class ScaleByNadamState(NamedTuple):
     r"""The state of :class:`scale_by_nadam`.
 
     Attributes:
-        count: updates made.
-        mu_product: of all momenta so far, :math:`\prod_{i \le t} \mu_i`.
+        count: number of updates so far.
+        mu_product: product of all momenta so far, :math:`\prod_{i \le t} \mu_i`.
         mu, nu: the averages of gradients and of their squares.
     """
 
@@ -56,7 +56,7 @@ class scale_by_nadam(Joint):
         b1: largest decay of the mean, :math:`\beta_1 \in [0, 1)`.
         b2: decay of the mean square, :math:`\beta_2 \in [0, 1)`.
         eps: added to the divisor, :math:`\epsilon \ge 0`.
-        momentum_decay: how fast the momentum grows, :math:`\psi \ge 0`.
+        momentum_decay: speed at which the momentum grows, :math:`\psi \ge 0`.
 
     References:
         Dozat, *Incorporating Nesterov momentum into Adam*, ICLR workshop 2016, Algorithm 2.
@@ -113,8 +113,8 @@ class NAdam(TorchOptimizer):
         momentum_decay: how fast the momentum grows from half of :math:`\beta_1` to all of it,
             :math:`\psi \ge 0`.
         decoupled_weight_decay: whether to decay the weights directly, not in the gradient.
-        maximize: whether to climb.
-        foreach, capturable, differentiable: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, capturable, differentiable: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

@@ -17,7 +17,7 @@ from fnopt.wrap.layout import Parts
 
 
 class Named:
-    """The leaves of our parameters beside the tensors of a torch optimizer.
+    """The leaves of our parameters, matched with the tensors of a torch optimizer.
 
     Args:
         optimizer: torch's optimizer.
@@ -80,16 +80,16 @@ class Named:
     def _tensor(self, path: str, names: Mapping[str, Any], by_name: Mapping[str, Any]) -> Any:
         if path not in names:
             raise ValueError(f"convert: names lacks {path!r}; give torch's parameter for each leaf")
-        given = names[path]
-        if not isinstance(given, str):
-            return given
-        if given in by_name:
-            return by_name[given]
-        known = did_you_mean(given, by_name) if by_name else (
-            "it was made without names; make it of model.named_parameters(), or give the parameter"
+        name = names[path]
+        if not isinstance(name, str):
+            return name
+        if name in by_name:
+            return by_name[name]
+        known = did_you_mean(name, by_name) if by_name else (
+            "it was created without names; pass it model.named_parameters(), or give the parameter"
             " itself"
         )  # fmt: skip
-        raise ValueError(f"convert: {path!r}: the optimizer knows no parameter {given!r}; {known}")
+        raise ValueError(f"convert: {path!r}: the optimizer knows no parameter {name!r}; {known}")
 
     def _laid_out(self, path: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         ours = np.asarray(self.layout(path, array))

@@ -13,7 +13,7 @@ from fnopt.core.moments import cast
 
 
 class LBFGSState(NamedTuple):
-    """The state of L-BFGS under torch's names, and the counts of updates and of pairs kept.
+    """The state of L-BFGS under torch's names, and the counts of updates and of stored pairs.
 
     ``old_dirs`` are the differences :math:`y` of gradients and ``old_stps`` the steps :math:`s`:
     the pair number ``num_old``, from 0, is in row ``num_old % history_size``.
@@ -80,27 +80,27 @@ def remember(state: LBFGSState, grad: list[jax.Array]) -> LBFGSState:
     y = [g - old for g, old in zip(grad, state.prev_flat_grad, strict=True)]
     s = along(None, state.t, state.d)
     ys = vdot(y, s)
-    kept = (state.n_iter > 0) & (ys > 1e-10)
+    curved = (state.n_iter > 0) & (ys > 1e-10)
     row = state.num_old % state.ro.size
 
-    def put(history: list[jax.Array], new: list[jax.Array]) -> list[jax.Array]:
+    def store(history: list[jax.Array], new: list[jax.Array]) -> list[jax.Array]:
         # A row is chosen, not a history, which the loop then changes in place.
         return [
-            jax.lax.dynamic_update_index_in_dim(leaf, jnp.where(kept, x, old), row, 0)
+            jax.lax.dynamic_update_index_in_dim(leaf, jnp.where(curved, x, old), row, 0)
             for leaf, x, old in zip(history, new, _rows(history, row), strict=True)
         ]
 
     return state._replace(
-        old_dirs=put(state.old_dirs, y),
-        old_stps=put(state.old_stps, s),
-        num_old=state.num_old + kept.astype(jnp.int32),
-        ro=state.ro.at[row].set(jnp.where(kept, 1 / ys, state.ro[row])),
-        H_diag=jnp.where(kept, ys / vdot(y, y), state.H_diag),
+        old_dirs=store(state.old_dirs, y),
+        old_stps=store(state.old_stps, s),
+        num_old=state.num_old + curved.astype(jnp.int32),
+        ro=state.ro.at[row].set(jnp.where(curved, 1 / ys, state.ro[row])),
+        H_diag=jnp.where(curved, ys / vdot(y, y), state.H_diag),
     )
 
 
 def direction(state: LBFGSState, grad: list[jax.Array]) -> list[jax.Array]:
-    """The two loops over the pairs kept."""
+    """The two loops over the stored pairs."""
     size = state.ro.size
     stored = jnp.minimum(state.num_old, size)
 

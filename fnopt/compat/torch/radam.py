@@ -11,7 +11,7 @@ from fnopt.first_order.radam import scale_by_radam
 
 
 class RAdam(TorchOptimizer):
-    r"""``torch.optim.RAdam``: :class:`fnopt.radam` with :math:`\epsilon` beside another root.
+    r"""``torch.optim.RAdam``: :class:`fnopt.radam` with :math:`\epsilon` added to another root.
 
     .. math:: \theta_t = \theta_{t-1} - \eta_t\,\hat m_t\,\cdot\,\begin{cases}
         r_t\,\sqrt{1 - \beta_2^t} / (\sqrt{v_t} + \epsilon) & \rho_t > 5 \\
@@ -19,7 +19,7 @@ class RAdam(TorchOptimizer):
 
     with :math:`r_t, \rho_t` of :class:`fnopt.scale_by_radam`, of
     :math:`g_t = \nabla f(\theta_{t-1}) + \lambda\,\theta_{t-1}`; with ``decoupled_weight_decay``
-    the weights are decayed by :math:`\eta_t\,\lambda` beside it.
+    the weights are decayed by :math:`\eta_t\,\lambda` separately.
 
     Args:
         lr: learning rate :math:`\eta \ge 0`.
@@ -27,8 +27,8 @@ class RAdam(TorchOptimizer):
         eps: added to the root before :math:`v_t` is corrected, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
         decoupled_weight_decay: whether to decay the weights directly, not in the gradient.
-        maximize: whether to climb.
-        foreach, capturable, differentiable: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, capturable, differentiable: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

@@ -24,10 +24,10 @@ class RMSprop(TorchOptimizer):
         alpha: decay of the mean square, :math:`\alpha \in [0, 1)`.
         eps: added to the root, :math:`\epsilon \ge 0`.
         weight_decay: strength of the weight decay, :math:`\lambda \ge 0`.
-        momentum: decay of the velocity, :math:`\mu \in [0, 1]`; no velocity is kept if 0.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1]`; no velocity is stored if 0.
         centered: whether to divide by the standard deviation.
-        maximize: whether to climb.
-        capturable, foreach, differentiable: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        capturable, foreach, differentiable: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range.

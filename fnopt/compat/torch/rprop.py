@@ -26,8 +26,8 @@ class Rprop(TorchOptimizer):
             :math:`\eta^- \in (0, 1)` and :math:`\eta^+ > 1`.
         step_sizes: the smallest and the largest step size, above 0; the first step too lies between
             them.
-        capturable, foreach, differentiable: of no effect, see :class:`TorchOptimizer`.
-        maximize: whether to climb.
+        capturable, foreach, differentiable: ignored; see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
 
     Raises:
         ValueError: a number is out of its range.

@@ -50,7 +50,7 @@ class damped_trace(Rule):
 
 
 class SGD(TorchOptimizer):
-    r"""``torch.optim.SGD``: gradient descent, with momentum if wanted.
+    r"""``torch.optim.SGD``: gradient descent, optionally with momentum.
 
     .. math::
         g_t &= \nabla f(\theta_{t-1}) + \lambda\,\theta_{t-1}, &
@@ -58,16 +58,16 @@ class SGD(TorchOptimizer):
         \theta_t &= \theta_{t-1} - \eta_t\,v_t
         & &\text{or, with Nesterov's,}\quad \theta_{t-1} - \eta_t\,(g_t + \mu\,v_t)
 
-    The rate stands outside the velocity: a lower rate acts at once.
+    The rate is outside the velocity: a lower rate acts at once.
 
     Args:
         lr: learning rate :math:`\eta \ge 0`.
-        momentum: decay of the velocity, :math:`\mu \in [0, 1]`; no velocity is kept if 0.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1]`; no velocity is stored if 0.
         dampening: share of every gradient but the first that is left out, :math:`\tau`.
         weight_decay: strength of an L2 penalty in the gradient, :math:`\lambda \ge 0`.
         nesterov: whether to look ahead along the velocity.
-        maximize: whether to climb.
-        foreach, differentiable, fused: of no effect, see :class:`TorchOptimizer`.
+        maximize: whether to maximize the objective.
+        foreach, differentiable, fused: ignored; see :class:`TorchOptimizer`.
 
     Raises:
         ValueError: a number is out of its range, or ``nesterov`` is without momentum or with

@@ -22,7 +22,7 @@ class Point(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """What one evaluation hands to the next.
+    """The carry from one evaluation to the next.
 
     While the minimum is not bracketed, both ends are the last point; then they are the bracket.
     """

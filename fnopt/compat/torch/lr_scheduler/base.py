@@ -1,4 +1,4 @@
-"""What a scheduler of torch is here: a closed form of fnopt, and torch's recursion beside it."""
+"""A scheduler of torch as a schedule: a closed form of fnopt, next to torch's recursion."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from fnopt.schedule.progress import at_least_one
 
 @dataclasses.dataclass(frozen=True)
 class Whole(Field):
-    """A leaf that is a whole number; 10.0 is one, since a leaf is kept as a float."""
+    """A leaf that is a whole number; 10.0 is one, since a leaf is stored as a float."""
 
-    def accept_number(self, argument: str, given: Any, default: Any) -> Any:
-        number = super().accept_number(argument, given, default)
+    def accept_number(self, argument: str, value: Any, default: Any) -> Any:
+        number = super().accept_number(argument, value, default)
         if isinstance(number, float) and not number.is_integer():
-            raise ValueError(f"{argument} must be a whole number in {self.interval}, got {given!r}")
+            raise ValueError(f"{argument} must be a whole number in {self.interval}, got {value!r}")
         return number
 
 
@@ -121,11 +121,11 @@ class looked_up(Schedule):
         return self.table[jnp.clip(count, 0, len(self.table) - 1).astype(int)]
 
 
-def as_milestones(given: Any) -> tuple[Any, ...]:
+def as_milestones(milestones: Any) -> tuple[Any, ...]:
     """Counts of updates, at which torch compares for being equal."""
-    counts = as_numbers(given)
+    counts = as_numbers(milestones)
     if not all(m >= 0 and m.is_integer() for m in counts if isinstance(m, float)):
-        raise TypeError(f"must be whole numbers of updates, at least 0, got {given!r}")
+        raise TypeError(f"must be whole numbers of updates, at least 0, got {milestones!r}")
     return counts
 
 
@@ -140,7 +140,7 @@ def with_fields(value: Any, **changes: Any) -> Any:
 
 
 def set_table(schedule: Any, make: Callable[[int], Any]) -> None:
-    """Checks ``steps`` and, where they are given, notes the table made of so many updates."""
+    """Checks ``steps`` and, unless it is None, stores the table of this many updates."""
     if schedule.steps is not None:
         at_least_one(schedule, "steps")
         table = np.asarray(make(schedule.steps), dtype=np.float64)
@@ -158,9 +158,9 @@ def must_trace(schedule: Any, name: str) -> None:
     scalar = jax.ShapeDtypeStruct((), jnp.result_type(float))
     try:
         jax.eval_shape(lambda t: jnp.asarray(function(t)), scalar)
-    except Exception as error:  # whatever the function meets when it is given a tracer
+    except Exception as error:  # any error that the function raises for a tracer
         raise ValueError(
-            f"{type(schedule).__name__}: {name} cannot be traced by JAX (it must be made of"
+            f"{type(schedule).__name__}: {name} cannot be traced by JAX (it must consist of"
             " jax.numpy, without `if` on the count); write it so, or give steps=, the number of"
             f" updates to tabulate ({type(error).__name__} was raised)"
         ) from error
@@ -193,6 +193,6 @@ def concrete(schedule: Any) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _values(schedule: Schedule, steps: int) -> list[float]:
-    # The table is made of numbers, wherever it is made.
+    # The table consists of numbers, also inside a trace.
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         return np.asarray(schedule(np.arange(steps + 1))).tolist()

@@ -28,8 +28,8 @@ from fnopt.core.fields import Field
 from fnopt.schedule.join import join_schedules
 
 
-def _as_members(given: Any) -> tuple[TorchSchedule, ...]:
-    members = tuple(given)
+def _as_members(schedulers: Any) -> tuple[TorchSchedule, ...]:
+    members = tuple(schedulers)
     for member in members:
         if isinstance(member, ReduceLROnPlateau):
             raise TypeError(
@@ -98,11 +98,11 @@ class SequentialLR(_Composed):
     """Schedulers one after the other, each counting from its own beginning.
 
     Each begins from the optimizer's rate, as torch's closed forms at a milestone do, but for
-    :class:`MultiplicativeLR`, which has none: it goes on from the rate that it finds, with the
+    :class:`MultiplicativeLR`, which has none: it continues from the present rate, with the
     factor of epoch 0 too. There is a formula, and no table, unless a member is a container itself,
-    a :class:`OneCycleLR` beside others, or a :class:`CyclicLR` before others: torch's constructors
+    a :class:`OneCycleLR` with others, or a :class:`CyclicLR` before others: torch's constructors
     then write over each other's rates, and members begin an epoch late. Those are stepped as torch
-    steps them when the schedule is made, in double precision, and tabulated.
+    steps them when the schedule is created, in double precision, and tabulated.
 
     Args:
         lr: the optimizer's rate, at least 0; the members have the same.
@@ -113,7 +113,7 @@ class SequentialLR(_Composed):
 
     Raises:
         TypeError, ValueError: a member is of another kind or has another rate; there is not one
-            milestone between every two; a table is needed and ``steps`` is not given.
+            milestone between every two; a table is needed and ``steps`` is None.
 
     References:
         ``torch.optim.lr_scheduler.SequentialLR``; :func:`fnopt.join_schedules`.
@@ -149,7 +149,7 @@ class SequentialLR(_Composed):
         if any(isinstance(member, _Composed) for member in members):
             self._tabulate("a member is a container")
         elif several and any(isinstance(member, OneCycleLR) for member in members):
-            self._tabulate("a OneCycleLR is beside others")
+            self._tabulate("a OneCycleLR is among others")
         elif several and isinstance(members[0], CyclicLR):
             self._tabulate("a CyclicLR is before others")
 
@@ -175,21 +175,21 @@ class SequentialLR(_Composed):
 
 
 class ChainedScheduler(_Composed):
-    """Schedulers all at once: each acts on what the ones before it have made of the rate.
+    """Schedulers all at once: each acts on the rate after the ones before it.
 
     Members that multiply (:class:`StepLR`, :class:`MultiStepLR`, :class:`ConstantLR`,
     :class:`LinearLR`, :class:`ExponentialLR`, :class:`PolynomialLR`, :class:`MultiplicativeLR`, and
     chains of those) make a product, which is a formula. With any other, torch's recursions are run
-    when the schedule is made, in double precision, and tabulated.
+    when the schedule is created, in double precision, and tabulated.
 
     Args:
         lr: the optimizer's rate, at least 0; the members have the same.
-        schedulers: schedules of this module, in the order in which torch's are made and chained.
+        schedulers: schedules of this module, in the order in which torch's are created and chained.
         steps: the number of updates to tabulate, where there is no formula; the last rate stays.
 
     Raises:
         TypeError, ValueError: a member is of another kind or has another rate; a table is needed
-            and ``steps`` is not given.
+            and ``steps`` is None.
 
     References:
         ``torch.optim.lr_scheduler.ChainedScheduler``.

@@ -1,4 +1,4 @@
-"""The schedulers that go up and down between rates of their own, whatever the optimizer's."""
+"""The schedulers that go up and down between their own rates, not the optimizer's."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class CyclicLR(Overwriting):
 
     Raises:
         TypeError, ValueError: an argument is out of its range, or ``scale_fn`` cannot be traced and
-            ``steps`` is not given.
+            ``steps`` is None.
 
     References:
         ``torch.optim.lr_scheduler.CyclicLR``; :func:`fnopt.cyclic_schedule`.
@@ -164,7 +164,7 @@ class OneCycleLR(Overwriting):
             ``cycle_momentum``.
 
     Raises:
-        TypeError, ValueError: an argument is out of its range, or :math:`T` is not given.
+        TypeError, ValueError: an argument is out of its range, or :math:`T` is None.
 
     References:
         ``torch.optim.lr_scheduler.OneCycleLR``; :func:`fnopt.onecycle_schedule`.
@@ -207,8 +207,8 @@ class OneCycleLR(Overwriting):
     @property
     def length(self) -> Any:
         """The number of updates in the cycle."""
-        given = self.total_steps
-        return self.epochs * self.steps_per_epoch if given is None else given
+        total = self.total_steps
+        return self.epochs * self.steps_per_epoch if total is None else total
 
     @property
     def momentum(self) -> Schedule | None:

@@ -99,7 +99,7 @@ class ConstantLR(Multiplying):
 
     With :math:`T = 0` torch never leaves :math:`f\,\eta_0`, and so does this; but as a later member
     of :class:`SequentialLR` it then never has it, in both. With :math:`f = 0` torch divides by zero
-    at :math:`T`, where this goes on to :math:`\eta_0`.
+    at :math:`T`, where this continues to :math:`\eta_0`.
 
     Args:
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
@@ -246,7 +246,7 @@ class PolynomialLR(Multiplying):
 
 
 class MultiplicativeLR(Multiplying):
-    r"""A rate that every update multiplies by a factor of its own, tabulated.
+    r"""A rate that every update multiplies by another factor, tabulated.
 
     .. math:: \eta_t = \eta_0 \prod_{i=1}^{t} f(i)
 
@@ -287,7 +287,7 @@ class MultiplicativeLR(Multiplying):
         return looked_up(self.table) * self.lr
 
     def after(self, present: Any) -> Schedule:
-        # torch has no closed form of it, so that it goes on from the rate that it finds, and asks
+        # torch has no closed form of it, so that it continues from the present rate, and asks
         # for the factor of epoch 0 too.
         product = looked_up(self.table) * float(self.lr_lambda(0))
         return product * constant_schedule(present)

@@ -47,7 +47,7 @@ _CONTAINERS: dict[str, Any] = {"SequentialLR": SequentialLR, "ChainedScheduler":
 def of_torch(scheduler: Any, group: int = 0, *, steps: int | None = None) -> Any:
     """The schedule of one parameter group of a live scheduler, from count 0 on.
 
-    A scheduler that has been stepped n times goes on at count n; its own count is ``last_epoch``.
+    A scheduler that has been stepped n times continues at count n; its own count is ``last_epoch``.
 
     Args:
         scheduler: a scheduler of torch, of a class that this package has.
@@ -61,7 +61,7 @@ def of_torch(scheduler: Any, group: int = 0, *, steps: int | None = None) -> Any
     Raises:
         TypeError: the class, or that of a member, is not known.
         ValueError: ``steps`` is needed, or the optimizer's rate is not the scheduler's, so that
-            torch would go on otherwise.
+            torch would continue otherwise.
     """
     if isinstance(scheduler, (list, tuple)):
         raise TypeError("of_torch: give one scheduler; several together are a ChainedScheduler")
@@ -74,7 +74,7 @@ def of_torch(scheduler: Any, group: int = 0, *, steps: int | None = None) -> Any
 
 
 def _rate(scheduler: Any, group: int) -> float:
-    """The optimizer's rate when its first scheduler was made."""
+    """The optimizer's rate when its first scheduler was created."""
     while type(scheduler).__name__ in _CONTAINERS:
         scheduler = scheduler._schedulers[0]
     rates = getattr(scheduler, "base_lrs", None)  # none of a class that is refused
@@ -183,7 +183,7 @@ def _leaves(scheduler: Any) -> list[Any]:
 
 
 def _check_bases(scheduler: Any, schedule: Any, group: int) -> None:
-    """Raises ValueError where the members were not made in their order, on a fresh optimizer."""
+    """Raises ValueError where the members were not created in their order, on a fresh optimizer."""
     run = schedule.alive()
     run.construct(Group(schedule.lr, steps=1))
     for ours, theirs in zip(run.leaves(), _leaves(scheduler), strict=True):
@@ -197,7 +197,7 @@ def _check_bases(scheduler: Any, schedule: Any, group: int) -> None:
 
 
 def _check_present(scheduler: Any, schedule: Any, group: int, steps: int | None) -> None:
-    """Raises ValueError where the rate that torch would go on from is not the scheduler's."""
+    """Raises ValueError where the rate that torch would continue from is not the scheduler's."""
     count = epochs_of(scheduler)
     if steps is not None and steps <= count:
         raise ValueError(

@@ -43,7 +43,7 @@ class ReduceLROnPlateau(Watcher):
         x > b\,(1 + \epsilon), \quad x > b + \epsilon
 
     for ``"min"`` and ``"rel"``, ``"min"`` and ``"abs"``, ``"max"`` and ``"rel"``, ``"max"`` and
-    ``"abs"``. With ``"rel"`` a negative metric may thus count as better when it is not;
+    ``"abs"``. With ``"rel"`` a negative metric may therefore count as better when it is not;
     :func:`fnopt.reduce_on_plateau` has no such flaw. NaN is no better. After more than
     ``patience`` metrics in a row that are not better the rate is lowered; then ``cooldown``
     metrics pass before any is counted.
@@ -62,11 +62,11 @@ class ReduceLROnPlateau(Watcher):
         threshold_mode: whether ``threshold`` is relative or absolute, ``"rel"`` or ``"abs"``.
         cooldown: number of metrics after a reduction that are not counted.
         min_lr: lowest rate, at least 0.
-        eps: smallest reduction that is made.
+        eps: smallest reduction that is applied.
         monitor: the extra argument that is watched, ``"metric"`` or ``"value"``.
 
     Raises:
-        ValueError: an argument is out of its range, or, in ``update``, the loss was not given.
+        ValueError: an argument is out of its range, or, in ``update``, the loss is missing.
 
     References:
         ``torch.optim.lr_scheduler.ReduceLROnPlateau``.

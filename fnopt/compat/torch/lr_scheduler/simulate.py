@@ -1,6 +1,6 @@
 """torch's schedulers at work on one parameter group, step by step in Python's floats.
 
-Only the order of events stands here, with its oddities; what a scheduler makes of a rate is its
+Only the order of events is here, with its oddities; the effect of a scheduler on a rate is its
 ``following``. torch constructs the members of a container first, in their order, and each acts on
 the group at once.
 """
@@ -107,7 +107,7 @@ class Sequence(Chain):
 
 
 def rates(schedule: Any, steps: int) -> list[float]:
-    """The rate of so many updates."""
+    """The rate after this many updates."""
     group = Group(schedule.lr, steps)
     run = schedule.alive()
     run.construct(group)

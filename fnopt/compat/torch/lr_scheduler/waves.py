@@ -104,12 +104,12 @@ class LambdaLR(Overwriting):
         lr: the optimizer's rate :math:`\eta_0 \ge 0`.
         lr_lambda: factor :math:`f`. Without ``steps`` it is traced with the count as a float array,
             and is structure, compared by identity. With ``steps`` it is any Python function, called
-            with integers when the schedule is made.
+            with integers when the schedule is created.
         steps: the number of updates to tabulate; the last one's factor stays.
 
     Raises:
         TypeError, ValueError: ``lr_lambda`` is no function, or one that JAX cannot trace and
-            ``steps`` is not given.
+            ``steps`` is None.
 
     References:
         ``torch.optim.lr_scheduler.LambdaLR``.
