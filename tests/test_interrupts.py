@@ -346,10 +346,10 @@ def test_tensorboard_is_told_every_record(tmp_path, monkeypatch):
     assert [x[1:] for x in got if x[0] == "loss"] == [
         (record["loss"], record["step"]) for record in result.history.records
     ]
-    told.clear()
+    got.clear()
     fit(linear(), None, blobs(), epochs=1, batch_size=10, state=result.last, tensorboard=tmp_path)
     # It hides events from the step of purging on, and that of the last record is to stay.
-    assert told[0] == ("begin", str(tmp_path), int(result.last.step) + 1)
+    assert got[0] == ("begin", str(tmp_path), int(result.last.step) + 1)
 
 
 def test_progress_shows_the_figures_asked_for(capsys):

@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 
+from fnopt.core.types import OptState, Params, PyTree, Updates
+
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
@@ -70,7 +72,7 @@ def integer(argument: str, value: Any, *, least: int) -> int:
     return number
 
 
-def float_leaves(what: str, tree: Any) -> tuple[list[str], list[jax.Array], Any]:
+def float_leaves(what: str, tree: PyTree) -> tuple[list[str], list[jax.Array], Any]:
     """Paths, leaves (as arrays) and structure of a tree in which every leaf must be floating.
 
     Raises:
@@ -96,7 +98,7 @@ def float_leaves(what: str, tree: Any) -> tuple[list[str], list[jax.Array], Any]
     return paths, leaves, treedef
 
 
-def leaves_like(treedef: Any, what: str, tree: Any, like: str) -> list[Any]:
+def leaves_like(treedef: Any, what: str, tree: PyTree, like: str) -> list[Any]:
     """The leaves of ``tree`` in the order of ``treedef``; a node may stand for one of its leaves.
 
     Raises:
@@ -112,7 +114,7 @@ def leaves_like(treedef: Any, what: str, tree: Any, like: str) -> list[Any]:
 
 
 def _difference(a: Any, b: Any, name_a: str, name_b: str) -> str:
-    def paths(tree: Any) -> list[str]:
+    def paths(tree: PyTree) -> list[str]:
         leaves = jax.tree_util.tree_leaves_with_path(tree)
         return [jax.tree_util.keystr(path) or "(the whole)" for path, _ in leaves]
 
@@ -157,7 +159,7 @@ def same_names(what: str, new: Any, names: Iterable[str]) -> None:
         raise ValueError(f"{what} has the names {sorted(new)}; it must have {sorted(names)}")
 
 
-def updates_of(transform: Any, new: Any, updates: Any, params: Any) -> Any:
+def updates_of(transform: Any, new: Any, updates: Updates, params: Params) -> Any:
     """The updates that a transform returned, if they are like its input or like the parameters.
 
     Args:
@@ -196,7 +198,7 @@ def updates_of(transform: Any, new: Any, updates: Any, params: Any) -> Any:
     return new
 
 
-def refuse_state(transform: Any, state: Any) -> NoReturn:
+def refuse_state(transform: Any, state: OptState) -> NoReturn:
     """Raises ValueError: a state is not one that ``init`` of this transform makes."""
     raise ValueError(
         f"{type(transform).__name__}: the state given to update is a {type(state).__name__}, not"

@@ -67,18 +67,22 @@ class Composed(Transform):
         return next((count for count in counts if count is not None), None)
 
 
-def _describe(state: Any) -> str:
+def _describe(state: OptState) -> str:
     named = type(state).__name__
     return f"a tuple of {len(state)}" if isinstance(state, tuple) else f"of type {named}"
 
 
 def _run(
-    parts: tuple[Transform, ...], updates: Any, state: Any, params: Any, extra_args: dict[str, Any]
+    parts: tuple[Transform, ...],
+    updates: Updates,
+    state: OptState,
+    params: Params,
+    extra_args: dict[str, Any],
 ) -> tuple[Any, tuple[Any, ...]]:
     _, leaves, treedef = float_leaves("updates", updates)
     dtypes = [leaf.dtype for leaf in leaves]
 
-    def cast_all(tree: Any, to: Any) -> Any:
+    def cast_all(tree: PyTree, to: Any) -> Any:
         flat, structure = jax.tree.flatten(tree)
         return structure.unflatten([cast(jnp.asarray(x), d) for x, d in zip(flat, to, strict=True)])
 
@@ -178,7 +182,7 @@ class named_chain(Composed):
         # Ordered, as optax's: a plain dict would lose the order of the parts in a tree.map.
         return collections.OrderedDict(zip(self.names, states, strict=True))
 
-    def _states(self, state: Any) -> tuple[Any, ...]:
+    def _states(self, state: OptState) -> tuple[Any, ...]:
         if not isinstance(state, dict) or set(state) != set(self.names):
             raise ValueError(
                 f"named_chain: the state given to update is {type(state).__name__}, not a dict of"

@@ -25,7 +25,17 @@ from fnopt.core.plan import UNTOUCHED
 from fnopt.core.schedule import is_schedule
 from fnopt.core.slots import round_direction, round_slots, widen_slots
 from fnopt.core.transform import Transform, at_count
-from fnopt.core.types import Arrays, LeafUpdate, Numeric, OptState, Params, Slots, Updates
+from fnopt.core.types import (
+    Arrays,
+    LeafUpdate,
+    Numeric,
+    OptState,
+    Param,
+    Params,
+    PyTree,
+    Slots,
+    Updates,
+)
 
 
 class ScheduledState(NamedTuple):
@@ -77,7 +87,7 @@ class Rule(Transform):
         """The values that all leaves share, by name, before the first update (see ``Joint``)."""
         return {}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
         """The direction of one leaf and a dict of its next slots.
 
         Args:
@@ -102,7 +112,7 @@ class Rule(Transform):
     def evaluates(self) -> bool | None:
         return False
 
-    def plan(self, params: Any) -> Any:
+    def plan(self, params: Params) -> Any:
         plans, treedef = jax.tree.flatten(super().plan(params))
         chosen = zip(plans, self._chosen(params, len(plans)), strict=True)
         return treedef.unflatten([plan if flag else UNTOUCHED for plan, flag in chosen])
@@ -171,7 +181,7 @@ class Rule(Transform):
     def _scheduled(self) -> bool:
         return any(map(is_schedule, vars(self).values()))
 
-    def _chosen(self, tree: Any, size: int) -> list[bool]:
+    def _chosen(self, tree: PyTree, size: int) -> list[bool]:
         return [True] * size if self.mask is None or not size else self.mask.flags(tree)
 
     def _slots_type(self) -> Any:
@@ -191,7 +201,7 @@ class Rule(Transform):
             return optax.ScaleByScheduleState(count)
         return ScheduledState(count, self.State(**shared, **slots))
 
-    def _unpack(self, state: Any, treedef: Any) -> tuple[Any, dict[str, Any], list[Any]]:
+    def _unpack(self, state: OptState, treedef: Any) -> tuple[Any, dict[str, Any], list[Any]]:
         """The count, None if there is none, what is shared, and the rows."""
         Slots = self._slots_type()
         inner = state.inner_state if isinstance(state, ScheduledState) else state

@@ -225,7 +225,7 @@ def at_count(value: Any, count: jax.Array | None, dtype: Any = None) -> Any:
 
 
 def hyperparameters(
-    tx: optax.GradientTransformation, state: Any, **extra_args: Any
+    tx: optax.GradientTransformation, state: OptState, **extra_args: Any
 ) -> dict[str, Any]:
     """What the next update of an optimizer applies, by name.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnopt.core.types import Batch
 from fnopt.data.files import check_sha256, find
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -47,7 +47,7 @@ def fashion_mnist(root: str | Path | None = None) -> tuple[Pair, Pair]:
     return (train[0], train[1].astype(np.int32)), (test[0], test[1].astype(np.int32))
 
 
-def pixels(batch: Any) -> jax.Array:
+def pixels(batch: Batch) -> jax.Array:
     """The images of a batch, in [0, 1] and float32 where they are bytes."""
     images = jnp.asarray(batch[0])
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images

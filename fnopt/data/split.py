@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnopt.core.types import PyTree
 from fnopt.data.arrays import size
 
 
 def split(
-    tree: Any, fractions: float | Sequence[float], *, key: Any = 0, stratify: Any = None
+    tree: PyTree, fractions: float | Sequence[float], *, key: Any = 0, stratify: Any = None
 ) -> tuple[Any, ...]:
     """Splits data into disjoint parts, drawn at random from a key; every example is in one.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -20,7 +18,7 @@ from fnopt.core import (
     real_zeros,
     scale_by_learning_rate,
 )
-from fnopt.core.types import LeafUpdate, Slots
+from fnopt.core.types import LeafUpdate, Param, Slots
 
 
 class scale_by_rss(Rule):
@@ -46,7 +44,7 @@ class scale_by_rss(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"sum_of_squares": real_zeros(param, fill=self.initial_accumulator_value)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
         total = slots.sum_of_squares + abs_sq(grad)
         # Both branches are differentiated, so the root that is not taken must be finite too.
         safe = jnp.where(total > 0, total, jnp.ones_like(total))

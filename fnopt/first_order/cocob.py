@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax.contrib
@@ -24,7 +22,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Slots
+from fnopt.core.types import LeafUpdate, Param, Slots
 
 
 class scale_by_cocob(Rule):
@@ -58,7 +56,7 @@ class scale_by_cocob(Rule):
             "reward": real_zeros(param),
         }
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
         start, size = slots.init_particles, jnp.abs(grad)
         scale = jnp.maximum(slots.scale, size)
         subgradients = slots.subgradients + size

@@ -42,7 +42,7 @@ class ReadyScheduleFree(Transform):
         rest = {name: numbers[name] for name in ("b1", "weight_lr_power", "state_dtype")}
         return schedule_free(chain(*self.parts_of(rate)), rate, **rest)
 
-    def plan(self, params: Any) -> Any:
+    def plan(self, params: Params) -> Any:
         return self.whole.plan(params)
 
     def init(self, params: Params) -> OptState:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fnopt.core.checks import leaves_like
 from fnopt.core.select import Pattern, matches, nearest, path_name, show
-from fnopt.core.types import Params
+from fnopt.core.types import Outputs, Params
 from fnopt.initialize.fixup import rescaled
 from fnopt.initialize.gain import FAN_MODES, one_of
 
@@ -238,7 +238,7 @@ def _axes(path: str, n: int, axes: Any) -> Axes:
     return inputs, outputs
 
 
-def _variance(mode: str, shape: tuple[int, ...], inputs: Any, outputs: Any) -> float:
+def _variance(mode: str, shape: tuple[int, ...], inputs: Any, outputs: Outputs) -> float:
     """The variance with which an initializer draws, up to a factor."""
     if mode == "fixed" or not inputs or 0 in shape:
         return 1.0

@@ -16,7 +16,7 @@ from fnopt.core.moments import cast
 from fnopt.core.ranges import AtLeastOne
 from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import foreign
-from fnopt.core.types import OptState, Params, Updates
+from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.matrix.subspace import Axes, Plan, plans_of
 
@@ -140,7 +140,7 @@ class scale_by_galore(Wrapper):
     def count(self, state: OptState) -> jax.Array:
         return state.count
 
-    def _plans(self, tree: Any, paths: list[str]) -> list[Plan | None]:
+    def _plans(self, tree: PyTree, paths: list[str]) -> list[Plan | None]:
         return plans_of(self.weight_dimension_numbers, self.rank, self.long_side, tree, paths)
 
 

@@ -15,6 +15,7 @@ from fnopt.core.checks import leaves_like
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.select import Labels, as_labels
+from fnopt.core.types import PyTree
 
 GaLoreDimensionNumbers = optax.contrib.GaLoreDimensionNumbers
 
@@ -85,7 +86,7 @@ class Plan(NamedTuple):
 
 
 def plans_of(
-    axes: Labels | None, rank: int, long_side: bool, tree: Any, paths: list[str]
+    axes: Labels | None, rank: int, long_side: bool, tree: PyTree, paths: list[str]
 ) -> list[Plan | None]:
     """How each leaf of a tree is projected; None for one that is not.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core.select import Pattern, matches, nearest, path_name, show
+from fnopt.core.types import Params
 
 
 class Dense(NamedTuple):
@@ -24,7 +25,7 @@ class Dense(NamedTuple):
     bias: int
 
 
-def dense_stack(params: Any, layers: Pattern | None, inputs: int) -> list[Dense]:
+def dense_stack(params: Params, layers: Pattern | None, inputs: int) -> list[Dense]:
     """The layers to train, in order; each reads the outputs of the one before it.
 
     Args:

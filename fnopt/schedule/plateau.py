@@ -52,7 +52,7 @@ class Watcher(Transform):
         """What updates are multiplied by in this state."""
         raise NotImplementedError
 
-    def take_in(self, state: Any, metric: Any) -> Any:
+    def take_in(self, state: OptState, metric: Any) -> Any:
         """The state after one more metric; its numbers come in the dtype of the scale."""
         raise NotImplementedError
 
@@ -75,9 +75,14 @@ class Watcher(Transform):
         }
 
     def _observe(
-        self: Any, state: Any, *, value: Any = None, metric: Any = None, evaluations: Any = None,
+        self: Any,
+        state: OptState,
+        *,
+        value: Any = None,
+        metric: Any = None,
+        evaluations: Any = None,
         **extra_args: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         numbers = map_leaves(self, lambda x: to_dtype(x, self.scale(state).dtype))
         if self.monitor == "value":
             if value is None:

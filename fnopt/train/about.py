@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnopt.core.types import PyTree
 from fnopt.core.value import Value
 from fnopt.train.closures import closure, from_difference, holds_function
 from fnopt.train.state import VALUES
 
 
-def by_path(tree: Any) -> dict[str, Any]:
+def by_path(tree: PyTree) -> dict[str, Any]:
     """The leaves by their paths, written with dots: ``params.head.kernel``."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     short = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

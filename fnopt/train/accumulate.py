@@ -130,7 +130,7 @@ def _unrolled(add: Callable[[Any, Any], Any], carry: Any, parts: Any) -> tuple[A
     return carry, jax.tree.map(lambda *x: jnp.stack(x), *results)
 
 
-def _after(done: Any, tree: Any) -> Any:
+def _after(done: Any, tree: PyTree) -> Any:
     """A tree, on which nothing is computed before another is there: so that its memory is free.
 
     By a choice whose outcome the compiler does not know. On a CPU an ``optimization_barrier`` is

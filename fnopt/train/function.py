@@ -20,7 +20,7 @@ class FunctionObjective(Objective):
         *args: those of :class:`~fnopt.train.Objective`.
     """
 
-    def __init__(self, function: Function, params: Any, *args: Any) -> None:
+    def __init__(self, function: Function, params: Params, *args: Any) -> None:
         super().__init__(*args)
         self.function, self.params = function, params
         self._flags = train_flags(function)

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fnopt.core.types import Outputs
+
 Shape = tuple[int, ...]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -86,7 +88,7 @@ def _cure(labels: tuple[int, ...], outputs: tuple[int, ...]) -> str:
     return "Give labels of that shape"
 
 
-def called(name: str, function: Callable[..., Any], outputs: Any, targets: Any) -> Any:
+def called(name: str, function: Callable[..., Any], outputs: Outputs, targets: Any) -> Any:
     """The result of a loss or metric, unless it mixes pairs of examples.
 
     Where outputs of shape (n, 1) meet targets of shape (n,), or the other way round, NumPy's rules

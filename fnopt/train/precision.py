@@ -49,7 +49,7 @@ class Precision:
     Precision(params='bfloat16', compute='bfloat16', output='float32', rounding='stochastic', ...
     """
 
-    params: Any = "float32"
+    params: Params = "float32"
     compute: Any = "float32"
     output: Any = "float32"
     rounding: str = "nearest"

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
 
+from fnopt.core.types import Batch, ModelState, Params
 from fnopt.data.arrays import check_batch_size, size, take
 from fnopt.train.nnx import NNXObjective
 from fnopt.train.objective import Objective
@@ -22,8 +23,8 @@ from fnopt.train.programs import per_objective
 
 def recomputed(
     objective: Objective,
-    params: Any,
-    model_state: Any,
+    params: Params,
+    model_state: ModelState,
     data: Any,
     batch_size: int,
     precision: Any = None,
@@ -80,10 +81,10 @@ def recomputed(
 def _moved(
     objective: Objective,
     precision: Precision | None,
-    params: Any,
-    model_state: Any,
+    params: Params,
+    model_state: ModelState,
     starts: list[jax.Array],
-    batch: Any,
+    batch: Batch,
 ) -> list[jax.Array]:
     """Floating leaves of the model state after a forward pass, each filled with a number before."""
     leaves, treedef = jax.tree.flatten(model_state)
@@ -103,8 +104,8 @@ def _moved(
 def _sum_of_moved(
     objective: Objective,
     precision: Precision | None,
-    params: Any,
-    model_state: Any,
+    params: Params,
+    model_state: ModelState,
     data: Any,
     indices: jax.Array,
 ) -> list[jax.Array]:
@@ -120,7 +121,7 @@ def _sum_of_moved(
     return jax.lax.scan(add, empty, indices)[0]
 
 
-def _new_shares(moved: Any, batch: Any, leaves: list[jax.Array]) -> list[float | None]:
+def _new_shares(moved: Any, batch: Batch, leaves: list[jax.Array]) -> list[float | None]:
     """:math:`1 - m` of each leaf, or None if it is no moving average."""
 
     def after(starts: list[float]) -> list[np.ndarray]:

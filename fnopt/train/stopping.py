@@ -14,6 +14,7 @@ import optax
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field, Static
 from fnopt.core.schedule import map_leaves, to_dtype
+from fnopt.core.types import Params
 from fnopt.core.value import Value
 from fnopt.schedule.plateau import count_bad
 from fnopt.train.state import TrainState
@@ -74,7 +75,7 @@ class early_stopping(Value):
     _: dataclasses.KW_ONLY
     restore_best: Static[bool] = True
 
-    def init(self, params: Any) -> StoppingState:
+    def init(self, params: Params) -> StoppingState:
         """The state before the first evaluation."""
         dtype = jnp.result_type(float)
         return StoppingState(
@@ -87,7 +88,7 @@ class early_stopping(Value):
         )
 
     def update(
-        self, state: StoppingState, metric: Any, evaluations: Any, params: Any
+        self, state: StoppingState, metric: Any, evaluations: Any, params: Params
     ) -> StoppingState:
         """The state after an evaluation.
 

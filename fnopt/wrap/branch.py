@@ -11,14 +11,15 @@ import jax.numpy as jnp
 from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.transform import Transform
+from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
 def update_or(
     condition: Any,
     inner: Transform,
-    updates: Any,
-    state: Any,
-    params: Any,
+    updates: Updates,
+    state: OptState,
+    params: Params,
     extra_args: dict[str, Any],
     otherwise: Callable[[Any], Any],
 ) -> tuple[Any, Any]:
@@ -47,17 +48,17 @@ def update_or(
     return jax.lax.cond(condition, act, lambda: (otherwise(updates), state))
 
 
-def like(tree: Any, other: Any) -> Any:
+def like(tree: PyTree, other: Any) -> Any:
     """A tree in the dtypes of another of its structure."""
     return jax.tree.map(lambda x, y: cast(jnp.asarray(x), jnp.result_type(y)), tree, other)
 
 
-def zeros_like(tree: Any) -> Any:
+def zeros_like(tree: PyTree) -> Any:
     """Zero for every update."""
     return jax.tree.map(lambda x: jnp.zeros_like(x, dtype=jnp.result_type(x)), tree)
 
 
-def gathered(updates: Any, total: Any, params: Any, share: Any) -> Any:
+def gathered(updates: Updates, total: Any, params: Params, share: Any) -> Any:
     """The sum of an accumulator and updates, or their moving mean.
 
     Args:

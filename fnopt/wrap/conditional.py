@@ -69,7 +69,7 @@ class conditionally_transform(Wrapper):
         step = optax.safe_increment(state.step)
         return updates, self.State(inner_state=inner_state, step=step)
 
-    def otherwise(self, updates: Any) -> Any:
+    def otherwise(self, updates: Updates) -> Any:
         """The updates where the condition does not hold."""
         return like(updates, updates)
 
@@ -103,5 +103,5 @@ class conditionally_mask(conditionally_transform):
     def plan(self, params: Params) -> PyTree:
         return Wrapper.plan(self, params)
 
-    def otherwise(self, updates: Any) -> Any:
+    def otherwise(self, updates: Updates) -> Any:
         return zeros_like(updates)

@@ -12,7 +12,7 @@ from fnopt.core import Inner, Wrapper
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.schedule import to_dtype
-from fnopt.core.types import OptState, Params, Updates
+from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.wrap.branch import update_or, zeros_like
 
 
@@ -75,7 +75,7 @@ class apply_if_finite(Wrapper):
         )
 
 
-def all_finite(tree: Any) -> jax.Array:
+def all_finite(tree: PyTree) -> jax.Array:
     """Whether every element of every leaf is finite."""
     flags = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
     return jnp.all(jnp.stack(flags)) if flags else jnp.ones((), bool)

@@ -169,7 +169,7 @@ class groups(Transform):
                 every.setdefault("learning_rate", numbers["learning_rate"])
         return every
 
-    def table(self, params: Any) -> str:
+    def table(self, params: Params) -> str:
         """A table with a line for every leaf: path, shape, size, pattern and treatment.
 
         Args:

@@ -206,12 +206,12 @@ def _of_both(real: LeafPlan, imaginary: LeafPlan) -> LeafPlan:
     )
 
 
-def split_complex(tree: Any) -> Any:
+def split_complex(tree: PyTree) -> Any:
     """A tree with its complex leaves as two real ones."""
     return jax.tree.map(lambda x: Parts(x.real, x.imag) if jnp.iscomplexobj(x) else x, tree)
 
 
-def joined_complex(tree: Any) -> Any:
+def joined_complex(tree: PyTree) -> Any:
     """The tree that :func:`split_complex` has split."""
     return jax.tree.map(
         lambda x: jax.lax.complex(*x) if isinstance(x, Parts) else x,

@@ -96,7 +96,7 @@ mask_compatible_extra_args=False)
             params,
         )
 
-    def _flags(self, tree: Any) -> Any:
+    def _flags(self, tree: PyTree) -> Any:
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
         return self.mask.prefix(tree) if jax.tree.leaves(tree) else True
 

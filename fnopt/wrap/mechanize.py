@@ -132,7 +132,12 @@ class mechanize(Wrapper):
         )
 
     def _learn(
-        self, grads: list[Any], points: list[Any], starts: list[Any], steps: list[Any], state: Any
+        self,
+        grads: list[Any],
+        points: list[Any],
+        starts: list[Any],
+        steps: list[Any],
+        state: OptState,
     ) -> tuple[dict[str, Any], list[Any]]:
         """The next numbers, and the changes of the parameters."""
         rule = at_count(self, state.count, state.s.dtype)

@@ -128,7 +128,9 @@ class monitor(Transform):
         measured, states = self._measure(updates, state.measure_states, params, extra_args)
         return updates, optax.MonitorState(like_first(measured, state.measurements), states)
 
-    def _measure(self, updates: Any, states: Any, params: Any, extra_args: dict[str, Any]) -> Any:
+    def _measure(
+        self, updates: Updates, states: Any, params: Params, extra_args: dict[str, Any]
+    ) -> Any:
         rows = [
             (name, *measure.update(updates, state, params, **extra_args))
             for (name, measure), state in zip(self._sorted(), states, strict=True)

@@ -135,7 +135,7 @@ class MultiSteps(Wrapper):
             skip_state=skip_state,
         )
 
-    def has_updated(self, state: Any) -> jax.Array:
+    def has_updated(self, state: OptState) -> jax.Array:
         """Whether the update that returned this state completed a step."""
         return (state.mini_step == 0) & (state.gradient_step > 0)
 
@@ -154,7 +154,7 @@ class MultiSteps(Wrapper):
         param = jnp.asarray(param)
         return zeros(param, self.accumulator_dtype or computing_dtype(param.dtype))
 
-    def _skip(self, updates: Any, step: jax.Array, params: Any) -> tuple[jax.Array, Any]:
+    def _skip(self, updates: Updates, step: jax.Array, params: Params) -> tuple[jax.Array, Any]:
         if self.should_skip_update_fn is None:
             return jnp.zeros((), bool), ()
         skip, skip_state = self.should_skip_update_fn(updates, step, params)

@@ -101,7 +101,7 @@ class partition(Transform):
             for name, value in names.items()
         }
 
-    def _masked(self, params: Any) -> dict[Any, masked]:
+    def _masked(self, params: Params) -> dict[Any, masked]:
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
         labels = self.param_labels.tree(params) if jax.tree.leaves(params) else None
         try:
@@ -123,7 +123,7 @@ class partition(Transform):
             for label, tx in self.transforms.items()
         }
 
-    def _states(self, state: Any) -> Any:
+    def _states(self, state: OptState) -> Any:
         states = getattr(state, "inner_states", None)
         if not isinstance(states, Mapping) or set(states) != set(self.transforms):
             refuse_state(self, state)
@@ -160,7 +160,7 @@ class _ByFlags:
 
     flags: Flags
 
-    def __call__(self, params: Any) -> Any:
+    def __call__(self, params: Params) -> Any:
         return _named(self.flags.prefix(params))
 
 

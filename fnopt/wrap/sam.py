@@ -115,11 +115,13 @@ class sam(Wrapper):
             params = optax.tree.where(state.steps_since_sync == 0, params, state.cache)
         return super().eval_params(state, params)
 
-    def _ascend(self, grads: Any, state: Any, params: Any, extra_args: Any) -> tuple[Any, Any]:
+    def _ascend(
+        self, grads: Any, state: OptState, params: Params, extra_args: Any
+    ) -> tuple[Any, Any]:
         updates, state = self.adv_optimizer.update(grads, state, params, **extra_args)
         return jax.tree.map(jnp.negative, updates), state
 
-    def _one(self, grads: Any, state: Any, params: Any, extra_args: Any) -> tuple[Any, Any]:
+    def _one(self, grads: Any, state: OptState, params: Params, extra_args: Any) -> tuple[Any, Any]:
         """One ascent, or one step."""
         last = state.steps_since_sync == self.sync_period - 1
         where = optax.tree.where
@@ -135,7 +137,9 @@ class sam(Wrapper):
             cache=cache,
         )
 
-    def _whole(self, grads: Any, state: Any, params: Any, extra_args: Any) -> tuple[Any, Any]:
+    def _whole(
+        self, grads: Any, state: OptState, params: Params, extra_args: Any
+    ) -> tuple[Any, Any]:
         """All ascents and the step."""
         grad_fn = required(self, "grad_fn", evaluation_of(extra_args).grad)
         ascended, adv_state = params, state.adv_state

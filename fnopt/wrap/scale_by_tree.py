@@ -16,7 +16,7 @@ from fnopt.core.moments import cast
 from fnopt.core.types import OptState, Params, PyTree, Updates
 
 
-def _as_numbers(tree: Any) -> PyTree:
+def _as_numbers(tree: PyTree) -> PyTree:
     numbers, treedef = [], jax.tree.structure(tree)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         number = as_number(leaf)

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import vdot
+from fnopt.core.types import Params, Updates
 
 
-def skip_not_finite(updates: Any, gradient_step: Any, params: Any) -> tuple[jax.Array, Any]:
+def skip_not_finite(updates: Updates, gradient_step: Any, params: Params) -> tuple[jax.Array, Any]:
     """Whether to leave out a batch because an element of its gradients is not finite.
 
     Args:
@@ -27,7 +28,7 @@ def skip_not_finite(updates: Any, gradient_step: Any, params: Any) -> tuple[jax.
 
 
 def skip_large_updates(
-    updates: Any, gradient_step: Any, params: Any, max_squared_norm: Any
+    updates: Updates, gradient_step: Any, params: Params, max_squared_norm: Any
 ) -> tuple[jax.Array, Any]:
     """Whether to leave out a batch because the norm of its gradients is too large or NaN.
 

@@ -111,7 +111,7 @@ class TorchOptimizer(Composed):
         return next((count for count in reversed(counts) if count is not None), None)
 
 
-def refuse_complex(optimizer: TorchOptimizer, params: Any) -> None:
+def refuse_complex(optimizer: TorchOptimizer, params: Params) -> None:
     """Raises TypeError where a leaf is complex."""
     if any(map(jnp.iscomplexobj, jax.tree.leaves(params))):
         name = type(optimizer).__name__

@@ -10,6 +10,7 @@ from fnopt.compat.torch.group import Group
 from fnopt.compat.torch.named import Named, flax_layout
 from fnopt.compat.torch.optimizers import SLOTS
 from fnopt.core import Transform, did_you_mean
+from fnopt.core.types import OptState, Params
 from fnopt.wrap.groups import GroupsState, groups
 
 
@@ -23,15 +24,15 @@ class Converted(NamedTuple):
     """
 
     tx: Transform
-    state: Any = None
-    params: Any = None
+    state: OptState = None
+    params: Params = None
 
 
 def convert(
     optimizer: Any,
     scheduler: Any = None,
     *,
-    params: Any = None,
+    params: Params = None,
     names: Mapping[str, Any] | None = None,
     layout: Callable[[str, Any], Any] = flax_layout,
     steps_per_epoch: int = 1,

@@ -13,6 +13,7 @@ from fnopt.compat.torch.named import Named
 from fnopt.compat.torch.optimizers import OPTIMIZERS, SLOTS
 from fnopt.core import Schedule, by_epoch, chain, scale_by_learning_rate, scale_by_schedule
 from fnopt.core.rule import ScheduledState
+from fnopt.core.types import OptState
 
 _UNCOUNTED = ("SGD", "Muon", "LBFGS")
 _NOT_IN_PROPORTION = ("ASGD", "Adafactor", "Rprop", "LBFGS")
@@ -109,7 +110,7 @@ class Group:
             )
         return behind
 
-    def state(self, state: Any, named: Named) -> Any:
+    def state(self, state: OptState, named: Named) -> Any:
         """Our first state with torch's slots and counts."""
         self._check_layout(named)
         if self.plateau is not None:
@@ -133,13 +134,13 @@ class Group:
                     " which are other axes in this layout; keep torch's, or use another optimizer"
                 )
 
-    def _filled(self, value: Any, state: Any, named: Named) -> Any:
+    def _filled(self, value: Any, state: OptState, named: Named) -> Any:
         if self.kind == "LBFGS":
             return _lbfgs_state(self.optimizer, state, named, self.scheduled)
         parts = zip(value.parts(), state, strict=True)
         return tuple(self._part(part, part_state, named) for part, part_state in parts)
 
-    def _part(self, part: Any, state: Any, named: Named) -> Any:
+    def _part(self, part: Any, state: OptState, named: Named) -> Any:
         """The state of one part: slots by their names, and its own count."""
         if isinstance(state, ScheduledState):
             inner = self._part(part, state.inner_state, named)
@@ -201,7 +202,7 @@ def _like(number: Any, old: Any) -> Any:
     return jnp.asarray(number, old.dtype)
 
 
-def _lbfgs_state(optimizer: Any, state: Any, named: Named, count: int) -> Any:
+def _lbfgs_state(optimizer: Any, state: OptState, named: Named, count: int) -> Any:
     """L-BFGS keeps vectors of all parameters, in the state of the first."""
     theirs = optimizer.state.get(optimizer.param_groups[0]["params"][0], {})
     if "d" not in theirs:

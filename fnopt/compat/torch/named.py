@@ -12,6 +12,7 @@ import numpy as np
 
 from fnopt.core import did_you_mean
 from fnopt.core.select import path_name
+from fnopt.core.types import Params
 from fnopt.pretrained.torch_layout import flax_layout as flax_layout
 from fnopt.wrap.layout import Parts
 
@@ -31,7 +32,7 @@ class Named:
     """
 
     def __init__(
-        self, optimizer: Any, params: Any, names: Mapping[str, Any], layout: Callable[..., Any]
+        self, optimizer: Any, params: Params, names: Mapping[str, Any], layout: Callable[..., Any]
     ) -> None:
         with_paths, self.treedef = jax.tree_util.tree_flatten_with_path(params)
         self.all_paths = [path_name(path) for path, _ in with_paths]
