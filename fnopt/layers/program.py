@@ -72,10 +72,18 @@ class Entry(NamedTuple):
         return self.out is not None and self.out != self.inside
 
 
+def consts_and_carries(scan: Any) -> tuple[int, int]:
+    """The numbers of constants and of carried arrays, which are the first inputs of a ``scan``."""
+    if "num_consts" in scan.params:
+        return scan.params["num_consts"], scan.params["num_carry"]
+    consts, carry, _ = scan.params["ft_in"].unpack()  # from jax 0.12 on
+    return len(list(consts)), len(list(carry))
+
+
 def entries(step: Step) -> list[Entry]:
     """How each input of a ``scan`` enters its body, in order."""
     assert step.body is not None
-    consts, carries = (step.equation.params[name] for name in ("num_consts", "num_carry"))
+    consts, carries = consts_and_carries(step.equation)
     outs = [None] * consts + step.body.outputs[:carries] + [None] * len(step.inputs)
     return [
         Entry(inside, outside, outs[i], i >= consts + carries)
@@ -168,8 +176,8 @@ def _scanned(
     """The outputs of a ``scan`` whose body is recorded, and the recorded values."""
     assert step.body is not None
     body, params = step.body, step.equation.params
-    consts = inputs[: params["num_consts"]]
-    carry = inputs[len(consts) : len(consts) + params["num_carry"]]
+    first, carries = consts_and_carries(step.equation)
+    consts, carry = inputs[:first], inputs[first : first + carries]
     inside = {number: array for number, array in add.items() if number in body.numbers}
 
     def iteration(carry: list[Any], sliced: Any) -> Any:

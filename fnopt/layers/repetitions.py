@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fnopt.layers.program import Program, Reference, Step, entries
+from fnopt.layers.program import Program, Reference, Step, consts_and_carries, entries
 
 
 class Repetition(NamedTuple):
@@ -81,7 +81,7 @@ class _Walk:
             before = [self.at[entry.inside] for entry in carried]
             for entry in carried:
                 self.at[entry.inside] = self._of(entry.out)
-            carries = step.equation.params["num_carry"]
+            carries = consts_and_carries(step.equation)[1]
             now = [self._of(out) for out in body.outputs]
             outs = now[:carries] + [
                 _deepest(pair) for pair in zip(outs[carries:], now[carries:], strict=True)
