@@ -13,7 +13,7 @@ from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.rule import Leaves, Rule
 from fnopt.core.slots import round_direction, round_slots, widen_slots
 from fnopt.core.transform import at_count
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class Joint(Rule):
@@ -48,13 +48,7 @@ class Joint(Rule):
     leafwise: ClassVar[bool] = False
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         """The directions of all leaves, dicts of their next slots, and the next shared values.
 

@@ -20,17 +20,7 @@ from fnopt.core.rule import Rule
 from fnopt.core.schedule import to_dtype
 from fnopt.core.select import Mask
 from fnopt.core.transform import Transform
-from fnopt.core.types import (
-    Arrays,
-    LeafUpdate,
-    Numeric,
-    OptState,
-    Param,
-    Params,
-    PyTree,
-    Slots,
-    Updates,
-)
+from fnopt.core.types import Arrays, LeafUpdate, Numeric, OptState, Params, PyTree, Slots, Updates
 
 
 class identity(Transform):
@@ -77,7 +67,7 @@ class scale(Rule):
     elementwise = keeps_zero = True
     elementwise = keeps_zero = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return self.step_size * grad, {}
 
 
@@ -119,7 +109,7 @@ class scale_by_schedule(Rule):
 
     elementwise = keeps_zero = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return self.step_size_fn * grad, {}
 
 
@@ -137,7 +127,7 @@ class scale_by_learning_rate(Rule):
 
     elementwise = keeps_zero = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         if self.learning_rate is None:
             return grad, {}
         return (-self.learning_rate if self.flip_sign else self.learning_rate) * grad, {}
@@ -169,7 +159,7 @@ class trace(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param, self.accumulator_dtype)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         trace = grad + self.decay * slots.trace
         return (grad + self.decay * trace if self.nesterov else trace), {"trace": trace}
 
@@ -207,7 +197,7 @@ class ema(Rule):
     def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.decay, t) if self.debias else 1.0
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         average = moment(grad, slots.ema, self.decay)
         return average / ctx.precomputed, {"ema": average}
 
@@ -232,7 +222,7 @@ class add_decayed_weights(Rule):
     needs_params = True
     elementwise = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad + self.weight_decay * param, {}
 
 

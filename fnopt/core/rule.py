@@ -25,17 +25,7 @@ from fnopt.core.plan import UNTOUCHED
 from fnopt.core.schedule import is_schedule
 from fnopt.core.slots import round_direction, round_slots, widen_slots
 from fnopt.core.transform import Transform, at_count
-from fnopt.core.types import (
-    Arrays,
-    LeafUpdate,
-    Numeric,
-    OptState,
-    Param,
-    Params,
-    PyTree,
-    Slots,
-    Updates,
-)
+from fnopt.core.types import Arrays, LeafUpdate, Numeric, OptState, Params, PyTree, Slots, Updates
 
 
 class ScheduledState(NamedTuple):
@@ -87,7 +77,7 @@ class Rule(Transform):
         """The values that all leaves share, by name, before the first update (see ``Joint``)."""
         return {}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         """The direction of one leaf and a dict of its next slots.
 
         Args:

@@ -18,8 +18,6 @@ Updates: TypeAlias = Any
 """A tree like the parameters: gradients, or the outputs of transforms."""
 OptState: TypeAlias = Any
 """What ``init`` of a transform returns: a named tuple or another container of arrays."""
-Param: TypeAlias = Any
-"""One parameter as an array; None if ``update`` was called without parameters."""
 Slots: TypeAlias = Any
 """A named tuple of the arrays that a rule keeps for one parameter."""
 ModelState: TypeAlias = Any
@@ -40,5 +38,3 @@ LeafUpdate: TypeAlias = tuple[jax.Array, dict[str, Any]]
 """The direction of one leaf and its next slots by name."""
 LeavesUpdate: TypeAlias = tuple[Arrays, list[dict[str, Any]], dict[str, Any]]
 """The directions of all leaves, their next slots by name, and the next shared values by name."""
-Shared: TypeAlias = dict[str, Any]
-"""The values that all leaves of a joint rule share, by name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class Start(NamedTuple):
@@ -75,7 +75,7 @@ class scale_by_acprop(Rule):
     def precompute(self, t: Numeric) -> Start:
         return Start(t == 1, bias_correction(self.b2, jnp.maximum(t - 1, 1)))
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         first, nu_correction = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         # g - m by the old mean: an infinite gradient gives an infinite square, not NaN.

@@ -29,7 +29,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class Bounds(NamedTuple):
@@ -89,7 +89,7 @@ class scale_by_adabound(Rule):
         last = jnp.where(self.learning_rate == 0, 0.0, self.final_learning_rate)
         return Bounds(rate, last - last / (self.gamma * t + 1), last + last / (self.gamma * t))
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         rate, low, high = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = square = moment(abs_sq(grad), slots.nu, self.b2)

@@ -24,7 +24,7 @@ from fnopt.core import (
     root,
     scale_by_learning_rate,
 )
-from fnopt.core.types import LeafUpdate, OptState, Param, Slots
+from fnopt.core.types import LeafUpdate, OptState, Slots
 
 
 class scale_by_adadelta(Rule):
@@ -49,7 +49,7 @@ class scale_by_adadelta(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"e_g": real_zeros(param), "e_x": real_zeros(param)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         e_g = moment(abs_sq(grad), slots.e_g, self.rho)
         direction = grad * divide(root(slots.e_x + self.eps), root(e_g + self.eps))
         e_x = moment(abs_sq(direction), slots.e_x, self.rho)

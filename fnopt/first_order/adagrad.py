@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -18,7 +20,7 @@ from fnopt.core import (
     real_zeros,
     scale_by_learning_rate,
 )
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_rss(Rule):
@@ -44,7 +46,7 @@ class scale_by_rss(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"sum_of_squares": real_zeros(param, fill=self.initial_accumulator_value)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         total = slots.sum_of_squares + abs_sq(grad)
         # Both branches are differentiated, so the root that is not taken must be finite too.
         safe = jnp.where(total > 0, total, jnp.ones_like(total))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_adam_mini(Rule):
@@ -69,7 +70,7 @@ class scale_by_adam_mini(Rule):
     def precompute(self, t: Numeric) -> Corrections:
         return bias_corrections(self.b1, self.b2, t)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(self._mean(abs_sq(grad)), slots.nu, self.b2)

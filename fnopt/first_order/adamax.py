@@ -23,7 +23,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_adamax(Rule):
@@ -54,7 +54,7 @@ class scale_by_adamax(Rule):
     def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.b1, t)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mu = moment(grad, slots.mu, self.b1)
         nu = jnp.maximum(self.b2 * slots.nu, jnp.abs(grad) + self.eps)
         return divide(mu / ctx.precomputed, nu), {"mu": mu, "nu": nu}

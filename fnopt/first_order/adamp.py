@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from fnopt.core import (
     Transform,
     scale_by_learning_rate,
 )
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.decayed import decayed
 from fnopt.first_order.projection import projected
@@ -37,7 +38,7 @@ class _projected_adam(scale_by_adam):
     needs_params = True
     elementwise = keeps_zero = False  # it decays weights, and a projection is of a leaf
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         direction, new = super().update_leaf(grad, slots, param, ctx)
         direction, tangent = projected(
             direction, grad, param, self.delta, self.eps, self.channel_axis

@@ -26,7 +26,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class AdanState(NamedTuple):
@@ -85,7 +85,7 @@ class scale_by_adan(Rule):
     def precompute(self, t: Numeric) -> Start:
         return Start(t == 1, *(bias_correction(b, t) for b in (self.b1, self.b2, self.b3)))
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         first, m_correction, v_correction, n_correction = ctx.precomputed
         difference = jnp.where(first, jnp.zeros_like(grad), grad - slots.g)
         m = moment(grad, slots.m, self.b1)

@@ -28,7 +28,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class AdemamixState(NamedTuple):
@@ -83,7 +83,7 @@ class scale_by_ademamix(Rule):
     def precompute(self, t: Numeric) -> Corrections:
         return bias_corrections(self.b1, self.b2, t)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         corrections = ctx.precomputed
         m1 = moment(grad, slots.m1, self.b1)
         m2 = moment(grad, slots.m2, self.b3)

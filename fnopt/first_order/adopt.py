@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.ranges import Cap
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class Start(NamedTuple):
@@ -81,7 +81,7 @@ class scale_by_adopt(Rule):
         bound = (t - 1) ** 0.25 if self.clip_value_fn is None else self.clip_value_fn
         return Start(t == 1, bound)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         first, bound = ctx.precomputed
         scaled = divide(grad, jnp.maximum(root(slots.nu), self.eps))
         if self.use_clipping:

@@ -10,7 +10,7 @@ import optax
 
 from fnopt.core import Context, NonNegative, Rate, Rule, computing_dtype, zeros
 from fnopt.core.ranges import Cap
-from fnopt.core.types import LeafUpdate, Numeric, OptState, Param, Params, Slots
+from fnopt.core.types import LeafUpdate, Numeric, OptState, Params, Slots
 
 
 class AsgdState(NamedTuple):
@@ -92,7 +92,7 @@ class asgd(Rule):
         rate = self.learning_rate / (1 + self.lambd * self.learning_rate * (t - 1)) ** self.alpha
         return Numbers(rate, 1 / jnp.maximum(t - self.t0, jnp.ones_like(t)))
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         rate, share = ctx.precomputed
         update = -rate * (self.lambd * param + grad)
         return update, {"average": slots.average + share * (param + update - slots.average)}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Context, NonNegative, Rule, norm, rms
 from fnopt.core.ranges import Bound
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 def excess(size: Numeric, bound: Numeric) -> Any:
@@ -32,7 +32,7 @@ class scale_by_param_block_norm(Rule):
     needs_params = True
     keeps_zero = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.maximum(norm(param), self.min_scale) * grad, {}
 
 
@@ -48,7 +48,7 @@ class scale_by_param_block_rms(Rule):
     needs_params = True
     keeps_zero = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.maximum(rms(param), self.min_scale) * grad, {}
 
 
@@ -71,5 +71,5 @@ class clip_by_block_rms(Rule):
 
     keeps_zero = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad / excess(rms(grad), self.threshold), {}

@@ -23,7 +23,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.ranges import Bound
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.block import excess
 from fnopt.first_order.factored import factored_zeros, inverse_root
 
@@ -76,7 +76,7 @@ class scale_by_came(Rule):
         slots = {"mu": zeros(param), "v_row": row, "v_col": col, "v": whole}
         return {**slots, "res_row": res_row, "res_col": res_col}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         axes = _last_two(grad)
         factor, (row, col, whole) = inverse_root(
             abs_sq(grad) + self.eps1, (slots.v_row, slots.v_col, slots.v), self.b2, axes

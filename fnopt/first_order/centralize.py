@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Context, Rule
 from fnopt.core.fields import Field
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 
 Units = Annotated[Any, Field(static=True, choices=("last", "first"))]
 
@@ -51,7 +51,7 @@ class centralize(Rule):
 
     keeps_zero = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         if grad.ndim < 2:
             return grad, {}
         axes = tuple(range(grad.ndim - 1) if self.units == "last" else range(1, grad.ndim))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax.contrib
@@ -22,7 +24,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_cocob(Rule):
@@ -56,7 +58,7 @@ class scale_by_cocob(Rule):
             "reward": real_zeros(param),
         }
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         start, size = slots.init_particles, jnp.abs(grad)
         scale = jnp.maximum(slots.scale, size)
         subgradients = slots.subgradients + size

@@ -25,7 +25,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.ranges import Betas
-from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
 from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
@@ -88,13 +88,7 @@ class dadapt_adamw(DistanceEstimate):
         return rate_correction(b1, b2, t)
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         (b1, b2), estimate = self.betas, shared["estim_lr"]
         slow = b2**0.5

@@ -19,7 +19,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.ranges import Betas
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
@@ -81,13 +81,7 @@ class dadapt_lion(DistanceEstimate):
         return {"exp_avg": zeros(param, wide), "grad_sum": zeros(param, wide)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         (b1, b2), estimate = self.betas, shared["estim_lr"]
         slow = b2**0.5

@@ -19,7 +19,7 @@ from fnopt.core import (
     vdot,
     zeros,
 )
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 from fnopt.first_order.distance_estimate import DistanceEstimate
 
 
@@ -82,13 +82,7 @@ class dadapt_sgd(DistanceEstimate):
         return {"z": jnp.array(param, wide), "grad_sum": zeros(param, wide)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         grads = [g + self.weight_decay * p for g, p in zip(grads, params, strict=True)]
         first, estimate = shared["grad_norm"], shared["estim_lr"]

@@ -20,7 +20,7 @@ from fnopt.core import (
     root,
 )
 from fnopt.core.moments import cast
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class ScaleByDistanceOverGradientsState(NamedTuple):
@@ -81,7 +81,7 @@ class scale_by_distance_over_gradients(Rule):
             "init_params": jnp.array(param, wide),
         }
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         farthest = jnp.maximum(slots.max_dist, norm(param - slots.init_params))
         total = slots.grad_sum_of_squares + jnp.sum(abs_sq(grad))
         rate = divide(self.global_scale * farthest, root(total + self.eps))

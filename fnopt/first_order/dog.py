@@ -28,7 +28,7 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval, did_you_mean
 from fnopt.core.fields import Field, as_numbers
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 def _as_step(step: Any) -> dict[str, Any]:
@@ -86,13 +86,7 @@ class scale_by_dog(Joint):
         return {"init_params": jnp.array(param)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         moved = global_norm([p - s.init_params for p, s in zip(params, slots, strict=True)])
         distance = jnp.maximum(shared["max_dist"], moved)

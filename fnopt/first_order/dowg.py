@@ -25,7 +25,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     vdot,
 )
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class scale_by_dowg(Joint):
@@ -61,13 +61,7 @@ class scale_by_dowg(Joint):
         return {"init_params": jnp.array(param)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         moved = [p - s.init_params for p, s in zip(params, slots, strict=True)]
         distance = jnp.maximum(shared["estim_sq_dist"], vdot(moved, moved))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import Context, NonNegative, Positive, Rule, Static, abs_sq, moment, real_zeros
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_factored_rms(Rule):
@@ -61,7 +61,7 @@ class scale_by_factored_rms(Rule):
             return self.decay_rate_fn(t - 1, self.decay_rate)
         return 1 - t**-self.decay_rate
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         moments = slots.v_row, slots.v_col, slots.v
         # By its slots, so that a gradient of another shape is not taken for another leaf's.
         axes = None if isinstance(slots.v, jax.Array) else self.axes(grad.shape)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import Composed, Context, NonNegative, Rate, Rule, Transform
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.trust_ratio import scale_by_trust_ratio
 
 
@@ -17,7 +19,7 @@ class _step_on_sphere(Rule):
 
     needs_params = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         eta = self.learning_rate
         size = jnp.sqrt(1 + eta**2)
         # 1 / size - 1 without the cancellation that a small rate brings.

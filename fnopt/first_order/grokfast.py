@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Context, Decay, Joint, NonNegative, Static, moment, zeros
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class GrokfastEmaState(NamedTuple):
@@ -58,13 +58,7 @@ class grokfast_ema(Joint):
         return {"ema": zeros(param)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         first = shared["is_initial_step"]
         averages = [
@@ -136,13 +130,7 @@ class grokfast_ma(Joint):
         return {"window": jnp.stack([zeros(param)] * self.window_size)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         position = shared["place"]
         full = shared["full"] | (position == self.window_size - 1)

@@ -9,16 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import Context, Decay, Joint, NonNegative, Rate, zeros
-from fnopt.core.types import (
-    Arrays,
-    LeafUpdate,
-    LeavesUpdate,
-    Numeric,
-    OptState,
-    Rows,
-    Shared,
-    Slots,
-)
+from fnopt.core.types import Arrays, LeafUpdate, LeavesUpdate, Numeric, OptState, Rows, Slots
 from fnopt.first_order.adam import scale_by_adam
 
 
@@ -94,13 +85,7 @@ class hypergradient_sgd(Joint):
         return grad, {}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         # Not vdot, which would refuse gradients of another shape than the slots without their path.
         slope = sum(

@@ -24,7 +24,7 @@ from fnopt.core import (
 )
 from fnopt.core.fields import Field
 from fnopt.core.select import as_flags
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.trust_ratio import scale_by_trust_ratio, trusted
 
 
@@ -46,7 +46,7 @@ class _decay_and_trust(Rule):
 
     needs_params = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         weights = norm(param)
         step = norm(grad) + self.weight_decay * weights
         decayed = grad + self.weight_decay * param

@@ -25,7 +25,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.fields import Field
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 
 Mode = Annotated[Any, Field(static=True, choices=("hard", "smooth", "refined"))]
 
@@ -61,7 +61,7 @@ class scale_by_lion(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mean = moment(grad, slots.mu, self.b1)
         if self.mode == "smooth":
             direction = jnp.tanh(self.smooth_beta * mean)

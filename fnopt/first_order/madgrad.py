@@ -22,7 +22,7 @@ from fnopt.core import (
     real_zeros,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 def _cube_root(x: jax.Array) -> jax.Array:
@@ -61,7 +61,7 @@ class scale_by_madgrad(Rule):
         eps = jnp.where(self.learning_rate == 0, 0.0, self.eps)
         return (self.learning_rate + eps) * jnp.sqrt(t)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         step = ctx.precomputed * grad
         # Not the rate times the square, which may be infinite: at a rate of 0 that is NaN.
         grad_sum_sq = slots.grad_sum_sq + (step * grad.conj()).real

@@ -21,7 +21,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.ranges import Cap
-from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
 from fnopt.first_order.momo_model import Model, ModelOfLoss
 
 
@@ -78,13 +78,7 @@ class momo(ModelOfLoss):
         return jnp.where(t == 1, 0.0, self.beta)
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         value = required(self, "value", extra_args.get("value"))
         beta = ctx.precomputed

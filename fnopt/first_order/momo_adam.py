@@ -27,7 +27,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.ranges import Cap
-from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Numeric, Rows
 from fnopt.first_order.momo_model import Model, ModelOfLoss
 
 
@@ -95,13 +95,7 @@ class momo_adam(ModelOfLoss):
         return bias_corrections(self.b1, self.b2, t)
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         corrections = ctx.precomputed
         value = required(self, "value", extra_args.get("value"))

@@ -21,7 +21,7 @@ from fnopt.core import (
     root,
     scale_by_learning_rate,
 )
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 def _one_seed(transform: Any) -> None:
@@ -83,13 +83,7 @@ class add_noise(Joint):
         return {"rng_key": as_key(0 if self.key is None else self.key)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         key, own = jax.random.split(shared["rng_key"])
         deviation = root(self.eta / ctx.t**self.gamma)

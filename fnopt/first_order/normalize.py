@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fnopt.core import Context, Joint, NonNegative, Scalar, scale_to_length
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class normalize(Joint):
@@ -26,13 +26,7 @@ class normalize(Joint):
     leafwise = False
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         return scale_to_length(grads, 1.0), [{} for _ in grads], {}
 
@@ -55,12 +49,6 @@ class normalize_by_update_norm(Joint):
     leafwise = False
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         return scale_to_length(grads, self.scale_factor, self.eps), [{} for _ in grads], {}

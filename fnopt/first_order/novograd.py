@@ -26,7 +26,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_novograd(Rule):
@@ -72,7 +72,7 @@ class scale_by_novograd(Rule):
     def precompute(self, t: Numeric) -> Any:
         return jnp.where(t == 1, 0.0, self.b2)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         nu = moment(jnp.sum(abs_sq(grad)), slots.nu, ctx.precomputed)
         scaled = divide(grad, root(nu + self.eps_root) + self.eps)
         mu = self.b1 * slots.mu + scaled + self.weight_decay * param

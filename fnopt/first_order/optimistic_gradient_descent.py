@@ -17,7 +17,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class ScaleByOptimisticGradientState(NamedTuple):
@@ -56,13 +56,7 @@ class scale_by_optimistic_gradient(Joint):
         return {"previous_gradient": zeros(param)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         first = shared["is_initial_step"]
         directions = [

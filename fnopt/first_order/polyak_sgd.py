@@ -21,7 +21,7 @@ from fnopt.core import (
 )
 from fnopt.core.fields import Field
 from fnopt.core.ranges import Cap
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 Variant = Annotated[Any, Field(static=True, choices=("sps", "sps+"))]
 
@@ -52,13 +52,7 @@ class scale_by_polyak(Joint):
     elementwise = keeps_zero = True
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         gap = required(self, "value", extra_args.get("value")) - self.f_min
         if self.variant == "sps+":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import optax
 
@@ -18,7 +20,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_qhm(Rule):
@@ -43,7 +45,7 @@ class scale_by_qhm(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"trace": zeros(param, self.accumulator_dtype)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mean = moment(grad, slots.trace, self.decay)
         return (1 - self.nu) * grad + self.nu * mean, {"trace": mean}
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Context, Positive, Rate, Rule, divide, zeros
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class QuickpropState(NamedTuple):
@@ -77,7 +77,7 @@ class quickprop(Rule):
             )
         return {"step": zeros(param), "slope": zeros(param)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         slope = grad + self.weight_decay * param
         # How steeply the loss falls along the last step, now and before it.
         way = jnp.sign(slots.step)

@@ -30,7 +30,7 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval
 from fnopt.core.ranges import Scheduled
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 from fnopt.first_order.rectification import Rectification, rectification
 
 Threshold = Annotated[Any, Scheduled(Interval("[4, inf)"), "below 4 there is no variance")]
@@ -83,7 +83,7 @@ class scale_by_radam(Rule):
         corrections = bias_corrections(self.b1, self.b2, t, self.nesterov)
         return rectification(corrections, self.b2, t, self.threshold)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         corrections, certain, rate = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)

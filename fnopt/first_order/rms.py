@@ -22,7 +22,7 @@ from fnopt.core import (
     root,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class RmsWithCountState(NamedTuple):
@@ -72,7 +72,7 @@ class scale_by_rms(Rule):
     def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.decay, t)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         nu = moment(abs_sq(grad), slots.nu, self.decay)
         square = nu / ctx.precomputed if self.bias_correction else nu
         return _divide(grad, square, self.eps, self.eps_in_sqrt), {"nu": nu}
@@ -107,7 +107,7 @@ class scale_by_stddev(scale_by_rms):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param), **super().init_leaf(param)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mu = moment(grad, slots.mu, self.decay)
         nu = moment(abs_sq(grad), slots.nu, self.decay)
         mean, square = mu, nu

@@ -24,7 +24,7 @@ from fnopt.core import (
 from fnopt.core.checks import Interval
 from fnopt.core.fields import Field
 from fnopt.core.ranges import Bound, Scheduled
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 Variant = Annotated[Any, Field(static=True, choices=("rprop+", "rprop-", "irprop+", "irprop-"))]
 Shrinkage = Annotated[Any, Scheduled(Interval("(0, 1)"))]
@@ -83,13 +83,7 @@ class scale_by_rprop(Joint):
         return {"step_sizes": sizes, "prev_updates": zeros(param)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         risen = self.variant == "rprop+"
         if self.variant == "irprop+":

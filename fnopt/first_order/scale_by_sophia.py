@@ -28,7 +28,7 @@ from fnopt.core.plan import plan_by
 from fnopt.core.ranges import AtLeastOne, Bound
 from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
-from fnopt.core.types import LeafUpdate, OptState, Param, Params, Slots, Updates
+from fnopt.core.types import LeafUpdate, OptState, Params, Slots, Updates
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
 
 
@@ -53,7 +53,7 @@ class _clipped_newton(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         mu = moment(grad, slots.mu, self.b1)
         # With neither curvature nor eps the clipping alone bounds a step.
         step = jnp.where(mu == 0, mu, mu / jnp.maximum(self.gamma * slots.nu, self.eps))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 
 from fnopt.core import Composed, Context, Decay, Mask, Rate, Rule, Static, Transform
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.heavy_ball import heavy_ball
 
 
@@ -19,7 +21,7 @@ class _decay_by_rate(Rule):
     needs_params = True
     elementwise = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return grad - self.learning_rate * self.weight_decay * param, {}
 
 

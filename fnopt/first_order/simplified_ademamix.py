@@ -25,7 +25,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class SimplifiedAdemamixState(NamedTuple):
@@ -67,7 +67,7 @@ class scale_by_simplified_ademamix(Rule):
     def precompute(self, t: Numeric) -> Any:
         return bias_correction(self.b2, t)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         m = self.b1 * slots.m + grad
         n = moment(abs_sq(grad), slots.n, self.b2)
         size = root(n / ctx.precomputed + self.eps_root) + self.eps

@@ -25,7 +25,7 @@ from fnopt.core import (
 )
 from fnopt.core.checks import Interval
 from fnopt.core.ranges import Scheduled
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class scale_by_sm3(Rule):
@@ -55,7 +55,7 @@ class scale_by_sm3(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         return {"mu": _over_other_axes(jnp.max, real_zeros(param)), "nu": zeros(param)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         new = jnp.where(self.b2 == 1, 1, 1 - self.b2)
         bound = functools.reduce(jnp.minimum, _along_axes(jax.tree.leaves(slots.mu), grad.ndim))
         total = new * abs_sq(grad) + self.b2 * bound

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from fnopt.core import (
     scale_by_learning_rate,
 )
 from fnopt.core.ranges import Bound
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.block import excess
 from fnopt.first_order.decayed import decayed
@@ -39,7 +40,7 @@ class _clipped_adam(scale_by_adam):
     needs_params = True
     elementwise = keeps_zero = False  # it decays weights, and a leaf's rate is clipped as one
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         direction, new = super().update_leaf(grad, slots, param, ctx)
         total = direction + self.weight_decay * param
         if self.threshold is None:

@@ -23,7 +23,7 @@ from fnopt.core import (
     vdot,
     zeros,
 )
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class SwatsState(NamedTuple):
@@ -103,13 +103,7 @@ class swats(Joint):
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         mean_rate, sgd_rate = shared["mean_rate"], shared["sgd_rate"]
         switched = sgd_rate > 0

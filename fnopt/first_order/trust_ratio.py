@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import Context, Mask, NonNegative, Rule, norm
 from fnopt.core.norms import over_norm
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_trust_ratio(Rule):
@@ -36,7 +38,7 @@ class scale_by_trust_ratio(Rule):
     needs_params = True
     keeps_zero = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         weights, step = (jnp.maximum(norm(x), self.min_norm) for x in (param, grad))
         return trusted(grad, weights, step, self.trust_coefficient, self.eps), {}
 

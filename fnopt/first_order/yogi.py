@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -24,7 +26,7 @@ from fnopt.core import (
     scale_by_learning_rate,
     zeros,
 )
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
 class scale_by_yogi(Rule):
@@ -61,7 +63,7 @@ class scale_by_yogi(Rule):
     def precompute(self, t: Numeric) -> Corrections:
         return bias_corrections(self.b1, self.b2, t)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         corrections = ctx.precomputed
         square = abs_sq(grad)
         mu = moment(grad, slots.mu, self.b1)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Context, NonNegative, Positive, Rule, Static, norm
 from fnopt.core.norms import over_norm
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 
 Axes = int | tuple[int, ...] | None
 
@@ -98,7 +98,7 @@ class adaptive_grad_clip(Rule):
     def elementwise(self) -> bool:
         return self.axis == ()
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         bound = self.clipping * jnp.maximum(unitwise_norm(param, self.axis), self.eps)
         tiny = jnp.finfo(grad.dtype).tiny
         return unitwise_clip(unitwise_norm(grad, self.axis), bound, grad, tiny), {}

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Context, Joint, NonNegative, Positive, Rule, scale_to_length
-from fnopt.core.types import Arrays, LeafUpdate, LeavesUpdate, Param, Rows, Shared, Slots
+from fnopt.core.types import Arrays, LeafUpdate, LeavesUpdate, Rows, Slots
 
 
 class clip(Rule):
@@ -22,7 +22,7 @@ class clip(Rule):
 
     elementwise = keeps_zero = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.clip(grad, -self.max_delta, self.max_delta), {}
 
 
@@ -45,12 +45,6 @@ class clip_by_global_norm(Joint):
     leafwise = False
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         return scale_to_length(grads, self.max_norm, at_most=True), [{} for _ in grads], {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from fnopt.core import Context, Rule
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 
 
 class zero_nans(Rule):
@@ -25,7 +27,7 @@ class zero_nans(Rule):
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"found_nan": jnp.zeros((), bool)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         nan = jnp.isnan(grad)
         return jnp.where(nan, jnp.zeros_like(grad), grad), {"found_nan": jnp.any(nan)}
 
@@ -50,5 +52,5 @@ class keep_params_nonnegative(Rule):
     needs_params = True
     elementwise = True
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         return jnp.where(param + grad < 0, -param, grad), {}

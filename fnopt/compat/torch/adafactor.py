@@ -12,7 +12,7 @@ from fnopt.compat.torch.base import Switch, TorchOptimizer, refuse_complex
 from fnopt.core import Context, Rate, Rule, Static, Transform, abs_sq, moment, rms
 from fnopt.core.checks import Interval
 from fnopt.core.ranges import AtLeastOne, Scheduled, Several
-from fnopt.core.types import LeafUpdate, OptState, Param, Params, Slots
+from fnopt.core.types import LeafUpdate, OptState, Params, Slots
 from fnopt.first_order.factored import factored_zeros
 
 _FROM_0 = Scheduled(Interval("[0, inf)"))
@@ -57,7 +57,7 @@ class step_of_adafactor(Rule):
         row, col, whole = factored_zeros(param, (-2, -1) if param.ndim > 1 else None)
         return {"row_var": row, "col_var": col, "variance": whole}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         eps1, eps2 = self.eps
         if eps1 is None:
             eps1 = float(jnp.finfo(ctx.dtype).eps)

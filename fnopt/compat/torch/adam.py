@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from fnopt.compat.torch.base import Switch, TorchOptimizer
 from fnopt.core import Context, NonNegative, Rate, Static, Transform, abs_sq, moment, root
 from fnopt.core.ranges import Betas
-from fnopt.core.types import LeafUpdate, Param, Slots
+from fnopt.core.types import LeafUpdate, Slots
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.amsgrad import scale_by_amsgrad
 
@@ -25,7 +25,7 @@ class scale_by_largest(scale_by_amsgrad):
     Arguments are those of :class:`fnopt.scale_by_amsgrad`.
     """
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         corrections = ctx.precomputed
         mu = moment(grad, slots.mu, self.b1)
         nu = moment(abs_sq(grad), slots.nu, self.b2)

@@ -13,7 +13,7 @@ from fnopt.compat.torch.base import TorchOptimizer, refuse_complex
 from fnopt.core import Context, Fraction, NonNegative, Rate, Rule, Static, Transform, moment, zeros
 from fnopt.core.fields import Field
 from fnopt.core.ranges import Scheduled, Several
-from fnopt.core.types import LeafUpdate, OptState, Param, Params, Slots
+from fnopt.core.types import LeafUpdate, OptState, Params, Slots
 from fnopt.matrix.newton_schulz import orthogonalized
 
 Coefficients = Annotated[Any, Several(of=(Scheduled(),) * 3)]
@@ -41,7 +41,7 @@ class scale_by_torch_muon(Rule):
             )
         return {"trace": zeros(param)}
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         average = moment(grad, slots.trace, self.momentum)
         ahead = moment(average, grad, 1 - self.momentum) if self.nesterov else average
         direction = orthogonalized(

@@ -25,7 +25,7 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.ranges import Betas
-from fnopt.core.types import Arrays, LeavesUpdate, Rows, Shared
+from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
 
 class ScaleByNadamState(NamedTuple):
@@ -78,13 +78,7 @@ class scale_by_nadam(Joint):
         return {"mu": zeros(param), "nu": real_zeros(param)}
 
     def update_leaves(
-        self,
-        grads: Arrays,
-        slots: Rows,
-        params: Any,
-        shared: Shared,
-        ctx: Context,
-        **extra_args: Any,
+        self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         def momentum(t: Any) -> Any:
             return self.b1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from fnopt.compat.torch.base import Momentum, ScheduledOffAtZero, Switch, TorchOptimizer
 from fnopt.core import Context, Fraction, Rate, Rule, Scalar, Static, Transform, trace, zeros
-from fnopt.core.types import LeafUpdate, Numeric, Param, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 Dampening = Annotated[Any, ScheduledOffAtZero()]
 
@@ -44,7 +44,7 @@ class damped_trace(Rule):
     def precompute(self, t: Numeric) -> Any:
         return jnp.where(t == 1, 1.0, 1 - self.dampening)
 
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Param, ctx: Context) -> LeafUpdate:
+    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         new = self.decay * slots.trace + ctx.precomputed * grad
         return new, {"trace": new}
 
