@@ -115,13 +115,39 @@ def test_what_is_done_when_the_run_goes_on_is_in_its_checkpoint(tmp_path, monkey
     assert int(again.state.evaluations) == 2
 
 
+def test_a_checkpoint_that_is_not_replaced_is_recovered(tmp_path, monkeypatch):
+    module = sys.modules["fnopt.train.evaluator"]
+    with monkeypatch.context() as failing:
+        failing.setattr(module, "means_over", Raises(1, MemoryError("no room")))
+        with pytest.raises(MemoryError):
+            run(tmp_path, epochs=1, checkpoint_every=None)
+    (before,) = tmp_path.glob("step_*")
+    real = Path.rename
+
+    def cut_off(path: Path, target: Any) -> Any:
+        if Path(target) == before:  # as where the process ends between the two renames
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, target)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "rename", cut_off)
+        with pytest.raises(CheckpointError):
+            run(tmp_path, epochs=1, resume=True)
+    assert not before.exists()
+    steps = []
+    rest = run(tmp_path, epochs=1, resume=True, on_step=lambda step, _: steps.append(step))
+    assert not steps and int(rest.state.step) == 5 and len(rest.history) == 1
+    assert [path.name for path in tmp_path.glob("*step_*")] == [before.name]
+
+
 def test_a_callback_may_end_a_run_whose_epoch_was_recorded_when_it_went_on(tmp_path, monkeypatch):
     module = sys.modules["fnopt.train.evaluator"]
     with monkeypatch.context() as failing:
         failing.setattr(module, "means_over", Raises(1, MemoryError("no room")))
         with pytest.raises(MemoryError):
             run(tmp_path, checkpoint_every=None)
-    assert run(tmp_path, resume=True, on_epoch=lambda *_: True).ended == "on_epoch"
+    rest = run(tmp_path, resume=True, on_epoch=lambda *_: True)
+    assert rest.ended == "on_epoch" and int(rest.state.step) == 5
 
 
 @pytest.mark.parametrize("where", ["write", "close"])

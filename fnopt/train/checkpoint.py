@@ -7,6 +7,7 @@ Check sums detect what a failing disk has cut off since.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -25,7 +26,7 @@ from fnopt.train.state import TrainState
 logger = logging.getLogger("fnopt")
 
 _NAME = re.compile(r"step_(\d{8,})")
-_UNFINISHED, _OLD = ".unfinished-", "-old"
+_UNFINISHED, _OLD, _REPLACED = ".unfinished-", "-old", "-replaced"
 
 
 class Checkpoints:
@@ -38,7 +39,7 @@ class Checkpoints:
         mode: whether a smaller (``"min"``) or a larger metric (``"max"``) is better.
 
     Attributes:
-        last: the step of the newest one written or read by this process.
+        last: the newest one written or read by this process: its step, and what was done there.
 
     Raises:
         ValueError: the folder has no name.
@@ -51,7 +52,7 @@ class Checkpoints:
             raise ValueError("checkpoint_dir must name a folder, got ''; '.' is this one")
         self.folder = Path(folder).absolute()
         self.keep, self.keep_best, self.sign = keep, keep_best, 1 if mode == "min" else -1
-        self.last: tuple[int, bool, bool] | None = None  # step, and what is done there
+        self.last: tuple[int, bool, bool] | None = None
         self._metrics: dict[str, float] = {}
         self._lock = FolderLock(self.folder)
 
@@ -65,9 +66,10 @@ class Checkpoints:
         """
         _check_writable(self.folder)
         self._lock.acquire()
+        self._recover()
         for path in self.folder.glob(f"{_UNFINISHED}*"):
             _delete(path)
-            if not path.name.endswith(_OLD):
+            if not path.name.endswith((_OLD, _REPLACED)):
                 done = "cannot be removed" if os.path.lexists(path) else "removed"
                 warnings.warn(f"checkpoint {path} was cut off in writing; {done}", stacklevel=3)
 
@@ -107,15 +109,15 @@ class Checkpoints:
             _delete(partial)
             partial.mkdir()
             write(partial, saved, metric)
-            # Of an earlier run, and not good; or this run's, from before what was due was done.
-            if os.path.lexists(path):
-                _remove(path)
-            partial.rename(path)
+            _replace(path, partial)
             flush(self.folder)
         except Exception as error:  # orbax raises what its storage raises
             _sweep(partial)
+            with contextlib.suppress(OSError):
+                self._recover()
             raise CheckpointError(self.folder, step, [p.name for p in self], error) from error
         self.last = here
+        self._metrics.pop(path.name, None)
         self._thin()
         return path
 
@@ -157,6 +159,13 @@ class Checkpoints:
         if paths:
             raise CheckpointError(self.folder, None, [path.name for path in paths])
         return None
+
+    def _recover(self) -> None:
+        """Gives its name back to a checkpoint whose replacement did not get it."""
+        for aside in self.folder.glob(f"{_UNFINISHED}*{_REPLACED}"):
+            name = aside.name.removeprefix(_UNFINISHED).removesuffix(_REPLACED)
+            if not os.path.lexists(path := self.folder / name):
+                aside.rename(path)
 
     def _thin(self) -> None:
         paths = list(self)
@@ -233,6 +242,20 @@ def _remove(path: Path) -> None:
     _delete(rubbish)
     path.rename(rubbish)
     _delete(rubbish)
+
+
+def _replace(path: Path, new: Path) -> None:
+    """Gives a finished checkpoint its name, and removes the one that had it.
+
+    That one is of an earlier run, and not good; or of this run, from before the work that was due
+    there was done. If the process ends between the two renames, the next run recovers it.
+    """
+    aside = path.with_name(f"{_UNFINISHED}{path.name}{_REPLACED}")
+    if os.path.lexists(path):
+        _delete(aside)
+        path.rename(aside)
+    new.rename(path)
+    _delete(aside)
 
 
 def _sweep(path: Path) -> None:
