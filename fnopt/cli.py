@@ -87,8 +87,8 @@ def train(
         epochs: number of passes over the data.
         batch_size: number of examples per step; None for full-batch gradient descent.
         seed: seed of initialization, shuffling and dropout.
-        early_stop: end after more epochs than this without a lower test loss, and give back the
-            best parameters.
+        early_stop: end after more epochs than this without a lower validation loss, and give back
+            the best parameters.
         plateau: lower the rate, on top of the schedule, after more such epochs than this.
         precision: float32, bfloat16, bfloat16_params, bfloat16_stochastic or float16.
         accumulate: number of micro-batches in which a batch is computed.
@@ -118,7 +118,7 @@ def train(
                 (x, y),
                 epochs=epochs,
                 batch_size=batch_size,
-                test_data=test,
+                validation_data=test,
                 key=seed,
                 early_stopping=None if early_stop is None else early_stopping(early_stop),
                 precision=None if precision == "float32" else precision,
@@ -138,10 +138,10 @@ def train(
     if plot:
         title = f"{optimizer}, {schedule} schedule: {DATASETS[dataset]}"
         result.history.plot(picture, title=title)
-    reached = result.history[f"test_{metric}"][-1]
+    reached = result.history[f"val_{metric}"][-1]
     if early_stop is not None and not result.interrupted:  # the best, which is not the last
         reached = float(evaluate(task, result.state, test, 1024, precision=precision)[metric])
-    print(f"test {metric} {reached:.4f} after {len(result.history)} epochs{ended}")
+    print(f"validation {metric} {reached:.4f} after {len(result.history)} epochs{ended}")
     print(f"{result.steps_per_second:,.0f} steps per second")
     print(f"pictures and log: {picture}, {log}" if plot else f"log: {log}")
 

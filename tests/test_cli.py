@@ -21,11 +21,11 @@ def test_train_says_what_it_reached_and_leaves_log_and_picture(monkeypatch, caps
     out = tmp_path / "new" / "out"
     run(monkeypatch, "train", "--epochs", 8, "--out", out)
     *_, accuracy, speed, pictures = capsys.readouterr().out.splitlines()
-    assert accuracy.startswith("test accuracy 0.9") and speed.endswith("steps per second")
+    assert accuracy.startswith("validation accuracy 0.9") and speed.endswith("steps per second")
     assert str(out / "digits.png") in pictures
     records = [json.loads(line) for line in (out / "digits.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == list(range(1, 9))
-    assert records[-1]["test_accuracy"] > 0.95
+    assert records[-1]["val_accuracy"] > 0.95
     assert (out / "digits.png").stat().st_size > 10_000
 
 

@@ -123,18 +123,19 @@ def stored_run(folder: Path | None, **options: Any) -> Any:
         fnopt.adamw(fnopt.cosine_decay_schedule(0.05, 15), mask={"w": True, "b": False}),
         fnopt.reduce_on_plateau(0.5, patience=1, monitor="metric", mode="max"),
     )
+    options = {"test_data": blobs(20), "monitor": "test_accuracy", **options}
     return fit(
-        linear(), tx, blobs(), epochs=3, batch_size=10, test_data=blobs(20), eval_every=3,
-        monitor="accuracy", early_stopping=early_stopping(patience=8, mode="max"), accumulate=2,
-        average=ema_of_params(0.9), precision="float16", checkpoint_dir=folder,
-        checkpoint_every=None, **options,
+        linear(), tx, blobs(), epochs=3, batch_size=10, eval_every=3, accumulate=2,
+        early_stopping=early_stopping(8, mode="max"), average=ema_of_params(0.9),
+        precision="float16", checkpoint_dir=folder, checkpoint_every=None, **options,
     )  # fmt: skip
 
 
 def test_a_checkpoint_written_by_an_earlier_version_is_read(tmp_path, caplog):
     shutil.unpack_archive(STORED, tmp_path)
     with caplog.at_level("INFO", "fnopt"):
-        rest, whole = stored_run(tmp_path, resume=True), stored_run(None)
+        with pytest.warns(DeprecationWarning, match="test_data= is now validation_data="):
+            rest, whole = stored_run(tmp_path, resume=True), stored_run(None)
     assert "resumed at step 7, epoch 1 of 3" in caplog.text and "is taken" not in caplog.text
     assert len(list(tmp_path.iterdir())) == 2  # the old one and that of the end
     for ours, theirs in zip(*map(jax.tree.leaves, (rest.last, whole.last)), strict=True):
@@ -379,7 +380,7 @@ def test_bad_numbers_are_refused(options, says, tmp_path):
     with pytest.raises((TypeError, ValueError), match=says):
         folder = options.get("folder", tmp_path)
         fit(
-            linear(), fnopt.sgd(0.1), blobs(), test_data=blobs(9), checkpoint_dir=folder,
+            linear(), fnopt.sgd(0.1), blobs(), validation_data=blobs(9), checkpoint_dir=folder,
             **{"epochs": 1, **{k: x for k, x in options.items() if k != "folder"}},
         )  # fmt: skip
     assert not list(tmp_path.iterdir())
@@ -407,7 +408,7 @@ def test_a_run_on_a_mesh_goes_on_to_the_bit(spec, streamed, tmp_path):
     def train(**options: Any) -> Any:
         return fit(
             task, optimizer(), batches if streamed else data, epochs=3, batch_size=16,
-            test_data=data, steps_per_call=1, early_stopping=early_stopping(5),
+            validation_data=data, steps_per_call=1, early_stopping=early_stopping(5),
             average=fnopt.train.ema_of_params(0.9), **options,
         )  # fmt: skip
 

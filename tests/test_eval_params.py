@@ -123,7 +123,7 @@ def test_what_lookahead_asgd_and_sam_want_evaluated():
 )
 def test_fit_evaluates_watches_and_returns_what_the_method_wants(tx):
     task, data, test = function_task(), blobs(48), blobs(48, seed=1)
-    run = dict(epochs=3, batch_size=8, test_data=test, key=0, progress=False)
+    run = dict(epochs=3, batch_size=8, validation_data=test, key=0, progress=False)
 
     def loss_at(params):
         outputs, _ = task.forward(params, {}, test, key=None, train=False)
@@ -133,11 +133,11 @@ def test_fit_evaluates_watches_and_returns_what_the_method_wants(tx):
     state = result.state
     expected = loss_at(tx.eval_params(state.opt_state, state.params))
     np.testing.assert_allclose(evaluate(task, state, test)["loss"], expected, rtol=1e-6)
-    np.testing.assert_allclose(result.history.records[-1]["test_loss"], expected, rtol=1e-6)
+    np.testing.assert_allclose(result.history.records[-1]["val_loss"], expected, rtol=1e-6)
     assert abs(loss_at(state.params) - expected) > 1e-4
 
     stopped = fit(task, tx, data, **run, early_stopping=early_stopping(patience=10))
-    best = min(record["test_loss"] for record in stopped.history.records)
+    best = min(record["val_loss"] for record in stopped.history.records)
     # The best parameters are in the state, and are those that are evaluated.
     np.testing.assert_allclose(evaluate(task, stopped.state, test)["loss"], best, rtol=1e-6)
     np.testing.assert_allclose(loss_at(stopped.state.params), best, rtol=1e-6)

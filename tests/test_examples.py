@@ -116,7 +116,7 @@ def test_the_language_model_on_a_rhyme(precision, tmp_path, capsys):
     assert bits < 1.5  # log2 of its 13 symbols is 3.7
     assert len(records(tmp_path / f"char_lm_{precision}.jsonl")) == 3
     *_, got, sample = capsys.readouterr().out.splitlines()
-    assert got.startswith(f"{precision}: test accuracy ") and len(sample) == 16
+    assert got.startswith(f"{precision}: validation accuracy ") and len(sample) == 16
     example("char_lm/plot.py")["main"](str(tmp_path), window=5)
     assert (tmp_path / "char_lm.png").stat().st_size > 10_000
 

@@ -37,7 +37,16 @@ def test_arguments_and_fields_agree(group):
 
 def test_a_user_sees_every_option():
     parameters = inspect.signature(fit).parameters
-    explicit = ["objective", "tx", "data", "epochs", "batch_size", "test_data", "key", "state"]
+    explicit = [
+        "objective",
+        "tx",
+        "data",
+        "epochs",
+        "batch_size",
+        "validation_data",
+        "key",
+        "state",
+    ]
     assert list(parameters) == [*explicit, "average", *FitOptions.__annotations__]
     assert parameters["eval_batch_size"].default == 1024
     assert parameters["checkpoint_every"].default == "epoch"
@@ -67,8 +76,8 @@ def test_numbers_of_steps_may_be_any_integers(tmp_path):
     evaluation, checkpoint = read_options(options)[1:3]
     assert type(evaluation.eval_every) is type(checkpoint.checkpoint_every) is int
     fit(
-        function_task(), fnopt.sgd(0.1), blobs(), epochs=1, batch_size=10, test_data=blobs(20),
-        checkpoint_dir=tmp_path, **options,
+        function_task(), fnopt.sgd(0.1), blobs(), epochs=1, batch_size=10,
+        validation_data=blobs(20), checkpoint_dir=tmp_path, **options,
     )  # fmt: skip
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -88,10 +97,10 @@ def test_a_run_evaluates_and_keeps_the_parameters_that_its_method_asks_for(name,
     seen = []
 
     def note(state, record):
-        seen.append((jax.tree.map(np.array, state.eval_params), record["test_loss"]))
+        seen.append((jax.tree.map(np.array, state.eval_params), record["val_loss"]))
 
     result = fit(
-        task, METHODS[name](), blobs(), epochs=4, batch_size=10, test_data=test,
+        task, METHODS[name](), blobs(), epochs=4, batch_size=10, validation_data=test,
         early_stopping=early_stopping(patience=9), average=ema_of_params(0.9), on_epoch=note,
         checkpoint_dir=tmp_path, keep=1,
     )  # fmt: skip
@@ -107,5 +116,5 @@ def test_a_run_evaluates_and_keeps_the_parameters_that_its_method_asks_for(name,
     means = averaged(task, result.last)
     assert same(means.params, means.eval_params)
     # And training goes on from it.
-    on = fit(task, None, blobs(), epochs=1, state=result.state, test_data=test)
+    on = fit(task, None, blobs(), epochs=1, state=result.state, validation_data=test)
     assert int(on.last.step) > 0

@@ -291,20 +291,20 @@ def test_arrays_bring_their_order_and_augmentation():
 
 
 def test_evaluation_every_few_steps():
-    result = run(test_data=blobs(20), eval_every=4)
+    result = run(validation_data=blobs(20), eval_every=4)
     evaluations = result.history.evaluations
     assert [(e["epoch"], e["step"]) for e in evaluations] == [(1, 4), (2, 8), (3, 12)]
     assert int(result.state.evaluations) == 3
     # An epoch has the last of them.
-    last = [e["test_loss"] for e in evaluations]
-    assert result.history["test_loss"].tolist() == last
+    last = [e["val_loss"] for e in evaluations]
+    assert result.history["val_loss"].tolist() == last
     assert same(result.state.params, run().state.params)
 
 
 def test_the_log_grows_line_by_line(tmp_path):
     log, seen = tmp_path / "new" / "log.jsonl", []
     run(log=log, on_epoch=lambda state, record: seen.append(log.read_text().count("\n")),
-        test_data=blobs(20), eval_every=4)  # fmt: skip
+        validation_data=blobs(20), eval_every=4)  # fmt: skip
     assert seen == [2, 4, 6]
     got = [json.loads(line) for line in log.read_text().splitlines()]
     assert ["loss" in line for line in got] == [False, True] * 3
@@ -353,7 +353,7 @@ def test_tensorboard_is_told_every_record(tmp_path, monkeypatch):
 
 
 def test_progress_shows_the_figures_asked_for(capsys):
-    run(progress=True, test_data=blobs(20))
+    run(progress=True, validation_data=blobs(20))
     out = capsys.readouterr().out
     assert "epoch 3/3" in out and "steps/s" in out
 
@@ -361,9 +361,9 @@ def test_progress_shows_the_figures_asked_for(capsys):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"eval_every": 0, "test_data": blobs(9)}, "eval_every must be at least 1, got 0"),
-        ({"eval_every": 2}, "eval_every needs test_data"),
-        ({"early_stopping": fnopt.train.early_stopping()}, "early_stopping needs test_data"),
+        ({"eval_every": 0, "validation_data": blobs(9)}, "eval_every must be at least 1, got 0"),
+        ({"eval_every": 2}, "eval_every needs an evaluation; give validation_data"),
+        ({"early_stopping": fnopt.train.early_stopping()}, "early_stopping needs an evaluation"),
         ({"checkpoint_every": 0}, "checkpoint_every must be at least 1"),
         (
             {"checkpoint_every": "step"},

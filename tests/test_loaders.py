@@ -126,10 +126,10 @@ def test_the_arrays_of_a_run_stay_the_caller_s_to_write_into(kind):
     def spoil(*got: Any) -> None:
         x[:], y[:] = -100.0, -100.0
 
-    result = fit(squares(), fnopt.sgd(0.0), data, epochs=3, batch_size=128, test_data=y,
+    result = fit(squares(), fnopt.sgd(0.0), data, epochs=3, batch_size=128, validation_data=y,
                  steps_per_call=1, on_step=spoil, on_epoch=spoil)  # fmt: skip
     np.testing.assert_array_equal(result.history["loss"], [4.0, 4.0, 4.0])
-    np.testing.assert_array_equal(result.history["test_loss"], [9.0, 9.0, 9.0])
+    np.testing.assert_array_equal(result.history["val_loss"], [9.0, 9.0, 9.0])
 
 
 def test_what_is_made_of_arrays_does_not_change_with_them():
@@ -200,7 +200,7 @@ def test_data_that_are_no_numbers_are_refused_before_the_first_step(kind):
     for data in kinds_of(Loader([(odd, Y)])):
         for call in (
             lambda data=data: fit(linear(), TX, data, epochs=1, on_step=steps.append),
-            lambda data=data: fit(linear(), TX, blobs(), epochs=1, test_data=data),
+            lambda data=data: fit(linear(), TX, blobs(), epochs=1, validation_data=data),
             lambda data=data: evaluate(linear(), state, data),
         ):
             with pytest.raises(DataError) as caught:
@@ -210,7 +210,7 @@ def test_data_that_are_no_numbers_are_refused_before_the_first_step(kind):
     assert all(f": {says}" in one and cure in one and "batch 0" in one for one in got)
     for call in (
         lambda: fit(linear(), TX, (odd, Y), epochs=1),
-        lambda: fit(linear(), TX, blobs(), epochs=1, test_data=(odd, Y)),
+        lambda: fit(linear(), TX, blobs(), epochs=1, validation_data=(odd, Y)),
         lambda: evaluate(linear(), state, (odd, Y)),
     ):
         with pytest.raises(TypeError) as caught:
@@ -257,8 +257,8 @@ def test_every_array_of_numbers_is_taken(numbers):
     for data in kinds_of(Loader(given)):
         assert same(fit(linear(), TX, data, epochs=2).state.params, streamed().state.params)
     x, y = numbers(*blobs())
-    whole = fit(linear(), TX, blobs(), epochs=2, test_data=blobs(7))
-    got = fit(linear(), TX, (x, y), epochs=2, test_data=(x, y))
+    whole = fit(linear(), TX, blobs(), epochs=2, validation_data=blobs(7))
+    got = fit(linear(), TX, (x, y), epochs=2, validation_data=(x, y))
     assert same(whole.state.params, got.state.params)
 
 
@@ -349,27 +349,25 @@ def test_examples_of_batches_count_by_their_weights():
 
 @pytest.mark.parametrize("eval_every", [None, 2])
 def test_a_run_evaluates_batches_again_each_time(eval_every, tmp_path):
-    expected = fit(linear(), TX, blobs(), epochs=3, test_data=WHOLE, eval_every=eval_every,
+    expected = fit(linear(), TX, blobs(), epochs=3, validation_data=WHOLE, eval_every=eval_every,
                    batch_size=10)  # fmt: skip
     counted = Counted(uneven())
     sources = [counted, Loader(uneven()), CallableLoader(uneven()), Batches(uneven()),
                Batches(Counted(uneven()), prefetch=0)]  # fmt: skip
     for data in sources:
-        got = fit(linear(), TX, blobs(), epochs=3, test_data=data, eval_every=eval_every,
+        got = fit(linear(), TX, blobs(), epochs=3, validation_data=data, eval_every=eval_every,
                    batch_size=10)  # fmt: skip
-        np.testing.assert_allclose(
-            got.history["test_loss"], expected.history["test_loss"], rtol=1e-5
-        )
+        np.testing.assert_allclose(got.history["val_loss"], expected.history["val_loss"], rtol=1e-5)
         assert same(got.state.params, expected.state.params)
         assert int(got.state.evaluations) == int(expected.state.evaluations)
     assert counted.begun == counted.ended == int(expected.state.evaluations)
 
 
 @pytest.mark.parametrize("data", [iter(uneven()), Batches(iter(uneven())), map(tuple, uneven())])
-def test_an_iterator_as_test_data_is_refused_before_training(data):
+def test_an_iterator_as_validation_data_is_refused_before_training(data):
     steps: list[Any] = []
-    with pytest.raises(ValueError, match=r"fit: test_data is an iterator.*pass a function"):
-        fit(linear(), TX, blobs(), epochs=1, test_data=data, on_step=steps.append)
+    with pytest.raises(ValueError, match=r"fit: validation_data is an iterator.*pass a function"):
+        fit(linear(), TX, blobs(), epochs=1, validation_data=data, on_step=steps.append)
     assert not steps
 
 
@@ -394,30 +392,30 @@ class Failing:
 @pytest.mark.parametrize(
     ("odd", "says"),
     [
-        ((np.array(["a"]), Y), r"batch 1 of test_data is refused: batch\[0\] is text"),
-        (OSError("gone"), r"test_data raised OSError\('gone'\) at batch 1"),
-        ((X[:, :3], Y), r"batch 1 of test_data has another shape.*\(10, 3\) float32 now"),
-        ((X, Y[:3]), "batch 1 of test_data: all arrays"),
+        ((np.array(["a"]), Y), r"batch 1 of validation_data is refused: batch\[0\] is text"),
+        (OSError("gone"), r"validation_data raised OSError\('gone'\) at batch 1"),
+        ((X[:, :3], Y), r"batch 1 of validation_data has another shape.*\(10, 3\) float32 now"),
+        ((X, Y[:3]), "batch 1 of validation_data: all arrays"),
     ],
 )
-def test_test_data_that_fail_in_mid_run_lose_nothing(odd, says, eval_every, tmp_path):
+def test_validation_data_that_fail_in_mid_run_lose_nothing(odd, says, eval_every, tmp_path):
     options = {"epochs": 3, "batch_size": 10, "eval_every": eval_every}
     plateau = fnopt.reduce_on_plateau(0.5, patience=0, monitor="metric")
     tx = fnopt.chain(fnopt.sgd(0.1), plateau)
-    expected = fit(linear(), tx, blobs(), test_data=Loader(uneven()), **options)
+    expected = fit(linear(), tx, blobs(), validation_data=Loader(uneven()), **options)
     with pytest.raises(DataError, match=says) as caught:
-        fit(linear(), tx, blobs(), test_data=Failing(odd), checkpoint_dir=tmp_path, **options)
+        fit(linear(), tx, blobs(), validation_data=Failing(odd), checkpoint_dir=tmp_path, **options)
     assert int(caught.value.state.step) == {None: 10, 5: 10, 3: 6}[eval_every]
-    rest = fit(linear(), tx, blobs(), test_data=Loader(uneven()), checkpoint_dir=tmp_path,
+    rest = fit(linear(), tx, blobs(), validation_data=Loader(uneven()), checkpoint_dir=tmp_path,
                resume=True, **options)  # fmt: skip
     assert same(rest.last, expected.last)
     assert rest.history.evaluations == expected.history.evaluations
-    np.testing.assert_array_equal(rest.history["test_loss"], expected.history["test_loss"])
+    np.testing.assert_array_equal(rest.history["val_loss"], expected.history["val_loss"])
 
 
-def test_test_data_without_a_batch():
-    with pytest.raises(DataError, match="test_data gave no batch"):
-        fit(linear(), TX, blobs(), epochs=1, test_data=Loader([]))
+def test_validation_data_without_a_batch():
+    with pytest.raises(DataError, match="validation_data gave no batch"):
+        fit(linear(), TX, blobs(), epochs=1, validation_data=Loader([]))
 
 
 # Numbers
@@ -434,8 +432,12 @@ def test_sizes_are_integers(bad):
             lambda: evaluate(linear(), state, Loader(batches()), bad),
         ],
         "eval_batch_size": [
-            lambda: fit(linear(), TX, blobs(), epochs=1, test_data=blobs(), eval_batch_size=bad),
-            lambda: fit(linear(), TX, blobs(), epochs=1, test_data=batches, eval_batch_size=bad),
+            lambda: fit(
+                linear(), TX, blobs(), epochs=1, validation_data=blobs(), eval_batch_size=bad
+            ),
+            lambda: fit(
+                linear(), TX, blobs(), epochs=1, validation_data=batches, eval_batch_size=bad
+            ),
         ],
         "prefetch": [lambda: Batches([], prefetch=bad)],
     }
@@ -447,7 +449,7 @@ def test_sizes_are_integers(bad):
 
 def test_sizes_are_positive():
     with pytest.raises(ValueError, match="eval_batch_size must be at least 1, got 0"):
-        fit(linear(), TX, blobs(), epochs=1, test_data=blobs(), eval_batch_size=0)
+        fit(linear(), TX, blobs(), epochs=1, validation_data=blobs(), eval_batch_size=0)
     with pytest.raises(ValueError, match="batch_size must be at least 1, got -1"):
         fit(linear(), TX, Loader(batches()), epochs=1, batch_size=-1)
     with pytest.raises(TypeError, match="prefetch must be an integer, got False"):
@@ -471,7 +473,7 @@ def test_a_last_batch_of_fewer_examples_is_left_out(steps_per_call, tmp_path, ca
         options = {"epochs": 2, "steps_per_call": steps_per_call, **options}
         return fit(linear(), fnopt.sgd(0.1), cut(examples), **options)
 
-    whole = train(47, test_data=cut(47))
+    whole = train(47, validation_data=cut(47))
     assert whole.history["step"].tolist() == [4, 8]
     assert same(whole.state.params, train(40).state.params)
     assert caplog.text.count("fewer examples than the others and is left out") == 1
@@ -495,14 +497,12 @@ def test_loaders_of_torch_straight_into_a_run():
 
     test_x, test_y = (torch.from_numpy(z.copy()) for z in WHOLE)
     test = DataLoader(TensorDataset(test_x, test_y), batch_size=16)
-    expected = fit(linear(), TX, Loader(batches()), epochs=2, test_data=WHOLE)
+    expected = fit(linear(), TX, Loader(batches()), epochs=2, validation_data=WHOLE)
     for dataset in (TensorDataset(x, y), Stream()):
         for loader in kinds_of(DataLoader(dataset, batch_size=10)):
-            got = fit(linear(), TX, loader, epochs=2, test_data=test)
+            got = fit(linear(), TX, loader, epochs=2, validation_data=test)
             assert same(got.state.params, expected.state.params)
-            np.testing.assert_allclose(
-                got.history["test_loss"], expected.history["test_loss"], 1e-5
-            )
+            np.testing.assert_allclose(got.history["val_loss"], expected.history["val_loss"], 1e-5)
     state = got.state
     for data in (test, Batches(test)):
         metrics = evaluate(linear(), state, data)

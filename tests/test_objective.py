@@ -154,10 +154,10 @@ def test_a_models_loss_may_return_figures_too():
         return losses, {"surest": jnp.max(jax.nn.softmax(outputs), axis=1)}
 
     task = objective(NNXNet(nnx.Rngs(0)), loss, metrics={"accuracy": accuracy}, has_aux=True)
-    result = fit(task, fnopt.adam(0.01), blobs(64), epochs=2, test_data=blobs(20))
+    result = fit(task, fnopt.adam(0.01), blobs(64), epochs=2, validation_data=blobs(20))
     history = result.history
-    assert {"surest", "test_surest", "accuracy"} <= set(history.names())
-    assert 1 / 3 < history["test_surest"][-1] < 1
+    assert {"surest", "val_surest", "accuracy"} <= set(history.names())
+    assert 1 / 3 < history["val_surest"][-1] < 1
 
 
 @pytest.mark.parametrize(
@@ -216,14 +216,14 @@ def equinox_task(dropout=0.5, **options):
 def test_an_equinox_module_with_statistics_and_dropout_trains():
     task, model = equinox_task()
     eqx, _ = equinox_modules()
-    result = fit(task, fnopt.adam(0.02), blobs(200), epochs=10, test_data=blobs(30, seed=1))
-    assert result.history["test_accuracy"][-1] > 0.9
+    result = fit(task, fnopt.adam(0.02), blobs(200), epochs=10, validation_data=blobs(30, seed=1))
+    assert result.history["val_accuracy"][-1] > 0.9
     # The trained module, as the user goes on with it, computes what evaluation does.
     trained = eqx.nn.inference_mode(eqx.combine(result.state.params, model))
     x, y = blobs(30, seed=1)
     outputs, _ = jax.vmap(lambda x: trained(x, result.state.model_state))(x)
     np.testing.assert_allclose(
-        np.mean(np.argmax(outputs, axis=1) == y), result.history["test_accuracy"][-1], rtol=1e-6
+        np.mean(np.argmax(outputs, axis=1) == y), result.history["val_accuracy"][-1], rtol=1e-6
     )
 
 

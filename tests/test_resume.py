@@ -100,7 +100,7 @@ def run(folder: Any = None, task: Any = None, tx: Any = None, **options: Any) ->
         tx or optimizer(),
         blobs(),
         batch_size=10,
-        test_data=blobs(20, seed=1),
+        validation_data=blobs(20, seed=1),
         early_stopping=early_stopping(patience=5),
         **options,
     )
@@ -158,8 +158,8 @@ def test_the_last_and_the_best_are_kept(tmp_path):
     for mode, sign in (("min", 1), ("max", -1)):
         folder = tmp_path / mode
         tx = fnopt.chain(fnopt.adam(0.1))
-        result = run(folder, tx=tx, epochs=6, keep=2, monitor="accuracy", monitor_mode=mode)
-        accuracies = sign * result.history["test_accuracy"]
+        result = run(folder, tx=tx, epochs=6, keep=2, monitor="val_accuracy", monitor_mode=mode)
+        accuracies = sign * result.history["val_accuracy"]
         best = 5 * (1 + int(np.argmin(accuracies)))
         assert best < 25  # else the last are the best, and nothing is shown
         assert names(folder) == [f"step_{step:08d}" for step in (best, 25, 30)]

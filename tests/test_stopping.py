@@ -164,7 +164,7 @@ def rising() -> Any:
 def ended(stopping: Any, epochs: int = 20, **options: Any) -> Any:
     return fit(
         rising(), fnopt.sgd(0.5), np.zeros(4, np.float32), epochs=epochs, batch_size=2,
-        test_data=np.zeros(2, np.float32), early_stopping=stopping, **options
+        validation_data=np.zeros(2, np.float32), early_stopping=stopping, **options
     )  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def test_the_parts_of_a_run_stop_as_the_whole():
     half = ended(early_stopping(patience=2), epochs=4)
     rest = fit(
         rising(), None, np.zeros(4, np.float32), state=half.last, epochs=20, batch_size=2,
-        test_data=np.zeros(2, np.float32)
+        validation_data=np.zeros(2, np.float32)
     )  # fmt: skip
     assert len(rest.history) == 2 and rest.ended == "early stopping"
     for a, b in zip(jax.tree.leaves(whole.state.params), jax.tree.leaves(rest.state.params),
@@ -199,7 +199,7 @@ def test_the_parts_of_a_run_stop_as_the_whole():
     with pytest.raises(TypeError, match="the state has its own early stopping"):
         fit(
             rising(), None, np.zeros(4, np.float32), state=half.last, epochs=1, batch_size=2,
-            test_data=np.zeros(2, np.float32), early_stopping=early_stopping()
+            validation_data=np.zeros(2, np.float32), early_stopping=early_stopping()
         )  # fmt: skip
 
 
@@ -215,11 +215,11 @@ def test_batch_statistics_come_back_with_the_parameters():
     task = nnx_task()
     states = []
     result = fit(
-        task, fnopt.sgd(0.3), blobs(), epochs=12, batch_size=10, test_data=blobs(20, seed=1),
+        task, fnopt.sgd(0.3), blobs(), epochs=12, batch_size=10, validation_data=blobs(20, seed=1),
         early_stopping=early_stopping(patience=0),
         on_epoch=lambda state, record: states.append(jax.device_get(state.model_state)),
     )  # fmt: skip
-    best = int(np.argmin(result.history["test_loss"]))
+    best = int(np.argmin(result.history["val_loss"]))
     assert result.ended == "early stopping" and best < len(states) - 1
     for got, then, now in zip(
         *map(jax.tree.leaves, (result.state.model_state, states[best], states[-1])), strict=True

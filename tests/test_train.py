@@ -219,9 +219,9 @@ def test_a_sweep_of_optimizers_is_one_program():
 def test_a_run_learns_and_records(kind):
     task = TASKS[kind]()
     tx = fnopt.adamw(fnopt.linear_schedule(0.05, 0.0, 60))
-    result = fit(task, tx, blobs(200), epochs=10, batch_size=32, test_data=blobs(30, seed=1))
+    result = fit(task, tx, blobs(200), epochs=10, batch_size=32, validation_data=blobs(30, seed=1))
     history = result.history
-    assert history["test_accuracy"][-1] > 0.9 and history["test_loss"][-1] < 0.4
+    assert history["val_accuracy"][-1] > 0.9 and history["val_loss"][-1] < 0.4
     np.testing.assert_array_equal(history["step"], 6 * np.arange(1, 11))
     # The rate recorded is that of the epoch's last update, number 6k - 1 from 0.
     np.testing.assert_allclose(
@@ -239,7 +239,7 @@ def test_the_same_seed_gives_the_same_run_to_the_bit():
     assert same(first.state, run(jax.random.key(0)).state)
     assert not same(first.state.params, run(1).state.params)
     # Evaluating changes nothing, nor does how many steps are made at a time.
-    tested = run(0, test_data=blobs(30), steps_per_call=2).state
+    tested = run(0, validation_data=blobs(30), steps_per_call=2).state
     assert same(first.state.params, tested.params)
     assert same(first.state.opt_state, tested.opt_state)
 
@@ -302,7 +302,14 @@ def test_evaluation_drops_and_doubles_nothing():
 def test_nothing_recompiles():
     task = nnx_task()
     for epochs, rate in ((2, 1e-2), (3, 1e-3)):
-        fit(task, fnopt.adamw(rate), blobs(50), epochs=epochs, batch_size=16, test_data=blobs(33))
+        fit(
+            task,
+            fnopt.adamw(rate),
+            blobs(50),
+            epochs=epochs,
+            batch_size=16,
+            validation_data=blobs(33),
+        )
     assert _run.of(task)._cache_size() == 1
 
 
@@ -314,8 +321,8 @@ def test_a_plateau_watches_the_metric_of_each_evaluation():
         blobs(),
         epochs=4,
         batch_size=10,
-        test_data=blobs(20),
-        monitor="accuracy",
+        validation_data=blobs(20),
+        monitor="val_accuracy",
     )
     scale = result.state.opt_state[1].scale
     assert float(scale) == 0.25  # the first was best, two more were told before the last epoch
@@ -324,7 +331,7 @@ def test_a_plateau_watches_the_metric_of_each_evaluation():
 
 def test_a_plateau_that_would_never_act_is_refused():
     plateau = fnopt.reduce_on_plateau(0.5, patience=0, monitor="metric")
-    with pytest.raises(ValueError, match="reduce_on_plateau watches a metric of test_data"):
+    with pytest.raises(ValueError, match="reduce_on_plateau watches a metric of validation_data"):
         fit(function_task(), fnopt.chain(fnopt.sgd(0.1), plateau), blobs(), epochs=1)
 
 
@@ -366,8 +373,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_state():
     [
         ({"batch_size": 51}, "batch_size must be from 1 to the 50 examples.*got 51"),
         ({"batch_size": 0}, "batch_size must be from 1"),
-        ({"test_data": blobs(9), "monitor": "acuracy"}, "did you mean 'accuracy'"),
-        ({"monitor": "accuracy"}, "is a metric of test_data; give some"),
+        ({"validation_data": blobs(9), "monitor": "acuracy"}, "did you mean 'val_accuracy'"),
+        ({"monitor": "accuracy"}, "monitor='accuracy' needs an evaluation; give validation_data"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"steps_per_call": 0}, "steps_per_call must be at least 1"),
     ],
@@ -492,10 +499,10 @@ def test_what_is_given_wrong_is_named(make, error, says):
 
 
 def test_history_is_written_and_drawn(tmp_path):
-    history = History([{"epoch": 1, "loss": 1.0, "test_loss": float("nan"), "learning_rate": 0.1}])
+    history = History([{"epoch": 1, "loss": 1.0, "val_loss": float("nan"), "learning_rate": 0.1}])
     history.write(tmp_path / "new" / "log.jsonl")
     (line,) = (tmp_path / "new" / "log.jsonl").read_text().splitlines()
-    assert json.loads(line) == {**history.records[0], "test_loss": None}
+    assert json.loads(line) == {**history.records[0], "val_loss": None}
     history.plot(tmp_path / "new" / "log.png")
     assert (tmp_path / "new" / "log.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(KeyError, match="'accuracy' was not recorded"):

@@ -51,7 +51,7 @@ def optimizer() -> Any:
 
 
 def run(data: Any, **options: Any) -> Any:
-    options = {"epochs": 3, "test_data": blobs(20), **options}
+    options = {"epochs": 3, "validation_data": blobs(20), **options}
     return fit(linear(), optimizer(), data, batch_size=10, **options)
 
 
@@ -115,7 +115,7 @@ def checked(tmp_path: Any, step: int, eval_every: int | None = None) -> None:
     expected = whole(eval_every)
     assert same(rest.last, expected.last)
     assert rest.history.evaluations == expected.history.evaluations
-    for name in ("loss", "test_loss", "step"):
+    for name in ("loss", "val_loss", "step"):
         np.testing.assert_array_equal(rest.history[name], expected.history[name])
 
 
@@ -149,20 +149,22 @@ def test_a_signal_ends_the_waiting_for_data_to_evaluate(read, tmp_path):
     for eval_every, steps in ((None, 10), (3, 6)):
         folder = tmp_path / str(eval_every)
         tests = READ[read](Waiting(1, 1, count=2))
-        result = interrupted(NEVER, test_data=tests, checkpoint_dir=folder, eval_every=eval_every)
+        result = interrupted(
+            NEVER, validation_data=tests, checkpoint_dir=folder, eval_every=eval_every
+        )
         assert int(result.state.step) == steps
-        expected = run(NEVER, test_data=Waiting(-1, -1, count=2), eval_every=eval_every)
-        rest = run(NEVER, test_data=Waiting(-1, -1, count=2), checkpoint_dir=folder, resume=True,
-                   eval_every=eval_every)  # fmt: skip
+        expected = run(NEVER, validation_data=Waiting(-1, -1, count=2), eval_every=eval_every)
+        rest = run(NEVER, validation_data=Waiting(-1, -1, count=2), checkpoint_dir=folder,
+                   resume=True, eval_every=eval_every)  # fmt: skip
         assert same(rest.last, expected.last)
         assert rest.history.evaluations == expected.history.evaluations
         # The same of arrays in memory, which have no loader to say that the epoch is over.
         folder = tmp_path / f"arrays {eval_every}"
         tests = READ[read](Waiting(1, 1, count=2))
-        interrupted(blobs(), test_data=tests, checkpoint_dir=folder, eval_every=eval_every)
-        expected = run(blobs(), test_data=Waiting(-1, -1, count=2), eval_every=eval_every)
-        rest = run(blobs(), test_data=Waiting(-1, -1, count=2), checkpoint_dir=folder, resume=True,
-                   eval_every=eval_every)  # fmt: skip
+        interrupted(blobs(), validation_data=tests, checkpoint_dir=folder, eval_every=eval_every)
+        expected = run(blobs(), validation_data=Waiting(-1, -1, count=2), eval_every=eval_every)
+        rest = run(blobs(), validation_data=Waiting(-1, -1, count=2), checkpoint_dir=folder,
+                   resume=True, eval_every=eval_every)  # fmt: skip
         assert same(rest.last, expected.last) and len(rest.history) == 3
 
 

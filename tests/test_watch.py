@@ -39,7 +39,7 @@ def upwards(stopping: Any = None, **options: Any) -> Any:
     options = {"epochs": 3, "tx": fnopt.sgd(0.5), **options}
     return fit(
         options.pop("task", rising()), options.pop("tx"), NOTHING[0], batch_size=2,
-        test_data=NOTHING[1], early_stopping=stopping, **options,
+        validation_data=NOTHING[1], early_stopping=stopping, **options,
     )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_without_a_number_the_last_parameters_come_back(value, mode):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = upwards(
-            early_stopping(9), task=constant_metric(value), monitor="figure", monitor_mode=mode
+            early_stopping(9), task=constant_metric(value), monitor="val_figure", monitor_mode=mode
         )
     # With a number the first is the best: after one epoch.
     assert float(result.state.params) == (1.0 if number else 3.0)
@@ -127,7 +127,7 @@ def task_with(metric: Any) -> Any:
 def trained(metric: Any, tx: Any = None, **options: Any) -> Any:
     return fit(
         task_with(metric), tx or fnopt.sgd(0.1), blobs(), epochs=3, batch_size=10,
-        test_data=blobs(20, seed=1), **{"monitor": "share", **options},
+        validation_data=blobs(20, seed=1), **{"monitor": "val_share", **options},
     )  # fmt: skip
 
 
@@ -135,9 +135,9 @@ def trained(metric: Any, tx: Any = None, **options: Any) -> Any:
 @pytest.mark.parametrize("metric", [accuracy, maximized(share), partial(maximized(share))])
 def test_a_metric_tells_which_way_it_is_better(metric, tmp_path):
     result = trained(metric, early_stopping=early_stopping(9), checkpoint_dir=tmp_path, keep=1)
-    best = 5 * (1 + int(np.argmax(result.history["test_share"])))
+    best = 5 * (1 + int(np.argmax(result.history["val_share"])))
     assert result.state.stopping.mode == "max"
-    assert float(result.state.stopping_state.best) == result.history["test_share"].max()
+    assert float(result.state.stopping_state.best) == result.history["val_share"].max()
     assert (tmp_path / f"step_{best:08d}").is_dir()
 
 
@@ -159,17 +159,17 @@ def plateau(mode: str) -> Any:
 @pytest.mark.parametrize(
     ("metric", "options", "says"),
     [
-        (share, {}, r"larger or a smaller 'share' is better is not known.*monitor_mode='max'"),
+        (share, {}, r"larger or a smaller 'val_share' is better is not known.*monitor_mode='max'"),
         (share, {"early_stopping": early_stopping(9)}, "is not known.*fnopt.train.maximized"),
         (accuracy, {"early_stopping": early_stopping(9, mode="min")},
-         "early_stopping has mode='min', but a larger 'share' is better; give it mode='max'"),
+         "early_stopping has mode='min', but a larger 'val_share' is better; give it mode='max'"),
         (accuracy, {"tx": plateau("min")}, "reduce_on_plateau has mode='min', but a larger"),
         (minimized(share), {"tx": plateau("max")}, "reduce_on_plateau has mode='max', but a small"),
         (share, {"monitor_mode": "max", "early_stopping": early_stopping(9, mode="min")},
          "early_stopping has mode='min', but a larger"),
-        (share, {"monitor": "shara"}, "no metric monitor='shara'; did you mean 'share'"),
-        (share, {"monitor": "loss", "early_stopping": early_stopping(9, mode="max")},
-         "early_stopping has mode='max', but a smaller 'loss' is better"),
+        (share, {"monitor": "val_shara"}, "monitor='val_shara'; did you mean 'val_share'"),
+        (share, {"monitor": "val_loss", "early_stopping": early_stopping(9, mode="max")},
+         "early_stopping has mode='max', but a smaller 'val_loss' is better"),
     ],
 )  # fmt: skip
 def test_directions_agree_or_are_refused(metric, options, says):

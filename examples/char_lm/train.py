@@ -115,7 +115,7 @@ def run(
         train,
         epochs=epochs,
         batch_size=batch_size,
-        test_data=test,
+        validation_data=test,
         eval_batch_size=batch_size,
         key=seed,
         on_step=lambda steps, metrics: losses.extend(metrics["loss"]),
@@ -127,17 +127,19 @@ def run(
     if not result.history.records:
         raise SystemExit("interrupted before the end of an epoch")
     for record in result.history.records:
-        bits = (f"{record[name] / math.log(2):.4f}" for name in ("loss", "test_loss"))
+        bits = (f"{record[name] / math.log(2):.4f}" for name in ("loss", "val_loss"))
         print(
-            "epoch {}: bits a letter {} in training, {} in the test".format(record["epoch"], *bits)
+            "epoch {}: bits a letter {} in training, {} in validation".format(
+                record["epoch"], *bits
+            )
         )
     print(
-        f"{precision}: test accuracy {record['test_accuracy']:.4f}, {seconds:.0f} seconds in all,"
-        f" {result.steps_per_second:,.1f} steps per second"
+        f"{precision}: validation accuracy {record['val_accuracy']:.4f}, {seconds:.0f} seconds in"
+        f" all, {result.steps_per_second:,.1f} steps per second"
     )
     nnx.update(model, result.state.params, result.state.model_state)
     print(written(model, text, sizes[0], jax.random.key(seed)))
-    return float(record["test_loss"]) / math.log(2)
+    return float(record["val_loss"]) / math.log(2)
 
 
 def written(model: Transformer, text: Text, length: int, key: jax.Array) -> str:

@@ -28,7 +28,7 @@ class Network(linen.Module):
 
 
 def main(epochs: int = EPOCHS, out: str = "out") -> float:
-    train, test = digits()
+    train, validation = digits()
     task = objective(
         Network(), "softmax_cross_entropy_with_integer_labels", metrics={"accuracy": accuracy}
     )
@@ -37,17 +37,20 @@ def main(epochs: int = EPOCHS, out: str = "out") -> float:
         fnopt.clip_by_global_norm(5.0),
         fnopt.adamw(fnopt.warmup_cosine_decay_schedule(0.0, 5e-3, steps // 10, steps)),
     )
-    result = fit(task, tx, train, epochs=epochs, batch_size=BATCH_SIZE, test_data=test, key=SEED)
+    result = fit(
+        task, tx, train, epochs=epochs, batch_size=BATCH_SIZE, validation_data=validation, key=SEED
+    )
     result.history.write(f"{out}/digits_linen.jsonl")
-    metrics = evaluate(task, result.state, test)
+    metrics = evaluate(task, result.state, validation)
     print(
-        f"test accuracy {metrics['accuracy']:.4f}, {result.steps_per_second:,.0f} steps per second"
+        f"validation accuracy {metrics['accuracy']:.4f},"
+        f" {result.steps_per_second:,.0f} steps per second"
     )
 
     # For use without fnopt: the variables are those of Linen.
     variables = {"params": result.state.params, **result.state.model_state}
-    first = Network().apply(variables, test[0][:8], train=False).argmax(axis=1)
-    print(f"the first eight are taken for {first.tolist()}, and are {test[1][:8].tolist()}")
+    first = Network().apply(variables, validation[0][:8], train=False).argmax(axis=1)
+    print(f"the first eight are taken for {first.tolist()}, and are {validation[1][:8].tolist()}")
     return float(metrics["accuracy"])
 
 

@@ -34,7 +34,7 @@ class Network(nnx.Module):
 
 
 def main(epochs: int = EPOCHS, out: str = "out") -> float:
-    train, test = digits()
+    train, validation = digits()
 
     # What is minimized. Batch statistics and dropout keys are handled.
     task = objective(
@@ -51,13 +51,16 @@ def main(epochs: int = EPOCHS, out: str = "out") -> float:
     )
     print(tx)
 
-    result = fit(task, tx, train, epochs=epochs, batch_size=BATCH_SIZE, test_data=test, key=SEED)
+    result = fit(
+        task, tx, train, epochs=epochs, batch_size=BATCH_SIZE, validation_data=validation, key=SEED
+    )
 
     result.history.write(f"{out}/digits_example.jsonl")
     result.history.plot(f"{out}/digits_example.png", title="handwritten digits")
-    metrics = evaluate(task, result.state, test)
+    metrics = evaluate(task, result.state, validation)
     print(
-        f"test accuracy {metrics['accuracy']:.4f}, {result.steps_per_second:,.0f} steps per second"
+        f"validation accuracy {metrics['accuracy']:.4f},"
+        f" {result.steps_per_second:,.0f} steps per second"
     )
     print(f"picture and log: {out}/digits_example.png, {out}/digits_example.jsonl")
     return float(metrics["accuracy"])

@@ -80,7 +80,7 @@ def run(model, train, test, epochs, learning_rate, batch_size, seed, out) -> flo
     began = time.perf_counter()
 
     def tell(state, record):
-        epoch, reached = record["epoch"], 100 * record["test_accuracy"]
+        epoch, reached = record["epoch"], 100 * record["val_accuracy"]
         published = f"{PUBLISHED[epoch]:.2f} %" if epoch in PUBLISHED else ""
         print(f"{epoch:5}  {reached:11.2f} %  {published:>9}  {record['seconds']:7.1f}", flush=True)
 
@@ -90,14 +90,14 @@ def run(model, train, test, epochs, learning_rate, batch_size, seed, out) -> flo
         train,
         epochs=epochs,
         batch_size=batch_size,
-        test_data=test,
+        validation_data=test,
         key=seed,
         on_epoch=tell,
     )
     result.history.write(f"{out}/fashion_mnist.jsonl")
     seconds = time.perf_counter() - began
     print(f"{seconds:.0f} seconds in all, {result.steps_per_second:,.1f} steps per second")
-    return float(result.history["test_accuracy"][-1])
+    return float(result.history["val_accuracy"][-1])
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def main(epochs: int = 100, batch_size: int = 32, seed: int = 0, out: str = "out
             train,
             epochs=epochs,
             batch_size=batch_size,
-            test_data=held_out,
+            validation_data=held_out,
             key=seed,
             early_stopping=early_stopping(patience=20),
         )

@@ -111,27 +111,30 @@ class EvaluationStream(Reading):
 EvaluationData = EvaluationArrays | EvaluationStream
 
 
-def evaluation_data(data: Any, batch_size: int | None, caller: str = "evaluate") -> EvaluationData:
+def evaluation_data(
+    data: Any, batch_size: int | None, caller: str = "evaluate", name: str = "the data"
+) -> EvaluationData:
     """Data prepared for evaluation, of any kind that a run can be trained on.
 
     Args:
         data: a tree of arrays, an ``fnopt.data.Arrays``, or batches.
         batch_size: examples at a time, for arrays; None for all of them.
         caller: function named in messages; ``"fit"`` goes through the data more than once.
+        name: name of the data in messages.
 
     Raises:
         TypeError: ``batch_size`` is no integer, or something is no array of numbers.
         ValueError: ``batch_size`` is below 1, or ``fit`` received an iterator.
     """
     in_fit = caller == "fit"
-    name, argument = ("test_data", "eval_batch_size") if in_fit else ("the data", "batch_size")
+    argument = "eval_batch_size" if in_fit else "batch_size"
     if batch_size is not None:
         batch_size = positive_integer(f"{caller}: {argument}", batch_size)
     if not is_stream(data):
         return EvaluationArrays(data.tree if brings_order(data) else data, batch_size)
     if in_fit and as_data(data).is_iterator:  # pyright: ignore[reportAttributeAccessIssue]
         raise ValueError(
-            "fit: test_data is an iterator, which can be read once only, but every evaluation"
+            f"fit: {name} is an iterator, which can be read once only, but every evaluation"
             " iterates over the data; pass a function that returns it, or what it iterates over"
         )
     return EvaluationStream(data, name)

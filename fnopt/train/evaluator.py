@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from fnopt.core.types import Metrics
 from fnopt.train.evaluate import means_over, observe, observed
 from fnopt.train.evaluation_data import EvaluationData
 from fnopt.train.objective import Objective
@@ -18,14 +19,14 @@ class Evaluator:
 
     Attributes:
         objective: the objective to minimize.
-        data: the examples to evaluate; None for none.
-        monitor: name of the watched metric.
+        sets: the examples to evaluate, by the name that precedes their metrics; may be empty.
+        monitor: name of the watched metric, with that of its set.
         every: steps between two evaluations; None for one after each epoch.
         precision: precision of the run.
     """
 
     objective: Objective
-    data: EvaluationData | None
+    sets: dict[str, EvaluationData]
     monitor: str
     every: int | None
     precision: Precision | None
@@ -34,20 +35,25 @@ class Evaluator:
         """Whether an evaluation belongs to this position."""
         if self.every:
             return position.steps_done % self.every == 0
-        return self.data is not None and position.epoch_over
+        return bool(self.sets) and position.epoch_over
 
     def evaluate(self, state: TrainState) -> tuple[TrainState, dict[str, float], float]:
         """Evaluates a state.
 
         Returns:
-            The state that has observed the watched metric, all metrics with the prefix ``test_``,
-            and the watched one.
+            The state that has observed the watched metric, the metrics of all sets by their names
+            in the history, and the watched one.
         """
-        assert self.data is not None
-        metrics = means_over(
-            self.objective, state.eval_params, state.model_state, self.data, self.precision
-        )
+        metrics = {
+            f"{name}_{metric}": x
+            for name, data in self.sets.items()
+            for metric, x in self._means(state, data).items()
+        }
         monitored = metrics[self.monitor]
         # Compiled where it copies parameters: those of the best evaluation.
         state = (observe if state.stopping is None else observed)(state, monitored)
-        return state, {f"test_{name}": float(x) for name, x in metrics.items()}, float(monitored)
+        return state, {name: float(x) for name, x in metrics.items()}, float(monitored)
+
+    def _means(self, state: TrainState, data: EvaluationData) -> Metrics:
+        evaluated = state.eval_params, state.model_state
+        return means_over(self.objective, *evaluated, data, self.precision)

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Unpack
 
-import jax
 import optax
 
 from fnopt.core.checks import positive_integer
@@ -24,8 +22,7 @@ from fnopt.train.call_length import CallLength
 from fnopt.train.errors import CheckpointError as CheckpointError
 from fnopt.train.errors import DataError as DataError
 from fnopt.train.errors import NonFiniteError as NonFiniteError
-from fnopt.train.evaluate import evaluate_batches
-from fnopt.train.evaluation_data import EvaluationData, evaluation_data
+from fnopt.train.evaluation_sets import named_sets, prepared_sets
 from fnopt.train.evaluator import Evaluator
 from fnopt.train.feeds import feed_of, size_of
 from fnopt.train.fit_options import (
@@ -36,6 +33,7 @@ from fnopt.train.fit_options import (
     read_options,
 )
 from fnopt.train.history import History, Log
+from fnopt.train.hold_out import hold_out
 from fnopt.train.interrupts import interrupts
 from fnopt.train.lengths import warn_of_rate_0
 from fnopt.train.objective import Objective
@@ -46,7 +44,7 @@ from fnopt.train.saver import Saver
 from fnopt.train.state import TrainState
 from fnopt.train.stopping import best_of
 from fnopt.train.tensorboard import TensorBoard
-from fnopt.train.watch import Mode, check_monitor, check_unwatched, direction
+from fnopt.train.watch import Watched, check_unwatched, find_watched
 
 logger = logging.getLogger("fnopt")
 
@@ -84,7 +82,7 @@ def fit(
     *,
     epochs: int,
     batch_size: int | None = 32,
-    test_data: Any = None,
+    validation_data: Any = None,
     key: Any = 0,
     state: TrainState | None = None,
     average: Any = None,
@@ -113,9 +111,9 @@ def fit(
             ``state``, further ones.
         batch_size: number of examples per step: 1 is stochastic, None full-batch gradient
             descent. Ignored for data that come in batches.
-        test_data: evaluated after each epoch, recorded with the prefix ``test_``: data of the same
-            kinds, but no iterator, which can be read once only. The last of its batches may be
-            shorter; every example counts. None evaluates nothing.
+        validation_data: evaluated after each epoch, recorded with the prefix ``val_``: data of the
+            same kinds, but no iterator, which can be read once only. The last of its batches may
+            be shorter; every example counts. None evaluates nothing.
         key: a PRNG key, or an integer to make one. Ignored with ``state``, which has its own.
         state: a state to continue from; its buffers stay the caller's. ``state.replace(tx=…)`` has
             another optimizer of the same kind. None begins with a new one.
@@ -124,31 +122,34 @@ def fit(
 
     Raises:
         ValueError: there are no epochs, the batch size is above the number of examples, the arrays
-            differ in it, the evaluation has no metric ``monitor``, the checkpoint is of another
-            model or optimizer, or there are checkpoints and ``resume`` is false.
+            differ in it, no metric ``monitor`` is evaluated, the checkpoint is of another model or
+            optimizer, or there are checkpoints and ``resume`` is false.
         NonFiniteError: loss or gradient are not finite; has the last good state and says where it
             began.
         TypeError: arrays in memory are not of numbers, a number is no integer, or there is no
             option of a name.
-        DataError: the data or the test data raised, or a batch has another shape or is not of
+        DataError: data of training or evaluation raised, or a batch has another shape or is not of
             numbers; has the state after the last step.
         CheckpointError: a checkpoint could not be written; has the state.
         OSError: a folder cannot be created or written to; before the run begins.
     """
     epochs = positive_integer("fit: epochs", epochs)
     step, evaluation, checkpoint, report = read_options(options, _NAMES)
-    mode = _direction(objective, evaluation, tx, state, test_data)
-    stopping = evaluation.early_stopping and evaluation.early_stopping.replace(mode=mode)
+    data, validation_data = _held_out(data, validation_data, evaluation, batch_size)
+    sets = named_sets(validation_data, evaluation)
+    watched = _watched(objective, evaluation, tx, state, list(sets))
+    stopping = evaluation.early_stopping and evaluation.early_stopping.replace(mode=watched.mode)
     feed = feed_of(objective, data, batch_size, step)
     current = first_state(
         objective, tx, feed, key, state,
         stopping=stopping, average=average, precision=step.precision,
     )  # fmt: skip
-    test = _test_data(objective, current, test_data, evaluation)
+    evaluated, metrics = prepared_sets(objective, current, sets, evaluation.eval_batch_size)
+    watched.check(metrics)
     run: Run | None = None
     with contextlib.ExitStack() as open_until_the_end:
         open_until_the_end.enter_context(_with_state(lambda: run))
-        checkpoints = open_checkpoints(checkpoint, mode)
+        checkpoints = open_checkpoints(checkpoint, watched.mode)
         saved = None
         if checkpoints is not None:
             open_until_the_end.callback(checkpoints.close)
@@ -160,6 +161,7 @@ def fit(
             logger.info("%r", current.tx if tx is None else tx)
         begun = beginning(current, feed) if saved is None else resumed(saved, epochs, feed)
         current, record, position = begun.state, begun.record, begun.record.position
+        record.evaluation.restrict(metrics)
         steps = epochs * feed.steps if feed.steps else None
         ahead = steps and steps - position.steps_done
         warn_of_rate_0(current.tx, current.opt_state, ahead, saved is not None)
@@ -167,10 +169,9 @@ def fit(
         for writer in writers:
             open_until_the_end.callback(writer.close)
         signals = open_until_the_end.enter_context(interrupts())
-        for source in (feed, test):
-            if source is not None:
-                source.signals = signals
-                open_until_the_end.callback(source.close)
+        for source in (feed, *evaluated.values()):
+            source.signals = signals
+            open_until_the_end.callback(source.close)
         # No steps yet: compiles the loop before anything is timed.
         current = feed.compile(current)
         bar = Progress(report.progress, steps, epochs, position.steps_done)
@@ -180,7 +181,7 @@ def fit(
             position=position,
             epochs=epochs,
             evaluator=Evaluator(
-                objective, test, evaluation.monitor, evaluation.eval_every, step.precision
+                objective, evaluated, watched.name, evaluation.eval_every, step.precision
             ),
             recorder=Recorder(
                 record.history,
@@ -209,36 +210,35 @@ def fit(
     )
 
 
-_NAMES = ("epochs", "batch_size", "test_data", "key", "state", "average")
+_NAMES = ("epochs", "batch_size", "validation_data", "key", "state", "average")
 """The keyword arguments of :func:`fit` that are in no group."""
 
 
-def _direction(
+def _held_out(
+    data: Any, validation_data: Any, options: EvaluationOptions, batch_size: int | None
+) -> tuple[Any, Any]:
+    """The data to train on and those to validate on."""
+    if options.validation_split is None:
+        return data, validation_data
+    for name, other in (("validation_data", validation_data), ("test_data", options.test_data)):
+        if other is not None:
+            raise ValueError(f"fit: give either validation_split or {name}, not both")
+    return hold_out(data, options.validation_split, batch_size)
+
+
+def _watched(
     objective: Objective,
     options: EvaluationOptions,
     tx: optax.GradientTransformation | None,
     state: TrainState | None,
-    test_data: Any,
-) -> Mode:
-    """Which way the watched metric is better; refuses to wait for evaluations without data."""
+    sets: list[str],
+) -> Watched:
+    """The watched metric; refuses to wait for evaluations without data."""
     stopping = options.early_stopping or getattr(state, "stopping", None)
     optimizer = getattr(state, "tx", tx)
-    if test_data is None:
+    if not sets:
         check_unwatched(options.monitor, stopping, optimizer, options.eval_every)
-    return direction(objective, options.monitor, options.monitor_mode, stopping, optimizer)
-
-
-def _test_data(
-    objective: Objective, state: TrainState, data: Any, options: EvaluationOptions
-) -> EvaluationData | None:
-    """The data of evaluations, checked to give the watched metric; None for none."""
-    if data is None:
-        return None
-    test = evaluation_data(data, options.eval_batch_size, "fit")
-    evaluated = functools.partial(evaluate_batches, objective)
-    metrics = jax.eval_shape(evaluated, state.params, state.model_state, *test.example())
-    check_monitor(options.monitor, metrics)
-    return test
+    return find_watched(objective, sets, options.monitor, options.monitor_mode, stopping, optimizer)
 
 
 def _writers(options: ReportOptions, history: History, step: int) -> list[Writer]:

@@ -28,8 +28,18 @@ class EvaluationOptions:
     """How a run is evaluated, and how it acts on the results.
 
     Args:
-        monitor: name of the watched evaluation metric: ``tx`` receives it as ``metric``, early
-            stopping decides by it, and the best checkpoint is the best in it.
+        validation_split: share of ``data``, arrays in memory, to hold out and take as
+            ``validation_data``, in (0, 1): ``fnopt.data.split(data, share, key=0)``, the same
+            examples for every ``key`` and after a ``resume``. Weights and augmentation of an
+            ``Arrays`` stay with the rest. None holds out nothing.
+        evaluation_sets: further data to evaluate, a dict by name: the metrics of ``"noisy"`` are
+            recorded as ``noisy_loss``. Kinds of data are those of ``validation_data``. None for
+            none.
+        test_data: the former name of ``validation_data``, with the prefix ``test_``; deprecated.
+        monitor: name of the watched metric, as the history has it, such as ``"val_accuracy"``:
+            ``tx`` receives it as ``metric``, early stopping decides by it, and the best checkpoint
+            is the best in it. None is ``"val_loss"``, without validation data the loss of the first
+            of ``evaluation_sets``.
         monitor_mode: whether the smallest (``"min"``) or the largest value (``"max"``) of that
             metric is the best; None asks the metric, see :func:`fnopt.train.maximized`.
         eval_batch_size: examples at a time in an evaluation of arrays in memory; None for all.
@@ -42,7 +52,10 @@ class EvaluationOptions:
         ValueError: a number is below 1, or ``monitor_mode`` is something else.
     """
 
-    monitor: str = "loss"
+    validation_split: float | None = None
+    evaluation_sets: Mapping[str, Any] | None = None
+    test_data: Any = None
+    monitor: str | None = None
     monitor_mode: Literal["min", "max"] | None = None
     eval_batch_size: int | None = 1024
     eval_every: int | None = None
@@ -148,7 +161,10 @@ class StepArguments(TypedDict, total=False):
 class EvaluationArguments(TypedDict, total=False):
     """The fields of :class:`EvaluationOptions`."""
 
-    monitor: str
+    validation_split: float | None
+    evaluation_sets: Mapping[str, Any] | None
+    test_data: Any
+    monitor: str | None
     monitor_mode: Literal["min", "max"] | None
     eval_batch_size: int | None
     eval_every: int | None

@@ -21,7 +21,7 @@ class History:
         records: dicts of ``epoch``, ``step``, ``seconds``, the means over the epoch of what the
             steps report, the last ``learning_rate`` if the optimizer has one (and, with loss
             scaling, ``loss_scale`` and ``skipped``), and metrics of the evaluation with the prefix
-            ``test_``.
+            ``val_``, or that of another set's name.
         evaluations: with ``eval_every``, dicts of ``epoch``, ``step`` and the metrics of every
             evaluation; empty where there is one per epoch.
     """

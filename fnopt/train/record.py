@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 from fnopt.train.history import History
@@ -91,7 +92,7 @@ class LastEvaluation:
     """The last evaluation of a run.
 
     Attributes:
-        metrics: its metrics, with the prefix ``test_``; empty before the first.
+        metrics: its metrics by their names in the history; empty before the first.
         monitored: the watched one, and ``step`` the position's step at which it was measured; None
             before the first evaluation of this process.
     """
@@ -99,6 +100,10 @@ class LastEvaluation:
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     monitored: float | None = None
     step: int | None = None
+
+    def restrict(self, names: Collection[str]) -> None:
+        """Drops the metrics of sets that are not evaluated any more."""
+        self.metrics = {name: x for name, x in self.metrics.items() if name in names}
 
 
 @dataclasses.dataclass

@@ -116,5 +116,5 @@ class Recorder:
             for writer in self.writers:
                 writer.write(record)
         if records and "loss" in records[-1]:
-            shown = shown_of_epoch(records[-1])
+            shown = shown_of_epoch(records[-1], self.evaluation.metrics)
             self.bar.show(position.epochs_done, position.steps_done, speed, shown)

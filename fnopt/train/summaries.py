@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -34,15 +35,19 @@ def shown_of_steps(metrics: dict[str, np.ndarray], tested: dict[str, float]) -> 
 
     Args:
         metrics: metrics of the steps; the last values are shown.
-        tested: metrics of the last evaluation; all but its loss are shown.
+        tested: metrics of the last evaluation; all but losses are shown.
     """
     last = {name: metrics[name][-1] for name in ("loss", "learning_rate") if name in metrics}
-    measured = {name: x for name, x in tested.items() if name != "test_loss"}
+    measured = {name: x for name, x in tested.items() if not name.endswith("_loss")}
     return {"loss": last["loss"], **measured, **last}
 
 
-def shown_of_epoch(record: dict[str, Any]) -> dict[str, float]:
-    """The metrics of an epoch's record to show next to the bar, the most important first."""
-    tested = [name for name in record if name.startswith("test_")]
-    names = ("loss", *tested, "learning_rate")
+def shown_of_epoch(record: dict[str, Any], evaluated: Iterable[str]) -> dict[str, float]:
+    """The metrics of an epoch's record to show next to the bar, the most important first.
+
+    Args:
+        record: the record.
+        evaluated: names of the metrics of the evaluations.
+    """
+    names = ("loss", *evaluated, "learning_rate")
     return {name: record[name] for name in names if name in record}
