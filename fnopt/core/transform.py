@@ -12,6 +12,7 @@ from fnopt.core.checks import updates_of
 from fnopt.core.fields import Static
 from fnopt.core.plan import frozen_of, plan_by
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
+from fnopt.core.tracebacks import hides_frames
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.core.value import Value
 
@@ -57,6 +58,12 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     """Whether an update that is zero at every step stays zero."""
     alike: ClassVar[bool] = False
     """Whether leaves of one shape and dtype are treated in the same way."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("init", "update"):
+            if name in vars(cls):
+                setattr(cls, name, hides_frames(vars(cls)[name]))
 
     def init(self, params: Params) -> OptState:
         """The state before the first update.

@@ -12,6 +12,7 @@ import numpy as np
 from jax.core import Tracer
 
 from fnopt.core.fields import Field
+from fnopt.core.tracebacks import hides_frames
 
 
 @typing.dataclass_transform(frozen_default=True)
@@ -39,6 +40,7 @@ class Value:
         hints = typing.get_type_hints(cls, include_extras=True)
         cls._fields = names
         cls._specs = {name: _spec(hints[name]) for name in names}
+        cls.__init__ = hides_frames(cls.__init__)
         # Of a class with a __new__, inspect (hence optax.inject_hyperparams) would show that one.
         cls.__signature__ = _without_self(inspect.signature(cls.__init__))
         _register(cls)
