@@ -45,7 +45,10 @@ def _as_number(x: Any) -> Any:
     return number
 
 
-Treatments = Annotated[Any, Field(convert=lambda written: tuple(map(as_treatment, written)))]
+Treatments = Annotated[
+    Any,
+    Field(convert=lambda written: tuple(map(as_treatment, written)), shown="Sequence[Treatment]"),
+]
 
 
 def as_written(treatment: Treatment) -> Any:
@@ -112,7 +115,7 @@ def applied(
     tx = transform_of(treatment, base)
     if isinstance(treatment, Transform) or "multiplier" not in _changes(treatment):
         return tx.hyperparameters(state, **extra_args)
-    (changed, scaled), (first, second) = tx.parts(), state  # pyright: ignore
+    (changed, first), (scaled, second) = tx.parts_with(state)  # pyright: ignore
     numbers = changed.hyperparameters(first, **extra_args)
     (multiplier,) = scaled.hyperparameters(second).values()
     if "learning_rate" not in numbers:
