@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from typing import Any
 
 from fnopt.core.checks import brief, did_you_mean
@@ -115,19 +116,30 @@ def _of_init(value: Any) -> str:
     return "" if isinstance(value, (int, float, str)) else "; parameters go to tx.init(params)"
 
 
-def _cure(cls: Any, name: str, value: Any) -> str:
-    known = cls.__signature__.parameters
-    torch = "; torch's names are those of fnopt.compat.torch" if name in _OF_TORCH else ""
-    if "compat" in cls.__module__.split("."):
-        torch = ""
+def suggested(name: str, known: Collection[str], value: Any) -> str:
+    """What to add to the refusal of an unknown argument: the one here that is meant.
+
+    Args:
+        name: the unknown name.
+        known: the names that there are.
+        value: what was passed for it.
+    """
     for names in _OTHER_NAMES.get(name, ()):
         if set(names) <= set(known):
-            return f"did you mean {_written(names, value)}?{torch}"
+            return f"did you mean {_written(names, value)}?"
+    return did_you_mean(name, known)
+
+
+def _cure(cls: Any, name: str, value: Any) -> str:
+    known = cls.__signature__.parameters
+    torch = name in _OF_TORCH and "compat" not in cls.__module__.split(".")
     if name in _INSTEAD:
         return _INSTEAD[name]
     if name in vars(cls) and not callable(vars(cls)[name]):
         return f"it is a class attribute; write {name}: Scalar = … to make it an argument"
-    return did_you_mean(name, known) + torch
+    return suggested(name, known, value) + (
+        " torch's names are those of fnopt.compat.torch" if torch else ""
+    )
 
 
 def _written(names: tuple[str, ...], value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -47,10 +47,10 @@ def boundary(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         if _thread.inside:
             return method(*args, **kwargs)
         _check_caller(name, args)
+        if name == "init" and len(args) + len(kwargs) == 2:
+            check_params(*args, **kwargs)
         _thread.inside = True
         try:
-            if name == "init":
-                check_params(*args, **kwargs)
             return method(*args, **kwargs)
         except (TypeError, ValueError, RuntimeError) as error:
             mistake = _mistake(name, error, *args, **kwargs)
@@ -133,8 +133,10 @@ def describe(state: OptState, most: int = 100) -> str:
 
 def _kinds(state: OptState) -> str:
     if hasattr(state, "_fields") or not isinstance(state, tuple):
-        inner = getattr(state, "inner_state", None)
         named = "None" if state is None else type(state).__name__
+        inner = getattr(state, "inner_states", getattr(state, "inner_state", None))
+        if isinstance(inner, Mapping):
+            return f"{named}({', '.join(f'{k}: {_kinds(part)}' for k, part in inner.items())})"
         return f"{named}({_kinds(inner)})" if _is_state(inner) else named
     return f"({', '.join(map(_kinds, state))}{',' * (len(state) == 1)})"
 

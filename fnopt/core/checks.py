@@ -107,19 +107,27 @@ def float_leaves(what: str, tree: PyTree) -> tuple[list[str], list[jax.Array], A
     return paths, leaves, treedef
 
 
-def leaves_like(treedef: Any, what: str, tree: PyTree, like: str) -> list[Any]:
+def leaves_like(treedef: Any, what: str, tree: PyTree, like: str, cure: str = "") -> list[Any]:
     """The leaves of ``tree`` in the order of ``treedef``; a node may stand for one of its leaves.
+
+    Args:
+        treedef: the structure of another tree.
+        what: the name of ``tree``, for the error.
+        tree: the tree.
+        like: the name of the other tree.
+        cure: what to do, for the error; none if empty.
 
     Raises:
         ValueError: the structures differ; names the paths that do.
     """
     try:
         return treedef.flatten_up_to(tree)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError):
         ours = jax.tree.unflatten(treedef, [0] * treedef.num_leaves)
+        difference = _difference(ours, tree, like, what)
         raise ValueError(
-            f"{what} and {like} differ in structure: {_difference(ours, tree, like, what)}"
-        ) from error
+            f"{what} and {like} differ in structure: {difference}{cure and '; '}{cure}"
+        ) from None
 
 
 def _difference(a: Any, b: Any, name_a: str, name_b: str) -> str:

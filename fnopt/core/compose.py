@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Sequence
+from types import GeneratorType
 from typing import Annotated, Any
 
 import jax
@@ -146,6 +147,11 @@ class chain(Composed):
     family = "wrappers"
 
     def __init__(self, *args: GradientTransformation, transforms: Any = ()) -> None:
+        if len(args) == 1 and type(args[0]) in (list, tuple, GeneratorType):
+            raise TypeError(
+                f"chain takes transforms one by one, got a {type(args[0]).__name__}; write"
+                " chain(*transforms)"
+            )
         object.__setattr__(self, "transforms", args or transforms)
         self.__post_init__()
 

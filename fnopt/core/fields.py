@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import operator
 import re
 from collections.abc import Callable, Generator, Iterable
 from typing import Annotated, Any, TypeVar
@@ -38,6 +39,7 @@ class Field:
         static: part of the structure (a flag, a dtype, a callable), not a leaf.
         choices: the values allowed; none means any.
         shown: the type in signatures, where the above do not say it.
+        declared: the type of a static field that is checked: bool or int.
     """
 
     interval: Interval | None = None
@@ -47,6 +49,7 @@ class Field:
     static: bool = False
     choices: tuple[Any, ...] = ()
     shown: str = ""
+    declared: Any = None
 
     expected = "a number or an array"
     kind = "float"
@@ -81,6 +84,8 @@ class Field:
             return None
         if self.convert is None and not self.static:
             return self.accept_number(argument, value, default)
+        if self.declared in _PLAIN:
+            return _PLAIN[self.declared](argument, value)
         try:
             converted = value if self.convert is None else self.convert(value)
         except TypeError as error:
@@ -132,6 +137,26 @@ def as_number(x: Any) -> Any:
     return float(x) if np.ndim(x) == 0 else x  # pyright: ignore[reportArgumentType]
 
 
+def _flag(argument: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)) and not (isinstance(value, int) and value in (0, 1)):
+        raise TypeError(
+            f"{argument} must be True or False, got {brief(value)} ({type(value).__name__})"
+        )
+    return bool(value)
+
+
+def _whole(argument: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{argument} must be an integer, got {brief(value)} ({type(value).__name__})"
+        ) from None
+
+
+_PLAIN: dict[Any, Callable[[str, Any], Any]] = {bool: _flag, int: _whole}
+
+
 def _advice(value: Any, default: Any) -> str:
     """What to do with an argument that is no number, where that is clear."""
     if value is None and isinstance(default, float):
@@ -143,8 +168,8 @@ def _advice(value: Any, default: Any) -> str:
             return ""
     if isinstance(value, type):
         return "; call the class"
-    arrays = any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(value))
-    if isinstance(value, (dict, Generator)) or arrays or is_torch_model(value):
+    tree = isinstance(value, (dict, Generator)) or is_torch_model(value)
+    if tree or any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(value)):
         return "; parameters go to init: tx.init(params)"
     return "; a schedule cannot stand here" if callable(value) else ""
 

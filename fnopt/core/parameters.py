@@ -5,7 +5,7 @@ The libraries are not imported: their classes are known by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import jax
@@ -13,6 +13,10 @@ import jax
 from fnopt.core.types import Params
 
 _NNX_PARAMS = "pass nnx.state(model, nnx.Param)"
+_TENSORS = (
+    "convert it to arrays first: fnopt.pretrained.load_pretrained puts weights of torch into"
+    " parameters of JAX"
+)
 _UNTRAINED = ("BatchStat", "Cache", "Intermediate", "RngState")
 """Variables of NNX that no optimizer trains."""
 _COLLECTIONS = {"params", "batch_stats", "cache", "intermediates"}
@@ -46,16 +50,15 @@ def check_params(tx: Any, params: Params) -> None:
         raise TypeError(f"{kind}: init got a model of torch ({type(params).__name__}); {_TENSORS}")
     if hasattr(params, "params") and hasattr(params, "opt_state"):
         raise TypeError(f"{kind}: init got a train state; pass its params")
+    if isinstance(params, Generator):
+        raise TypeError(f"{kind}: init got a generator; if it gives tensors of torch, {_TENSORS}")
+    of_others = [leaf for leaf in jax.tree.leaves(params) if not hasattr(leaf, "aval")]
+    if of_others and any(type(leaf).__module__.split(".")[0] == "torch" for leaf in of_others):
+        raise TypeError(f"{kind}: {refused_leaves(params)}")
     untrained = _untrained(params)
     if untrained and not _are_frozen(tx, params, untrained):
         path, what = untrained[min(untrained)]
         raise TypeError(f"{kind}: params{path} is no parameter but {what}")
-
-
-_TENSORS = (
-    "convert it to arrays first: fnopt.pretrained.load_pretrained puts weights of torch into"
-    " parameters of JAX"
-)
 
 
 def refused_leaves(params: Params) -> str | None:
@@ -66,9 +69,8 @@ def refused_leaves(params: Params) -> str | None:
             " floating-point arrays; pass eqx.filter(model, eqx.is_inexact_array)"
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if is_a(leaf, "torch", "Tensor") or type(leaf).__name__ == "generator":
-            what = "a generator" if type(leaf).__name__ == "generator" else "a tensor of torch"
-            return f"params{jax.tree_util.keystr(path)} is {what}; {_TENSORS}"
+        if is_a(leaf, "torch", "Tensor"):
+            return f"params{jax.tree_util.keystr(path)} is a tensor of torch; {_TENSORS}"
     return None
 
 

@@ -29,6 +29,8 @@ class ScheduledState(NamedTuple):
     inner_state: Any
 
 
+_OTHER_GRADIENTS = "take the gradients of all these parameters"
+_OTHER_PARAMETERS = "the state is of other parameters; for these call tx.init(params)"
 _FORMULA = (
     "update_leaf(self, grad, slots, param, ctx), which returns a pair: the direction and a dict of"
     " the next slots"
@@ -156,7 +158,7 @@ class Rule(Transform):
         paths, grads, treedef = float_leaves("updates", updates)
         like: list[Any] = [None] * len(grads)
         if params is not None:
-            like = leaves_like(treedef, "params", params, "updates")
+            like = leaves_like(treedef, "params", params, "updates", _OTHER_GRADIENTS)
         chosen = self._chosen(updates if params is None else params, len(grads))
         for i, param in enumerate(like):
             if param is not None and chosen[i]:
@@ -233,7 +235,8 @@ class Rule(Transform):
         if not empty and (present != fields or not hasattr(state, "_fields")):
             refuse_state(self, state)
         trees = [
-            leaves_like(treedef, f"state.{k}", getattr(inner, k), "updates") for k in Slots._fields
+            leaves_like(treedef, f"state.{k}", getattr(inner, k), "updates", _OTHER_PARAMETERS)
+            for k in Slots._fields
         ]
         rows = zip(*trees, strict=True) if trees else [()] * treedef.num_leaves
         shared = {name: getattr(inner, name) for name in self.shared}

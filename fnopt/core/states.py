@@ -53,7 +53,7 @@ def slots_of(rule: Any) -> tuple[str, ...]:
         slots = jax.eval_shape(lambda: as_mapping(rule, rule.init_leaf(jnp.zeros(()))))
     except (IndexError, ValueError) as error:
         raise TypeError(
-            f"{type(rule).__name__}: init_leaf fails for an array without axes ({error:.80});"
+            f"{type(rule).__name__}: init_leaf fails for an array without axes ({error!s:.80});"
             " return slots for it, too, or name them by State = a named tuple class"
         ) from None
     return tuple(slots)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import jax
@@ -229,8 +229,6 @@ def _advice(written: Any) -> str:
         return f"; multiply by it: fnopt.scale({brief(written, 30)})"
     if inspect.isfunction(written):
         return f"; call it, if {written.__name__}(…) returns a transform"
-    if isinstance(written, (list, tuple, Generator)):
-        return "; pass transforms one by one: fnopt.chain(*transforms)"
     return ""
 
 

@@ -147,7 +147,8 @@ def _checked(cls: type[Value], init: Any) -> Any:
 def _spec(cls: type, name: str, hint: Any) -> Field:
     for item in getattr(hint, "__metadata__", ()):
         if isinstance(item, Field):
-            return item
+            plain = item.static and item.convert is None and not item.choices
+            return dataclasses.replace(item, declared=hint.__origin__) if plain else item
     shown = inspect.formatannotation(hint)
     raise TypeError(
         f"{cls.__name__}.{name} is annotated {shown}; annotate a number by its range, as Scalar,"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from fnopt.core import Inner, Static, Transform
-from fnopt.core.checks import refuse_state
+from fnopt.core.checks import brief, refuse_state
 from fnopt.core.select import Pattern, show
 from fnopt.core.transform import any_evaluates
 from fnopt.core.types import OptState, Params, PyTree, Updates
@@ -99,7 +99,7 @@ class groups(Transform):
         for pair in assignments:
             if not isinstance(pair, tuple) or len(pair) != 2:
                 raise TypeError(
-                    f"groups: an assignment is a pair (pattern, treatment), got {pair!r}"
+                    f"groups: an assignment is a pair (pattern, treatment), got {brief(pair)}"
                 )
         patterns = tuple(pattern for pattern, _ in assignments) or tuple(patterns)
         treatments = [treatment for _, treatment in assignments] or treatments

@@ -6,7 +6,9 @@ from typing import Annotated, Any, TypeAlias
 
 import optax
 
-from fnopt.core import Transform, chain, did_you_mean, scale, set_to_zero
+from fnopt.core import Transform, chain, scale, set_to_zero
+from fnopt.core.arguments import suggested
+from fnopt.core.checks import brief
 from fnopt.core.fields import Field, as_number
 from fnopt.core.schedule import as_schedule
 from fnopt.core.transform import as_transform
@@ -40,7 +42,7 @@ def _as_number(x: Any) -> Any:
     if number is None:
         raise TypeError(
             "a treatment is 'freeze', a transform, a number or a schedule, or a dict of these two,"
-            f" got {x!r}"
+            f" got {brief(x)}"
         )
     return number
 
@@ -88,7 +90,7 @@ def check(pattern: str, treatment: Treatment, base: Transform | None) -> None:
     ]
     for name in changes:
         if name != "multiplier" and name not in numbers:
-            known = did_you_mean(name, [*numbers, "multiplier"])
+            known = suggested(name, [*numbers, "multiplier"], changes[name])
             raise ValueError(
                 f"groups: the assignment of {pattern!r} has {name!r}, which is no number of base"
                 f" ({type(base).__name__}): {known}; for anything else use a transform, as"
