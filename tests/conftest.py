@@ -29,6 +29,8 @@ import jax
 import pytest
 
 pytest.register_assert_rewrite("laws")
+# Who reads the traceback of a failed test looks for its line in this package.
+jax.config.update("jax_traceback_filtering", "off")
 
 
 @pytest.fixture(autouse=True)

@@ -103,7 +103,7 @@ def test_update_says_that_it_needs_parameters():
 
 
 def test_a_rule_is_told_how_to_annotate_its_fields():
-    with pytest.raises(TypeError, match="a field of a value is annotated"):
+    with pytest.raises(TypeError, match="rate is annotated float; annotate a number by its range"):
         type("typo", (fnopt.Rule,), {"__annotations__": {"rate": float}})
 
 
@@ -148,7 +148,7 @@ def test_named_chain_has_the_state_of_optax():
 def test_chain_refuses_the_state_of_another():
     tx = fnopt.chain(fnopt.clip(1.0), fnopt.sgd(0.1))
     with pytest.raises(
-        ValueError, match="chain has 2 parts, but the state given to update is a tuple of 1"
+        ValueError, match=r"chain: the state given to update .* it is \(EmptyState,\), but init"
     ):
         tx.update(G, tx.init(G)[:1])
 
@@ -498,7 +498,7 @@ def test_squares_of_half_precision_gradients_do_not_stand_still(dtype, size):
         (
             lambda p: fnopt.adam(0.1).update(p, None, p),
             ValueError,
-            "state given to update is of type None",
+            "state given to update is of another optimizer: it is None",
         ),
         (lambda p: fnopt.named_chain(fnopt.sgd(0.1)), TypeError, "pairs of a name and a transform"),
         (
@@ -527,6 +527,7 @@ def test_a_rule_receives_the_count_and_what_is_to_be_known_of_a_leaf():
 
     class noted(Rule):
         rate: Rate
+        State = optax.EmptyState
 
         def precompute(self, t):
             return 2 * t

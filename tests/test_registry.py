@@ -72,7 +72,7 @@ def test_schedules_are_listed_without_their_base():
 def test_the_nearest_name_is_suggested():
     with pytest.raises(ValueError, match="no optimizer 'adamv'; did you mean 'adam"):
         fnopt.optimizer("adamv", learning_rate=0.1)
-    with pytest.raises(TypeError, match="adam takes no 'learning_rat'; did you mean 'learning_r"):
+    with pytest.raises(TypeError, match="adam has no argument 'learning_rat': did you mean 'lear"):
         fnopt.optimizer("adam", learning_rat=0.1)
 
 

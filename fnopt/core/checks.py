@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import operator
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
@@ -34,6 +35,14 @@ class Interval:
 
     def __str__(self) -> str:
         return self.text
+
+
+def brief(value: Any, most: int = 80) -> str:
+    """A value on one line for an error, at most so many characters, without printing all of it."""
+    short = reprlib.Repr()
+    short.maxother = short.maxstring = most
+    text = " ".join(short.repr(value).split())
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -98,19 +107,27 @@ def float_leaves(what: str, tree: PyTree) -> tuple[list[str], list[jax.Array], A
     return paths, leaves, treedef
 
 
-def leaves_like(treedef: Any, what: str, tree: PyTree, like: str) -> list[Any]:
+def leaves_like(treedef: Any, what: str, tree: PyTree, like: str, cure: str = "") -> list[Any]:
     """The leaves of ``tree`` in the order of ``treedef``; a node may stand for one of its leaves.
+
+    Args:
+        treedef: the structure of another tree.
+        what: the name of ``tree``, for the error.
+        tree: the tree.
+        like: the name of the other tree.
+        cure: what to do, for the error; none if empty.
 
     Raises:
         ValueError: the structures differ; names the paths that do.
     """
     try:
         return treedef.flatten_up_to(tree)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError):
         ours = jax.tree.unflatten(treedef, [0] * treedef.num_leaves)
+        difference = _difference(ours, tree, like, what)
         raise ValueError(
-            f"{what} and {like} differ in structure: {_difference(ours, tree, like, what)}"
-        ) from error
+            f"{what} and {like} differ in structure: {difference}{cure and '; '}{cure}"
+        ) from None
 
 
 def _difference(a: Any, b: Any, name_a: str, name_b: str) -> str:
@@ -198,12 +215,15 @@ def updates_of(transform: Any, new: Any, updates: Updates, params: Params) -> An
     return new
 
 
+class ForeignState(ValueError):
+    """A state is not one that ``init`` of a transform makes; its caller hears a ValueError."""
+
+
 def refuse_state(transform: Any, state: OptState) -> NoReturn:
-    """Raises ValueError: a state is not one that ``init`` of this transform makes."""
-    raise ValueError(
-        f"{type(transform).__name__}: the state given to update is a {type(state).__name__}, not"
-        " what init of this transform makes; call init again (a schedule instead of a number"
-        " makes another state)"
+    """Raises :class:`ForeignState`."""
+    raise ForeignState(
+        f"{type(transform).__name__}: the state is a {type(state).__name__}, not what init of this"
+        " transform makes"
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Sequence
+from types import GeneratorType
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+from optax import GradientTransformation
 
-from fnopt.core.checks import float_leaves, updates_of
+from fnopt.core.checks import brief, float_leaves, refuse_state, updates_of
 from fnopt.core.fields import Field, Static
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.plan import plan_in_turn
@@ -36,46 +38,66 @@ class Composed(Transform):
         """The transforms, in the order of their application."""
         raise NotImplementedError
 
+    @classmethod
+    def undefined(cls) -> str:
+        own = cls.parts is not Composed.parts or cls.update is not Composed.update
+        return "" if own else "parts(self), which returns a tuple of transforms"
+
     def init(self, params: Params) -> OptState:
-        return tuple(part.init(params) for part in self.parts())
+        return tuple(part.init(params) for part in self._parts())
 
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
-        parts = self.parts()
-        if not isinstance(state, tuple) or len(parts) != len(state):
-            raise ValueError(
-                f"{type(self).__name__} has {len(parts)} parts, but the state given to update is"
-                f" {_describe(state)}; make it with this transform's own init"
-            )
-        return _run(parts, updates, state, params, extra_args)
+        return _run(self.parts_with(state), updates, params, extra_args)
 
     def plan(self, params: Params) -> PyTree:
-        return plan_in_turn(self.parts(), params)
+        return plan_in_turn(self._parts(), params)
 
     @property
     def evaluates(self) -> bool | None:
-        return any_evaluates(self.parts())
+        return any_evaluates(self._parts())
 
     def eval_params(self, state: OptState, params: Params) -> Params:
-        for part, part_state in zip(self.parts(), state, strict=True):
+        for part, part_state in self.parts_with(state):
             params = part.eval_params(part_state, params)
         return params
 
     def count(self, state: OptState) -> jax.Array | None:
-        counts = (part.count(s) for part, s in zip(self.parts(), state, strict=True))
+        counts = (part.count(part_state) for part, part_state in self.parts_with(state))
         return next((count for count in counts if count is not None), None)
 
+    def parts_with(self, state: OptState) -> list[tuple[Transform, OptState]]:
+        """The transforms, each with its part of a state.
 
-def _describe(state: OptState) -> str:
-    named = type(state).__name__
-    return f"a tuple of {len(state)}" if isinstance(state, tuple) else f"of type {named}"
+        Raises:
+            ValueError: the state is that of another optimizer.
+        """
+        parts = self._parts()
+        # A named tuple is a state of one transform.
+        if not isinstance(state, tuple) or hasattr(state, "_fields") or len(parts) != len(state):
+            refuse_state(self, state)
+        return list(zip(parts, state, strict=True))
+
+    def _parts(self) -> tuple[Transform, ...]:
+        parts = self.parts()
+        # A transform is a tuple, of two functions.
+        if isinstance(parts, GradientTransformation) or not isinstance(parts, (tuple, list)):
+            raise TypeError(
+                f"{type(self).__name__}: parts must return a tuple of transforms, got"
+                f" {brief(parts)}; of one transform it is (transform,), with a comma"
+            )
+        if all(isinstance(part, Transform) for part in parts):
+            return tuple(parts)
+        try:
+            return tuple(map(as_transform, parts))
+        except TypeError as error:
+            raise TypeError(f"{type(self).__name__}: in what parts returns: {error}") from None
 
 
 def _run(
-    parts: tuple[Transform, ...],
+    parts: list[tuple[Transform, OptState]],
     updates: Updates,
-    state: OptState,
     params: Params,
     extra_args: dict[str, Any],
 ) -> tuple[Any, tuple[Any, ...]]:
@@ -88,7 +110,7 @@ def _run(
 
     wide = [computing_dtype(dtype) for dtype in dtypes]
     updates, new_state = treedef.unflatten(leaves), []
-    for part, part_state in zip(parts, state, strict=True):
+    for part, part_state in parts:
         # optax's parts keep moments in the dtype of the updates they receive.
         updates = cast_all(updates, dtypes if isinstance(part, foreign) else wide)
         new, part_state = part.update(updates, part_state, params, **extra_args)
@@ -97,7 +119,13 @@ def _run(
     return cast_all(updates, dtypes), tuple(new_state)
 
 
-Parts = Annotated[Any, Field(convert=lambda parts: tuple(map(as_transform, parts)))]
+Parts = Annotated[
+    Any,
+    Field(
+        convert=lambda parts: tuple(map(as_transform, parts)),
+        shown="Sequence[GradientTransformation]",
+    ),
+]
 Names = Static[tuple[str, ...]]
 
 
@@ -118,7 +146,12 @@ class chain(Composed):
     transforms: Parts
     family = "wrappers"
 
-    def __init__(self, *args: Any, transforms: Any = ()) -> None:
+    def __init__(self, *args: GradientTransformation, transforms: Any = ()) -> None:
+        if len(args) == 1 and type(args[0]) in (list, tuple, GeneratorType):
+            raise TypeError(
+                f"chain takes transforms one by one, got a {type(args[0]).__name__}; write"
+                " chain(*transforms)"
+            )
         object.__setattr__(self, "transforms", args or transforms)
         self.__post_init__()
 
@@ -127,7 +160,7 @@ class chain(Composed):
 
     def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         labels = [type(part).__name__ for part in self.transforms]
-        return merge(labels, _of_parts(self.transforms, state, extra_args))
+        return merge(labels, _of_parts(self.parts_with(state), extra_args))
 
     def __repr__(self) -> str:
         return f"chain({', '.join(map(repr, self.transforms))})"
@@ -147,7 +180,9 @@ class named_chain(Composed):
     names: Names
     family = "wrappers"
 
-    def __init__(self, *args: Any, transforms: Any = (), names: Any = ()) -> None:
+    def __init__(
+        self, *args: tuple[str, GradientTransformation], transforms: Any = (), names: Any = ()
+    ) -> None:
         names = tuple(name for name, _ in args) or tuple(names)
         if not all(isinstance(name, str) for name in names):
             raise TypeError("named_chain: give pairs of a name and a transform; chain takes none")
@@ -176,7 +211,7 @@ class named_chain(Composed):
         return super().eval_params(self._states(state), params)
 
     def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
-        return merge(self.names, _of_parts(self.transforms, self._states(state), extra_args))
+        return merge(self.names, _of_parts(self.parts_with(self._states(state)), extra_args))
 
     def _named(self, states: Any) -> dict[str, Any]:
         # Ordered, as optax's: a plain dict would lose the order of the parts in a tree.map.
@@ -184,10 +219,7 @@ class named_chain(Composed):
 
     def _states(self, state: OptState) -> tuple[Any, ...]:
         if not isinstance(state, dict) or set(state) != set(self.names):
-            raise ValueError(
-                f"named_chain: the state given to update is {type(state).__name__}, not a dict of"
-                f" {list(self.names)}; make it with this transform's own init"
-            )
+            refuse_state(self, state)
         return tuple(state[name] for name in self.names)
 
     def __repr__(self) -> str:
@@ -215,5 +247,5 @@ def merge(labels: Sequence[str], of_parts: Sequence[dict[str, Any]]) -> dict[str
     return merged
 
 
-def _of_parts(parts: Any, states: Any, extra_args: dict[str, Any]) -> list[dict[str, Any]]:
-    return [part.hyperparameters(s, **extra_args) for part, s in zip(parts, states, strict=True)]
+def _of_parts(parts: Any, extra_args: dict[str, Any]) -> list[dict[str, Any]]:
+    return [part.hyperparameters(part_state, **extra_args) for part, part_state in parts]

@@ -12,7 +12,10 @@ A field is a leaf (or a subtree of values) unless it is declared ``Static``. The
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import inspect
+import operator
+import re
+from collections.abc import Callable, Generator, Iterable
 from typing import Annotated, Any, TypeVar
 
 import jax
@@ -20,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from fnopt.core.checks import Interval
+from fnopt.core.checks import Interval, brief
 
 T = TypeVar("T")
 
@@ -35,6 +38,8 @@ class Field:
         convert: returns the value to store for an argument, instead of the checks for numbers.
         static: part of the structure (a flag, a dtype, a callable), not a leaf.
         choices: the values allowed; none means any.
+        shown: the type in signatures, where the above do not say it.
+        declared: the type of a static field that is checked: bool or int.
     """
 
     interval: Interval | None = None
@@ -43,8 +48,26 @@ class Field:
     convert: Callable[[Any], Any] | None = None
     static: bool = False
     choices: tuple[Any, ...] = ()
+    shown: str = ""
+    declared: Any = None
 
     expected = "a number or an array"
+    kind = "float"
+
+    def annotation(self, declared: Any, default: Any) -> str:
+        """The type of an argument as a signature shows it.
+
+        Args:
+            declared: the type in the field's annotation, which says what a static field is.
+            default: the field's default; None shows that None is accepted.
+        """
+        text = self.shown or self.kind
+        if self.choices:
+            text = f"Literal[{', '.join(map(repr, self.choices))}]"
+        elif self.static and not self.shown:
+            text = re.sub(r"\b(?:\w+\.)+(?=\w)", "", inspect.formatannotation(declared))
+            text = re.sub(r"Callable\[(\[[^]]*\]|\.\.\.), [^]]*\]", "Callable", text)
+        return f"{text} | None" if default is None and "None" not in text else text
 
     def accept(self, argument: str, value: Any, default: Any) -> Any:
         """The value to store for an argument.
@@ -61,17 +84,19 @@ class Field:
             return None
         if self.convert is None and not self.static:
             return self.accept_number(argument, value, default)
+        if self.declared in _PLAIN:
+            return _PLAIN[self.declared](argument, value)
         try:
             converted = value if self.convert is None else self.convert(value)
         except TypeError as error:
-            raise TypeError(f"{argument}: {error}") from error
+            raise TypeError(f"{argument}: {error}") from None
         if self.choices and converted not in self.choices:
-            raise ValueError(f"{argument} must be one of {self.choices}, got {value!r}")
+            raise ValueError(f"{argument} must be one of {self.choices}, got {brief(value)}")
         if self.static:
             try:
                 hash(converted)
             except TypeError as error:
-                raise TypeError(f"{argument} must be hashable, got {value!r}") from error
+                raise TypeError(f"{argument} must be hashable, got {brief(value)}") from error
         return converted
 
     def accept_number(self, argument: str, value: Any, default: Any) -> Any:
@@ -79,7 +104,8 @@ class Field:
         number = as_number(value)
         if number is None:
             raise TypeError(
-                f"{argument} must be {self.expected}, got {value!r} ({type(value).__name__})"
+                f"{argument} must be {self.expected}, got {brief(value)} ({type(value).__name__})"
+                f"{_advice(value, default)}"
             )
         if isinstance(number, float) and self.interval is not None and number not in self.interval:
             low, high = self.interval.ends
@@ -111,6 +137,48 @@ def as_number(x: Any) -> Any:
     return float(x) if np.ndim(x) == 0 else x  # pyright: ignore[reportArgumentType]
 
 
+def _flag(argument: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)) and not (isinstance(value, int) and value in (0, 1)):
+        raise TypeError(
+            f"{argument} must be True or False, got {brief(value)} ({type(value).__name__})"
+        )
+    return bool(value)
+
+
+def _whole(argument: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{argument} must be an integer, got {brief(value)} ({type(value).__name__})"
+        ) from None
+
+
+_PLAIN: dict[Any, Callable[[str, Any], Any]] = {bool: _flag, int: _whole}
+
+
+def _advice(value: Any, default: Any) -> str:
+    """What to do with an argument that is no number, where that is clear."""
+    if value is None and isinstance(default, float):
+        return f"; leave it out for the default, {default:g}"
+    if isinstance(value, str):
+        try:
+            return f"; write it without quotes: {float(value):g}"
+        except ValueError:
+            return ""
+    if isinstance(value, type):
+        return "; call the class"
+    tree = isinstance(value, (dict, Generator)) or is_torch_model(value)
+    if tree or any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(value)):
+        return "; parameters go to init: tx.init(params)"
+    return "; a schedule cannot stand here" if callable(value) else ""
+
+
+def is_torch_model(value: Any) -> bool:
+    """Whether something is a model of torch, which can be called as a function can."""
+    return hasattr(value, "state_dict") and hasattr(value, "parameters")
+
+
 def as_numbers(xs: Iterable[Any]) -> tuple[Any, ...]:
     """Several numbers, each as :func:`as_number` returns it.
 
@@ -121,7 +189,7 @@ def as_numbers(xs: Iterable[Any]) -> tuple[Any, ...]:
     numbers = tuple(map(as_number, xs))
     for number, x in zip(numbers, xs, strict=True):
         if number is None:
-            raise TypeError(f"must be numbers, got {x!r}")
+            raise TypeError(f"must be numbers, got {brief(x)}")
     return numbers
 
 
@@ -159,13 +227,13 @@ Number = Annotated[Any, Field()]
 """A number or an array."""
 Steps = Annotated[Any, Field(Interval("(0, inf)"))]
 """A number of updates, above 0."""
-Table = Annotated[Any, Field(convert=_pairs)]
+Table = Annotated[Any, Field(convert=_pairs, shown="dict[int, float]")]
 """A dict from counts to numbers, or pairs of them, stored as sorted pairs."""
-Numbers = Annotated[Any, Field(convert=as_numbers)]
+Numbers = Annotated[Any, Field(convert=as_numbers, shown="Sequence[float]")]
 """A tuple of numbers."""
-Seed = Annotated[Any, Field(convert=_as_seed)]
+Seed = Annotated[Any, Field(convert=_as_seed, shown="int | jax.Array")]
 """A seed of random draws, an integer that stays one, or a key."""
 Static = Annotated[T, Field(static=True)]
 """Part of the structure: another value of it is another program."""
-DType = Annotated[Any, Field(convert=_dtype_name, static=True)]
+DType = Annotated[Any, Field(convert=_dtype_name, static=True, shown="DTypeLike")]
 """A dtype, by any of its names, or None for the dtype of the parameter."""

@@ -15,6 +15,11 @@ from fnopt.core.slots import round_direction, round_slots, widen_slots
 from fnopt.core.transform import at_count
 from fnopt.core.types import Arrays, LeavesUpdate, Rows
 
+_FORMULA = (
+    "update_leaves(self, grads, slots, params, shared, ctx, **extra_args), which returns the"
+    " directions, dicts of the next slots and a dict of what is shared next"
+)
+
 
 class Joint(Rule):
     """A method that is one formula on all leaves together, such as one that finds its own rate.
@@ -24,7 +29,6 @@ class Joint(Rule):
         class scale_by_distance(Joint):
             eps: Positive = 1e-6
 
-            State = ScaleByDistanceState  # farthest: Any; start: Any
             shared = ("farthest",)
             needs_params = True
 
@@ -46,6 +50,11 @@ class Joint(Rule):
     """
 
     leafwise: ClassVar[bool] = False
+
+    @classmethod
+    def undefined(cls) -> str:
+        own = cls.update_leaves is not Joint.update_leaves or cls.update is not Rule.update
+        return "" if own else _FORMULA
 
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Annotated, Any
 
 from fnopt.core.checks import Interval
-from fnopt.core.fields import Field
+from fnopt.core.fields import Field, is_torch_model
 from fnopt.core.schedule import as_schedule
 
 
@@ -15,16 +15,22 @@ class Scheduled(Field):
     """A leaf that may also be a schedule of the count, or any callable as one."""
 
     expected = "a number, an array or a schedule"
+    kind = "float | Schedule"
 
     def accept_number(self, argument: str, value: Any, default: Any) -> Any:
-        if callable(value):
-            return as_schedule(value)
+        if callable(value) and not is_torch_model(value):
+            try:
+                return as_schedule(value)
+            except TypeError as error:
+                raise TypeError(f"{argument}: {error}") from None
         return super().accept_number(argument, value, default)
 
 
 @dataclasses.dataclass(frozen=True)
 class OrNone(Scheduled):
     """A leaf that may be None, with any default."""
+
+    kind = "float | Schedule | None"
 
     def accept(self, argument: str, value: Any, default: Any) -> Any:
         return None if value is None else super().accept(argument, value, default)
@@ -76,5 +82,6 @@ class Several(Field):
 
 
 _DECAY = Scheduled(Interval("[0, 1)"))
-Betas = Annotated[Any, Several(of=(_DECAY, _DECAY))]
+_PAIR = "tuple[float | Schedule, float | Schedule]"
+Betas = Annotated[Any, Several(of=(_DECAY, _DECAY), shown=_PAIR)]
 """The decays of a mean and of a mean square: two numbers or schedules, each in [0, 1)."""

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import functools
-from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core.checks import (
-    float_leaves,
-    leaves_like,
-    refuse_state,
-    same_names,
-    same_shape,
-)
+from fnopt.core.checks import brief, float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.context import Context
-from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.formula import apply_formula
+from fnopt.core.moments import cast
 from fnopt.core.plan import UNTOUCHED
 from fnopt.core.schedule import is_schedule
-from fnopt.core.slots import round_direction, round_slots, widen_slots
+from fnopt.core.slots import check_shared, check_slots
+from fnopt.core.states import made_state
 from fnopt.core.transform import Transform, at_count
 from fnopt.core.types import Arrays, LeafUpdate, Numeric, OptState, Params, PyTree, Slots, Updates
 
@@ -35,31 +29,46 @@ class ScheduledState(NamedTuple):
     inner_state: Any
 
 
+_OTHER_GRADIENTS = "take the gradients of all these parameters"
+_OTHER_PARAMETERS = "the state is of other parameters; for these call tx.init(params)"
+_FORMULA = (
+    "update_leaf(self, grad, slots, param, ctx), which returns a pair: the direction and a dict of"
+    " the next slots"
+)
+
+
 class Rule(Transform):
     """A method that is one formula on one array, as most first-order methods are.
 
     A subclass defines the slots of one parameter and how its gradient, slots, value and the count
-    give a direction and the next slots::
-
-        class trace(Rule):
-            decay: Decay
-            State = optax.TraceState
-
-            def init_leaf(self, param):
-                return {"trace": zeros(param)}
-
-            def update_leaf(self, grad, slots, param, ctx):
-                trace = grad + self.decay * slots.trace
-                return trace, {"trace": trace}
+    give a direction and the next slots.
 
     In ``update_leaf`` the fields of ``self`` are numbers (schedules are evaluated at the count).
     They, ``grad``, ``slots``, ``param`` and ``ctx.t`` have one precision: float32, or float64 for
     float64 leaves. What it returns is rounded to the dtypes of the gradient and of the slots. This
     class handles the tree, the layout of the state, dtypes, schedules and masks.
+
+    The state is a named tuple made from the slots, with ``count`` first if ``counts``; a class
+    attribute ``State`` chooses another, such as optax's of the same method.
+
+    >>> import jax.numpy as jnp
+    >>> from fnopt.core import Decay, Rule, zeros
+    >>> class trace(Rule):
+    ...     decay: Decay
+    ...
+    ...     def init_leaf(self, param):
+    ...         return {"trace": zeros(param)}
+    ...
+    ...     def update_leaf(self, grad, slots, param, ctx):
+    ...         trace = grad + self.decay * slots.trace
+    ...         return trace, {"trace": trace}
+    >>> tx = trace(0.9)
+    >>> tx.init(jnp.zeros(2))
+    TraceState(trace=Array([0., 0.], dtype=float32))
     """
 
-    State: ClassVar[Any] = optax.EmptyState
-    """A named tuple of the slots, with ``count`` if the formula needs the count (or a property)."""
+    counts: ClassVar[bool] = False
+    """Whether the formula needs the count, ``ctx.t``; where ``State`` is given, that says it."""
     shared: ClassVar[tuple[str, ...]] = ()
     """Fields of the state that are one value for all leaves, as the count is (see ``Joint``)."""
     needs_params: ClassVar[bool] = False
@@ -68,6 +77,28 @@ class Rule(Transform):
     alike: ClassVar[bool] = True
     mask = None  # without annotation, so that it is not a field
     """Which leaves the rule is for; a subclass with ``mask: Mask = None`` lets the user choose."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        State = vars(cls).get("State", optax.EmptyState)
+        named = isinstance(State, type) and issubclass(State, tuple) and hasattr(State, "_fields")
+        if not named and not isinstance(State, property):
+            raise TypeError(
+                f"{cls.__name__}.State must be a named tuple class with a field for each slot, got"
+                f" {brief(State)}; leave it out to have one made from the slots"
+            )
+
+    @classmethod
+    def undefined(cls) -> str:
+        own = cls.update_leaf is not Rule.update_leaf or cls.update is not Rule.update
+        return "" if own else _FORMULA
+
+    def _made_state(self) -> Any:
+        counts = self.counts or type(self).precompute is not Rule.precompute
+        return made_state(at_count(self, jnp.zeros((), jnp.int32)), counts)
+
+    State: ClassVar[Any] = property(_made_state)
+    """A named tuple of the slots, with ``count`` if the formula needs it (or a property)."""
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         """The slots of one parameter before the first update: arrays, or containers of arrays."""
@@ -113,10 +144,9 @@ class Rule(Transform):
         left_out = Slots(*(optax.MaskedNode() for _ in Slots._fields))
         rows = [left_out] * len(leaves)
         for i in filter(self._chosen(params, len(leaves)).__getitem__, range(len(leaves))):
-            slots = rule.init_leaf(leaves[i])
-            same_names(f"{type(self).__name__}: what init_leaf returns", slots, Slots._fields)
-            rows[i] = Slots(**slots)
-        return self._pack(jnp.zeros((), jnp.int32), rule.init_shared(leaves), rows, treedef)
+            rows[i] = Slots(**check_slots(self, rule.init_leaf(leaves[i]), Slots._fields))
+        shared = check_shared(self, rule.init_shared(leaves))
+        return self._pack(jnp.zeros((), jnp.int32), shared, rows, treedef)
 
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
@@ -128,7 +158,7 @@ class Rule(Transform):
         paths, grads, treedef = float_leaves("updates", updates)
         like: list[Any] = [None] * len(grads)
         if params is not None:
-            like = leaves_like(treedef, "params", params, "updates")
+            like = leaves_like(treedef, "params", params, "updates", _OTHER_GRADIENTS)
         chosen = self._chosen(updates if params is None else params, len(grads))
         for i, param in enumerate(like):
             if param is not None and chosen[i]:
@@ -152,7 +182,7 @@ class Rule(Transform):
             return numbers, numbers._context(next_count, real)
 
         for i in filter(leaves.chosen.__getitem__, range(len(grads))):
-            grads[i], rows[i] = _update_leaf(
+            grads[i], rows[i] = apply_formula(
                 in_precision, leaves.paths[i], grads[i], rows[i], leaves.params[i]
             )
         return shared
@@ -166,7 +196,10 @@ class Rule(Transform):
 
     def count(self, state: OptState) -> jax.Array | None:
         # By its fields: every tuple has a method of this name.
-        return state.count if "count" in state._fields else None
+        fields = getattr(state, "_fields", None)
+        if fields is None and jax.tree.leaves(state):
+            refuse_state(self, state)
+        return state.count if "count" in (fields or ()) else None
 
     def _scheduled(self) -> bool:
         return any(map(is_schedule, vars(self).values()))
@@ -202,7 +235,8 @@ class Rule(Transform):
         if not empty and (present != fields or not hasattr(state, "_fields")):
             refuse_state(self, state)
         trees = [
-            leaves_like(treedef, f"state.{k}", getattr(inner, k), "updates") for k in Slots._fields
+            leaves_like(treedef, f"state.{k}", getattr(inner, k), "updates", _OTHER_PARAMETERS)
+            for k in Slots._fields
         ]
         rows = zip(*trees, strict=True) if trees else [()] * treedef.num_leaves
         shared = {name: getattr(inner, name) for name in self.shared}
@@ -225,41 +259,3 @@ def _slots_of(State: Any, shared: tuple[str, ...]) -> Any:
     """The named tuple of one parameter's slots: a state's fields but those of all leaves."""
     names = [name for name in State._fields if name != "count" and name not in shared]
     return collections.namedtuple("Slots", names)
-
-
-def _update_leaf(
-    in_precision: Callable[[Any], tuple[Rule, Context]],
-    path: str,
-    grad: jax.Array,
-    slots: Slots,
-    param: Any,
-) -> tuple[jax.Array, Slots]:
-    """A rule's direction and slots for one leaf, computed wide and returned in their own dtypes.
-
-    Args:
-        in_precision: gives the rule, its numbers in a real dtype, and the context of this update.
-        path: the leaf's path, for errors.
-        grad: the gradient.
-        slots: a named tuple of the leaf's slots.
-        param: the parameter, or None.
-    """
-    dtype = grad.dtype if param is None else jnp.result_type(param)
-    wide = computing_dtype(grad.dtype, dtype)
-    real = jnp.finfo(wide).dtype
-    # Moments of complex leaves are real or complex: these may mix, nothing else may.
-    mixing = jnp.issubdtype(wide, jnp.complexfloating)
-    with jax.numpy_dtype_promotion("standard") if mixing else contextlib.nullcontext():
-        rule, ctx = in_precision(real)
-        result = rule.update_leaf(
-            cast(grad, wide),
-            widen_slots(slots, wide, real),
-            None if param is None else cast(jnp.asarray(param), wide),
-            Context(ctx.t, ctx.precomputed, path, dtype),
-        )
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(
-            f"{type(rule).__name__}: update_leaf must return a pair, the direction and a dict"
-            f" of the next slots, got {result!r:.99} for {path}"
-        )
-    direction = round_direction(rule, path, grad, result[0])
-    return direction, round_slots(rule, path, result[1], slots)

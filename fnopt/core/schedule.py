@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
@@ -10,6 +11,8 @@ from typing import Annotated, Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from fnopt.core.arguments import not_called
+from fnopt.core.checks import brief
 from fnopt.core.fields import Field, Number, Static, Steps
 from fnopt.core.types import Numeric
 from fnopt.core.value import Value, make
@@ -35,6 +38,11 @@ class Schedule(Value):
 
     family: ClassVar[str] = "schedules"
     """As :attr:`fnopt.Transform.family`."""
+
+    @classmethod
+    def undefined(cls) -> str:
+        called = cls.__call__ is not Schedule.__call__
+        return "" if called or cls.at is not Schedule.at else "at(self, count), its formula"
 
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to the schedule
 
@@ -124,22 +132,46 @@ class foreign_schedule(Schedule):
 
 
 def as_schedule(value: Any) -> Schedule:
-    """A schedule of a schedule, a number or any callable."""
+    """A schedule of a schedule, a number or any callable.
+
+    Raises:
+        TypeError: it is none, such as a class or a function that is yet to be called.
+    """
     if isinstance(value, Schedule):
         return value
-    return foreign_schedule(value) if callable(value) else constant_schedule(value)
+    if isinstance(value, type) and issubclass(value, Value):
+        raise TypeError(not_called(value))
+    if not callable(value):
+        return constant_schedule(value)
+    if not _takes_a_count(value):
+        name = getattr(value, "__qualname__", brief(value))
+        raise TypeError(
+            f"{name} cannot be called with the count alone, as a schedule is; call it first, as"
+            f" {name}(…), if it returns a schedule"
+        )
+    return foreign_schedule(value)
+
+
+def _takes_a_count(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(0)
+    except TypeError:
+        return False
+    except ValueError:  # a function in C without a signature
+        pass
+    return True
 
 
 def as_schedules(values: Any) -> tuple[Schedule, ...]:
     """A tuple of schedules from a sequence of schedules, numbers and callables, at least one."""
     if isinstance(values, Schedule) or not (schedules := tuple(map(as_schedule, values))):
-        raise TypeError(f"must be a sequence of at least one schedule, got {values!r}")
+        raise TypeError(f"must be a sequence of at least one schedule, got {brief(values)}")
     return schedules
 
 
-Inside = Annotated[Any, Field(convert=as_schedule)]
+Inside = Annotated[Any, Field(convert=as_schedule, shown="float | Schedule")]
 """A schedule in another; numbers and any callables are accepted."""
-Schedules = Annotated[Any, Field(convert=as_schedules)]
+Schedules = Annotated[Any, Field(convert=as_schedules, shown="Sequence[float | Schedule]")]
 """Several of them."""
 
 

@@ -239,7 +239,9 @@ def combined(test: Callable[..., bool], *masks: Flags) -> Flags:
     return Flags(flags)
 
 
-Mask = Annotated[Any, Field(convert=as_flags, static=True)]
+Mask = Annotated[
+    Any, Field(convert=as_flags, static=True, shown="PyTree | Callable | str | tuple[str, ...]")
+]
 """The leaves meant: a tree of flags, a prefix of one, a function of the parameters giving one, a
 glob of paths such as ``"*/kernel"``, or a tuple of globs."""
 

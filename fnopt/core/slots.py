@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from fnopt.core.checks import same_kind, same_names, same_shape
+from fnopt.core.checks import brief, same_kind, same_shape
 from fnopt.core.moments import cast
 from fnopt.core.types import Slots
 
@@ -20,6 +22,70 @@ def round_direction(rule: Any, path: str, grad: jax.Array, direction: Any) -> ja
     return cast(jnp.asarray(direction), grad.dtype)
 
 
+def check_slots(rule: Any, slots: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """The slots of one leaf, as ``init_leaf`` returned them.
+
+    Raises:
+        TypeError: they are no dict of arrays.
+        ValueError: their names are not those of the state.
+    """
+    if set(as_mapping(rule, slots)) != set(names):
+        raise ValueError(
+            f"{type(rule).__name__}: init_leaf returns the slots {sorted(slots)}, but State"
+            f" ({rule.State.__name__}) has {sorted(names)}; give both the same names, or leave"
+            " State out: it is then made from the slots"
+        )
+    return _of_arrays(rule, "init_leaf", slots)
+
+
+def check_shared(rule: Any, shared: Any) -> dict[str, Any]:
+    """What all leaves share, as ``init_shared`` returned it; raises as :func:`check_slots`."""
+    if not isinstance(shared, Mapping) or set(shared) != set(rule.shared):
+        names = sorted(shared) if isinstance(shared, Mapping) else brief(shared)
+        raise ValueError(
+            f"{type(rule).__name__}: init_shared returns {names}, but the class attribute shared"
+            f" names {sorted(rule.shared)}; give both the same names"
+        )
+    return _of_arrays(rule, "init_shared", shared)
+
+
+def _of_arrays(rule: Any, method: str, values: Any) -> dict[str, Any]:
+    for name, value in values.items():
+        for leaf in jax.tree.leaves(value):
+            if not isinstance(leaf, (jax.Array, np.ndarray)):
+                raise TypeError(
+                    f"{type(rule).__name__}: {method} returns {brief(leaf)} ({type(leaf).__name__})"
+                    f" as {name!r}; the state holds arrays: jnp.asarray({brief(leaf)}, jnp.float32)"
+                )
+    return dict(values)
+
+
+def as_mapping(rule: Any, slots: Any) -> Any:
+    if not isinstance(slots, Mapping):
+        raise TypeError(
+            f"{type(rule).__name__}: init_leaf must return a dict of slots by name, such as"
+            f' {{"trace": zeros(param)}}, got {brief(slots)}'
+        )
+    return slots
+
+
+def _same_names(what: str, row: Any, names: tuple[str, ...]) -> None:
+    if not isinstance(row, Mapping):
+        raise TypeError(f"{what} must be a dict, {as_dict(names)}, got {brief(row)}")
+    lacking = [name for name in names if name not in row]
+    unknown = [name for name in row if name not in names]
+    if lacking or unknown:
+        faults = ([f"lack {lacking}"] if lacking else []) + (
+            [f"have {unknown}, which init_leaf does not"] if unknown else []
+        )
+        raise ValueError(f"{what} {' and '.join(faults)}; return {as_dict(names)}")
+
+
+def as_dict(names: tuple[str, ...]) -> str:
+    """The next slots as one writes them."""
+    return "{" + ", ".join(f'"{name}": …' for name in names) + "}"
+
+
 def widen_slots(slots: Slots, wide: Any, real: Any) -> Slots:
     """The slots of one leaf in the precision of the computation.
 
@@ -30,13 +96,12 @@ def widen_slots(slots: Slots, wide: Any, real: Any) -> Slots:
     """
 
     def widen(slot: Any) -> Any:
-        if not isinstance(slot, jax.Array):
-            return jax.tree.map(widen, slot)
+        slot = jnp.asarray(slot)  # a checkpoint may give arrays of NumPy
         if jnp.issubdtype(slot.dtype, jnp.complexfloating):
             return cast(slot, wide)
         return cast(slot, real) if jnp.issubdtype(slot.dtype, jnp.floating) else slot
 
-    return type(slots)(*map(widen, slots))
+    return jax.tree.map(widen, slots)
 
 
 def round_slots(rule: Any, path: str, row: Any, slots: Slots) -> Slots:
@@ -51,9 +116,9 @@ def round_slots(rule: Any, path: str, row: Any, slots: Slots) -> Slots:
     of_rule = type(rule).__name__
 
     def store(name: str, new: Any, slot: Any) -> Any:
-        if not isinstance(slot, jax.Array):
+        parts, structure = jax.tree.flatten(slot)
+        if len(parts) != 1 or parts[0] is not slot:
             # nnx.Optimizer gives containers back as its own kinds; what is in them counts.
-            parts, structure = jax.tree.flatten(slot)
             news = jax.tree.leaves(new)
             if len(news) != len(parts):
                 raise ValueError(
@@ -62,8 +127,9 @@ def round_slots(rule: Any, path: str, row: Any, slots: Slots) -> Slots:
                 )
             return structure.unflatten([store(name, *pair) for pair in zip(news, parts)])  # noqa: B905
         # Without params nothing else sees that a gradient has broadcast its slots.
-        what = f"{of_rule}: {path}, by its next state.{name},"
-        same_shape(what, jnp.shape(new), slot.shape, f"state.{name}")
+        what = f"{of_rule}: the next slot {name!r} of {path}"
+        same_shape(what, jnp.shape(new), jnp.shape(slot), f"slot before, state.{name},")
+        slot = jnp.asarray(slot)
         if jnp.iscomplexobj(new) and not jnp.iscomplexobj(slot):
             raise TypeError(
                 f"{of_rule}: {path} is complex, but its state.{name} is {slot.dtype}, which would"
@@ -73,5 +139,5 @@ def round_slots(rule: Any, path: str, row: Any, slots: Slots) -> Slots:
             same_kind(f"{of_rule}: state.{name} of {path}", slot, new, "next value")
         return cast(jnp.asarray(new), slot.dtype)
 
-    same_names(f"{of_rule}: the next slots of {path}", row, slots._fields)
+    _same_names(f"{of_rule}: the next slots of {path}", row, slots._fields)
     return type(slots)(*(store(name, row[name], x) for name, x in slots._asdict().items()))

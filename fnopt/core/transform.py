@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import jax
 import optax
 
-from fnopt.core.checks import updates_of
+from fnopt.core.arguments import not_called
+from fnopt.core.boundary import METHODS, boundary
+from fnopt.core.checks import brief, updates_of
 from fnopt.core.fields import Static
 from fnopt.core.plan import frozen_of, plan_by
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
@@ -57,6 +60,21 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     """Whether an update that is zero at every step stays zero."""
     alike: ClassVar[bool] = False
     """Whether leaves of one shape and dtype are treated in the same way."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in METHODS:
+            if name in vars(cls):
+                setattr(cls, name, boundary(name, vars(cls)[name]))
+
+    @classmethod
+    def undefined(cls) -> str:
+        if cls.init is not Transform.init and cls.update is not Transform.update:
+            return ""
+        return (
+            "init and update; a formula on one array is shorter as a Rule, several transforms as a"
+            " Composed"
+        )
 
     def init(self, params: Params) -> OptState:
         """The state before the first update.
@@ -195,10 +213,23 @@ def as_transform(transformation: Any) -> Transform:
         transformation = transformation.gradient_transformation()
     if isinstance(transformation, optax.GradientTransformation):
         return foreign(transformation)
+    if isinstance(transformation, type) and issubclass(transformation, Value):
+        raise TypeError(not_called(transformation))
     raise TypeError(
         "expected a transform, of fnopt or of optax, got"
-        f" {transformation!r} ({type(transformation).__name__})"
+        f" {brief(transformation)} ({type(transformation).__name__}){_advice(transformation)}"
     )
+
+
+def _advice(written: Any) -> str:
+    """How to make a transform of what was written in its place, where that is clear."""
+    if isinstance(written, Schedule):
+        return "; multiply by it: fnopt.scale_by_schedule(…)"
+    if isinstance(written, (int, float, jax.Array)):
+        return f"; multiply by it: fnopt.scale({brief(written, 30)})"
+    if inspect.isfunction(written):
+        return f"; call it, if {written.__name__}(…) returns a transform"
+    return ""
 
 
 def any_evaluates(transforms: Iterable[Transform]) -> bool | None:

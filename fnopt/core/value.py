@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import typing
 from typing import Any
@@ -11,7 +12,10 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from fnopt.core.arguments import call_mistake
+from fnopt.core.checks import brief
 from fnopt.core.fields import Field
+from fnopt.core.tracebacks import hides_frames
 
 
 @typing.dataclass_transform(frozen_default=True)
@@ -35,12 +39,17 @@ class Value:
         super().__init_subclass__(**kwargs)
         own_init = "__init__" in vars(cls)
         dataclasses.dataclass(frozen=True, eq=False, repr=False, init=not own_init)(cls)
+        # What dataclasses refuses an assignment with does not say what to do instead.
+        del cls.__setattr__, cls.__delattr__
         names = tuple(field.name for field in dataclasses.fields(cls))  # pyright: ignore
         hints = typing.get_type_hints(cls, include_extras=True)
         cls._fields = names
-        cls._specs = {name: _spec(hints[name]) for name in names}
+        cls._specs = {name: _spec(cls, name, hints[name]) for name in names}
+        signature = _readable(cls, hints)
         # Of a class with a __new__, inspect (hence optax.inject_hyperparams) would show that one.
-        cls.__signature__ = _without_self(inspect.signature(cls.__init__))
+        cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
+        cls.__init__ = _checked(cls, cls.__init__)
+        cls.__init__.__signature__ = signature
         _register(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> typing.Self:
@@ -53,9 +62,21 @@ class Value:
             value = self._specs[field.name].accept(argument, value, field.default)
             object.__setattr__(self, field.name, value)
 
+    @hides_frames
     def replace(self, **changes: Any) -> typing.Self:
         """A copy with other arguments, which are checked as those of a call are."""
         return dataclasses.replace(self, **changes)  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def undefined(cls) -> str:
+        """What a subclass has yet to define before it can be called; empty if nothing."""
+        return ""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise dataclasses.FrozenInstanceError(_refused(self, name, value))
+
+    def __delattr__(self, name: str) -> None:
+        raise dataclasses.FrozenInstanceError(f"{type(self).__name__} does not change")
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -91,18 +112,71 @@ def _new(cls: type[Value]) -> Any:
     return tuple.__new__(cls, (None, None)) if issubclass(cls, tuple) else object.__new__(cls)
 
 
-def _spec(hint: Any) -> Field:
-    for item in getattr(hint, "__metadata__", ()):
-        if isinstance(item, Field):
-            return item
-    raise TypeError(
-        f"a field of a value is annotated {hint!r}; use a name of fnopt.core (Scalar, Decay, …),"
-        " or Static[…] for what is no number"
+def _refused(value: Value, name: str, new: Any) -> str:
+    """Why an attribute cannot be assigned, and what to do instead."""
+    kind = type(value).__name__
+    if name in vars(value):
+        return f"{kind} does not change; make another one: tx = tx.replace({name}={brief(new, 40)})"
+    if name in value._fields:
+        return f"{kind} needs no __init__: {name} is a field, and set by the call of the class"
+    return (
+        f"{kind} has no argument {name!r}. An argument is a field of the class, {name}: Scalar ="
+        " 0.1, instead of an own __init__; what changes from step to step is kept in the state"
     )
 
 
-def _without_self(signature: inspect.Signature) -> inspect.Signature:
-    return inspect.Signature(list(signature.parameters.values())[1:])
+def _checked(cls: type[Value], init: Any) -> Any:
+    """An ``__init__`` that says what is wrong with the arguments, and what the class lacks."""
+
+    @hides_frames
+    @functools.wraps(init)
+    def __init__(self: Value, *args: Any, **kwargs: Any) -> None:
+        if type(self) is cls and cls.undefined():
+            raise TypeError(f"{cls.__name__} must define {cls.undefined()}")
+        try:
+            init(self, *args, **kwargs)
+        except TypeError as error:
+            mistake = call_mistake(cls, args, kwargs)
+            if mistake:
+                raise TypeError(mistake) from None
+            raise error
+
+    return __init__
+
+
+def _spec(cls: type, name: str, hint: Any) -> Field:
+    for item in getattr(hint, "__metadata__", ()):
+        if isinstance(item, Field):
+            plain = item.static and item.convert is None and not item.choices
+            return dataclasses.replace(item, declared=hint.__origin__) if plain else item
+    shown = inspect.formatannotation(hint)
+    raise TypeError(
+        f"{cls.__name__}.{name} is annotated {shown}; annotate a number by its range, as Scalar,"
+        f" Rate, Decay or another name of fnopt.core, and what is no number as Static[{shown}]"
+    )
+
+
+class _Shown(str):
+    """A type as a signature shows it: without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _readable(cls: type[Value], hints: dict[str, Any]) -> inspect.Signature:
+    """The signature of ``__init__``, with the types that a user knows."""
+    signature = inspect.signature(cls.__init__)
+    parameters = []
+    for name, parameter in signature.parameters.items():
+        text, spec = parameter.annotation, cls._specs.get(name)
+        if spec is not None:
+            field = cls.__dataclass_fields__[name]  # pyright: ignore[reportAttributeAccessIssue]
+            declared = getattr(hints[name], "__origin__", hints[name])
+            text = spec.annotation(declared, field.default)
+        if isinstance(text, str):
+            parameter = parameter.replace(annotation=_Shown(text))
+        parameters.append(parameter)
+    return signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
 
 
 def _register(cls: type[Value]) -> None:

@@ -13,7 +13,7 @@ from fnopt.core.plan import LeafPlan, plan_by
 from fnopt.core.transform import Transform, as_transform
 from fnopt.core.types import OptState, Params, PyTree
 
-Inner = Annotated[Any, Field(convert=as_transform)]
+Inner = Annotated[Any, Field(convert=as_transform, shown="GradientTransformation")]
 """A transform, of fnopt or of optax; optax's is structure, not leaves."""
 
 
@@ -56,11 +56,29 @@ class Wrapper(Transform):
     @property
     def wrapped(self) -> Transform:
         """The inner transform."""
-        return next(x for x in vars(self).values() if isinstance(x, Transform))
+        for field in vars(self).values():
+            if isinstance(field, Transform):
+                return field
+        raise TypeError(
+            f"{type(self).__name__} has no field that is a transform; write inner: Inner, with"
+            " Inner from fnopt.core"
+        )
+
+    @classmethod
+    def undefined(cls) -> str:
+        if cls.init is Transform.init or cls.update is Transform.update:
+            return "init(self, params) and update(self, updates, state, params=None, **extra_args)"
+        return ""
 
     def check(self, state: OptState) -> OptState:
         """The inner state; raises ValueError if the state is not this transform's."""
-        if getattr(state, "_fields", None) != self.State._fields:
+        own = getattr(getattr(type(self), "State", None), "_fields", None)
+        if own is None or self.inner_state not in own:
+            raise TypeError(
+                f"{type(self).__name__} must define State, a named tuple class that has the inner"
+                f" state in a field {self.inner_state!r} (or inner_state, the name of that field)"
+            )
+        if getattr(state, "_fields", None) != own:
             refuse_state(self, state)
         return getattr(state, self.inner_state)
 
@@ -70,15 +88,15 @@ class Wrapper(Transform):
         return self.wrapped.evaluates
 
     def eval_params(self, state: OptState, params: Params) -> Params:
-        return self.wrapped.eval_params(getattr(state, self.inner_state), params)
+        return self.wrapped.eval_params(self.check(state), params)
 
     def plan(self, params: Params) -> PyTree:
         return jax.tree.map(LeafPlan.within, self.wrapped.plan(params), plan_by(self, params))
 
     def count(self, state: OptState) -> jax.Array | None:
-        return self.wrapped.count(getattr(state, self.inner_state))
+        return self.wrapped.count(self.check(state))
 
     def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
-        inner = self.wrapped.hyperparameters(getattr(state, self.inner_state), **extra_args)
+        inner = self.wrapped.hyperparameters(self.check(state), **extra_args)
         names = type(self).__name__, type(self.wrapped).__name__
         return merge(names, (super().hyperparameters(state), inner))

@@ -34,7 +34,7 @@ def _betas(numbers: Any) -> tuple[Any, ...]:
     return betas
 
 
-Betas = Annotated[Any, Field(convert=_betas)]
+Betas = Annotated[Any, Field(convert=_betas, shown="Sequence[float | Schedule]")]
 
 
 class ScaleByAggmoState(NamedTuple):

@@ -45,7 +45,7 @@ def _as_step(step: Any) -> dict[str, Any]:
     return {kind: number}
 
 
-InitStep = Annotated[Any, Field(convert=_as_step)]
+InitStep = Annotated[Any, Field(convert=_as_step, shown="tuple[str, float]")]
 """A pair of ``"distance"``, ``"learning_rate"`` or ``"heuristic"`` and a number above 0."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -39,7 +40,7 @@ class scale_by_factored_rms(Rule):
     step_offset: NonNegative = 0.0
     min_dim_size_to_factor: Static[int] = 128
     epsilon: Positive = 1e-30
-    decay_rate_fn: Static[Any] = None
+    decay_rate_fn: Static[Callable[..., Any] | None] = None
 
     State = optax.FactoredState
     keeps_zero = True

@@ -32,7 +32,9 @@ def _chosen(mask: Any) -> Any:
     return None if mask is None or mask is True else as_flags(mask)
 
 
-_Chosen = Annotated[Any, Field(convert=_chosen, static=True)]
+_Chosen = Annotated[
+    Any, Field(convert=_chosen, static=True, shown="PyTree | Callable | str | bool")
+]
 _ALL = as_flags(True)
 
 

@@ -34,7 +34,7 @@ def _axes(axes: Any) -> Labels:
     return dataclasses.replace(labels, choice=tuple(map(_hashable, labels.choice)))
 
 
-Axes = Annotated[Any, Field(convert=_axes, static=True)]
+Axes = Annotated[Any, Field(convert=_axes, static=True, shown="PyTree | Callable")]
 """Which axes of a leaf are rows and which columns, for one, for all or by a function."""
 
 

@@ -12,7 +12,7 @@ from fnopt.core.fields import Field
 from fnopt.core.types import Numeric
 from fnopt.schedule.progress import at_least_one
 
-Boundaries = Annotated[Any, Field(convert=as_numbers)]
+Boundaries = Annotated[Any, Field(convert=as_numbers, shown="Sequence[float]")]
 
 
 class join_schedules(Schedule):

@@ -48,7 +48,7 @@ class sgdr_schedule(Schedule):
         Loshchilov & Hutter, *SGDR*, ICLR 2017, arXiv:1608.03983.
     """
 
-    cosine_kwargs: Annotated[Any, Field(convert=_as_waves)]
+    cosine_kwargs: Annotated[Any, Field(convert=_as_waves, shown="Sequence[dict[str, float]]")]
 
     def at(self, count: jax.Array) -> Numeric:
         lengths = [wave.decay_steps for wave in self.cosine_kwargs]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Context, NonNegative, Positive, Rule, Static, norm
 from fnopt.core.norms import over_norm
-from fnopt.core.types import LeafUpdate, Slots
+from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 Axes = int | tuple[int, ...] | None
 
@@ -43,7 +43,9 @@ def _within_unit(shape: tuple[int, ...]) -> Axes:
     )
 
 
-def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: Any = 1e-6) -> jax.Array:
+def unitwise_clip(
+    g_norm: jax.Array, max_norm: jax.Array, grad: jax.Array, div_eps: Numeric = 1e-6
+) -> jax.Array:
     """A gradient whose units have norms of at most ``max_norm``.
 
     Args:

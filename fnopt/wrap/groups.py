@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import jax
 
 from fnopt.core import Inner, Static, Transform
-from fnopt.core.checks import refuse_state
+from fnopt.core.checks import brief, refuse_state
 from fnopt.core.select import Pattern, show
 from fnopt.core.transform import any_evaluates
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.wrap.split import Split
 from fnopt.wrap.treatments import (
     FROZEN,
+    Treatment,
     Treatments,
     applied,
     as_written,
@@ -89,12 +90,16 @@ class groups(Transform):
     family = "wrappers"
 
     def __init__(
-        self, *assignments: Any, patterns: Any = (), treatments: Any = (), base: Any = None
+        self,
+        *assignments: tuple[Pattern, Treatment],
+        patterns: Any = (),
+        treatments: Any = (),
+        base: Any = None,
     ) -> None:
         for pair in assignments:
             if not isinstance(pair, tuple) or len(pair) != 2:
                 raise TypeError(
-                    f"groups: an assignment is a pair (pattern, treatment), got {pair!r}"
+                    f"groups: an assignment is a pair (pattern, treatment), got {brief(pair)}"
                 )
         patterns = tuple(pattern for pattern, _ in assignments) or tuple(patterns)
         treatments = [treatment for _, treatment in assignments] or treatments
@@ -117,11 +122,10 @@ class groups(Transform):
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
-        if getattr(state, "_fields", None) != GroupsState._fields:
-            refuse_state(self, state)
+        pairs = self._with_states(state)
         split = Split(self.patterns, updates if params is None else params)
         states, gradients = [], updates
-        for i, (tx, inner) in enumerate(zip(self.transforms(), state.inner_states, strict=True)):
+        for i, (tx, inner) in enumerate(pairs):
             part, inner = tx.update(
                 split.part(i, gradients),
                 inner,
@@ -134,7 +138,7 @@ class groups(Transform):
 
     def eval_params(self, state: OptState, params: Params) -> Params:
         split, evaluated = Split(self.patterns, params), params
-        for i, (tx, inner) in enumerate(zip(self.transforms(), state.inner_states, strict=True)):
+        for i, (tx, inner) in enumerate(self._with_states(state)):
             part = split.part(i, params)
             of_part = tx.eval_params(inner, part)
             if of_part is not part:
@@ -153,21 +157,27 @@ class groups(Transform):
         return plans
 
     def count(self, state: OptState) -> jax.Array | None:
-        counts = (tx.count(s) for tx, s in zip(self.transforms(), state.inner_states, strict=True))
+        counts = (tx.count(inner) for tx, inner in self._with_states(state))
         return next((count for count in counts if count is not None), None)
 
     def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
         """As of any transform, each name after its pattern; ``learning_rate`` is base's."""
         every: dict[str, Any] = {}
-        for i, (pattern, treatment, inner) in enumerate(
-            zip(self.patterns, self.treatments, state.inner_states, strict=True)
-        ):
+        assignments = zip(self.patterns, self.treatments, self._with_states(state), strict=True)
+        for i, (pattern, treatment, (_, inner)) in enumerate(assignments):
             label = f"{i}:{show(pattern)}" if callable(pattern) else show(pattern)
             numbers = applied(treatment, self.base, inner, extra_args)
             every |= {f"{label}.{name}": value for name, value in numbers.items()}
             if "learning_rate" in numbers and not changes_rate(treatment, self.base):
                 every.setdefault("learning_rate", numbers["learning_rate"])
         return every
+
+    def _with_states(self, state: OptState) -> list[tuple[Transform, OptState]]:
+        transforms = self.transforms()
+        own = getattr(state, "_fields", None) == GroupsState._fields
+        if not own or len(state.inner_states) != len(transforms):
+            refuse_state(self, state)
+        return list(zip(transforms, state.inner_states, strict=True))
 
     def table(self, params: Params) -> str:
         """A table with a line for every leaf: path, shape, size, pattern and treatment.

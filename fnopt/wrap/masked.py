@@ -105,7 +105,7 @@ def _hidden(tree: PyTree, flags: PyTree) -> PyTree:
     return jax.tree.map(lambda flag, sub: sub if flag else optax.MaskedNode(), flags, tree)
 
 
-def freeze(mask: Any) -> masked:
+def freeze(mask: PyTree) -> masked:
     """Makes the updates of some leaves zero, so that they stay; the rest pass.
 
     Args:

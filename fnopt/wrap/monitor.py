@@ -111,7 +111,7 @@ class monitor(Transform):
     [5.0, 5.0]
     """
 
-    measures: Annotated[Any, Field(convert=_as_measures)]
+    measures: Annotated[Any, Field(convert=_as_measures, shown="Mapping[str, Callable]")]
 
     keeps_zero = True
 

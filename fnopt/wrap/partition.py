@@ -26,6 +26,9 @@ def _groups(labelled: Any) -> dict[Any, Transform]:
     return {label: as_transform(tx) for label, tx in labelled.items()}
 
 
+_GROUPS = "Mapping[Hashable, GradientTransformation]"
+
+
 class partition(Transform):
     """A transform for each group of parameters; a group is the leaves that have one label.
 
@@ -51,8 +54,8 @@ class partition(Transform):
     {'body': Array(-0.1, dtype=float32), 'head': Array(-1., dtype=float32)}
     """
 
-    transforms: Annotated[Any, Field(convert=_groups)]
-    param_labels: Annotated[Any, Field(convert=as_labels, static=True)]
+    transforms: Annotated[Any, Field(convert=_groups, shown=_GROUPS)]
+    param_labels: Annotated[Any, Field(convert=as_labels, static=True, shown="PyTree | Callable")]
     _: dataclasses.KW_ONLY
     mask_compatible_extra_args: Static[bool] = False
     family = "wrappers"
@@ -133,7 +136,9 @@ class partition(Transform):
 multi_transform = partition
 
 
-def selective_transform(optimizer: optax.GradientTransformation, *, freeze_mask: Any) -> partition:
+def selective_transform(
+    optimizer: optax.GradientTransformation, *, freeze_mask: PyTree
+) -> partition:
     """An optimizer for all parameters but the frozen, which stay and have no slots.
 
     Args:

@@ -11,9 +11,12 @@ import jax.numpy as jnp
 from fnopt.core import computing_dtype, divide
 from fnopt.core.moments import cast
 from fnopt.core.norms import norm_by_row
+from fnopt.core.types import Numeric, PyTree, Updates
 
 
-def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, jax.Array]:
+def per_example_global_norm_clip(
+    grads: Updates, l2_norm_clip: Numeric
+) -> tuple[Updates, jax.Array]:
     r"""Sums gradients of examples, the norm of each over all leaves bounded.
 
     .. math:: \textstyle\sum_i g_i \cdot \min(1, c / \lVert g_i \rVert)
@@ -61,8 +64,8 @@ def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, ja
 
 
 def per_example_layer_norm_clip(
-    grads: Any, global_l2_norm_clip: Any, uniform: bool = True
-) -> tuple[Any, Any]:
+    grads: Updates, global_l2_norm_clip: Numeric, uniform: bool = True
+) -> tuple[Updates, PyTree]:
     r"""Sums gradients of examples, the norm of each in every leaf bounded.
 
     Of :math:`K` leaves the :math:`k`-th has the bound :math:`c / \sqrt K`, or, by its share of the

@@ -52,7 +52,7 @@ class scale_by_tree(Transform):
     [Array([-0.1, -0.1], dtype=float32), Array([-0.1], dtype=float32)]
     """
 
-    factors: Annotated[Any, Field(convert=_as_numbers)]
+    factors: Annotated[Any, Field(convert=_as_numbers, shown="PyTree")]
 
     leafwise = elementwise = keeps_zero = True
 

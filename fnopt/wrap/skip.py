@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import vdot
-from fnopt.core.types import Params, Updates
+from fnopt.core.types import Numeric, Params, PyTree, Updates
 
 
-def skip_not_finite(updates: Updates, gradient_step: Any, params: Params) -> tuple[jax.Array, Any]:
+def skip_not_finite(
+    updates: Updates, gradient_step: Numeric, params: Params
+) -> tuple[jax.Array, PyTree]:
     """Whether to leave out a batch because an element of its gradients is not finite.
 
     Args:
@@ -28,8 +28,8 @@ def skip_not_finite(updates: Updates, gradient_step: Any, params: Params) -> tup
 
 
 def skip_large_updates(
-    updates: Updates, gradient_step: Any, params: Params, max_squared_norm: Any
-) -> tuple[jax.Array, Any]:
+    updates: Updates, gradient_step: Numeric, params: Params, max_squared_norm: Numeric
+) -> tuple[jax.Array, PyTree]:
     """Whether to leave out a batch because the norm of its gradients is too large or NaN.
 
     Args:

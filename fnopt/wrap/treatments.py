@@ -6,7 +6,9 @@ from typing import Annotated, Any, TypeAlias
 
 import optax
 
-from fnopt.core import Transform, chain, did_you_mean, scale, set_to_zero
+from fnopt.core import Transform, chain, scale, set_to_zero
+from fnopt.core.arguments import suggested
+from fnopt.core.checks import brief
 from fnopt.core.fields import Field, as_number
 from fnopt.core.schedule import as_schedule
 from fnopt.core.transform import as_transform
@@ -40,12 +42,15 @@ def _as_number(x: Any) -> Any:
     if number is None:
         raise TypeError(
             "a treatment is 'freeze', a transform, a number or a schedule, or a dict of these two,"
-            f" got {x!r}"
+            f" got {brief(x)}"
         )
     return number
 
 
-Treatments = Annotated[Any, Field(convert=lambda written: tuple(map(as_treatment, written)))]
+Treatments = Annotated[
+    Any,
+    Field(convert=lambda written: tuple(map(as_treatment, written)), shown="Sequence[Treatment]"),
+]
 
 
 def as_written(treatment: Treatment) -> Any:
@@ -85,7 +90,7 @@ def check(pattern: str, treatment: Treatment, base: Transform | None) -> None:
     ]
     for name in changes:
         if name != "multiplier" and name not in numbers:
-            known = did_you_mean(name, [*numbers, "multiplier"])
+            known = suggested(name, [*numbers, "multiplier"], changes[name])
             raise ValueError(
                 f"groups: the assignment of {pattern!r} has {name!r}, which is no number of base"
                 f" ({type(base).__name__}): {known}; for anything else use a transform, as"
@@ -112,7 +117,7 @@ def applied(
     tx = transform_of(treatment, base)
     if isinstance(treatment, Transform) or "multiplier" not in _changes(treatment):
         return tx.hyperparameters(state, **extra_args)
-    (changed, scaled), (first, second) = tx.parts(), state  # pyright: ignore
+    (changed, first), (scaled, second) = tx.parts_with(state)  # pyright: ignore
     numbers = changed.hyperparameters(first, **extra_args)
     (multiplier,) = scaled.hyperparameters(second).values()
     if "learning_rate" not in numbers:

@@ -107,7 +107,7 @@ class TorchOptimizer(Composed):
 
     def count(self, state: OptState) -> jax.Array | None:
         # The last part's: that of the rate, which may count otherwise where a run was taken over.
-        counts = [part.count(s) for part, s in zip(self.parts(), state, strict=True)]
+        counts = [part.count(part_state) for part, part_state in self.parts_with(state)]
         return next((count for count in reversed(counts) if count is not None), None)
 
 

@@ -129,7 +129,7 @@ def as_milestones(milestones: Any) -> tuple[Any, ...]:
     return counts
 
 
-Milestones = Annotated[Any, Field(convert=as_milestones)]
+Milestones = Annotated[Any, Field(convert=as_milestones, shown="Sequence[float]")]
 
 
 def with_fields(value: Any, **changes: Any) -> Any:

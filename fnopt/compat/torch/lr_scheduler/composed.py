@@ -46,7 +46,7 @@ def _as_members(schedulers: Any) -> tuple[TorchSchedule, ...]:
     return members
 
 
-Members = Annotated[Any, Field(convert=_as_members)]
+Members = Annotated[Any, Field(convert=_as_members, shown="Sequence[Schedule]")]
 
 
 class _Composed(TorchSchedule):
