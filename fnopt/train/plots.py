@@ -14,6 +14,7 @@ from fnopt.train.history import NO_METRICS, History
 
 COLUMNS = 4
 """Most panels of a row."""
+_STEPS = [1, 2, 5, 10]
 _WORDS = {"val": "validation"}
 
 
@@ -113,7 +114,7 @@ def _draw(axes: Any, name: str, curves: list[Curve]) -> None:
         marker = "o" if few else ""
         axes.plot(curve.at, curve.values, marker=marker, markersize=4, label=curve.label)
     axes.set_title(name.replace("_", " "))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=_STEPS, integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if len(curves) > 1:
@@ -137,7 +138,7 @@ def _scale(axes: Any, low: float, high: float, *, logarithmic: bool) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1000 else (1,)))
         axes.yaxis.set_minor_locator(NullLocator())
     else:
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=_STEPS))
         single = all(line.get_xdata().size == 1 for line in axes.lines)
         if single or high - low <= 1e-6 * abs(high):  # else a small difference would fill the axis
             room = max(abs(low), abs(high)) / 4 or 0.5
