@@ -71,7 +71,7 @@ def predict(
         for batches, weights in data.parts():
             batches = _as_batch(objective, batches)
             for i, count in enumerate(np.sum(np.asarray(weights) > 0, axis=1)):
-                outputs = _outputs(objective, *model, batches, i, precision)
+                outputs = _outputs(objective, *model, _item(batches, i), precision)
                 on_device.append((outputs, int(count)))
                 if len(on_device) > _AHEAD:
                     fetch()
@@ -100,17 +100,20 @@ def _takes_first(objective: Objective) -> bool:
         return False
 
 
-@per_objective(static_argnums=(5,))
+def _item(batches: PyTree, i: int) -> Batch:
+    """Batch number ``i`` of stacked batches; not in the model's program, which is of one batch."""
+    return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), batches)
+
+
+@per_objective(static_argnums=(4,))
 def _outputs(
     objective: Objective,
     params: Params,
     model_state: ModelState,
-    batches: PyTree,
-    i: Any,
+    batch: Batch,
     precision: Precision | None,
 ) -> Outputs:
-    """The outputs for batch number ``i`` of stacked batches."""
-    batch = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), batches)
+    """The outputs for a batch, checked to be of its examples."""
     examples = jax.tree.leaves(batch)[0].shape[0]
     outputs, _ = forward(objective, precision, params, model_state, batch, key=None, train=False)
     for path, x in jax.tree_util.tree_flatten_with_path(outputs)[0]:
