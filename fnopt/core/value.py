@@ -209,8 +209,10 @@ def _same(a: Any, b: Any) -> bool:
 def _show(x: Any) -> str:
     if type(x) is tuple:
         return f"({', '.join(map(_show, x))}{',' if len(x) == 1 else ''})"
-    if isinstance(x, jax.Array) and not isinstance(x, Tracer):
-        return f"{float(x):.6g}" if x.ndim == 0 else f"{x.dtype}{list(x.shape)}"
+    if isinstance(x, jax.Array) and not isinstance(x, Tracer) and x.ndim == 0:
+        return f"{x.dtype}[]" if x.is_deleted() else f"{float(x):.6g}"
+    if isinstance(x, (jax.Array, jax.ShapeDtypeStruct)) and not isinstance(x, Tracer):
+        return f"{x.dtype}{list(x.shape)}"
     if callable(x) and not isinstance(x, Value):
         return getattr(x, "__qualname__", repr(x))
     return repr(x)

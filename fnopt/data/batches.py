@@ -71,6 +71,11 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         return self.epoch()
 
+    def __repr__(self) -> str:
+        # Not what it iterates over: that may be a list of arrays.
+        source = getattr(self.iterable, "__name__", type(self.iterable).__name__)
+        return f"Batches({source}, prefetch={self.prefetch}, drop_last={self.drop_last})"
+
     def epoch(self, start: int = 0, *, shorter: bool = False) -> Iterator[Batch]:
         """The batches of an epoch, on the device, from number ``start`` on.
 

@@ -126,11 +126,15 @@ class Diagnosis:
         )
 
     def plot(self, path: str | Path | None = None, *, title: str | None = None) -> Any:
-        """Draws standard deviations, gradients and dead units by layer.
+        """Draws what the verdict is about, by layer; layers at fault are marked.
+
+        There are panels of the scale of pre-activations and gradients; of saturated and of dead
+        units, where there are such nonlinearities; of units that differ, where some do not; and of
+        the first update, if an optimizer was given. The verdict stands above, without the cures.
 
         Args:
             path: the file that the picture is written to; none if None.
-            title: the title of the picture; none if None.
+            title: a line above the verdict; none if None.
 
         Returns:
             matplotlib's figure.

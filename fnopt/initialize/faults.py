@@ -30,6 +30,7 @@ class Fault(NamedTuple):
             the last.
         says: a description in words.
         cure: a remedy, in words.
+        metrics: names of the fields of :class:`LayerMetrics` that show it.
     """
 
     layer: str
@@ -37,6 +38,7 @@ class Fault(NamedTuple):
     figure: float
     says: str
     cure: str
+    metrics: tuple[str, ...] = ()
 
 
 SUITED = {"relu": "he_normal", "tanh": "xavier_normal", "sigmoid": "xavier_normal"}
@@ -72,14 +74,16 @@ def find(rows: Sequence[Any]) -> list[Fault]:
         rows: the metrics of every layer, in order.
     """
     # Numbers that are not finite spread to later layers, their gradients to earlier ones.
-    broken = [(row, "what it computes") for row in rows if not row.finite]
+    broken = [(row, "what it computes", "std") for row in rows if not row.finite]
     broken += [
-        (row, "the gradient there") for row in rows[::-1] if not math.isfinite(row.gradient_norm)
+        (row, "the gradient there", "gradient_std")
+        for row in rows[::-1]
+        if not math.isfinite(row.gradient_norm)
     ]
     if broken:
-        row, what = broken[0]
+        row, what, metric = broken[0]
         cure = f"look at the inputs and the parameters; draw weights by {_suited(row)}"
-        return [Fault(row.layer, "not finite", math.nan, f"{what} is not finite", cure)]
+        return [Fault(row.layer, "not finite", math.nan, f"{what} is not finite", cure, (metric,))]
     hidden = [row for row in rows if row.hidden]
     faults = [fault for row in hidden if (fault := _equal_units(row))]
     copies = {fault.layer for fault in faults}
@@ -90,6 +94,7 @@ def find(rows: Sequence[Any]) -> list[Fault]:
             row.layer, "saturated", row.saturated,
             f"{row.saturated:.0%} of its activations are at the ends of the {row.function}",
             f"draw its weights by {_suited(row)}, and bring the inputs to mean 0 and variance 1",
+            ("saturated",),
         )
         for row in hidden
         if row.saturated > MOSTLY
@@ -101,6 +106,7 @@ def find(rows: Sequence[Any]) -> list[Fault]:
             row.layer, "step", row.update,
             f"the first step moves its weights by {row.update:.2g} of their norm",
             "lower the learning rate, or warm it up",
+            ("update",),
         )
         for row in rows
         if row.update > LARGE and math.isfinite(row.update)
@@ -117,14 +123,14 @@ def _equal_units(row: Any) -> Fault | None:
         if row.zero:
             says = "its weights are all 0, and its units receive the same gradient or none"
             cure = random + "; only a last layer, or the last of a residual branch, may begin at 0"
-            return Fault(row.layer, "zero", row.distinct_later, says, cure)
+            return Fault(row.layer, "zero", row.distinct_later, says, cure, ("distinct",))
         says = (
             f"{_copies(row)} and receive the same gradient: those that are equal stay so for ever"
         )
-        return Fault(row.layer, "equal", row.distinct_later, says, random)
+        return Fault(row.layer, "equal", row.distinct_later, says, random, ("distinct",))
     if row.distinct < row.units and row.varies and row.fed:
         says = f"{_copies(row)}; they will part, as their gradients differ, but start as so few"
-        return Fault(row.layer, "equal", row.distinct, says, random)
+        return Fault(row.layer, "equal", row.distinct, says, random, ("distinct",))
     return None
 
 
@@ -144,7 +150,7 @@ def _dead(row: Any) -> Fault | None:
         "start its biases at 0 or a little above, draw its weights with mean 0 (he_normal), and"
         " centre the inputs; or use a leaky relu"
     )
-    return Fault(row.layer, "dead", row.dead, says, cure)
+    return Fault(row.layer, "dead", row.dead, says, cure, ("dead",))
 
 
 def _trends(rows: Sequence[Any]) -> list[Fault]:
@@ -159,21 +165,22 @@ def _trends(rows: Sequence[Any]) -> list[Fault]:
         changes = []
         where = ""
         way = "grows" if sign > 0 else "shrinks"
-        for what, (total, each, at) in (
-            (f"what the layers compute {way} from the first to the last", forward),
-            (f"the gradient {way} on its way down", backward),
+        for metric, what, (total, each, at) in (
+            ("std", f"what the layers compute {way} from the first to the last", forward),
+            ("gradient_std", f"the gradient {way} on its way down", backward),
         ):
             if sign * total > math.log(SPREAD):
-                changes.append((total, f"{what} by a factor of {_factor(sign * total)}, {each}"))
+                text = f"{what} by a factor of {_factor(sign * total)}, {each}"
+                changes.append((total, text, metric))
                 where = where or at
         if changes:
             cure = (
                 f"draw {'smaller' if sign > 0 else 'larger'} weights, by {_suited(rows[0])}; or"
                 " call lsuv; or normalize (batch or layer normalization)"
             )
-            worst = max((total for total, _ in changes), key=abs)
-            says = "; ".join(text for _, text in changes)
-            faults.append(Fault(where, fault, math.exp(worst), says, cure))
+            totals, texts, metrics = zip(*changes, strict=True)
+            worst = math.exp(max(totals, key=abs))
+            faults.append(Fault(where, fault, worst, "; ".join(texts), cure, metrics))
     return faults
 
 

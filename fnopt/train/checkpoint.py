@@ -127,6 +127,7 @@ class Checkpoints:
         *,
         override: bool = False,
         length: tuple[int | None, int | None] = (None, None),
+        only: Path | None = None,
     ) -> Saved | None:
         """The newest good one; None if none was ever finished.
 
@@ -138,12 +139,13 @@ class Checkpoints:
             override: whether to keep the numbers of the values in ``state``.
             length: epochs of the run and steps of each; where they are others than those of the
                 run that was saved, the schedules in ``state`` stay.
+            only: the one checkpoint to read; None for the newest good one.
 
         Raises:
             MismatchError: it is of another model or optimizer; names the paths.
             CheckpointError: there are some and none is good.
         """
-        paths = list(self)
+        paths = list(self) if only is None else [only]
         for path in reversed(paths):
             try:
                 saved = read(path, state, override, length)
@@ -193,10 +195,11 @@ class Checkpoints:
 
 
 def restore(folder: str | os.PathLike, state: TrainState, *, override: bool = False) -> TrainState:
-    """The state of the newest good checkpoint in a folder that a run has left.
+    """The state of the newest good checkpoint of a run, or of one of its checkpoints.
 
     Args:
-        folder: the ``checkpoint_dir`` of the run.
+        folder: the ``checkpoint_dir`` of the run; or a checkpoint in it, such as
+            ``result.best.checkpoint``.
         state: the state with which a run would begin, from :meth:`TrainState.create`; it has the
             expected structure.
         override: whether to keep the numbers of the optimizer and of the other values in ``state``.
@@ -205,7 +208,11 @@ def restore(folder: str | os.PathLike, state: TrainState, *, override: bool = Fa
         FileNotFoundError: there is none.
         ValueError: it is of another model or optimizer; names the paths.
     """
-    saved = Checkpoints(folder).newest(state, override=override) if Path(folder).is_dir() else None
+    path = Path(folder).absolute()
+    only = path if _NAME.fullmatch(path.name) and (path / "about.json").exists() else None
+    checkpoints, saved = Checkpoints(path.parent if only else path), None
+    if path.is_dir():
+        saved = checkpoints.newest(state, override=override, only=only)
     if saved is None:
         raise FileNotFoundError(f"no checkpoint in {folder}")
     return saved.state

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params
-from fnopt.train.objective import Objective, train_flags
+from fnopt.train.objective import Objective, copied, train_flags
 
 
 class EquinoxObjective(Objective):
     """An Equinox module, called on each example of a batch.
 
-    Its inexact arrays are the parameters; all else in it stays as it is. The trained module
-    is ``eqx.combine(state.params, module)``, and ``state.model_state`` its ``eqx.nn.State``.
+    Its inexact arrays are the parameters; all else in it stays as it is. The model state is its
+    ``eqx.nn.State``.
 
     Args:
         module: the module; its ``inference`` flags are set for training and for evaluation.
@@ -40,6 +40,7 @@ class EquinoxObjective(Objective):
             )
             for train in (False, True)
         }
+        self._name = type(module).__name__
         self._model_state = {} if state is None else state
         self._has_state = state is not None
 
@@ -72,3 +73,10 @@ class EquinoxObjective(Objective):
             of_example, in_axes=(0, None, 0), out_axes=(0, None), axis_name="batch"
         )(inputs, copied, keys)
         return outputs, after if train else model_state
+
+    def model(self, params: Params, model_state: ModelState) -> Any:
+        return self._eqx.combine(copied(params), self._rest[False])
+
+    @property
+    def model_name(self) -> str:
+        return self._name

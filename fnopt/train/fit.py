@@ -8,10 +8,8 @@ Here a run is put together; :mod:`fnopt.train.fit_options` has its options,
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Unpack
 
 import optax
@@ -39,6 +37,7 @@ from fnopt.train.lengths import warn_of_rate_0
 from fnopt.train.objective import Objective
 from fnopt.train.progress import Progress
 from fnopt.train.recorder import Recorder, Writer
+from fnopt.train.result import FitResult as FitResult
 from fnopt.train.run import Run
 from fnopt.train.saver import Saver
 from fnopt.train.state import TrainState
@@ -47,31 +46,6 @@ from fnopt.train.tensorboard import TensorBoard
 from fnopt.train.watch import Watched, check_unwatched, find_watched
 
 logger = logging.getLogger("fnopt")
-
-
-@dataclasses.dataclass(frozen=True)
-class FitResult:
-    """The result of a run.
-
-    Attributes:
-        state: the state after the last step; with early stopping that restores, the best parameters
-            and their model state, unless the run was interrupted.
-        history: a record for each epoch.
-        steps_per_second: speed of training, compilation and evaluation not counted.
-        interrupted: whether Ctrl-C or SIGTERM ended the run.
-        ended: what ended it: ``"epochs"``, ``"early stopping"``, ``"on_epoch"`` or
-            ``"interrupted"``.
-        last: the state after the last step, to continue from.
-        checkpoint: the last checkpoint that was written; None if there was none.
-    """
-
-    state: TrainState
-    history: History
-    steps_per_second: float
-    interrupted: bool = False
-    ended: str = "epochs"
-    last: TrainState | None = None
-    checkpoint: Path | None = None
 
 
 @documented
@@ -207,6 +181,10 @@ def fit(
         ended=ended,
         last=run.state,
         checkpoint=run.saver.path,
+        objective=objective,
+        precision=step.precision,
+        monitor=f"test_{evaluation.monitor}",
+        monitor_mode=mode,
     )
 
 

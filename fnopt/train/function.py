@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
 import jax
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params
-from fnopt.train.objective import Function, Objective, train_flags
+from fnopt.train.objective import Function, Objective, copied, name_of, train_flags
 
 
 class FunctionObjective(Objective):
@@ -38,6 +39,14 @@ class FunctionObjective(Objective):
         key: jax.Array | None,
         train: bool,
     ) -> tuple[Outputs, ModelState]:
-        options = {"key": key} if self._wants_key else {}
-        outputs = self.function(params, self.inputs(batch), **options, **self._flags(train))
-        return outputs, model_state
+        return self.function(params, self.inputs(batch), **self._options(key, train)), model_state
+
+    def model(self, params: Params, model_state: ModelState) -> Function:
+        return functools.partial(self.function, copied(params), **self._options(None, train=False))
+
+    @property
+    def model_name(self) -> str:
+        return name_of(self.function)
+
+    def _options(self, key: jax.Array | None, train: bool) -> dict[str, Any]:
+        return self._flags(train) | ({"key": key} if self._wants_key else {})

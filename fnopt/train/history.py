@@ -11,6 +11,13 @@ from typing import Any
 import numpy as np
 
 from fnopt.train.plain import line
+from fnopt.train.reprs import call, listed
+
+NO_METRICS = (
+    "epoch", "step", "seconds",
+    "learning_rate", "grad_norm", "update_norm", "skipped", "loss_scale",
+)  # fmt: skip
+"""Names in a record that are no metrics: they do not say how good the parameters are."""
 
 
 @dataclasses.dataclass
@@ -57,8 +64,10 @@ class History:
             for record in both:
                 file.write(line(record))
 
-    def plot(self, path: str | Path | None = None, title: str = "") -> Any:
-        """Plots loss, the evaluation's other metrics and learning rate over the epochs.
+    def plot(self, path: str | os.PathLike | None = None, title: str = "") -> Any:
+        """Draws loss, the evaluations' other metrics and the learning rate, a panel for each.
+
+        Over epochs; with ``eval_every`` over steps.
 
         Args:
             path: path of the picture; not saved if None.
@@ -69,33 +78,22 @@ class History:
 
         Raises:
             ImportError: matplotlib is not installed.
+            ValueError: nothing is recorded yet.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("pictures need matplotlib: pip install 'fnopt[lab]'") from error
-        names = self.names()
-        measured = [name.removeprefix("test_") for name in names if name.startswith("test_")]
-        panels = ["loss", *(name for name in measured if name != "loss")]
-        panels += ["learning_rate"] if "learning_rate" in names else []
-        figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
-        figure.suptitle(title)
-        epochs = self["epoch"]
-        row = figure.subplots(1, len(panels), squeeze=False)[0]
-        for panel, axes in zip(panels, row, strict=True):
-            for name, label in ((panel, "training"), (f"test_{panel}", "test")):
-                if name in names:
-                    axes.plot(epochs, self[name], ".-", markersize=4, label=label)
-            axes.set(xlabel="epoch", title=panel.replace("_", " "))
-            axes.grid(alpha=0.3)
-            if panel == "loss" and np.nanmin(self["loss"]) > 0:
-                axes.set_yscale("log")
-            if panel != "learning_rate":
-                axes.legend()
-        if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=120)
-        return figure
+        from fnopt.train.plots import plot_history
+
+        return plot_history(self, path, title)
+
+    def __repr__(self) -> str:
+        if not self.records:
+            return "History(epochs=0)"
+        last = {name: x for name, x in self.records[-1].items() if name != "epoch"}
+        counts = {"epochs": len(self), "evaluations": len(self.evaluations)}
+        return call(
+            "History",
+            listed({name: count for name, count in counts.items() if count}),
+            f"last record: {listed(last)}",
+        )
 
 
 class Log:

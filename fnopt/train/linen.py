@@ -8,7 +8,7 @@ import jax
 from flax import linen
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params
-from fnopt.train.objective import Objective, train_flags
+from fnopt.train.objective import Objective, copied, train_flags
 
 
 class LinenObjective(Objective):
@@ -53,6 +53,13 @@ class LinenObjective(Objective):
             **self._flags(train),
         )
         return outputs if train else (outputs, model_state)
+
+    def model(self, params: Params, model_state: ModelState) -> linen.Module:
+        return self.module.bind(copied({"params": params, **model_state}))
+
+    @property
+    def model_name(self) -> str:
+        return type(self.module).__name__
 
     def _keys(self, key: jax.Array | None) -> dict[str, jax.Array]:
         if key is None:

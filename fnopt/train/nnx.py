@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params
-from fnopt.train.objective import Objective, train_flags
+from fnopt.train.objective import Objective, copied, train_flags
 
 
 class NNXObjective(Objective):
@@ -24,6 +24,7 @@ class NNXObjective(Objective):
         super().__init__(*args)
         model = nnx.clone(model)
         nnx.pop(model, nnx.Intermediate)  # values that earlier calls have recorded
+        self._name = type(model).__name__
         self._flags = train_flags(type(model).__call__)
         self._graphs = {}
         for train in (False, True):
@@ -46,6 +47,14 @@ class NNXObjective(Objective):
         model: Any = nnx.merge(self._graphs[train], params, streams, model_state, copy=True)
         outputs = model(self.inputs(batch), **self._flags(train))
         return outputs, _split(model)[-1] if train else model_state
+
+    def model(self, params: Params, model_state: ModelState) -> nnx.Module:
+        trees = copied((params, self._streams, model_state))
+        return nnx.merge(self._graphs[False], *trees, copy=True)
+
+    @property
+    def model_name(self) -> str:
+        return self._name
 
 
 def _split(model: nnx.Module) -> tuple[Any, Any, Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, divide
-from fnopt.core.types import Batch, Metrics, ModelState, Outputs, Params
+from fnopt.core.types import Batch, Metrics, ModelState, Outputs, Params, PyTree
 from fnopt.train.metrics import called
+from fnopt.train.reprs import call
 
 Function = Callable[..., Any]
 _REPORTED = {"loss", "learning_rate", "grad_norm", "update_norm", "skipped", "loss_scale"}
@@ -79,6 +81,45 @@ class Objective:
             train: whether to drop units and to normalize by this batch's statistics.
         """
         raise NotImplementedError
+
+    def model(self, params: Params, model_state: ModelState) -> Any:
+        """The model with these parameters, ready to use.
+
+        It has copies of the arrays, since steps take over the buffers of a state. The model that
+        the objective was made of stays as it is.
+
+        - Flax NNX: a new model in evaluation mode. (To have the numbers in your own model instead:
+          ``nnx.update(model, params, model_state)``.)
+        - Flax Linen: the module, bound to its variables. Call it as the module is called, with
+          ``train=False`` where its call takes that.
+        - Equinox: the module in inference mode, called on one example; one with a state gets that
+          as it does elsewhere, ``model(x, state.model_state)``.
+        - A function: ``functools.partial(function, params)``, with ``train=False`` and ``key=None``
+          where it takes those.
+
+        Args:
+            params: the parameters, such as :attr:`TrainState.eval_params`.
+            model_state: the model state that goes with them.
+
+        Raises:
+            NotImplementedError: the objective is of a class of your own, without this method.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say what its model is; give it a method"
+            " model(self, params, model_state), or call forward(…, key=None, train=False)"
+        )
+
+    def __repr__(self) -> str:
+        parts = vars(self)
+        fields = {"model": self.model_name, "loss": name_of(parts.get("loss_fn"))}
+        if metrics := parts.get("metric_fns"):
+            fields["metrics"] = f"[{', '.join(metrics)}]"
+        return call(type(self).__name__, *(f"{name}={x}" for name, x in fields.items() if x))
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model's class or function, to print; empty if it is not known."""
+        return ""
 
     def losses(self, outputs: Outputs, batch: Batch) -> jax.Array:
         """The loss of each example, or one number if the loss function gives only one."""
@@ -159,6 +200,20 @@ class Objective:
                 f" {type(result).__name__}"
             )
         return result
+
+
+def copied(tree: PyTree) -> Any:
+    """A tree with copies of its arrays, which no step takes over."""
+    return jax.tree.map(jnp.array, tree)
+
+
+def name_of(function: Any) -> str:
+    """The name of a function or of a class, to print; empty for None."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if function is None:
+        return ""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def train_flags(call: Function) -> Callable[[bool], dict[str, bool]]:

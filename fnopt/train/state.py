@@ -13,6 +13,7 @@ from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, ModelState, OptState, Params
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, as_optimizers_see, cast_floating, to_float32_at_least
+from fnopt.train.reprs import call, listed, size
 
 VALUES = ("tx", "stopping", "average", "scaling")
 """The fields of a train state that hold methods with their numbers, not arrays that change."""
@@ -123,6 +124,22 @@ class TrainState:
             scaling_state=begin(scaling),
             stopping=stopping,
             stopping_state=begin(stopping, (params, model_state)),
+        )
+
+    def __repr__(self) -> str:
+        counts = ("step", "evaluations", "metric", "skipped")
+        values = {name: getattr(self, name) for name in VALUES}
+        arrays = {
+            name: getattr(self, name)
+            for name in ("model_state", "opt_state", "average_state", "stopping_state")
+        }
+        return call(
+            "TrainState",
+            listed({name: getattr(self, name) for name in counts}),
+            f"params=<{size(self.params, 'parameters')}>",
+            *(f"{name}={value!r}" for name, value in values.items() if value is not None),
+            *(f"{name}=<{size(x)}>" for name, x in arrays.items() if jax.tree.leaves(x)),
+            listed({"key": self.key}),
         )
 
     @property
