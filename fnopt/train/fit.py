@@ -171,9 +171,10 @@ def fit(
             if source is not None:
                 source.signals = signals
                 open_until_the_end.callback(source.close)
-        # No steps yet: compiles the loop before anything is timed.
-        current = feed.compile(current)
-        bar = Progress(report.progress, steps, epochs, position.steps_done)
+        bar = open_until_the_end.enter_context(Progress(report.progress, epochs, position))
+        with bar.phase("compiling"):
+            # No steps yet: compiles the loop before anything is timed.
+            current = feed.compile(current)
         run = Run(
             feed=feed,
             state=current,
@@ -186,7 +187,7 @@ def fit(
                 record.history,
                 record.evaluation,
                 writers,
-                open_until_the_end.enter_context(bar),
+                bar,
                 begun.metrics,
                 begun.taken,
             ),
