@@ -1,7 +1,7 @@
 """Installs the package with extras and shows what pip does: ``python tools/install.py all``.
 
-On a terminal a line is kept up to date; in a file there is one line in all. What pip itself writes is
-shown if it fails.
+On a terminal a line is kept up to date; in a file there is one line in all. What pip itself writes
+is shown if it fails.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import sys
 import time
@@ -16,11 +17,14 @@ from fnopt.train.record import Position
 EVERY_EPOCH = 100
 """Epochs of a run up to which each leaves a line; of more epochs, about one a second does."""
 
+Running = Callable[[bool], list[Part]]
+"""The line about the run in progress, with a bar or without one."""
+
 
 class Display(Protocol):
     """Where progress is shown."""
 
-    def start(self, running: Callable[[], list[Part]]) -> None:
+    def start(self, running: Running) -> None:
         """Begins to show the line that ``running`` returns at any time."""
 
     def update(self) -> None:
@@ -41,10 +45,13 @@ class Progress:
             100 epochs, and in longer ones leaves about one a second.
         epochs: number of epochs of the run.
         position: where the run begins.
+
+    Attributes:
+        display: where it is shown; None for nowhere.
     """
 
     def __init__(self, show: bool | None, epochs: int, position: Position) -> None:
-        self._display: Display | None = None if show is False else _display(sys.stderr)
+        self.display: Display | None = None if show is False else _display(sys.stderr)
         self._epochs, self._every_epoch = epochs, bool(show) or epochs <= EVERY_EPOCH
         steps = position.steps_per_epoch
         total = steps and steps * epochs
@@ -52,20 +59,20 @@ class Progress:
         self._status = Status(
             min(position.epoch, before + epochs), before + epochs, position.steps_done, total
         )
-        self._phase_began = self._left_at = 0.0
+        self._phase_began, self._left_at = 0.0, -math.inf
         self._begun: tuple[float, int] | None = None  # time and step
         self._waiting: list[Part] | None = None
 
     def __enter__(self) -> Progress:
-        if self._display is not None:
-            self._display.start(self._running)
+        if self.display is not None:
+            self.display.start(self._running)
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        if self._display is not None:
+        if self.display is not None:
             if self._waiting is not None:
-                self._display.leave(self._waiting)
-            self._display.stop()
+                self.display.leave(self._waiting)
+            self.display.stop()
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -125,7 +132,7 @@ class Progress:
             metrics: metrics of its steps, by name.
             evaluation: metrics of the last evaluation, by name.
         """
-        if self._display is None:
+        if self.display is None:
             return
         if position.steps_per_epoch is None:  # then this is known now, but for what may change
             steps = position.steps_done * self._epochs // position.epochs_done
@@ -134,20 +141,20 @@ class Progress:
         epoch, now = position.epoch - 1, time.monotonic()
         self._waiting = epoch_line(epoch, self._status.epochs, metrics, evaluation, seconds)
         if self._every_epoch or now >= self._left_at + 1:
-            self._display.leave(self._waiting)
+            self.display.leave(self._waiting)
             self._waiting, self._left_at = None, now
 
     def _update(self, **changes: Any) -> None:
         self._status = dataclasses.replace(self._status, **changes)  # a thread may read it
-        if self._display is not None:
-            self._display.update()
+        if self.display is not None:
+            self.display.update()
 
-    def _running(self) -> list[Part]:
+    def _running(self, bar: bool) -> list[Part]:
         status = self._status
         if status.phase:
             waited = time.monotonic() - self._phase_began
             status = dataclasses.replace(status, phase_seconds=waited)
-        return running_line(status)
+        return running_line(status, bar)
 
 
 class Lines:
@@ -160,13 +167,13 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._written = stream, 0.0
 
-    def start(self, running: Callable[[], list[Part]]) -> None:
+    def start(self, running: Running) -> None:
         self._running, self._written = running, time.monotonic()
 
     def update(self) -> None:
         # An epoch may take hours: a sign of life each minute.
         if time.monotonic() > self._written + 60:
-            self.leave([part for part in self._running() if part.name != "bar"])
+            self.leave(self._running(False))
 
     def leave(self, parts: list[Part]) -> None:
         self._written = time.monotonic()
@@ -178,8 +185,13 @@ class Lines:
         """Nothing is left open."""
 
 
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream, such as ``sys.stdout``, is open and a terminal."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
 def _display(stream: TextIO | None) -> Display | None:
-    """Where to show progress: in the notebook, or on a stream as far as that can move its cursor.
+    """Where to show progress: in the notebook, or on a stream, which may be a terminal.
 
     The stream is that of errors, so that a program's own output can be piped on.
     """
@@ -188,12 +200,12 @@ def _display(stream: TextIO | None) -> Display | None:
         from fnopt.train.progress_notebook import NotebookBar
 
         return NotebookBar()
-    if stream is None or stream.closed:  # a program without a console
+    if stream is None:  # a program without a console
         return None
-    # Not rich's word: it takes FORCE_COLOR, which many a CI sets, for a terminal.
-    if stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+    # rich would take a file for a terminal where FORCE_COLOR is set, as in many a CI.
+    if _is_terminal(stream) and os.environ.get("TERM") not in ("dumb", "unknown"):
         with contextlib.suppress(ImportError):  # rich is of the extra `train`
             from fnopt.train.progress_bar import TerminalBar
 
-            return TerminalBar(stream)
+            return TerminalBar(stream, with_stdout=_is_terminal(sys.stdout))
     return Lines(stream)

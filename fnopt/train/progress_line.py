@@ -124,14 +124,11 @@ def joined(parts: Iterable[Part]) -> str:
 
 
 def number(x: float) -> str:
-    """A number with four digits: ``0.1234``, ``12.34``, ``12345``, ``1.23e-05``."""
-    if not math.isfinite(x):
-        return str(float(x))
-    if x == 0:
-        return "0"
-    if 1e-3 <= abs(x) < 1e7:
-        return f"{x:.{max(0, 3 - math.floor(math.log10(abs(x))))}f}"
-    return f"{x:.2e}"
+    """A number, most often in six columns: ``0.1234``, ``12.345``, ``0.00123``, ``1.23e-05``."""
+    if 0.01 <= abs(x) < 1e6:
+        digits = max(1, math.floor(math.log10(abs(x))) + 1)  # before the point
+        return f"{x:.{max(0, 5 - digits)}f}"
+    return f"{x:.3g}"
 
 
 def duration(seconds: float) -> str:

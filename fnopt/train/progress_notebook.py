@@ -18,7 +18,7 @@ class NotebookBar:
     It is plain text, so that it needs no widgets and a saved notebook can be read.
     """
 
-    def start(self, running: Callable[[], list[Part]]) -> None:
+    def start(self, running: Callable[[bool], list[Part]]) -> None:
         from IPython.display import display  # pyright: ignore
 
         self._running, self._shown_at = running, -math.inf
@@ -36,4 +36,4 @@ class NotebookBar:
         self._output.update({"text/plain": ""}, raw=True)
 
     def _content(self) -> dict[str, str]:
-        return {"text/plain": joined(fitting(self._running(), COLUMNS))}
+        return {"text/plain": joined(fitting(self._running(True), COLUMNS))}
