@@ -84,4 +84,4 @@ def terminal(columns: int) -> Iterator[tuple[TextIO, Screen]]:
     finally:
         thread.join()
         os.close(reading)
-    screen.write(b"".join(parts).decode().replace("\r\n", "\n\r"))
+    screen.write(b"".join(parts).decode())
