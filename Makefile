@@ -6,7 +6,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A stamp for every set of requirements, so that each is installed once and the demo does not wait
 # for the tools of the tests.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 STAMP := $(VENV)/.installed
 # A process a core; more than eight would wait for memory rather than for each other. Each goes through
 # tests that stand together, which share compiled programs.
@@ -28,10 +27,10 @@ $(STAMP)-demo: EXTRAS := train,lab
 $(STAMP)-all: EXTRAS := all
 $(STAMP)-docs: EXTRAS := docs
 $(STAMP)-demo $(STAMP)-all $(STAMP)-docs: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[$(EXTRAS)]'
+	@$(BIN)/python tools/install.py '$(EXTRAS)'
 	@touch $@
 
-demo: $(STAMP)-demo  ## train a small network, with pictures of it under out/
+demo: $(STAMP)-demo  ## train a small network; a picture and a log of it are left in out/
 	$(BIN)/fnopt train --out out $(ARGS)
 
 test: $(STAMP)-all  ## the tests, and every example in the documentation

@@ -352,12 +352,6 @@ def test_tensorboard_is_told_every_record(tmp_path, monkeypatch):
     assert got[0] == ("begin", str(tmp_path), int(result.last.step) + 1)
 
 
-def test_progress_shows_the_figures_asked_for(capsys):
-    run(progress=True, validation_data=blobs(20))
-    out = capsys.readouterr().out
-    assert "epoch 3/3" in out and "steps/s" in out
-
-
 @pytest.mark.parametrize(
     ("options", "says"),
     [

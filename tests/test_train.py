@@ -509,13 +509,6 @@ def test_history_is_written_and_drawn(tmp_path):
         history["accuracy"]
 
 
-def test_progress_is_silent_without_a_terminal_and_shown_when_asked(capsys):
-    fit(function_task(), fnopt.sgd(0.1), blobs(), epochs=2)
-    assert capsys.readouterr() == ("", "")
-    fit(function_task(), fnopt.sgd(0.1), blobs(), epochs=2, progress=True)
-    assert "epoch 2/2" in capsys.readouterr().out
-
-
 def test_a_state_with_schedules_goes_through_flax_serialization():
     rate = fnopt.join_schedules([0.1, fnopt.cosine_decay_schedule(0.1, 9)], [3])
     tx = fnopt.adamw(rate, b2=fnopt.exponential_decay(0.9, 5, 0.99, staircase=True))

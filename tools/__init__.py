@@ -1,1 +1,1 @@
-"""What writes the files that are drawn from the methods: ``make generate``."""
+"""What make runs: the installation, and what writes the files that are drawn from the methods."""

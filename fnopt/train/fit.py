@@ -146,9 +146,10 @@ def fit(
         for source in (feed, *evaluated.values()):
             source.signals = signals
             open_until_the_end.callback(source.close)
-        # No steps yet: compiles the loop before anything is timed.
-        current = feed.compile(current)
-        bar = Progress(report.progress, steps, epochs, position.steps_done)
+        bar = open_until_the_end.enter_context(Progress(report.progress, epochs, position))
+        with bar.phase("compiling"):
+            # No steps yet: compiles the loop before anything is timed.
+            current = feed.compile(current)
         run = Run(
             feed=feed,
             state=current,
@@ -161,7 +162,7 @@ def fit(
                 record.history,
                 record.evaluation,
                 writers,
-                open_until_the_end.enter_context(bar),
+                bar,
                 begun.metrics,
                 begun.taken,
             ),
@@ -183,8 +184,8 @@ def fit(
         checkpoint=run.saver.path,
         objective=objective,
         precision=step.precision,
-        monitor=f"test_{evaluation.monitor}",
-        monitor_mode=mode,
+        monitor=watched.name,
+        monitor_mode=watched.mode,
     )
 
 

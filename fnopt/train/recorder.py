@@ -9,7 +9,7 @@ import numpy as np
 from fnopt.train.history import History
 from fnopt.train.progress import Progress
 from fnopt.train.record import LastEvaluation, Position
-from fnopt.train.summaries import joined, shown_of_epoch, shown_of_steps, summary
+from fnopt.train.summaries import joined, shown_metrics, summary
 
 
 class Writer(Protocol):
@@ -27,7 +27,7 @@ class Recorder:
         history: records of the epochs before; new ones are appended.
         evaluation: the last evaluation; updated with each one.
         writers: logs that get each record.
-        bar: the progress bar.
+        bar: shows the progress of the run.
         metrics: an array for each metric, one value per step of the current epoch so far; None
             for none.
         taken: whether each of these steps was taken.
@@ -71,8 +71,8 @@ class Recorder:
         self.skipped_in_a_row = (
             len(taken) - 1 - int(last[-1]) if last.size else self.skipped_in_a_row + len(taken)
         )
-        shown = shown_of_steps(metrics, self.evaluation.metrics)
-        self.bar.show(position.epochs_done + 1, position.steps_done, speed, shown)
+        shown = shown_metrics({name: x[-1] for name, x in metrics.items()})
+        self.bar.show_steps(position, speed, shown, self.evaluation.metrics)
 
     def add_evaluation(
         self, position: Position, metrics: dict[str, float], monitored: float
@@ -110,11 +110,12 @@ class Recorder:
         self._metrics, self._taken = [], []
         return record
 
-    def write(self, records: list[dict[str, Any]], position: Position, speed: float) -> None:
-        """Writes records to the logs, and shows the last of an epoch."""
+    def write(self, records: list[dict[str, Any]], position: Position) -> None:
+        """Writes records to the logs, and shows that of an epoch."""
         for record in records:
             for writer in self.writers:
                 writer.write(record)
         if records and "loss" in records[-1]:
-            shown = shown_of_epoch(records[-1], self.evaluation.metrics)
-            self.bar.show(position.epochs_done, position.steps_done, speed, shown)
+            evaluation = self.evaluation.metrics
+            training = {name: x for name, x in records[-1].items() if name not in evaluation}
+            self.bar.show_epoch(position, training["seconds"], shown_metrics(training), evaluation)

@@ -217,7 +217,8 @@ class Run:
         position, recorder, records = self.position, self.recorder, []
         epoch_record = None
         if self.evaluator.is_due(position) and not position.evaluated:
-            self.state, metrics, monitored = self.evaluator.evaluate(self.state)
+            with recorder.bar.phase("evaluating"):
+                self.state, metrics, monitored = self.evaluator.evaluate(self.state)
             recorder.add_evaluation(position, metrics, monitored)
             if self.evaluator.every:
                 records.append(recorder.evaluation_record(position, int(self.state.step)))
@@ -226,5 +227,5 @@ class Run:
             epoch_record = recorder.epoch_record(position, int(self.state.step))
             records.append(epoch_record)
             position.close_epoch()
-        recorder.write(records, position, self.call_length.speed)
+        recorder.write(records, position)
         return epoch_record

@@ -63,8 +63,9 @@ class Saver:
             skipped=np.flatnonzero(~recorder.taken).tolist(),
         )
         monitored = evaluation.monitored if evaluation.step == position.step else None
-        self.path = self.checkpoints.save(
-            position.step,
-            Saved(state, recorder.metrics, record),
-            math.nan if monitored is None else monitored,
-        )
+        with recorder.bar.phase("saving"):
+            self.path = self.checkpoints.save(
+                position.step,
+                Saved(state, recorder.metrics, record),
+                math.nan if monitored is None else monitored,
+            )

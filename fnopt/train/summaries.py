@@ -1,14 +1,20 @@
-"""Metrics of several steps, summarized for a record or for the progress bar."""
+"""Metrics of several steps, summarized for a record or to be shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 LAST = ("learning_rate", "skipped", "loss_scale")
 """Metrics of which an epoch's record has the last value, not the mean."""
+
+
+NOT_SHOWN = (
+    *("epoch", "step", "seconds"),  # the line says them in another form
+    *("grad_norm", "update_norm", "skipped", "loss_scale"),
+)
+"""What a record has beside the loss, the objective's own metrics and the learning rate."""
 
 
 def summary(metrics: dict[str, np.ndarray], taken: np.ndarray) -> dict[str, float]:
@@ -30,24 +36,10 @@ def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def shown_of_steps(metrics: dict[str, np.ndarray], tested: dict[str, float]) -> dict[str, float]:
-    """The metrics to show next to the bar after some steps, the most important first.
+def shown_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """Those metrics of a step or of an epoch that its line shows.
 
     Args:
-        metrics: metrics of the steps; the last values are shown.
-        tested: metrics of the last evaluation; all but losses are shown.
+        metrics: metrics of a step, or the record of an epoch, without those of the evaluation.
     """
-    last = {name: metrics[name][-1] for name in ("loss", "learning_rate") if name in metrics}
-    measured = {name: x for name, x in tested.items() if not name.endswith("_loss")}
-    return {"loss": last["loss"], **measured, **last}
-
-
-def shown_of_epoch(record: dict[str, Any], evaluated: Iterable[str]) -> dict[str, float]:
-    """The metrics of an epoch's record to show next to the bar, the most important first.
-
-    Args:
-        record: the record.
-        evaluated: names of the metrics of the evaluations.
-    """
-    names = ("loss", *evaluated, "learning_rate")
-    return {name: record[name] for name in names if name in record}
+    return {name: float(x) for name, x in metrics.items() if name not in NOT_SHOWN}
