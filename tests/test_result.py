@@ -46,7 +46,7 @@ X, Y = blobs(50)
 @functools.cache
 def run(kind: str) -> FitResult:
     task = {"nnx": nnx_task, "linen": linen_task, "function": function_task}[kind]()
-    return fit(task, fnopt.adam(0.02), (X, Y), epochs=3, test_data=blobs(20, seed=1))
+    return fit(task, fnopt.adam(0.02), (X, Y), epochs=3, validation_data=blobs(20, seed=1))
 
 
 def outputs_of(result: FitResult, x=X):
@@ -162,7 +162,12 @@ def test_with_early_stopping_the_model_is_the_best():
     stopping = early_stopping(patience=0, min_delta=1e9)  # the first evaluation stays the best
     test = blobs(20, seed=1)
     result = fit(
-        function_task(), fnopt.sgd(0.5), (X, Y), epochs=9, test_data=test, early_stopping=stopping
+        function_task(),
+        fnopt.sgd(0.5),
+        (X, Y),
+        epochs=9,
+        validation_data=test,
+        early_stopping=stopping,
     )
     assert result.ended == "early stopping" and int(result.state.step) == 2
     (params,) = result.model.args
@@ -295,7 +300,7 @@ def test_what_cannot_be_predicted_is_named():
 # The best evaluation
 
 
-def records(*values, name="test_loss"):
+def records(*values, name="val_loss"):
     return [{"epoch": i, "step": 10 * i, name: x} for i, x in enumerate(values, 1)]
 
 
@@ -310,21 +315,21 @@ def records(*values, name="test_loss"):
     ],
 )
 def test_the_best_of_a_history(values, mode, epoch):
-    best = best_evaluation(History(records(*values)), "test_loss", mode)
-    assert best == Best("test_loss", values[epoch - 1], epoch, 10 * epoch)
+    best = best_evaluation(History(records(*values)), "val_loss", mode)
+    assert best == Best("val_loss", values[epoch - 1], epoch, 10 * epoch)
 
 
 def test_there_is_no_best_without_an_evaluation():
-    assert best_evaluation(History(), "test_loss", "min") is None
-    assert best_evaluation(History(records(1.0, name="loss")), "test_loss", "min") is None
-    assert best_evaluation(History(records(math.nan)), "test_loss", "min") is None
+    assert best_evaluation(History(), "val_loss", "min") is None
+    assert best_evaluation(History(records(1.0, name="loss")), "val_loss", "min") is None
+    assert best_evaluation(History(records(math.nan)), "val_loss", "min") is None
     assert fit(function_task(), fnopt.sgd(0.1), (X, Y), epochs=1).best is None
 
 
 def test_the_best_is_found_between_epochs():
-    evaluations = [{"epoch": 1, "step": step, "test_loss": x} for step, x in ((4, 0.5), (8, 0.7))]
+    evaluations = [{"epoch": 1, "step": step, "val_loss": x} for step, x in ((4, 0.5), (8, 0.7))]
     history = History(records(0.7, 0.7), evaluations)
-    assert best_evaluation(history, "test_loss", "min") == Best("test_loss", 0.5, 1, 4)
+    assert best_evaluation(history, "val_loss", "min") == Best("val_loss", 0.5, 1, 4)
 
 
 def test_the_best_checkpoint_can_be_restored(tmp_path):
@@ -332,12 +337,12 @@ def test_the_best_checkpoint_can_be_restored(tmp_path):
     seen = {}
     rates = fnopt.piecewise_constant_schedule(0.1, {4: 1000.0})  # far too large from step 4 on
     result = fit(
-        task, fnopt.sgd(rates), (X, Y), epochs=6, batch_size=25, test_data=test,
+        task, fnopt.sgd(rates), (X, Y), epochs=6, batch_size=25, validation_data=test,
         checkpoint_dir=tmp_path / "run", keep=1, key=0,
         on_epoch=lambda state, record: seen.update({int(state.step): np.array(state.params["w"])}),
     )  # fmt: skip
     best = result.best
-    assert best is not None and best.value == result.history["test_loss"].min()
+    assert best is not None and best.value == result.history["val_loss"].min()
     assert best.step < int(result.state.step)
     assert best.checkpoint == tmp_path / "run" / f"step_{best.step:08d}"
     state = restore(best.checkpoint, result.state)
@@ -365,7 +370,7 @@ def test_what_a_newcomer_prints_is_short():
     assert lines[:2] == ["FitResult(", lines[1]] and len(lines) < 9
     assert "ended='epochs', epochs=3, steps=3" in lines[1]
     words = "state=TrainState(step=3, <227 parameters, float32, 908 bytes>, …)"
-    assert words in repr(result) and "test_accuracy=" in repr(result)
+    assert words in repr(result) and "val_accuracy=" in repr(result)
     state = repr(result.state)
     assert len(state.splitlines()) == 8
     assert "params=<227 parameters, float32, 908 bytes>" in state

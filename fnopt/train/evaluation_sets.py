@@ -12,17 +12,13 @@ import jax
 from fnopt.train.evaluate import evaluate_batches
 from fnopt.train.evaluation_data import EvaluationData, evaluation_data
 from fnopt.train.fit_options import EvaluationOptions
+from fnopt.train.history import NO_METRICS
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
 
 VALIDATION, TEST = "val", "test"
 _ARGUMENTS = {VALIDATION: "validation_data", TEST: "test_data"}
 _RESERVED = (VALIDATION, TEST, "train")
-_OF_TRAINING = (
-    "epoch", "step", "seconds", "loss", "learning_rate", "grad_norm", "update_norm", "loss_scale",
-    "skipped",
-)  # fmt: skip
-"""Names in a record that are not an evaluation's."""
 
 
 def named_sets(validation_data: Any, options: EvaluationOptions) -> dict[str, Any]:
@@ -107,7 +103,7 @@ def prepared_sets(
 
 def _check_names(name: str, metrics: Iterable[str], others: list[str]) -> None:
     """Refuses a set whose metrics could not be told from others in the history."""
-    recorded = {*_OF_TRAINING, *metrics, *others}
+    recorded = {"loss", *NO_METRICS, *metrics, *others}
     if name in recorded:
         raise ValueError(
             f"fit: the name {name!r} in evaluation_sets is that of a metric; take another, such as"

@@ -41,7 +41,7 @@ class FitResult:
     >>> from fnopt.train import fit, objective
     >>> x = np.linspace(-1, 1, 64, dtype=np.float32)
     >>> task = objective(lambda params, x: params * x, "squared_error", params=np.float32(0))
-    >>> result = fit(task, fnopt.sgd(0.3), (x, 3 * x), epochs=20, test_data=(x, 3 * x))
+    >>> result = fit(task, fnopt.sgd(0.3), (x, 3 * x), epochs=20, validation_data=(x, 3 * x))
     >>> result.ended, result.best.epoch
     ('epochs', 20)
     >>> result.predict(np.array([-1, 2], np.float32)).round(2)
@@ -59,7 +59,7 @@ class FitResult:
     checkpoint: Path | None = None
     objective: Objective | None = None
     precision: Precision | None = None
-    monitor: str = "test_loss"
+    monitor: str = "val_loss"
     monitor_mode: Mode = "min"
 
     @functools.cached_property

@@ -47,8 +47,8 @@ class Watched:
             raise ValueError(_no_metric(self.monitor, recorded))
         if self.monitor not in (None, self.name):
             warnings.warn(
-                f"fit: monitor={self.monitor!r} is now the name in the history,"
-                f" monitor={self.name!r}; the short name will be refused in the next version",
+                f"fit: monitor={self.monitor!r} is now monitor={self.name!r}, the name in the"
+                " history; the short name will be refused in the next version",
                 DeprecationWarning,
                 stacklevel=3,
             )
