@@ -249,7 +249,7 @@ def test_steps_are_written(tmp_path):
     steps = StepHistory({"step": np.array([1, 2], np.int32), "epoch": np.array([1, 1], np.int32)})
     steps.add(4, 2, {"loss": np.array([0.5, 1e-9])})
     assert steps["step"].tolist() == [1, 2, 3, 4]
-    np.testing.assert_array_equal(steps["loss"], np.float32([np.nan, np.nan, 0.5, 1e-9]))
+    np.testing.assert_array_equal(steps["loss"], np.array([np.nan, np.nan, 0.5, 1e-9], np.float32))
     with pytest.raises(KeyError, match="'los' of every step was not recorded; there are step, epo"):
         steps["los"]
     steps.write(tmp_path / "new" / "steps.csv")

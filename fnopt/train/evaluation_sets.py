@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 
+from fnopt.train.deprecation import warn_deprecated
 from fnopt.train.evaluate import evaluate_batches
 from fnopt.train.evaluation_data import EvaluationData, evaluation_data
 from fnopt.train.fit_options import EvaluationOptions
@@ -39,11 +39,9 @@ def named_sets(validation_data: Any, options: EvaluationOptions) -> dict[str, An
                 "fit: test_data is the former name of validation_data; give one of the two, or"
                 " evaluation_sets={'name': data} for further sets"
             )
-        warnings.warn(
+        warn_deprecated(
             "fit: test_data= is now validation_data=, whose metrics are recorded as val_loss"
-            " instead of test_loss; test_data will be removed in the next version",
-            DeprecationWarning,
-            stacklevel=3,
+            " instead of test_loss; test_data will be removed in the next version"
         )
         sets[TEST] = options.test_data
     return sets | _further_sets(options.evaluation_sets)
