@@ -15,7 +15,8 @@ from test_train import same
 
 import fnopt
 from fnopt.train import averaged, early_stopping, ema_of_params, evaluate, fit
-from fnopt.train.fit_options import GROUPS, FitOptions, argument_texts, read_options
+from fnopt.train.documented import argument_texts
+from fnopt.train.fit_options import GROUPS, FitOptions, read_options
 
 pytestmark = pytest.mark.beside_optax
 

@@ -322,7 +322,7 @@ def test_tensorboard_is_told_every_record(tmp_path, monkeypatch):
     with monkeypatch.context() as without:
         for name in ("tensorboardX", "torch.utils.tensorboard", "tensorflow"):
             without.setitem(sys.modules, name, None)
-        with pytest.raises(ImportError, match=r"tensorboard= needs one of.*pip install"):
+        with pytest.raises(ImportError, match=r"tensorboard= needs one of.*fnopt\[tensorboard\]"):
             run(tensorboard=tmp_path)
     got = []
 

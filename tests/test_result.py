@@ -162,7 +162,12 @@ def test_with_early_stopping_the_model_is_the_best():
     stopping = early_stopping(patience=0, min_delta=1e9)  # the first evaluation stays the best
     test = blobs(20, seed=1)
     result = fit(
-        function_task(), fnopt.sgd(0.5), (X, Y), epochs=9, validation_data=test, early_stopping=stopping
+        function_task(),
+        fnopt.sgd(0.5),
+        (X, Y),
+        epochs=9,
+        validation_data=test,
+        early_stopping=stopping,
     )
     assert result.ended == "early stopping" and int(result.state.step) == 2
     (params,) = result.model.args

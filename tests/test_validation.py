@@ -145,7 +145,9 @@ def test_a_plateau_goes_by_the_named_set():
     ],
 )
 def test_a_short_name_is_taken_for_one_version(data, monitor, name):
-    with pytest.warns(DeprecationWarning, match=f"in the history, monitor='{name}'") as caught:
+    with pytest.warns(
+        DeprecationWarning, match=f"is now monitor='{name}', the name in the hist"
+    ) as caught:
         result = run(**data, monitor=monitor, early_stopping=early_stopping(9))
     assert caught[0].filename == __file__
     best = float(result.state.stopping_state.best)

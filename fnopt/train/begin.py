@@ -28,6 +28,7 @@ from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision
 from fnopt.train.record import LastEvaluation, Position, Record
 from fnopt.train.state import TrainState, copy
+from fnopt.train.step_history import StepHistory
 from fnopt.train.stopping import early_stopping as EarlyStopping
 
 logger = logging.getLogger("fnopt")
@@ -149,6 +150,22 @@ def resumed(saved: Saved, epochs: int, feed: Feed) -> Saved:
         "resumed at step %d, epoch %d of %d: %r", state.step, position.epochs_done, epochs, state.tx
     )
     return saved
+
+
+def keep_steps(history: History, keep: bool, position: Position) -> None:
+    """Prepares the history of steps of a run that begins or continues.
+
+    Args:
+        history: the history so far.
+        keep: whether to keep the metrics of every step.
+        position: where the run is.
+    """
+    if not keep:
+        history.steps = StepHistory()
+    elif position.steps_done and not history.steps:
+        logger.warning(
+            "fit: the checkpoint has no history of steps; it begins at step %d", position.step + 1
+        )
 
 
 def _check_data(record: Record, feed: Feed) -> None:

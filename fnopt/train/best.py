@@ -46,7 +46,7 @@ def best_evaluation(
         checkpoint_dir: folder of the checkpoints of the run; None if there is none.
     """
     # Evaluations come first: the record of an epoch repeats the last of them.
-    records = sorted([*history.evaluations, *history.records], key=lambda record: record["step"])
+    records = history.in_order()
     measured = [record for record in records if not math.isnan(record.get(metric, math.nan))]
     if not measured:
         return None

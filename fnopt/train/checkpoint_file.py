@@ -1,7 +1,8 @@
 """One checkpoint: a folder that is written whole, and read with everything checked.
 
 It has three things: the leaves of the train state as orbax writes them (``state``), the metrics of
-the steps of the current epoch (``figures.npz``), and ``about.json``, which a person can read:
+the steps of the current epoch (``figures.npz``), with ``step_history`` those of all steps
+(``steps.npz``), and ``about.json``, which a person can read:
 versions, the shape and dtype at every path, kinds and static fields of the values, the history, the
 position, the size and check sum of every file, and last its own check sum.
 """
@@ -24,6 +25,7 @@ from fnopt.train.about import by_path, describe, differences, functions, is_key
 from fnopt.train.plain import dumps, loads
 from fnopt.train.record import Record
 from fnopt.train.state import VALUES, TrainState, copy
+from fnopt.train.step_history import StepHistory
 
 logger = logging.getLogger("fnopt")
 
@@ -76,6 +78,8 @@ def write(folder: Path, saved: Saved, metric: float) -> None:
     }
     checkpointer("save", folder / "state", leaves)
     np.savez(folder / "figures.npz", **saved.metrics)  # pyright: ignore[reportArgumentType]
+    if saved.record.history.steps:
+        saved.record.history.steps.write(folder / "steps.npz")
     about = {
         "format": FORMAT,
         **_versions(),
@@ -122,6 +126,9 @@ def read(
         saved = Saved(restored, dict(metrics), record)
     if saved.taken.shape != saved.metrics.get("loss", np.zeros(0)).shape:
         raise ValueError("figures.npz has another number of steps than about.json")
+    if "steps.npz" in about["files"]:  # since there has been a history of steps, where it is kept
+        with np.load(path / "steps.npz", allow_pickle=False) as steps:
+            record.history.steps = StepHistory(dict(steps))
     return saved
 
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 
+from fnopt.train.deprecation import warn_deprecated
 from fnopt.train.evaluate import evaluate_batches
 from fnopt.train.evaluation_data import EvaluationData, evaluation_data
 from fnopt.train.fit_options import EvaluationOptions
+from fnopt.train.history import NO_METRICS
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
 
 VALIDATION, TEST = "val", "test"
 _ARGUMENTS = {VALIDATION: "validation_data", TEST: "test_data"}
 _RESERVED = (VALIDATION, TEST, "train")
-_OF_TRAINING = (
-    "epoch", "step", "seconds", "loss", "learning_rate", "grad_norm", "update_norm", "loss_scale",
-    "skipped",
-)  # fmt: skip
-"""Names in a record that are not an evaluation's."""
 
 
 def named_sets(validation_data: Any, options: EvaluationOptions) -> dict[str, Any]:
@@ -43,11 +39,9 @@ def named_sets(validation_data: Any, options: EvaluationOptions) -> dict[str, An
                 "fit: test_data is the former name of validation_data; give one of the two, or"
                 " evaluation_sets={'name': data} for further sets"
             )
-        warnings.warn(
+        warn_deprecated(
             "fit: test_data= is now validation_data=, whose metrics are recorded as val_loss"
-            " instead of test_loss; test_data will be removed in the next version",
-            DeprecationWarning,
-            stacklevel=3,
+            " instead of test_loss; test_data will be removed in the next version"
         )
         sets[TEST] = options.test_data
     return sets | _further_sets(options.evaluation_sets)
@@ -107,7 +101,7 @@ def prepared_sets(
 
 def _check_names(name: str, metrics: Iterable[str], others: list[str]) -> None:
     """Refuses a set whose metrics could not be told from others in the history."""
-    recorded = {*_OF_TRAINING, *metrics, *others}
+    recorded = {"loss", *NO_METRICS, *metrics, *others}
     if name in recorded:
         raise ValueError(
             f"fit: the name {name!r} in evaluation_sets is that of a metric; take another, such as"

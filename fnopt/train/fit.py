@@ -15,28 +15,25 @@ from typing import Any, Unpack
 import optax
 
 from fnopt.core.checks import positive_integer
-from fnopt.train.begin import beginning, first_state, open_checkpoints, prepare, resumed
+from fnopt.train.begin import beginning, first_state, keep_steps, open_checkpoints, prepare, resumed
 from fnopt.train.call_length import CallLength
+from fnopt.train.documented import documented
 from fnopt.train.errors import CheckpointError as CheckpointError
 from fnopt.train.errors import DataError as DataError
 from fnopt.train.errors import NonFiniteError as NonFiniteError
 from fnopt.train.evaluation_sets import named_sets, prepared_sets
 from fnopt.train.evaluator import Evaluator
 from fnopt.train.feeds import feed_of, size_of
-from fnopt.train.fit_options import (
-    EvaluationOptions,
-    FitOptions,
-    ReportOptions,
-    documented,
-    read_options,
-)
-from fnopt.train.history import History, Log
+from fnopt.train.fit_options import EvaluationOptions, FitOptions, ReportOptions, read_options
+from fnopt.train.history import History
 from fnopt.train.hold_out import hold_out
 from fnopt.train.interrupts import interrupts
 from fnopt.train.lengths import warn_of_rate_0
+from fnopt.train.logs import Writer, log_paths, open_log
 from fnopt.train.objective import Objective
 from fnopt.train.progress import Progress
-from fnopt.train.recorder import Recorder, Writer
+from fnopt.train.record import Position
+from fnopt.train.recorder import Recorder
 from fnopt.train.result import FitResult as FitResult
 from fnopt.train.run import Run
 from fnopt.train.saver import Saver
@@ -139,7 +136,8 @@ def fit(
         steps = epochs * feed.steps if feed.steps else None
         ahead = steps and steps - position.steps_done
         warn_of_rate_0(current.tx, current.opt_state, ahead, saved is not None)
-        writers = _writers(report, record.history, int(current.step))
+        keep_steps(record.history, report.step_history, position)
+        writers = _writers(report, record.history, position, epochs, int(current.step))
         for writer in writers:
             open_until_the_end.callback(writer.close)
         signals = open_until_the_end.enter_context(interrupts())
@@ -165,11 +163,11 @@ def fit(
                 bar,
                 begun.metrics,
                 begun.taken,
+                report.step_history,
             ),
             saver=Saver(checkpoints, checkpoint.checkpoint_every, epochs, size_of(feed)),
             call_length=CallLength(report.steps_per_call, feed.most),
-            on_epoch=report.on_epoch,
-            on_step=report.on_step,
+            callbacks=report.make_callbacks(),
             signals=signals,
         )
         ended = run.go()
@@ -220,8 +218,12 @@ def _watched(
     return find_watched(objective, sets, options.monitor, options.monitor_mode, stopping, optimizer)
 
 
-def _writers(options: ReportOptions, history: History, step: int) -> list[Writer]:
-    writers: list[Writer] = [] if options.log is None else [Log(options.log, history)]
+def _writers(
+    options: ReportOptions, history: History, position: Position, epochs: int, step: int
+) -> list[Writer]:
+    # The last epoch has this number: a run that goes on from a state counts those before.
+    last = position.epoch - 1 + epochs - position.epochs_done
+    writers = [open_log(path, history, last) for path in log_paths(options.log)]
     if options.tensorboard is not None:
         writers.append(TensorBoard(options.tensorboard, step))
     return writers

@@ -7,20 +7,16 @@ options as keyword arguments of :func:`~fnopt.train.fit`.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypedDict, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
 
 from fnopt.core.checks import did_you_mean, integer, positive_integer
+from fnopt.train.callbacks import Callback, Callbacks, OnEpochs, OnSteps, make_callbacks
+from fnopt.train.logs import Paths, log_paths
 from fnopt.train.options import StepOptions
 from fnopt.train.precision import Precision
-from fnopt.train.state import TrainState
 from fnopt.train.stopping import early_stopping as EarlyStopping
-
-OnEpoch = Callable[[TrainState, dict[str, Any]], Any]
-OnStep = Callable[[int, dict[str, Any]], Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,32 +119,46 @@ class ReportOptions:
     Args:
         steps_per_call: steps between two looks at the run; None finds a number that takes about a
             quarter of a second. The result does not depend on it.
-        log: path of a file to which each record is written at once, as a line of JSON; None for
+        log: path of a file to which each record is written at once: as a readable line where it
+            ends in ``.txt`` or ``.log``, otherwise as a line of JSON; or a list of paths. None for
             none.
         tensorboard: path of a folder where each record is written for TensorBoard; None for none.
         progress: whether to show, on the error stream, a line for each epoch and, where that is a
             terminal (or in a notebook), a bar. False shows nothing; None leaves about one line a
             second in a run of more than 100 epochs.
         on_epoch: called with the state and the record after each epoch; returning True stops the
-            run. The state is valid during the call: the next step takes over its buffers.
+            run. The state is valid during the call: the next step takes over its buffers. A
+            function or a list of functions.
         on_step: called after each call of the loop with the number of steps so far and the metrics
-            of the steps of the call, arrays by name. An exception that either callback raises gets
-            the run's ``state`` and ``history`` as attributes.
+            of the steps of the call, arrays by name. A function or a list of functions. An
+            exception that a callback raises gets the run's ``state`` and ``history`` as attributes.
+        callbacks: objects whose methods ``on_epoch(state, record)`` and ``on_step(step, metrics)``,
+            one or both, are called after those functions; a list, or one object.
+        step_history: whether ``history.steps`` keeps the metrics of every step, over the whole run
+            and in its checkpoints: 4 bytes for each metric of a step. Otherwise it is empty.
 
     Raises:
-        TypeError: ``steps_per_call`` is no integer.
-        ValueError: ``steps_per_call`` is below 1.
+        TypeError: ``steps_per_call`` is no integer, or something is no path or no callback.
+        ValueError: ``steps_per_call`` is below 1, or ``log`` has a path twice.
     """
 
     steps_per_call: int | None = None
-    log: str | os.PathLike | None = None
+    log: Paths | None = None
     tensorboard: str | os.PathLike | None = None
     progress: bool | None = None
-    on_epoch: OnEpoch | None = None
-    on_step: OnStep | None = None
+    on_epoch: OnEpochs = None
+    on_step: OnSteps = None
+    callbacks: Callback | Sequence[Callback] | None = None
+    step_history: bool = False
 
     def __post_init__(self) -> None:
         _check_numbers(self, "steps_per_call")
+        log_paths(self.log)  # refuses what is no path, before the run begins
+        self.make_callbacks()
+
+    def make_callbacks(self) -> Callbacks:
+        """The callbacks in the order in which they are called."""
+        return make_callbacks(self.on_epoch, self.on_step, self.callbacks)
 
 
 class StepArguments(TypedDict, total=False):
@@ -187,11 +197,13 @@ class ReportArguments(TypedDict, total=False):
     """The fields of :class:`ReportOptions`."""
 
     steps_per_call: int | None
-    log: str | os.PathLike | None
+    log: Paths | None
     tensorboard: str | os.PathLike | None
     progress: bool | None
-    on_epoch: OnEpoch | None
-    on_step: OnStep | None
+    on_epoch: OnEpochs
+    on_step: OnSteps
+    callbacks: Callback | Sequence[Callback] | None
+    step_history: bool
 
 
 class FitOptions(
@@ -232,57 +244,6 @@ def read_options(
         for group, kind in GROUPS.items()
     )
     return step, evaluation, checkpoint, report
-
-
-def documented(function: Function) -> Function:
-    """Shows the options in the signature and the docstring of a function that takes FitOptions.
-
-    Args:
-        function: has ``**options`` as its last parameter, and a section ``Args:`` that is followed
-            by ``Raises:``.
-    """
-    signature = inspect.signature(function)
-    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    lines: list[str] = []
-    for group, kind in GROUPS.items():
-        fields = {field.name: field for field in dataclasses.fields(kind)}
-        texts = argument_texts(kind)
-        for name, annotation in group.__annotations__.items():
-            annotation = getattr(annotation, "__forward_arg__", annotation)
-            parameters.append(
-                inspect.Parameter(
-                    name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=fields[name].default,
-                    annotation=annotation,
-                )
-            )
-            lines += texts.get(name, [])
-    function.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore
-    if function.__doc__:
-        before, raises, after = inspect.cleandoc(function.__doc__).partition("\nRaises:\n")
-        function.__doc__ = "\n".join([before.rstrip(), *lines, raises + after])
-    return function
-
-
-def argument_texts(documented_class: type) -> dict[str, list[str]]:
-    """The lines of the section ``Args:`` of a docstring, by the argument that they are about.
-
-    Args:
-        documented_class: a class with such a docstring.
-    """
-    texts: dict[str, list[str]] = {}
-    current: list[str] | None = None
-    section = inspect.cleandoc(documented_class.__doc__ or "").partition("\nArgs:\n")[2]
-    for line in section.splitlines():
-        if line and not line.startswith(" "):  # the next section
-            break
-        name, colon, _ = line.strip().partition(":")
-        if colon and line.startswith("    ") and not line.startswith("     "):
-            current = texts.setdefault(name, [])
-        if current is not None and line:
-            current.append(line)
-    return texts
 
 
 def _check_numbers(options: Any, *names: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fnopt.train.plain import line
 from fnopt.train.reprs import call, listed
+from fnopt.train.step_history import StepHistory
 
 NO_METRICS = (
     "epoch", "step", "seconds",
@@ -31,10 +32,12 @@ class History:
             ``val_``, or that of another set's name.
         evaluations: with ``eval_every``, dicts of ``epoch``, ``step`` and the metrics of every
             evaluation; empty where there is one per epoch.
+        steps: the metrics of every step, arrays by name, if ``fit(step_history=True)`` keeps them.
     """
 
     records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    steps: StepHistory = dataclasses.field(default_factory=StepHistory, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A metric of every epoch, NaN where it was not recorded."""
@@ -50,6 +53,11 @@ class History:
     def __len__(self) -> int:
         return len(self.records)
 
+    def in_order(self) -> list[dict[str, Any]]:
+        """Evaluations and records of epochs, in the order in which they were made."""
+        # An evaluation precedes the record of the epoch that it ends.
+        return sorted([*self.evaluations, *self.records], key=lambda record: record.get("step", 0))
+
     def write(self, path: str | os.PathLike) -> None:
         """Writes the records as JSON lines; a value that is not finite as null.
 
@@ -58,10 +66,8 @@ class History:
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # An evaluation precedes the record of the epoch that it ends.
-        both = sorted([*self.evaluations, *self.records], key=lambda record: record.get("step", 0))
         with path.open("w") as file:
-            for record in both:
+            for record in self.in_order():
                 file.write(line(record))
 
     def plot(self, path: str | os.PathLike | None = None, title: str = "") -> Any:
@@ -94,24 +100,3 @@ class History:
             listed({name: count for name, count in counts.items() if count}),
             f"last record: {listed(last)}",
         )
-
-
-class Log:
-    """A file of JSON lines that grows during a run; begins with the history so far.
-
-    Args:
-        path: path of the file; its content is replaced, so that it has no line twice.
-        history: the records before.
-    """
-
-    def __init__(self, path: str | os.PathLike, history: History) -> None:
-        self.path = Path(path)
-        history.write(self.path)
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Appends a record. The file is whole after each."""
-        with self.path.open("a") as file:
-            file.write(line(record))
-
-    def close(self) -> None:
-        """Nothing is left open."""

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from fnopt.train.history import History
+from fnopt.train.logs import Writer
 from fnopt.train.progress import Progress
 from fnopt.train.record import LastEvaluation, Position
 from fnopt.train.summaries import joined, shown_metrics, summary
-
-
-class Writer(Protocol):
-    """A destination of records: a log file, TensorBoard."""
-
-    def write(self, record: dict[str, Any]) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Recorder:
@@ -31,6 +24,7 @@ class Recorder:
         metrics: an array for each metric, one value per step of the current epoch so far; None
             for none.
         taken: whether each of these steps was taken.
+        keep_steps: whether the history keeps the metrics of every step.
 
     Attributes:
         skipped_in_a_row: number of steps skipped since the last one that was taken.
@@ -44,9 +38,11 @@ class Recorder:
         bar: Progress,
         metrics: dict[str, np.ndarray] | None = None,
         taken: np.ndarray | None = None,
+        keep_steps: bool = False,
     ) -> None:
         self.history, self.evaluation = history, evaluation
         self.writers, self.bar = writers, bar
+        self.keep_steps = keep_steps
         self.skipped_in_a_row = 0
         self._metrics = [metrics] if metrics else []
         self._taken = [] if taken is None else [taken]
@@ -67,6 +63,8 @@ class Recorder:
         """Takes in the metrics of some steps and shows the last of them."""
         self._metrics.append(metrics)
         self._taken.append(taken)
+        if self.keep_steps:
+            self.history.steps.add(position.step, position.epoch, metrics)
         last = np.flatnonzero(taken)
         self.skipped_in_a_row = (
             len(taken) - 1 - int(last[-1]) if last.size else self.skipped_in_a_row + len(taken)

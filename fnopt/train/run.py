@@ -14,14 +14,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
 from fnopt.core.types import Metrics
 from fnopt.train.call_length import CallLength
+from fnopt.train.callbacks import Callbacks
 from fnopt.train.diagnosis import locate_nonfinite
 from fnopt.train.errors import CheckpointError, DataError, NonFiniteError, no_batch
 from fnopt.train.evaluator import Evaluator
@@ -49,8 +48,7 @@ class Run:
         recorder: collects metrics and writes records.
         saver: writes checkpoints.
         call_length: number of steps to make at a time.
-        on_epoch: called with the state and the record of an epoch; None for nothing.
-        on_step: called with the step and the metrics of some steps; None for nothing.
+        callbacks: called after epochs and after some steps.
         signals: signals received so far; the first ends the run.
     """
 
@@ -62,8 +60,7 @@ class Run:
     recorder: Recorder
     saver: Saver
     call_length: CallLength
-    on_epoch: Callable[[TrainState, dict[str, Any]], Any] | None
-    on_step: Callable[[int, dict[str, np.ndarray]], Any] | None
+    callbacks: Callbacks
     signals: list[Any]
 
     def go(self) -> str:
@@ -123,7 +120,7 @@ class Run:
             if self.position.epoch_over or not self.position.evaluated:
                 # Work that was due when the checkpoint was written.
                 record = self._settle()
-                if record and self.on_epoch is not None and self.on_epoch(self.state, record):
+                if record and self.callbacks.epoch(self.state, record):
                     return "on_epoch"
             while self.position.epochs_done < self.epochs and not self.stopped:
                 ended = self._epoch()
@@ -154,9 +151,9 @@ class Run:
             record = self._settle()
             if self.saver.is_due(position, record is not None):
                 self.save()
-            if result.steps and self.on_step is not None:
-                self.on_step(position.step, result.metrics)
-            if record and self.on_epoch is not None and self.on_epoch(self.state, record):
+            if result.steps:
+                self.callbacks.step(position.step, result.metrics)
+            if record and self.callbacks.epoch(self.state, record):
                 return "on_epoch"
             if not self.stopped:
                 self._raise_if_ended(result)

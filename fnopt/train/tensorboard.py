@@ -37,7 +37,7 @@ class TensorBoard:
         except ImportError as error:
             raise ImportError(
                 "tensorboard= needs one of tensorboardX, torch with tensorboard, tensorflow:"
-                " pip install tensorboardX"
+                " pip install 'fnopt[tensorboard]'"
             ) from error
         self.writer = summary.create_file_writer(str(folder))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import jax
 
 from fnopt.core import did_you_mean
 from fnopt.schedule.plateau import Watcher
+from fnopt.train.deprecation import warn_deprecated
 from fnopt.train.metrics import mode_of
 from fnopt.train.objective import Objective
 
@@ -46,11 +46,9 @@ class Watched:
         if self.name not in recorded:
             raise ValueError(_no_metric(self.monitor, recorded))
         if self.monitor not in (None, self.name):
-            warnings.warn(
-                f"fit: monitor={self.monitor!r} is now the name in the history,"
-                f" monitor={self.name!r}; the short name will be refused in the next version",
-                DeprecationWarning,
-                stacklevel=3,
+            warn_deprecated(
+                f"fit: monitor={self.monitor!r} is now monitor={self.name!r}, the name in the"
+                " history; the short name will be refused in the next version"
             )
 
 

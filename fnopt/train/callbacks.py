@@ -1,0 +1,115 @@
+"""The functions that a run calls after steps and after epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+import reprlib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from fnopt.train.state import TrainState
+
+OnEpoch = Callable[[TrainState, dict[str, Any]], Any]
+OnStep = Callable[[int, dict[str, Any]], Any]
+
+
+class EpochCallback(Protocol):
+    """An object that is called after each epoch."""
+
+    def on_epoch(self, state: TrainState, record: dict[str, Any], /) -> Any: ...
+
+
+class StepCallback(Protocol):
+    """An object that is called after each call of the loop."""
+
+    def on_step(self, step: int, metrics: dict[str, Any], /) -> Any: ...
+
+
+Callback = EpochCallback | StepCallback
+
+
+@dataclasses.dataclass(frozen=True)
+class Callbacks:
+    """All callbacks of a run, in the order in which they are called.
+
+    Attributes:
+        on_epoch: called with the state and the record of an epoch.
+        on_step: called with the number of steps and the metrics of some steps.
+    """
+
+    on_epoch: tuple[OnEpoch, ...] = ()
+    on_step: tuple[OnStep, ...] = ()
+
+    def epoch(self, state: TrainState, record: dict[str, Any]) -> bool:
+        """Calls all after an epoch; whether one of them ends the run."""
+        # A list: those after one that ends the run are called too.
+        return any([bool(function(state, record)) for function in self.on_epoch])
+
+    def step(self, step: int, metrics: dict[str, Any]) -> None:
+        """Calls all after some steps."""
+        for function in self.on_step:
+            function(step, metrics)
+
+
+def make_callbacks(on_epoch: Any, on_step: Any, callbacks: Any) -> Callbacks:
+    """The callbacks of a run: functions first, then methods of objects.
+
+    Args:
+        on_epoch: a function, a list of functions, or None.
+        on_step: likewise.
+        callbacks: an object with methods ``on_epoch`` or ``on_step``, a list of them, or None.
+
+    Raises:
+        TypeError: something is not called so.
+    """
+    of_epoch, of_step = _functions("on_epoch", on_epoch), _functions("on_step", on_step)
+    for callback in _listed(callbacks):
+        methods = {name: getattr(callback, name, None) for name in ("on_epoch", "on_step")}
+        what = reprlib.repr(callback)
+        if isinstance(callback, type):
+            raise TypeError(
+                f"fit: callbacks has the class {callback.__name__}; give an object of it,"
+                f" {callback.__name__}(…)"
+            )
+        if not any(callable(method) for method in methods.values()):
+            cure = (
+                "give a function to on_epoch= or on_step="
+                if callable(callback)
+                else "define one, or both"
+            )
+            raise TypeError(
+                f"fit: callbacks has {what} without a method on_epoch or on_step; {cure}"
+            )
+        for name, method in methods.items():
+            if method is not None and not callable(method):
+                raise TypeError(f"fit: {name} of the callback {what} is no method; make it one")
+        of_epoch += [methods["on_epoch"]] * (methods["on_epoch"] is not None)
+        of_step += [methods["on_step"]] * (methods["on_step"] is not None)
+    return Callbacks(tuple(of_epoch), tuple(of_step))
+
+
+def _functions(argument: str, functions: Any) -> list[Any]:
+    functions = _listed(functions)
+    for function in functions:
+        if callable(function) and not isinstance(function, type):
+            continue
+        cure = ""
+        if isinstance(function, type):
+            cure = "; make an object of the class"
+        elif hasattr(function, "on_epoch") or hasattr(function, "on_step"):
+            cure = "; give it as callbacks=[…]"
+        raise TypeError(
+            f"fit: {argument} must be a function or a list of functions, got"
+            f" {reprlib.repr(function)} ({type(function).__name__}){cure}"
+        )
+    return functions
+
+
+def _listed(one_or_more: Any) -> list[Any]:
+    if one_or_more is None:
+        return []
+    return list(one_or_more) if isinstance(one_or_more, (list, tuple)) else [one_or_more]
+
+
+OnEpochs = OnEpoch | Sequence[OnEpoch] | None
+OnSteps = OnStep | Sequence[OnStep] | None
