@@ -225,7 +225,19 @@ def batches(of, size=16):
         Batches(batches([X, Y])),
         (x for x in batches(X)),
     ],
-    ids=repr,
+    ids=[
+        "numpy",
+        "jax",
+        "pair",
+        "list",
+        "without labels",
+        "Arrays",
+        "function",
+        "function of pairs",
+        "Batches",
+        "Batches of pairs",
+        "iterator",
+    ],
 )
 def test_what_predict_takes(inputs):
     result = run("function")
