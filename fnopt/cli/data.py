@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,10 +140,10 @@ def _classes(path: Path, parts: list[Pair]) -> int:
 def _read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file by their names in lower case."""
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise UsageError(f"{path} is one array; --data takes an .npz file of two: {HOW}")
-        with file:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise UsageError(f"{path} is one array; --data takes an .npz file of two: {HOW}")
             return {name.lower(): file[name] for name in file.files}
     except FileNotFoundError:
         raise UsageError(f"--data: there is no file {path}") from None
@@ -155,8 +156,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                 " x.astype('float32'), and save it again"
             ) from None
         raise UsageError(f"{path} is no .npz file; {HOW}") from None
-    except (zipfile.BadZipFile, EOFError):
-        raise UsageError(f"{path} is damaged, or no .npz file; {HOW}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        raise UsageError(f"{path} is no .npz file, or a damaged one; {HOW}") from None
 
 
 def _pair(path: Path, arrays: dict[str, np.ndarray], part: str) -> Pair | None:

@@ -16,10 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
 from fnopt.cli.data import Data
-from fnopt.cli.usage import UsageError
+from fnopt.cli.usage import UsageError, no_such
 from fnopt.core import did_you_mean
 from fnopt.core.types import Batch
 from fnopt.data import pixels
@@ -51,9 +52,12 @@ def make_objective(data: Data, model: str | None, loss: str | None, seed: int) -
         seed: seed of the parameters.
 
     Raises:
-        UsageError: the user's function cannot be found or called, or returns no model.
-        ValueError: optax has no loss of this name.
+        UsageError: the user's function cannot be found or called, or returns no model; optax has no
+            loss of this name.
     """
+    losses = [name for name in dir(optax.losses) if not name.startswith("_")]
+    if loss is not None and loss not in losses:
+        raise no_such("optax has no loss", loss, losses, "python -m pydoc optax.losses")
     state = None
     if model is None:
         made, inputs = default_model(data, seed)

@@ -12,7 +12,13 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from fnopt.cli.usage import UsageError
 
-KINDS = {int: "a whole number", float: "a number"}
+
+def number_or_all(word: str) -> int | str:
+    """A whole number, or ``"all"``."""
+    return "all" if word.lower() in ("all", "none") else int(word)
+
+
+KINDS = {int: "a whole number", float: "a number", number_or_all: "a whole number or all"}
 
 
 def option(
@@ -21,6 +27,7 @@ def option(
     kind: Callable[[str], Any] = str,
     *,
     default: str | None = None,
+    none: bool = True,
     bare: str | None = None,
     choices: tuple[str, ...] = (),
     aliases: tuple[str, ...] = (),
@@ -32,6 +39,7 @@ def option(
         metavar: what stands for the value in the help.
         kind: makes the value of a word.
         default: the default, as the help shows it, of an option that may be none.
+        none: whether the word none stands for None, where there is such a default.
         bare: the value of the option alone; None where it needs one.
         choices: the values that there are; any if empty.
         aliases: other names of the option.
@@ -43,7 +51,7 @@ def option(
         if len(words) != 1:
             got = f"got {len(words)}: {' '.join(words)}" if words else "got none"
             raise UsageError(f"{name} takes one value, {metavar}; {got}")
-        if words[0].lower() == "none" and default is not None:
+        if words[0].lower() == "none" and default is not None and none:
             return None
         if choices and words[0] not in choices:
             raise UsageError(f"{name} must be {_listed(choices)}, got {words[0]!r}")
@@ -140,7 +148,7 @@ class RunOptions:
 
     Args:
         epochs: number of passes over the data.
-        batch_size: number of examples per step; none for all of them.
+        batch_size: number of examples per step, or all for the gradient of all of them.
         early_stop: end after more than N evaluations without a lower validation loss, and keep the
             best parameters.
         precision: float32, bfloat16, bfloat16_params, bfloat16_stochastic or float16.
@@ -152,7 +160,10 @@ class RunOptions:
     """
 
     epochs: Annotated[Any, *option("--epochs", "N", int)] = 30
-    batch_size: Annotated[Any, *option("--batch-size", "N", int, default="64")] = 64
+    batch_size: Annotated[
+        Any,
+        *option("--batch-size", "N|all", number_or_all, default="64, or all if fewer", none=False),
+    ] = None
     early_stop: Annotated[Any, *option("--early-stop", "N", int, default="none")] = None
     precision: Annotated[Any, *option("--precision", "NAME")] = "float32"
     accumulate: Annotated[Any, *option("--accumulate", "N", int)] = 1

@@ -21,6 +21,7 @@ from fnopt.core.checks import positive_integer
 from fnopt.data.arrays import check_batch_size
 from fnopt.train import early_stopping, evaluate, fit
 
+BATCH_SIZE = 64
 RESUME = {"no": False, "yes": True, "override": "override"}
 
 
@@ -35,7 +36,7 @@ def train(options: TrainOptions) -> None:
     run, output = options.run, options.output
     epochs = positive_integer("epochs", run.epochs)
     data = load_data(options)
-    batch_size = check_batch_size(run.batch_size, len(data.train[0]))
+    batch_size = batch_size_of(run.batch_size, len(data.train[0]))
     tx = make_optimizer(
         options.optimizer.optimizer,
         options.optimizer.schedule,
@@ -60,7 +61,7 @@ def train(options: TrainOptions) -> None:
             data.train,
             epochs=epochs,
             batch_size=batch_size,
-            test_data=data.validation,
+            validation_data=data.validation,
             key=run.seed,
             early_stopping=None if run.early_stop is None else early_stopping(run.early_stop),
             precision=None if run.precision == "float32" else run.precision,
@@ -88,6 +89,17 @@ def train(options: TrainOptions) -> None:
         result.history.plot(picture, title=title)
         files = {"picture": picture} | files
     print(", ".join(f"{what}: {path}" for what, path in files.items()))
+
+
+def batch_size_of(option: int | str | None, examples: int) -> int:
+    """The number of examples of a step: that of the option, all of them, or by default 64 at most.
+
+    Raises:
+        ValueError: it is below 1 or above the number of examples.
+    """
+    if option is None:
+        return min(BATCH_SIZE, examples)
+    return check_batch_size(None if isinstance(option, str) else option, examples)
 
 
 def load_data(options: TrainOptions) -> Data:

@@ -26,9 +26,8 @@ VALUES = {"True": "", "False": "no", "None": "none"}
 """Values that have another word as the value of an option."""
 PHRASES = {
     r"; or a Precision\(…\)": "",
-    r"(did you mean '\w+'\?) known: .{200,}": r"\1",
-    r"^(early_stopping: patience must .*); the default is .*": r"\1",
-    r"\bor None for all\b": "or none for all",
+    r"^(patience must .*); the default is .*": r"\1",
+    r"\bor None for all of them at once\b": "or all",
     r" The state before it is this exception's \.state\.": "",
     r"[.;] The state is this exception's \.state": "",
     r" \((epoch \d+); \.state is that after the steps before\)": r" (\1)",
