@@ -9,10 +9,26 @@ import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 from fnopt.core import Composed, Joint, Rule, Schedule, Transform, Wrapper, did_you_mean
 
 KINDS = ("parts", "wrappers", "schedules")
 """Families of methods that are no optimizers."""
+TITLES = {
+    "gradient_descent": "Gradient descent and momentum",
+    "adaptive": "Adaptive learning rates",
+    "sign": "Sign-based methods",
+    "layerwise": "Layerwise and memory-efficient methods",
+    "rate_free": "Methods without a learning rate to tune",
+    "wrappers": "Wrappers",
+    "parts": "Parts",
+    "schedules": "Schedules",
+}
+"""What the methods of each family are, as a title."""
+SIDE = 256
+"""Rows and columns of the matrix whose state is counted."""
 BASES = (Composed, Joint, Rule, Schedule, Transform, Wrapper)
 """Exported to be subclassed: no methods themselves."""
 
@@ -124,6 +140,36 @@ def section(method: Any, title: str) -> str:
     """A section of a docstring, without its title; empty if there is none."""
     match = re.search(rf"^{title}:\n((?:    .*\n?|\n)+)", inspect.getdoc(method) or "", re.M)
     return textwrap.dedent(match[1]).strip() if match else ""
+
+
+def items(text: str) -> list[str]:
+    """The entries of a section, one line each."""
+    entries = re.split(r"\n(?=\S)", text)
+    return [" ".join(entry.split()) for entry in entries if entry.strip()]
+
+
+def body(method: Any) -> tuple[str, str]:
+    """What a docstring says outside of its sections, and its example; empty if there is none."""
+    doc, prompt, example = (inspect.getdoc(method) or "").partition("\n>>> ")
+    doc = re.sub(
+        r"(?m)^(Args|Raises|References|When|Returns):\n((?:    .*\n?|\n(?=    ))+)", "", doc
+    )
+    return doc, prompt.strip() + " " + example.strip() if example else ""
+
+
+def example(name: str) -> Transform:
+    """An optimizer with its defaults, and the arguments that its class has as an example."""
+    make = exported()[name]
+    rate = inspect.signature(make).parameters.get("learning_rate")
+    required = {"learning_rate": 1e-3} if rate and rate.default is rate.empty else {}
+    return make(**required | make.example)
+
+
+def state_bytes(name: str) -> float:
+    """Bytes of state for each number of a square float32 matrix; a few numbers are not counted."""
+    state = jax.eval_shape(example(name).init, jnp.zeros((SIDE, SIDE)))
+    sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)]
+    return sum(size for size in sizes if size >= 4 * SIDE) / SIDE**2
 
 
 def _catalogue(belongs: Callable[[Any], bool]) -> Catalogue:

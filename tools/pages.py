@@ -13,76 +13,61 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-
 import fnopt
-from fnopt.registry import exported, section, summary
+from fnopt.registry import SIDE, TITLES, body, exported, items, section, state_bytes, summary
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
-SIDE = 256
-"""Rows and columns of the matrix whose state is counted."""
 
 
 class Family(NamedTuple):
     """A page.
 
     Attributes:
-        title: what a reader looks for.
         about: what the methods on it have in common.
         functions: functions on it, whose page no class attribute can name.
     """
 
-    title: str
     about: str
     functions: str = ""
 
 
 FAMILIES: dict[str, Family] = {
     "gradient_descent": Family(
-        "Gradient descent and momentum",
         "Steps along the gradient, or along an average of gradients, with one learning rate for"
         " all weights. They need little state or none, have the least to tune wrongly, and in"
         " vision are still hard to beat where the rate falls by a schedule.",
     ),
     "adaptive": Family(
-        "Adaptive learning rates",
         "Each weight has a separate learning rate, from the magnitude of its gradients. These"
         " methods are insensitive to the scale of the loss, and the usual choice for attention,"
         " for sparse gradients and for a first try.",
     ),
     "sign": Family(
-        "Sign-based methods",
         "Only the sign of a gradient, or of its average, counts: every weight moves by the same"
         " amount, or by a separate amount that grows while the sign stays. `rprop` and"
         " `quickprop` are for full batches; `lion` and `signum` for noisy ones.",
     ),
     "layerwise": Family(
-        "Layerwise and memory-efficient methods",
         "One number for a whole array or a row of it: steps in proportion to the weights of a"
         " layer, for large batches, or a second moment that is stored in factors.",
     ),
     "rate_free": Family(
-        "Methods without a learning rate to tune",
         "The learning rate is computed from the loss, from the distance travelled so far, or from"
         " a bound on the error; the argument `learning_rate`, where there is one, stays at 1 or is"
         " an upper limit. Schedule-free methods have a learning rate, but no schedule.",
     ),
     "wrappers": Family(
-        "Wrappers",
         "Transforms around other transforms. They are values too: a sweep over the"
         " hyperparameters of the inner transform works through them.",
         "decay_mask freeze per_example_global_norm_clip per_example_layer_norm_clip"
         " selective_transform skip_large_updates skip_not_finite unitwise_clip unitwise_norm",
     ),
     "parts": Family(
-        "Parts",
         "What optimizers are composed of; `chain` combines them in other ways.",
         "asgd_eval_params schedule_free_eval_params",
     ),
     "schedules": Family(
-        "Schedules",
         "A number for every count of updates; the first update uses `schedule(0)`. Schedules can"
         " be added and multiplied, `schedule.scaled(0.1)` and `schedule.by_epoch(steps)` make"
         " others of them, and `fnopt.plot(schedule, steps)` draws them.",
@@ -94,21 +79,6 @@ def names_of(page: str) -> list[str]:
     """The names on a page, sorted."""
     methods = [name for name, method in exported().items() if method.family == page]
     return sorted([*methods, *FAMILIES[page].functions.split()])
-
-
-def example(name: str) -> Any:
-    """An optimizer with its defaults, and the arguments that it has as an example."""
-    make = getattr(fnopt, name)
-    rate = inspect.signature(make).parameters.get("learning_rate")
-    required = {"learning_rate": 1e-3} if rate and rate.default is rate.empty else {}
-    return make(**required | make.example)
-
-
-def state_bytes(name: str) -> float:
-    """Bytes of state for each number of a square float32 matrix; a few numbers are not counted."""
-    state = jax.eval_shape(example(name).init, jnp.zeros((SIDE, SIDE)))
-    sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)]
-    return sum(size for size in sizes if size >= 4 * SIDE) / SIDE**2
 
 
 def markdown(text: str) -> str:
@@ -128,17 +98,8 @@ def _display(math: re.Match[str]) -> str:
 
 def text_and_example(method: Any) -> tuple[str, str]:
     """What a docstring says outside of its sections, and its example."""
-    doc, _, example = (inspect.getdoc(method) or "").partition("\n>>> ")
-    doc = re.sub(
-        r"(?m)^(Args|Raises|References|When|Returns):\n((?:    .*\n?|\n(?=    ))+)", "", doc
-    )
-    return markdown(doc), f"```python\n>>> {example.strip()}\n\n```" if example else ""
-
-
-def items(text: str) -> list[str]:
-    """The entries of a section, one line each."""
-    entries = re.split(r"\n(?=\S)", text)
-    return [" ".join(entry.split()) for entry in entries if entry.strip()]
+    doc, example = body(method)
+    return markdown(doc), f"```python\n{example}\n\n```" if example else ""
 
 
 def arguments(method: Any) -> Iterable[str]:
@@ -193,7 +154,7 @@ def page(key: str) -> str:
     family, names = FAMILIES[key], names_of(key)
     known = fnopt.optimizers()
     optimizers = [name for name in names if name in known]
-    parts = [f"# {family.title}", family.about]
+    parts = [f"# {TITLES[key]}", family.about]
     if optimizers:
         parts.append(table(optimizers))
         parts.append(
