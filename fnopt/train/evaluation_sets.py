@@ -12,9 +12,9 @@ from fnopt.train.deprecation import warn_deprecated
 from fnopt.train.evaluate import evaluate_batches
 from fnopt.train.evaluation_data import EvaluationData, evaluation_data
 from fnopt.train.fit_options import EvaluationOptions
-from fnopt.train.history import NO_METRICS
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
+from fnopt.train.summaries import NO_METRICS
 
 VALIDATION, TEST = "val", "test"
 _ARGUMENTS = {VALIDATION: "validation_data", TEST: "test_data"}

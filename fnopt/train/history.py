@@ -14,12 +14,6 @@ from fnopt.train.plain import line
 from fnopt.train.reprs import call, listed
 from fnopt.train.step_history import StepHistory
 
-NO_METRICS = (
-    "epoch", "step", "seconds",
-    "learning_rate", "grad_norm", "update_norm", "skipped", "loss_scale",
-)  # fmt: skip
-"""Names in a record that are no metrics: they do not say how good the parameters are."""
-
 
 @dataclasses.dataclass
 class History:
@@ -88,7 +82,7 @@ class History:
         """
         from fnopt.train.plots import plot_history
 
-        return plot_history(self, path, title)
+        return plot_history(self.records, self.evaluations, path, title)
 
     def __repr__(self) -> str:
         if not self.records:

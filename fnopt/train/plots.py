@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fnopt.train.history import NO_METRICS, History
+from fnopt.train.summaries import NO_METRICS
 
 COLUMNS = 4
 """Most panels of a row."""
+Records = list[dict[str, Any]]
 _STEPS = [1, 2, 5, 10]
 _WORDS = {"val": "validation"}
 
@@ -32,13 +33,15 @@ class Curve(NamedTuple):
     values: np.ndarray
 
 
-def plot_history(history: History, path: str | os.PathLike | None, title: str) -> Any:
+def plot_history(
+    records: Records, evaluations: Records, path: str | os.PathLike | None, title: str
+) -> Any:
     """The picture that :meth:`History.plot` returns, which has its arguments."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'fnopt[lab]'") from error
-    panels = panels_of(history)
+    panels = panels_of(records, evaluations)
     if not panels:
         raise ValueError("History.plot: nothing is recorded yet; there is a record after an epoch")
     rows = math.ceil(len(panels) / COLUMNS)
@@ -49,7 +52,7 @@ def plot_history(history: History, path: str | os.PathLike | None, title: str) -
         axes = figure.add_subplot(rows, columns, number, sharex=first)
         first = first or axes
         _draw(axes, name, curves)
-        axes.set_xlabel("step" if history.evaluations else "epoch")
+        axes.set_xlabel("step" if evaluations else "epoch")
     if title:
         figure.suptitle(title)
     if path is not None:
@@ -58,25 +61,26 @@ def plot_history(history: History, path: str | os.PathLike | None, title: str) -
     return figure
 
 
-def panels_of(history: History) -> dict[str, list[Curve]]:
+def panels_of(records: Records, evaluations: Records) -> dict[str, list[Curve]]:
     """The curves of each panel, by the name of the metric.
 
     Args:
-        history: the records of a run.
+        records: the records of epochs.
+        evaluations: the records of evaluations between them; empty where each ends an epoch.
     """
-    x = "step" if history.evaluations else "epoch"
+    x = "step" if evaluations else "epoch"
     # With ``eval_every`` the record of an epoch repeats the last evaluation.
-    evaluated = history.evaluations or history.records
+    evaluated = evaluations or records
     prefixes = evaluation_prefixes({name for record in evaluated for name in record})
     metrics = dict.fromkeys(["loss"])
-    for record in [*evaluated, *history.records]:
+    for record in [*evaluated, *records]:
         for name in record:
             prefix = next((p for p in prefixes if name.startswith(p)), "")
             if name not in NO_METRICS:
                 metrics[name.removeprefix(prefix)] = None
     panels: dict[str, list[Curve]] = {}
     for metric in (*metrics, "learning_rate"):
-        curves = [_curve("training", history.records, x, metric)]
+        curves = [_curve("training", records, x, metric)]
         for prefix in prefixes:
             label = prefix.removesuffix("_")
             curves.append(_curve(_WORDS.get(label, label), evaluated, x, prefix + metric))

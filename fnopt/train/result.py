@@ -9,12 +9,13 @@ from typing import Any
 
 from fnopt.core.types import PyTree
 from fnopt.train.best import Best, best_evaluation
-from fnopt.train.history import NO_METRICS, History
+from fnopt.train.history import History
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision
 from fnopt.train.predict import predict
 from fnopt.train.reprs import call, listed, number, size, wrapped
 from fnopt.train.state import TrainState
+from fnopt.train.summaries import NO_METRICS
 from fnopt.train.watch import Mode
 
 

@@ -8,8 +8,11 @@ import numpy as np
 
 LAST = ("learning_rate", "skipped", "loss_scale")
 """Metrics of which an epoch's record has the last value, not the mean."""
-
-
+NO_METRICS = (
+    "epoch", "step", "seconds",
+    "learning_rate", "grad_norm", "update_norm", "skipped", "loss_scale",
+)  # fmt: skip
+"""Names in a record that are no metrics: they do not say how good the parameters are."""
 NOT_SHOWN = (
     *("epoch", "step", "seconds"),  # the line says them in another form
     *("grad_norm", "update_norm", "skipped", "loss_scale"),
