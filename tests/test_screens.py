@@ -44,7 +44,7 @@ def masked(text):
 
 def run(**options):
     return fit(
-        TASK, fnopt.sgd(0.0125), blobs(24), epochs=EPOCHS, batch_size=8,
+        TASK, fnopt.sgd(0.00125), blobs(24), epochs=EPOCHS, batch_size=8,
         **{"validation_data": blobs(8), "eval_batch_size": 8} | options,
     )  # fmt: skip
 
