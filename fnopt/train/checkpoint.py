@@ -18,7 +18,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from fnopt.train.arguments import check_state
 from fnopt.train.checkpoint_file import MismatchError, Saved, flush, loads, read, write
+from fnopt.train.entry import entry
 from fnopt.train.errors import CheckpointError
 from fnopt.train.folder_lock import FolderLock
 from fnopt.train.state import TrainState
@@ -194,6 +196,7 @@ class Checkpoints:
         return self._metrics[path.name]
 
 
+@entry("restore(folder, state)")
 def restore(folder: str | os.PathLike, state: TrainState, *, override: bool = False) -> TrainState:
     """The state of the newest good checkpoint of a run, or of one of its checkpoints.
 
@@ -208,6 +211,7 @@ def restore(folder: str | os.PathLike, state: TrainState, *, override: bool = Fa
         FileNotFoundError: there is none.
         ValueError: it is of another model or optimizer; names the paths.
     """
+    check_state("restore(folder, state)", state)
     path = Path(folder).absolute()
     only = path if _NAME.fullmatch(path.name) and (path / "about.json").exists() else None
     checkpoints, saved = Checkpoints(path.parent if only else path), None

@@ -9,7 +9,9 @@ from typing import Any
 import jax
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params
-from fnopt.train.objective import Objective, copied, train_flags
+from fnopt.train.layer_errors import explained
+from fnopt.train.objective import Objective, copied
+from fnopt.train.signatures import train_flags
 
 
 class EquinoxObjective(Objective):
@@ -69,9 +71,10 @@ class EquinoxObjective(Objective):
 
         # A copy: Equinox makes a state that was written to invalid.
         copied = jax.tree.map(lambda x: x, model_state)
-        outputs, after = jax.vmap(
-            of_example, in_axes=(0, None, 0), out_axes=(0, None), axis_name="batch"
-        )(inputs, copied, keys)
+        with explained(module, inputs):
+            outputs, after = jax.vmap(
+                of_example, in_axes=(0, None, 0), out_axes=(0, None), axis_name="batch"
+            )(inputs, copied, keys)
         return outputs, after if train else model_state
 
     def model(self, params: Params, model_state: ModelState) -> Any:
