@@ -68,7 +68,10 @@ def check_optimizer(caller: str, tx: Any) -> None:
     """
     if is_optimizer(tx):
         return
-    raise TypeError(f"{caller}: tx is {description(tx)}, not an optimizer; {_optimizer_cure(tx)}")
+    raise TypeError(
+        f"{caller}: tx is {description(tx)}, not an optimizer of fnopt or optax;"
+        f" {_optimizer_cure(tx)}"
+    )
 
 
 def _optimizer_cure(tx: Any) -> str:
@@ -107,7 +110,7 @@ def check_state(caller: str, state: Any) -> None:
     if not is_state(state):
         if is_result(state):
             cure = "give its .state"
-        elif isinstance(state, Objective) or is_optimizer(state) or is_examples(state):
+        elif isinstance(state, (Objective, tuple)) or is_optimizer(state) or is_array(state):
             cure = "the order of the arguments is another"
         else:
             cure = (
@@ -128,6 +131,26 @@ def is_consumed(state: Any) -> bool:
     return isinstance(step, jax.Array) and not _is_traced(step) and step.is_deleted()
 
 
+def check_value(caller: str, argument: str, value: Any) -> None:
+    """Refuses a class that was not called, and all else that has no state of its own to begin with.
+
+    Args:
+        caller: the call that is right.
+        argument: name of the argument, ``"average"`` or ``"stopping"``.
+        value: the average, or early stopping; None is none.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if value is None or (not isinstance(value, type) and hasattr(value, "init")):
+        return
+    usual = {"average": "ema_of_params", "stopping": "early_stopping"}[argument]
+    name = value.__name__ if isinstance(value, type) else usual
+    raise TypeError(
+        f"{caller}: {argument} is {description(value)}; call the class, {argument}={name}(…)"
+    )
+
+
 def check_key(caller: str, key: Any) -> jax.Array:
     """The random key of an argument.
 
@@ -138,18 +161,19 @@ def check_key(caller: str, key: Any) -> jax.Array:
     Raises:
         TypeError: it is neither.
     """
-    array = isinstance(key, (np.ndarray, np.generic, jax.Array))
-    if (isinstance(key, int) and not isinstance(key, bool)) or (
-        array and jnp.ndim(key) == 0 and jnp.issubdtype(jnp.result_type(key), jnp.integer)
-    ):
-        return jax.random.key(key)
-    if array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
-        return key
-    if array and key.dtype == jnp.uint32 and key.ndim == 1:  # as jax.random.PRNGKey makes them
-        return jnp.asarray(key)
     what = description(key)
-    if array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        what = f"{key.size} keys"
+    if isinstance(key, int) and not isinstance(key, bool):
+        return jax.random.key(key)
+    if isinstance(key, (np.ndarray, np.generic, jax.Array)):
+        key = key if isinstance(key, jax.Array) else jnp.asarray(key)
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+            if key.ndim == 0:
+                return key
+            what = f"{key.size} keys"
+        elif jnp.issubdtype(key.dtype, jnp.integer) and key.ndim == 0:
+            return jax.random.key(key)
+        elif key.dtype == jnp.uint32 and key.ndim == 1:  # as jax.random.PRNGKey makes them
+            return key
     raise TypeError(
         f"{caller}: key must be a PRNG key or an integer, got {what}; give an integer such as 0,"
         " or jax.random.key(0)"

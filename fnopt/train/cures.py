@@ -19,12 +19,12 @@ _USUAL = "A lower learning rate, a warm-up or clip_by_global_norm are the usual 
 
 _BY_START = {
     "params": "They were not finite before this step: look where they come from",
-    "model_state": "It was not finite before this step: look at the batch statistics of earlier ones",
+    "model_state": "It was not finite before this step: look at the batches of earlier steps",
     "outputs": f"The model computes them from finite numbers. {_USUAL}",
-    "the loss": "The outputs are finite: look for a logarithm or a division by 0 in the loss, and at"
-    " the targets",
-    "gradient": "The loss is finite, its derivative is not: look for a root, a norm or a division at"
-    " 0 (an eps inside helps), or for an overflow (a lower learning rate helps)",
+    "the loss": "The outputs are finite: look for a logarithm or a division by 0 in the loss, and"
+    " at the targets",
+    "gradient": "The loss is finite, its derivative is not: look for a root, a norm or a division"
+    " at 0 (an eps inside helps), or for an overflow (a lower learning rate helps)",
     "the update": "The gradient is finite: a lower learning rate or a larger eps of the optimizer"
     " helps",
 }
@@ -93,4 +93,4 @@ def _not_finite(tree: PyTree, path: str) -> np.ndarray:
     if path not in leaves:
         return np.zeros(0, np.bool_)
     array = np.asarray(leaves[path])
-    return ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    return np.any(~np.isfinite(array).reshape(len(array), -1), axis=1)

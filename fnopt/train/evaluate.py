@@ -89,7 +89,7 @@ def check_evaluation_labels(
     batches, weights = data.example()
     check_labels(
         objective, state, batches, name=name, train=False, precision=precision,
-        batch_size=weights.shape[1], examples=data.examples,
+        batch_size=weights.shape[1], weights=weights,
     )  # fmt: skip
 
 

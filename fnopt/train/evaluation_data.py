@@ -32,7 +32,6 @@ class EvaluationArrays:
 
     def __init__(self, data: PyTree, batch_size: int | None) -> None:
         self.part = padded_batches(data, batch_size)
-        self.examples = size(data)
 
     def example(self) -> Part:
         """A part with the shapes of all others."""
@@ -61,11 +60,6 @@ class EvaluationStream(Reading):
         self.reader = Reader(data, name, any_size=True)
         self.first: Any = None  # the batch read for the example, used in the first evaluation
         self.batch_size = 0
-
-    @property
-    def examples(self) -> int:
-        """Number of examples of a part, which is one batch."""
-        return self.batch_size
 
     def example(self) -> Part:
         """A part with the shapes of all others."""

@@ -31,9 +31,7 @@ def check_arguments(objective: Any, tx: Any, data: Any, state: Any) -> None:
     if tx is None and state is None:
         raise TypeError(f"{USAGE}: there is no optimizer; give one, such as fnopt.adamw(1e-3)")
     if is_optimizer(data) and not is_optimizer(tx):
-        raise TypeError(
-            f"{USAGE}: tx and data are in each other's place; the optimizer comes first"
-        )
+        raise TypeError(f"{USAGE}: tx and data are swapped; the optimizer comes first")
     if tx is not None:
         check_optimizer(USAGE, tx)
     check_data(USAGE, data)

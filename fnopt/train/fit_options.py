@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict
 from fnopt.core.checks import did_you_mean, integer, positive_integer
 from fnopt.train.callbacks import Callback, Callbacks, OnEpochs, OnSteps, make_callbacks
 from fnopt.train.logs import Paths, log_paths
+from fnopt.train.kinds import description
 from fnopt.train.options import StepOptions
 from fnopt.train.precision import Precision
 from fnopt.train.stopping import early_stopping as EarlyStopping
@@ -65,8 +66,9 @@ class EvaluationOptions:
             )
         if not isinstance(self.early_stopping, (EarlyStopping, type(None))):
             raise TypeError(
-                "fit: early_stopping must be fnopt.train.early_stopping(patience=…), got"
-                f" {self.early_stopping!r} ({type(self.early_stopping).__name__})"
+                "fit: early_stopping must be an early_stopping(…), got"
+                f" {description(self.early_stopping)}; give, say,"
+                " early_stopping=early_stopping(patience=5), from fnopt.train"
             )
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.types import PyTree
+from fnopt.data.numbers import is_traced
 from fnopt.train.metrics import takes_classes
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, forward
@@ -29,11 +30,13 @@ class _Outside(NamedTuple):
     Attributes:
         classes: number of outputs.
         examples: whether an example has such a label; none if the targets are no integers.
+        count: number of examples, without those of weight 0.
         least, largest: the range of all labels.
     """
 
     classes: Any = 0
     examples: Any = ()
+    count: Any = 0
     least: Any = 0
     largest: Any = 0
 
@@ -47,7 +50,7 @@ def check_labels(
     train: bool = True,
     precision: Precision | None = None,
     batch_size: int | None = None,
-    examples: int | None = None,
+    weights: Any = None,
 ) -> None:
     """Refuses integer labels that are not the number of an output, of a loss that needs such.
 
@@ -59,15 +62,18 @@ def check_labels(
         train: whether the model is called as in training, from which its outputs follow.
         precision: the precision of the run.
         batch_size: number of examples that the model is called with; all of them if None.
-        examples: number of examples where the first axis is of batches, and the second of examples.
+        weights: weights of the examples where the first axis of the data is of batches, and the
+            second of examples; those of weight 0 do not count. None where there is no such axis.
 
     Raises:
         ValueError: there are such labels; says how many, and of which examples.
     """
     functions = objective.loss_fn, *objective.metric_fns.values()
-    if not any(map(takes_classes, functions)):
+    if not any(map(takes_classes, functions)) or any(
+        map(is_traced, jax.tree.leaves((state, data)))
+    ):
         return
-    outside = _outside(objective, state, data, train, precision, batch_size, examples)
+    outside = _outside(objective, state, data, weights, train, precision, batch_size)
     bad, classes = np.flatnonzero(outside.examples), int(outside.classes)
     if not bad.size:
         return
@@ -75,7 +81,7 @@ def check_labels(
     named = ", ".join(map(str, bad[:MOST])) + ", …" * (bad.size > MOST)
     raise ValueError(
         f"the labels of {name} must lie in [0, {classes}), as the model has {classes} outputs, but"
-        f" they range from {least} to {largest}: {bad.size} of {len(outside.examples)} examples"
+        f" they range from {least} to {largest}: {bad.size} of {int(outside.count)} examples"
         f" are outside (number {named}). {_cure(least, largest, classes)}"
     )
 
@@ -88,19 +94,22 @@ def _cure(least: int, largest: int, classes: int) -> str:
     return "Leave these examples out, or give them weight 0 by weights="
 
 
-@per_objective(static_argnums=(3, 4, 5, 6))
+@per_objective(static_argnums=(4, 5, 6))
 def _outside(
     objective: Objective,
     state: TrainState,
     data: PyTree,
+    weights: jax.Array | None,
     train: bool,
     precision: Precision | None,
     batch_size: int | None,
-    examples: int | None,
 ) -> _Outside:
-    if examples is not None:
-        data = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:examples], data)
-    targets = objective.targets(data)
+    if weights is not None:
+        data = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), data)
+    try:
+        targets = objective.targets(data)
+    except Exception:  # it may take batches alone; if it is wrong, the step says so
+        return _Outside()
     if not hasattr(targets, "dtype") or not jnp.issubdtype(targets.dtype, jnp.integer):
         return _Outside()
     batch = jax.tree.map(lambda x: x[: batch_size or len(x)], data)  # its values are not used
@@ -115,8 +124,8 @@ def _outside(
         return _Outside()  # refused by the loss
     classes = outputs.shape[-1]
     bad = (targets < 0) | (targets >= classes)
-    weights = objective.example_weights(data)
-    if weights is not None:
-        bad &= (weights != 0).reshape(-1, *[1] * (bad.ndim - 1))
-    bad = jnp.any(bad, axis=tuple(range(1, bad.ndim)))
-    return _Outside(classes, bad, jnp.min(targets), jnp.max(targets))
+    bad, counted = jnp.any(bad, axis=tuple(range(1, bad.ndim))), jnp.ones(len(bad), jnp.bool_)
+    for weight in (weights, objective.example_weights(data)):
+        if weight is not None:
+            counted &= weight.reshape(-1) != 0
+    return _Outside(classes, bad & counted, jnp.sum(counted), jnp.min(targets), jnp.max(targets))

@@ -90,8 +90,7 @@ def _called(frame: FrameType) -> tuple[Any, Any]:
 def _kernel(module: Any) -> tuple[Any, int | None]:
     """The shape of a layer's kernel, and how many features its inputs must have."""
     if is_equinox(module):
-        weight = getattr(module, "weight", None)
-        shape = jnp.shape(weight) if hasattr(weight, "shape") else ()
+        shape = getattr(getattr(module, "weight", None), "shape", ())
         return (shape, shape[1]) if len(shape) > 1 else (None, None)
     if isinstance(module, linen.Module):
         kernel = module.variables.get("params", {}).get("kernel")

@@ -109,10 +109,10 @@ def called(name: str, function: Callable[..., Any], outputs: Outputs, targets: A
     if arrays:
         _check_optax(name, function, outputs.shape, targets)
     result = function(outputs, targets)
-    _check_numbers(name, result)
-    if arrays:
-        value = result[0] if isinstance(result, tuple) else result
-        _check_metric(name, np.shape(value), outputs.shape, targets.shape)
+    value: Any = result[0] if isinstance(result, tuple) and result else result
+    if arrays and hasattr(value, "shape"):
+        _check_metric(name, value.shape, outputs.shape, targets.shape)
+    _check_numbers(name, value)
     return result
 
 
@@ -149,9 +149,8 @@ def _check_optax(name: str, function: Any, outputs: Shape, targets: Any) -> None
         _refuse_pair(f"{name}, {kind},", outputs, labels)
 
 
-def _check_numbers(name: str, result: Any) -> None:
-    """Refuses a result that is no number or array of numbers; a pair may come with has_aux."""
-    value = result[0] if isinstance(result, tuple) and result else result
+def _check_numbers(name: str, value: Any) -> None:
+    """Refuses a result that is no number or array of numbers, or a loss without a gradient."""
     if hasattr(value, "dtype") or isinstance(value, (bool, int, float)):
         if name == "loss" and not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
             raise TypeError(

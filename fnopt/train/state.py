@@ -13,7 +13,7 @@ from fnopt.core import did_you_mean
 from fnopt.core.tracebacks import hides_frames
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, ModelState, OptState, Params
-from fnopt.train.arguments import check_key, check_objective, check_optimizer
+from fnopt.train.arguments import check_key, check_objective, check_optimizer, check_value
 from fnopt.train.entry import entry
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, as_optimizers_see, cast_floating, to_float32_at_least
@@ -100,6 +100,8 @@ class TrainState:
         check_objective(_USAGE, objective)
         check_optimizer(_USAGE, tx)
         key = check_key("TrainState.create", key)
+        check_value("TrainState.create", "average", average)
+        check_value("TrainState.create", "stopping", stopping)
         params, model_state = objective.init(key, batch)
         if stopping is not None and stopping.mode is None:
             stopping = stopping.replace(mode="min")
@@ -215,6 +217,17 @@ class TrainState:
                 f" {_name(tx)} needs others; begin with new ones,"
                 " state.replace(tx=tx, opt_state=tx.init(state.params))"
             )
+
+
+def _refuse_assignment(state: TrainState, name: str, value: Any) -> None:
+    raise dataclasses.FrozenInstanceError(
+        f"a train state is a value: state.{name} cannot be assigned; take a new one,"
+        f" state = state.replace({name}=…)"
+    )
+
+
+# Beside the decorator, which writes one of its own.
+TrainState.__setattr__ = _refuse_assignment
 
 
 def _check_fields(changes: dict[str, Any]) -> None:
