@@ -598,7 +598,40 @@ ROWS = {
         "no attribute 'loss'",
         r"history\[name\].*loss",
     ),
+    "state of another model": Row(
+        lambda: evaluate(nnx_task(), state(), DATA),
+        ValueError,
+        "parameters of another model .only the model has first",
+        r"TrainState.create\(objective, tx, key\)",
+    ),
+    "state of another module": Row(
+        lambda: evaluate(objective(LinenNet(), CROSS_ENTROPY), state(), DATA),
+        ValueError,
+        "parameters of another model",
+        r"TrainState.create\(objective, tx, key",
+    ),
     # Numbers and keys
+    "learning rate of fit": Row(
+        lambda: run(lr=0.1),
+        TypeError,
+        "unexpected keyword argument 'lr'",
+        "an argument of the optimizer",
+    ),
+    "verbose": Row(
+        lambda: run(verbose=0),
+        TypeError,
+        "unexpected keyword argument 'verbose'",
+        "progress=False is quiet",
+    ),
+    "seed": Row(
+        lambda: run(seed=0), TypeError, "unexpected keyword argument 'seed'", "called key="
+    ),
+    "no such option": Row(
+        lambda: run(flux=0),
+        TypeError,
+        "unexpected keyword argument 'flux'",
+        r"help\(fnopt.train.fit\)",
+    ),
     "epochs": Row(
         lambda: run(epochs="10"), TypeError, "epochs must be an integer", r"got '10' \(str\)"
     ),

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params
-from fnopt.train.layer_errors import explained
+from fnopt.train.layer_errors import check_params, explained
 from fnopt.train.objective import Objective, copied
 from fnopt.train.signatures import train_flags
 
@@ -58,6 +58,7 @@ class EquinoxObjective(Objective):
         key: jax.Array | None,
         train: bool,
     ) -> tuple[Outputs, ModelState]:
+        check_params(params, self._params)
         module: Any = self._eqx.combine(params, self._rest[train])
         inputs = self.inputs(batch)
         examples = jax.tree.leaves(inputs)[0].shape[0]

@@ -12,12 +12,15 @@ import jax
 import jax.numpy as jnp
 from flax import errors, linen, nnx
 
-from fnopt.core.types import PyTree
+from fnopt.core.types import Params, PyTree
+from fnopt.train.about import by_path
 from fnopt.train.kinds import is_equinox
 
 _LIBRARIES = "jax", "flax", "equinox", "numpy", "contextlib", "functools", "fnopt"
 _SHAPES = TypeError, ValueError, errors.ScopeParamShapeError
 """What a layer raises for inputs of another shape."""
+_OTHER_VARIABLES = errors.ScopeParamNotFoundError, errors.ApplyScopeInvalidVariablesTypeError
+"""What Linen raises for variables of another module."""
 
 
 @contextlib.contextmanager
@@ -37,6 +40,11 @@ def explained(model: Any, inputs: PyTree) -> Iterator[None]:
         layer = _innermost(error, model)
         if layer is not None and isinstance(error, _SHAPES):
             raise ValueError(_message(layer, inputs, error)) from None
+        if isinstance(error, _OTHER_VARIABLES):
+            raise ValueError(
+                "objective: the state has parameters of another model; make one for this objective,"
+                f" TrainState.create(objective, tx, key, batch) ({_first_line(error)})"
+            ) from None
         missing = _stream(error)
         if missing:
             raise ValueError(
@@ -116,7 +124,7 @@ def _message(layer: _Layer, inputs: PyTree, error: Exception) -> str:
     kernel = f" with a kernel of shape {layer.kernel}" if layer.kernel else ""
     name = f"layer {layer.path} ({layer.kind}{kernel})" if layer.path else f"{layer.kind}{kernel}"
     shape = tuple(layer.inputs.shape)
-    cure = _cure(layer, shape, inputs) or f"{error}".partition("\n")[0].rstrip(".")
+    cure = _cure(layer, shape, inputs) or _first_line(error)
     model = _shapes(inputs).removeprefix("inputs of ")
     of_model = "" if model == f"shape {shape}" else f" The inputs of the model have {model}."
     return (
@@ -143,6 +151,32 @@ def _cure(layer: _Layer, shape: tuple[int, ...], inputs: PyTree) -> str:
     if not convolves and len(of_model) > 2 and math.prod(of_model[1:]) == count:
         cure += "; flatten the inputs, x.reshape(len(x), -1)"
     return cure
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, without the address of a page that Flax adds."""
+    return f"{error}".partition("\n")[0].partition(" (https:")[0].rstrip(".")
+
+
+def check_params(params: Params, own: Params) -> None:
+    """Refuses parameters of another model, by their paths.
+
+    Args:
+        params: the parameters of a state.
+        own: those of the model at the start.
+
+    Raises:
+        ValueError: they are of another model.
+    """
+    theirs, ours = by_path(params), by_path(own)
+    if theirs.keys() == ours.keys():
+        return
+    only = [f"only the model has {path}" for path in ours if path not in theirs][:1]
+    only += [f"only the state has {path}" for path in theirs if path not in ours][:1]
+    raise ValueError(
+        f"objective: the state has parameters of another model ({', '.join(only)}); make one for"
+        " this objective, TrainState.create(objective, tx, key)"
+    )
 
 
 def _shapes(inputs: PyTree) -> str:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params
-from fnopt.train.layer_errors import explained
+from fnopt.train.layer_errors import check_params, explained
 from fnopt.train.objective import Objective, copied
 from fnopt.train.signatures import train_flags
 
@@ -45,6 +45,7 @@ class NNXObjective(Objective):
         key: jax.Array | None,
         train: bool,
     ) -> tuple[Outputs, ModelState]:
+        check_params(params, self._params)
         streams = self._streams if key is None else _streams_from(self._streams, key)
         model: Any = nnx.merge(self._graphs[train], params, streams, model_state, copy=True)
         with explained(model, inputs := self.inputs(batch)):
