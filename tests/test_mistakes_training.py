@@ -27,12 +27,14 @@ from fnopt.train import (
     Objective,
     TrainState,
     accuracy,
+    averaged,
     early_stopping,
     ema_of_params,
     evaluate,
     fit,
     make_train_step,
     objective,
+    predict,
     restore,
     train_step,
 )
@@ -610,6 +612,27 @@ ROWS = {
         "parameters of another model",
         r"TrainState.create\(objective, tx, key",
     ),
+    "params, predict": Row(
+        lambda: predict(task(), state().params, X),
+        TypeError,
+        "state is a dict",
+        r".replace\(params=…\)",
+    ),
+    "params, averaged": Row(
+        lambda: averaged(task(), state().params),
+        TypeError,
+        "state is a dict",
+        r".replace\(params=…\)",
+    ),
+    "params of a result": Row(
+        lambda: result().params, AttributeError, "no attribute 'params'", "result.state.params"
+    ),
+    "metric of a result": Row(
+        lambda: result().loss, AttributeError, "no attribute 'loss'", r"result.history\['loss'\]"
+    ),
+    "item of a result": Row(
+        lambda: result()["loss"], TypeError, "no items", r"result.history\['loss'\]"
+    ),
     # Numbers and keys
     "learning rate of fit": Row(
         lambda: run(lr=0.1),
@@ -857,6 +880,30 @@ ROWS = {
         r"3 of 12 examples .*number 3, 7, 11",
         "labels - 1",
     ),
+    "labels of validation": Row(
+        lambda: run(validation_data=(X, Y + 1)),
+        ValueError,
+        "labels of validation_data",
+        "labels - 1",
+    ),
+    "share of validation": Row(
+        lambda: run(validation_data=0.2),
+        TypeError,
+        "validation_data is a share, 0.2",
+        "validation_split=0.2",
+    ),
+    "name of validation data": Row(
+        lambda: run(validation_data="test"),
+        TypeError,
+        "validation_data is 'test'",
+        "give the arrays themselves",
+    ),
+    "inputs of predict": Row(
+        lambda: predict(task(), state(), X.tolist()),
+        TypeError,
+        "inputs is a list of 12 items",
+        r"np.array\(…\)",
+    ),
     "labels of batches": Row(
         lambda: run(Batches([(X, Y + 1)])), ValueError, "labels of the first batch", "labels - 1"
     ),
@@ -1021,3 +1068,10 @@ def test_tensors_of_torch_are_a_batch():
     made = make_train_step(task())
     first = made(TrainState.create(task(), TX, 0), tensors)[1]
     assert first == made(TrainState.create(task(), TX, 0), DATA)[1]
+
+
+def test_a_warning_points_to_the_line_of_the_program():
+    rate = fnopt.join_schedules([0.1, 0.0], [2])
+    with pytest.warns(UserWarning, match="the learning rate is 0 for the last") as caught:
+        run(tx=fnopt.sgd(rate), epochs=9)
+    assert [warning.filename for warning in caught] == [__file__]

@@ -31,6 +31,8 @@ def check_data(caller: str, data: Any, argument: str = "data") -> None:
     Raises:
         TypeError: it is something else; says what was expected, or how to convert it.
     """
+    if argument in ("validation_data", "test_data") and isinstance(data, float) and 0 < data < 1:
+        raise TypeError(f"{caller}: {argument} is a share, {data}; give validation_split={data}")
     if cure := _cure(data):
         raise TypeError(f"{caller}: {argument} is {description(data)}; {cure}")
 

@@ -71,7 +71,7 @@ def check_evaluation_labels(
     objective: Objective,
     state: TrainState,
     data: EvaluationData,
-    precision: Precision | None,
+    precision: Precision | None = None,
     name: str = "the data",
 ) -> None:
     """Refuses labels that no output belongs to, of all arrays in memory or of a first batch.

@@ -67,9 +67,9 @@ class EvaluationOptions:
             )
         if not isinstance(self.early_stopping, (EarlyStopping, type(None))):
             raise TypeError(
-                "fit: early_stopping must be an early_stopping(…), got"
+                "fit: early_stopping must be fnopt.train.early_stopping(…), got"
                 f" {description(self.early_stopping)}; give, say,"
-                " early_stopping=early_stopping(patience=5), from fnopt.train"
+                " early_stopping=early_stopping(patience=5)"
             )
 
 
