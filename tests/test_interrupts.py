@@ -74,7 +74,7 @@ def test_a_second_signal_ends_the_process():
 def test_the_batch_in_which_a_nan_lay_is_named(tmp_path):
     x, y = blobs()
     x[7, 3] = np.nan
-    with pytest.raises(NonFiniteError, match=r"It began in batch\.0\. The state") as caught:
+    with pytest.raises(NonFiniteError, match=r"It began in batch\.0\. NaN.*number 7\)") as caught:
         run((x, y), checkpoint_dir=tmp_path)
     error = caught.value
     assert error.where == ("batch.0",) and int(error.state.step) == error.step

@@ -126,7 +126,7 @@ def test_bad_weights(options, batch, match):
 
 
 def test_a_batch_of_three_needs_to_be_told_what_is_what():
-    with pytest.raises(TypeError, match="a batch is a tuple, not a pair"):
+    with pytest.raises(TypeError, match="a batch is a tuple of 3 items, not a pair"):
         linear().forward(linear().params, {}, weighted_blobs(), key=None, train=True)
 
 

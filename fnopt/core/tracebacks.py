@@ -11,8 +11,8 @@ import jax
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-HIDDEN = ("fnopt", "jax")
-"""The packages whose frames are left out."""
+HIDDEN = ("fnopt", "jax", "flax", "optax", "equinox")
+"""The packages whose frames are left out; the first is this one."""
 _OWN_MISTAKES = ArithmeticError, AssertionError, AttributeError, LookupError, NameError
 """What no check raises: such an error from a frame of this package is a mistake in it."""
 
@@ -54,7 +54,8 @@ def hide(error: Exception) -> Exception:
 
 def _is_own_mistake(error: Exception) -> bool:
     *_, last = _entries(error.__traceback__)
-    return isinstance(error, _OWN_MISTAKES) and _package(last) == HIDDEN[0]
+    builtin = type(error).__module__ == "builtins"  # an error of a class of ours was meant
+    return builtin and isinstance(error, _OWN_MISTAKES) and _package(last) == HIDDEN[0]
 
 
 def _shown(trace: TracebackType | None) -> TracebackType | None:

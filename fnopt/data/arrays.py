@@ -164,12 +164,14 @@ def size(data: PyTree) -> int:
     leaves = jax.tree_util.tree_flatten_with_path(data)[0]
     sizes = {jax.tree_util.keystr(path): np.shape(leaf)[:1] for path, leaf in leaves}
     if len(set(sizes.values())) != 1 or () in sizes.values() or (0,) in sizes.values():
-        counts = ", ".join(
-            f"data{path}: {shape[0] if shape else 'no axis'}" for path, shape in sizes.items()
-        )
+        counts = [
+            f"data{path}: {shape[0] if shape else 'a single number'}"
+            for path, shape in sizes.items()
+        ]
+        more = f", and {len(counts) - 4} more" * (len(counts) > 4)
         raise ValueError(
             "all arrays of the data must have the same number of examples, above 0; got"
-            f" {counts or 'none'}"
+            f" {', '.join(counts[:4]) or 'none'}{more}"
         )
     return next(iter(sizes.values()))[0]
 

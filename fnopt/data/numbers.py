@@ -57,6 +57,26 @@ def host(tree: PyTree, name: str = "batch") -> PyTree:
     return structure.unflatten(leaves)
 
 
+def unshared(batch: PyTree) -> PyTree:
+    """A batch for a compiled step: NumPy's arrays copied, torch's and others converted.
+
+    Args:
+        batch: arrays of numbers; those of jax and Python's numbers stay.
+
+    Raises:
+        NotNumbersError: a leaf is no array of numbers.
+    """
+    leaves, structure = jax.tree.flatten(batch, is_leaf=_is_list_of_numbers)
+    if all(isinstance(leaf, _READY) for leaf in leaves):
+        copies = [np.array(x) if isinstance(x, np.ndarray) else x for x in leaves]
+        if all(x.dtype.kind in "biufcV" for x in copies if isinstance(x, np.ndarray)):
+            return structure.unflatten(copies)
+    return host(batch)
+
+
+_READY = np.ndarray, np.generic, jax.Array, bool, int, float, complex
+
+
 def is_traced(leaf: Any) -> bool:
     """Whether this stands for an array while a program is traced."""
     return isinstance(leaf, jax.core.Tracer)  # pyright: ignore[reportAttributeAccessIssue]

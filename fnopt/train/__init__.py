@@ -14,6 +14,7 @@ from fnopt.train.fit import fit as fit
 from fnopt.train.history import History as History
 from fnopt.train.imported import import_optax_state as import_optax_state
 from fnopt.train.make_objective import objective as objective
+from fnopt.train.make_step import make_train_step as make_train_step
 from fnopt.train.metrics import accuracy as accuracy
 from fnopt.train.metrics import maximized as maximized
 from fnopt.train.metrics import minimized as minimized
@@ -26,7 +27,6 @@ from fnopt.train.rounding import stochastic_round as stochastic_round
 from fnopt.train.scaling import dynamic_scaling as dynamic_scaling
 from fnopt.train.serialize import register_schedules as register_schedules
 from fnopt.train.state import TrainState as TrainState
-from fnopt.train.step import make_train_step as make_train_step
 from fnopt.train.step import train_step as train_step
 from fnopt.train.stopping import early_stopping as early_stopping
 

@@ -16,6 +16,8 @@ from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import Params
 from fnopt.core.value import Value
+from fnopt.train.arguments import check_objective, check_state
+from fnopt.train.entry import entry
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
 from fnopt.train.statistics import recomputed
@@ -150,6 +152,10 @@ class swa(Value):
         return optax.tree.where(state.count > 0, _as(state.average, params), params)
 
 
+_USAGE = "averaged(objective, state, data)"
+
+
+@entry(_USAGE)
 def averaged(
     objective: Objective,
     state: TrainState,
@@ -174,6 +180,8 @@ def averaged(
     Raises:
         ValueError: the state has no average.
     """
+    check_objective(_USAGE, objective)
+    check_state(_USAGE, state)
     if state.average is None:
         raise ValueError(
             "averaged: the state has no average; make it with TrainState.create(…,"

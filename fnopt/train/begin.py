@@ -21,9 +21,10 @@ import optax
 
 from fnopt.train.checkpoint import Checkpoints
 from fnopt.train.checkpoint_file import Saved
-from fnopt.train.feeds import Feed, size_of
+from fnopt.train.feeds import Feed, StreamFeed, size_of
 from fnopt.train.fit_options import CheckpointOptions
 from fnopt.train.history import History
+from fnopt.train.labels import check_labels
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision
 from fnopt.train.record import LastEvaluation, Position, Record
@@ -62,7 +63,7 @@ def first_state(
             average or early stopping.
     """
     if tx is not None and state is None:
-        return TrainState.create(
+        first = TrainState.create(
             objective,
             tx,
             key,
@@ -71,6 +72,8 @@ def first_state(
             average=average,
             stopping=stopping,
         )
+        _check_labels(first, feed)
+        return first
     if state is None or tx is not None:
         raise TypeError(
             "fit: give either an optimizer or a state to go on from; to go on with other numbers,"
@@ -83,6 +86,7 @@ def first_state(
             "fit: the state has its own early stopping; to go on with other numbers,"
             " state.replace(stopping=…)"
         )
+    _check_labels(state, feed)
     copied: TrainState = jax.tree.map(copy, state)  # the loop takes over its buffers
     if stopping is not None:
         return copied.replace(
@@ -96,6 +100,18 @@ def first_state(
         )
         return copied.replace(stopping_state=copied.stopping.restart(copied.stopping_state))
     return copied
+
+
+def _check_labels(state: TrainState, feed: Feed) -> None:
+    """Refuses labels that no output belongs to, of all arrays in memory or of a first batch."""
+    objective, precision = feed.objective, feed.options.precision
+    if isinstance(feed, StreamFeed):
+        batch = feed.example()
+        check_labels(objective, state, batch, name="the first batch", precision=precision)
+    elif getattr(feed.data, "augment", True) is None:  # which may change them
+        check_labels(
+            objective, state, feed.data.tree, precision=precision, batch_size=feed.batch_size
+        )
 
 
 def open_checkpoints(options: CheckpointOptions, mode: str) -> Checkpoints | None:

@@ -14,11 +14,13 @@ import os
 import re
 import shutil
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from fnopt.train.arguments import check_state
 from fnopt.train.checkpoint_file import MismatchError, Saved, flush, loads, read, write
+from fnopt.train.deprecation import warn_caller
+from fnopt.train.entry import entry
 from fnopt.train.errors import CheckpointError
 from fnopt.train.folder_lock import FolderLock
 from fnopt.train.state import TrainState
@@ -71,7 +73,7 @@ class Checkpoints:
             _delete(path)
             if not path.name.endswith((_OLD, _REPLACED)):
                 done = "cannot be removed" if os.path.lexists(path) else "removed"
-                warnings.warn(f"checkpoint {path} was cut off in writing; {done}", stacklevel=3)
+                warn_caller(f"checkpoint {path} was cut off in writing; {done}")
 
     def close(self) -> None:
         """Lets other runs write to the folder."""
@@ -154,7 +156,7 @@ class Checkpoints:
             except Exception as error:  # a damaged file makes its reader raise anything
                 cause = f"{error}" or type(error).__name__
                 cause = cause if len(cause) < 300 else f"{cause[:300]} …"
-                warnings.warn(f"checkpoint {path} is not good, passed over: {cause}", stacklevel=3)
+                warn_caller(f"checkpoint {path} is not good, passed over: {cause}")
                 continue
             self.last = _what_is_done(int(path.name.removeprefix("step_")), saved)
             return saved
@@ -194,6 +196,7 @@ class Checkpoints:
         return self._metrics[path.name]
 
 
+@entry("restore(folder, state)")
 def restore(folder: str | os.PathLike, state: TrainState, *, override: bool = False) -> TrainState:
     """The state of the newest good checkpoint of a run, or of one of its checkpoints.
 
@@ -208,6 +211,7 @@ def restore(folder: str | os.PathLike, state: TrainState, *, override: bool = Fa
         FileNotFoundError: there is none.
         ValueError: it is of another model or optimizer; names the paths.
     """
+    check_state("restore(folder, state)", state)
     path = Path(folder).absolute()
     only = path if _NAME.fullmatch(path.name) and (path / "about.json").exists() else None
     checkpoints, saved = Checkpoints(path.parent if only else path), None

@@ -1,4 +1,4 @@
-"""Warnings of names that work for one more version."""
+"""Warnings at the line of a user's program, of former names among them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ _PACKAGE = str(Path(__file__).parents[1])
 
 
 def warn_deprecated(message: str) -> None:
-    """Warns at the line that called this package; Python shows that of a user's program alone.
+    """Warns of a name that works for one more version; Python shows that of a user's program alone.
 
     Args:
         message: what has another name now, and how long the former one works.
     """
+    warn_caller(message, DeprecationWarning)
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns at the line that called this package.
+
+    Args:
+        message: the warning.
+        category: its class.
+    """
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, DeprecationWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

@@ -9,7 +9,9 @@ from typing import Any
 import jax
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params
-from fnopt.train.objective import Objective, copied, train_flags
+from fnopt.train.layer_errors import check_params, explained
+from fnopt.train.objective import Objective, copied
+from fnopt.train.signatures import train_flags
 
 
 class EquinoxObjective(Objective):
@@ -56,6 +58,7 @@ class EquinoxObjective(Objective):
         key: jax.Array | None,
         train: bool,
     ) -> tuple[Outputs, ModelState]:
+        check_params(params, self._params)
         module: Any = self._eqx.combine(params, self._rest[train])
         inputs = self.inputs(batch)
         examples = jax.tree.leaves(inputs)[0].shape[0]
@@ -69,9 +72,10 @@ class EquinoxObjective(Objective):
 
         # A copy: Equinox makes a state that was written to invalid.
         copied = jax.tree.map(lambda x: x, model_state)
-        outputs, after = jax.vmap(
-            of_example, in_axes=(0, None, 0), out_axes=(0, None), axis_name="batch"
-        )(inputs, copied, keys)
+        with explained(module, inputs):
+            outputs, after = jax.vmap(
+                of_example, in_axes=(0, None, 0), out_axes=(0, None), axis_name="batch"
+            )(inputs, copied, keys)
         return outputs, after if train else model_state
 
     def model(self, params: Params, model_state: ModelState) -> Any:

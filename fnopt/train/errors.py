@@ -28,6 +28,7 @@ class NonFiniteError(FloatingPointError):
         state: TrainState,
         history: History,
         where: tuple[str, ...] = (),
+        cure: str = "A lower learning rate, a warm-up or clip_by_global_norm are the usual cures",
     ):
         self.step, self.state, self.history, self.where = step, state, history, where
         numbers = ", ".join(
@@ -35,9 +36,8 @@ class NonFiniteError(FloatingPointError):
         )
         began = f" It began in {', '.join(where)}." if where else ""
         super().__init__(
-            f"training stopped at step {step}, which was not taken: {numbers}.{began} The state"
-            " before it is this exception's .state. A lower learning rate, a warm-up or"
-            " clip_by_global_norm are the usual cures."
+            f"training stopped at step {step}, which was not taken: {numbers}.{began} {cure}. The"
+            " state before it is this exception's .state."
         )
 
 

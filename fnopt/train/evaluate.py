@@ -11,13 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.types import Batch, Metrics, ModelState, Numeric, Params, PyTree
+from fnopt.train.arguments import check_objective, check_state
+from fnopt.train.data_argument import check_data
+from fnopt.train.entry import entry
 from fnopt.train.evaluation_data import EvaluationArrays, EvaluationData, evaluation_data
+from fnopt.train.labels import check_labels
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, forward
 from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
 
+_USAGE = "evaluate(objective, state, data)"
 
+
+@entry(f"{_USAGE}, where data are one argument, (inputs, targets)")
 def evaluate(
     objective: Objective,
     state: TrainState,
@@ -50,10 +57,40 @@ def evaluate(
         ValueError: the loss gives one number for a whole batch where there are several.
         DataError: batches raised, are none, or are not like the first.
     """
+    check_objective(_USAGE, objective)
+    check_state(_USAGE, state)
+    check_data(_USAGE, data)
     batches = evaluation_data(data, batch_size)
     with contextlib.closing(batches):
+        check_evaluation_labels(objective, state, batches, Precision.named(precision))
         evaluated = state.eval_params, state.model_state
         return means_over(objective, *evaluated, batches, Precision.named(precision))
+
+
+def check_evaluation_labels(
+    objective: Objective,
+    state: TrainState,
+    data: EvaluationData,
+    precision: Precision | None = None,
+    name: str = "the data",
+) -> None:
+    """Refuses labels that no output belongs to, of all arrays in memory or of a first batch.
+
+    Args:
+        objective: the objective to minimize.
+        state: a train state.
+        data: the examples to evaluate.
+        precision: precision of the forward pass.
+        name: name of the data in messages.
+
+    Raises:
+        ValueError: there are such labels.
+    """
+    batches, weights = data.example()
+    check_labels(
+        objective, state, batches, name=name, train=False, precision=precision,
+        batch_size=weights.shape[1], weights=weights,
+    )  # fmt: skip
 
 
 @functools.partial(jax.jit, donate_argnums=0)

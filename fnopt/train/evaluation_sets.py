@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 
+from fnopt.train.data_argument import check_data
 from fnopt.train.deprecation import warn_deprecated
-from fnopt.train.evaluate import evaluate_batches
+from fnopt.train.evaluate import check_evaluation_labels, evaluate_batches
 from fnopt.train.evaluation_data import EvaluationData, evaluation_data
 from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.objective import Objective
@@ -91,8 +92,10 @@ def prepared_sets(
     evaluated = functools.partial(evaluate_batches, objective)
     for name, data in sets.items():
         argument = _ARGUMENTS.get(name, f"evaluation_sets[{name!r}]")
+        check_data("fit", data, argument)
         prepared[name] = evaluation_data(data, batch_size, "fit", argument)
         example = prepared[name].example()
+        check_evaluation_labels(objective, state, prepared[name], name=argument)
         metrics = jax.eval_shape(evaluated, state.params, state.model_state, *example)
         _check_names(name, metrics, names)
         names += [f"{name}_{metric}" for metric in metrics]

@@ -18,12 +18,14 @@ from fnopt.core.checks import positive_integer
 from fnopt.train.begin import beginning, first_state, keep_steps, open_checkpoints, prepare, resumed
 from fnopt.train.call_length import CallLength
 from fnopt.train.documented import documented
+from fnopt.train.entry import entry
 from fnopt.train.errors import CheckpointError as CheckpointError
 from fnopt.train.errors import DataError as DataError
 from fnopt.train.errors import NonFiniteError as NonFiniteError
 from fnopt.train.evaluation_sets import named_sets, prepared_sets
 from fnopt.train.evaluator import Evaluator
 from fnopt.train.feeds import feed_of, size_of
+from fnopt.train.fit_arguments import check_arguments
 from fnopt.train.fit_options import EvaluationOptions, FitOptions, ReportOptions, read_options
 from fnopt.train.history import History
 from fnopt.train.hold_out import hold_out
@@ -45,6 +47,7 @@ from fnopt.train.watch import Watched, check_unwatched, find_watched
 logger = logging.getLogger("fnopt")
 
 
+@entry("fit(objective, tx, data, epochs=…), where data are one argument, (inputs, targets)")
 @documented
 def fit(
     objective: Objective,
@@ -104,6 +107,7 @@ def fit(
         CheckpointError: a checkpoint could not be written; has the state.
         OSError: a folder cannot be created or written to; before the run begins.
     """
+    check_arguments(objective, tx, data, state)
     epochs = positive_integer("fit: epochs", epochs)
     step, evaluation, checkpoint, report = read_options(options, _NAMES)
     data, validation_data = _held_out(data, validation_data, evaluation, batch_size)

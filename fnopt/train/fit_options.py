@@ -11,8 +11,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from fnopt.core.checks import did_you_mean, integer, positive_integer
+from fnopt.core.checks import integer, positive_integer
 from fnopt.train.callbacks import Callback, Callbacks, OnEpochs, OnSteps, make_callbacks
+from fnopt.train.foreign_options import cure
+from fnopt.train.kinds import description
 from fnopt.train.logs import Paths, log_paths
 from fnopt.train.options import StepOptions
 from fnopt.train.precision import Precision
@@ -65,8 +67,9 @@ class EvaluationOptions:
             )
         if not isinstance(self.early_stopping, (EarlyStopping, type(None))):
             raise TypeError(
-                "fit: early_stopping must be fnopt.train.early_stopping(patience=…), got"
-                f" {self.early_stopping!r} ({type(self.early_stopping).__name__})"
+                "fit: early_stopping must be fnopt.train.early_stopping(…), got"
+                f" {description(self.early_stopping)}; give, say,"
+                " early_stopping=early_stopping(patience=5)"
             )
 
 
@@ -238,7 +241,7 @@ def read_options(
     for name in options:
         if name not in known:
             message = f"fit() got an unexpected keyword argument {name!r}"
-            raise TypeError(f"{message}; {did_you_mean(name, [*known, *others])}")
+            raise TypeError(f"{message}; {cure(name, [*known, *others])}")
     step, evaluation, checkpoint, report = (
         kind(**{name: options[name] for name in group.__annotations__ if name in options})
         for group, kind in GROUPS.items()

@@ -9,7 +9,9 @@ from typing import Any
 import jax
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params
-from fnopt.train.objective import Function, Objective, copied, name_of, train_flags
+from fnopt.train.layer_errors import explained
+from fnopt.train.objective import Function, Objective, copied, name_of
+from fnopt.train.signatures import train_flags
 
 
 class FunctionObjective(Objective):
@@ -39,7 +41,9 @@ class FunctionObjective(Objective):
         key: jax.Array | None,
         train: bool,
     ) -> tuple[Outputs, ModelState]:
-        return self.function(params, self.inputs(batch), **self._options(key, train)), model_state
+        with explained(self.function, inputs := self.inputs(batch)):
+            outputs = self.function(params, inputs, **self._options(key, train))
+        return outputs, model_state
 
     def model(self, params: Params, model_state: ModelState) -> Function:
         return functools.partial(self.function, copied(params), **self._options(None, train=False))

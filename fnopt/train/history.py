@@ -40,6 +40,15 @@ class History:
             raise KeyError(f"{name!r} was not recorded; there are {', '.join(recorded)}")
         return np.array([record.get(name, math.nan) for record in self.records])
 
+    def __getattr__(self, name: str) -> Any:
+        # Called for what is no attribute.
+        if name.startswith("_") or "records" not in vars(self):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"a history has no attribute {name!r}; a metric is read by its name, history[name],"
+            f" and recorded are {', '.join(self.names())}"
+        )
+
     def names(self) -> list[str]:
         """Names of the metrics that were recorded in some epoch."""
         return sorted({name for record in self.records for name in record})

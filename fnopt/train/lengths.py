@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from fnopt.core.compose import Composed
 from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import as_transform
+from fnopt.train.deprecation import warn_caller
 
 _MOST = 2**16
 """Most counts at which a schedule is evaluated."""
@@ -43,10 +43,9 @@ def warn_of_rate_0(tx: Any, opt_state: Any, steps: int | None, resumed: bool) ->
         idle = steps - (int(ahead[moving[-1]]) + 1 if len(moving) else 0)
         if idle > max(1, steps // 100):
             cure = ", and resume with resume='override'" if resumed else ""
-            warnings.warn(
+            warn_caller(
                 f"fit: the learning rate is 0 for the last {idle} of {steps} steps: its schedule,"
-                f" {schedule!r}, ends before the run does; make it for all steps of the run{cure}",
-                stacklevel=4,
+                f" {schedule!r}, ends before the run does; make it for all steps of the run{cure}"
             )
 
 

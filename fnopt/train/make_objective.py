@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import optax
 from flax import linen, nnx
 
-from fnopt.core import did_you_mean
 from fnopt.core.types import Batch, Outputs, Params
+from fnopt.train.entry import entry
 from fnopt.train.equinox import EquinoxObjective
 from fnopt.train.function import FunctionObjective
+from fnopt.train.kinds import description, is_equinox, is_model, is_state, of_torch
 from fnopt.train.linen import LinenObjective
+from fnopt.train.losses import loss_function
+from fnopt.train.metric_names import metric_functions
 from fnopt.train.nnx import NNXObjective
 from fnopt.train.objective import Function, Objective
+from fnopt.train.signatures import check_call
 
 
+@entry("objective(model, loss, metrics=…)")
 def objective(
     model: Any,
     loss: Function | str | None = None,
     *,
-    metrics: Mapping[str, Function] | None = None,
+    metrics: Mapping[str, Function | str] | Sequence[Function | str] | Function | str | None = None,
     params: Params = None,
     inputs: Function | None = None,
     targets: Function | None = None,
@@ -41,14 +44,17 @@ def objective(
     Args:
         model: a Flax NNX model, a Flax Linen module, an Equinox module, or a function
             ``f(params, inputs)``. If its call has an argument ``train``, ``training``,
-            ``is_training`` or ``deterministic``, it receives whether it trains; a function or an
-            Equinox module whose call has an argument ``key`` receives one, None in evaluation. An
-            Equinox module is
-            called on one example, under ``vmap`` with the axis name ``"batch"``.
+            ``is_training``, ``is_train``, ``deterministic``, ``inference`` or
+            ``use_running_average``, it receives whether it trains; a function or an Equinox module
+            whose call has an argument ``key`` receives one, None in evaluation. An Equinox module
+            is called on one example, under ``vmap`` with the axis name ``"batch"``.
         loss: ``loss(outputs, targets)``, a number for each example, as optax's losses give; or the
             name of one of optax's. None, for a function alone: it returns its loss.
-        metrics: more such functions, by the names under which they are reported; none if None.
-        params: the parameters at the start, for a function.
+        metrics: more such functions, by the names under which they are reported; or a list of
+            functions and names, each reported under its own; ``"accuracy"`` and optax's losses
+            have a name. None for none.
+        params: the parameters at the start, for a function. Of a Linen module its variables, such
+            as ``{"params": …, "batch_stats": …}``, or the parameters alone; None draws them.
         inputs: a function of a batch giving the inputs of the model; None for the first item of a
             pair, and for the whole batch of a function without a loss.
         targets: a function of a batch giving the targets of the loss; None for the second item of
@@ -63,66 +69,81 @@ def objective(
             none.
 
     Raises:
-        TypeError: the model is none of the four, or lacks what its kind needs.
-        ValueError: optax has no loss of this name.
+        TypeError: the model is none of the four, or lacks what its kind needs; or a loss or metric
+            is no function.
+        ValueError: there is no loss or metric of a name.
     """
-    if inspect.isclass(model):
-        raise TypeError(f"objective: {model.__name__} is a class; give an instance of it")
-    is_module = isinstance(model, (nnx.Module, linen.Module)) or _is_equinox(model)
-    if isinstance(loss, str):
-        loss = _optax_loss(loss)
+    is_function = _check_model(model, loss, params, state)
     if loss is None:
-        if is_module or not callable(model):
-            raise TypeError("objective: a model needs a loss, loss(outputs, targets) or its name")
         inputs = inputs or (lambda batch: batch)
         targets = targets or (lambda batch: None)
         loss = _outputs_are_losses
-    if params is not None and is_module:
-        raise TypeError(
-            "objective: params= is for a function; a model's go into the state,"
-            " TrainState.create(…).replace(params=…)"
-        )
-    if state is not None and not _is_equinox(model):
-        raise TypeError("objective: state= is for an Equinox module")
+    else:
+        loss = loss_function(loss)
     first, second = (functools.partial(_item, i, weights is not None) for i in range(2))
-    common = loss, metrics or {}, inputs or first, targets or second, weights, has_aux
+    common = (
+        loss, metric_functions(metrics), inputs or first, targets or second, weights, has_aux
+    )  # fmt: skip
+    if is_function:
+        return FunctionObjective(model, params, *common)
     if isinstance(model, nnx.Module):
         return NNXObjective(model, *common)
     if isinstance(model, linen.Module):
-        return LinenObjective(model, rngs, *common)
-    if _is_equinox(model):
-        return EquinoxObjective(model, state, *common)
-    if not callable(model):
+        return LinenObjective(model, params, rngs, *common)
+    return EquinoxObjective(model, state, *common)
+
+
+def _check_model(model: Any, loss: Any, params: Params, state: Any) -> bool:
+    """Whether the model is a function; refuses what is no model, or lacks what its kind needs."""
+    what = description(model)
+    if inspect.isclass(model):
         raise TypeError(
-            "objective: model must be a Flax NNX or Linen module or a function, got"
-            f" {type(model).__name__}"
+            f"objective: {model.__name__} is a class; give an instance of it, {model.__name__}(…)"
         )
+    if not callable(model) or of_torch(model, "nn.Module") or isinstance(model, Objective):
+        raise TypeError(
+            "objective: model must be a Flax NNX or Linen module, an Equinox module or a function,"
+            f" got {what}{_cure(model)}"
+        )
+    if loss is None and is_model(model):
+        raise TypeError("objective: a model needs a loss, loss(outputs, targets) or its name")
+    if params is not None and (isinstance(model, nnx.Module) or is_equinox(model)):
+        raise TypeError(
+            f"objective: params= is for a function or a Flax Linen module; {what} has its own"
+        )
+    if state is not None and not is_equinox(model):
+        raise TypeError("objective: state= is for an Equinox module")
+    if is_model(model):
+        second = ", state" if state is not None else ""
+        key = ("key",) if is_equinox(model) else ()
+        check_call(what, model.__call__, f"inputs{second}", *key)
+        return False
     if params is None:
         raise TypeError("objective: a function needs params=, its parameters at the start")
-    return FunctionObjective(model, params, *common)
+    check_call(what, model, "params, batch" if loss is None else "params, inputs", "key")
+    return True
+
+
+def _cure(model: Any) -> str:
+    if of_torch(model, "nn.Module"):
+        return "; write it in one of them, fnopt.pretrained.load has its weights"
+    if isinstance(model, Objective):
+        return ", which is ready for fit"
+    if is_state(model):
+        return "; a model and its loss come here, the state into make_train_step(…)(state, batch)"
+    return ""
 
 
 def _item(position: int, weighted: bool, batch: Batch) -> Any:
     if not isinstance(batch, (tuple, list)) or len(batch) < 2 or (len(batch) > 2 and not weighted):
+        what = description(batch) if not isinstance(batch, dict) else f"a dict of {list(batch)}"
         raise TypeError(
-            f"objective: a batch is a {type(batch).__name__}, not a pair of inputs and targets; say"
-            " which are which by inputs=lambda batch: … and targets=lambda batch: …"
+            f"objective: a batch is {what:.200}, not a pair of inputs and targets; give the pair,"
+            " (inputs, targets), or say in objective(…) which are which, by inputs=lambda batch: …"
+            " and targets=lambda batch: …"
         )
     return batch[position]
 
 
-def _is_equinox(model: Any) -> bool:
-    # A module of a library that was never imported is none: there is no need to import it.
-    equinox: Any = sys.modules.get("equinox")
-    return equinox is not None and isinstance(model, equinox.Module)
-
-
 def _outputs_are_losses(outputs: Outputs, targets: Any) -> Any:
     return outputs
-
-
-def _optax_loss(name: str) -> Function:
-    known = [n for n in dir(optax.losses) if not n.startswith("_")]
-    if name not in known:
-        raise ValueError(f"objective: optax has no loss {name!r}; {did_you_mean(name, known)}")
-    return getattr(optax.losses, name)

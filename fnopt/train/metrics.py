@@ -85,6 +85,8 @@ def _cure(labels: tuple[int, ...], outputs: tuple[int, ...]) -> str:
         return "Take labels[..., 0]"
     if labels == outputs:
         return "Of one-hot labels take jnp.argmax(labels, axis=-1)"
+    if labels == outputs[:1]:
+        return "The model's outputs have too many axes: flatten its inputs, x.reshape(len(x), -1)"
     return "Give labels of that shape"
 
 
@@ -105,27 +107,60 @@ def called(name: str, function: Callable[..., Any], outputs: Outputs, targets: A
     """
     arrays = all(hasattr(x, "shape") and x.ndim > 0 for x in (outputs, targets))
     if arrays:
-        _check_optax(name, function, outputs.shape, targets.shape)
+        _check_optax(name, function, outputs.shape, targets)
     result = function(outputs, targets)
-    if arrays:
-        value = result[0] if isinstance(result, tuple) else result
-        _check_metric(name, np.shape(value), outputs.shape, targets.shape)
+    value: Any = result[0] if isinstance(result, tuple) and result else result
+    if arrays and hasattr(value, "shape"):
+        _check_metric(name, value.shape, outputs.shape, targets.shape)
+    _check_numbers(name, value)
     return result
 
 
-def _check_optax(name: str, function: Any, outputs: Shape, targets: Shape) -> None:
+def takes_classes(function: Any) -> bool:
+    """Whether a loss or metric takes integer labels, each the number of an output."""
+    kind = _OPTAX.get(function, "") if isinstance(function, Hashable) else ""
+    return function is accuracy or "integer_labels" in kind or kind in _OF_CLASSES
+
+
+def _check_optax(name: str, function: Any, outputs: Shape, targets: Any) -> None:
     """Refuses what one of optax's losses would broadcast, or refuse from inside."""
     kind = _OPTAX.get(function) if isinstance(function, Hashable) else None
     if kind is None or kind in _OF_EMBEDDINGS:
         return
-    if "integer_labels" in kind or kind.startswith("multiclass"):
-        if targets != outputs[:-1]:
+    labels = targets.shape
+    if takes_classes(function):
+        if labels != outputs[:-1]:
             raise ValueError(
                 f"objective: the {name}, {kind}, needs labels of shape {outputs[:-1]} for outputs"
-                f" of shape {outputs}; they have {targets}. {_cure(targets, outputs)}"
+                f" of shape {outputs}; they have {labels}. {_cure(labels, outputs)}"
             )
-    elif len(targets) != len(outputs):
-        _refuse_pair(f"{name}, {kind},", outputs, targets)
+        if not jnp.issubdtype(targets.dtype, jnp.integer):
+            raise TypeError(
+                f"objective: the {name}, {kind}, needs integer labels, each the number of an"
+                f" output; they are {targets.dtype}. Convert them, labels.astype('int32')"
+            )
+    elif kind in _OF_DISTRIBUTIONS and labels == outputs[:-1]:
+        raise ValueError(
+            f"objective: the {name}, {kind}, needs a probability for each class, of shape"
+            f" {outputs}; the labels have {labels}. For integer labels take"
+            " softmax_cross_entropy_with_integer_labels, or jax.nn.one_hot(labels, classes)"
+        )
+    elif len(labels) != len(outputs):
+        _refuse_pair(f"{name}, {kind},", outputs, labels)
+
+
+def _check_numbers(name: str, value: Any) -> None:
+    """Refuses a result that is no number or array of numbers, or a loss without a gradient."""
+    if hasattr(value, "dtype") or isinstance(value, (bool, int, float)):
+        if name == "loss" and not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
+            raise TypeError(
+                f"objective: the {name} is {jnp.result_type(value)}, which has no gradient; return"
+                " floating-point numbers, and give what counts in metrics=[…]"
+            )
+        return
+    what = "None" if value is None else f"a {type(value).__name__}"
+    cure = "; is there no return?" if value is None else ""
+    raise TypeError(f"objective: the {name} returned {what}, not one number for each example{cure}")
 
 
 def _check_metric(name: str, shape: Shape, outputs: Shape, targets: Shape) -> None:
@@ -162,5 +197,7 @@ _OPTAX: dict[Any, str] = {
     for name in dir(optax.losses)
     if inspect.isfunction(function := getattr(optax.losses, name))
 }
+_OF_CLASSES = "multiclass_hinge_loss", "multiclass_perceptron_loss", "multiclass_sparsemax_loss"
+_OF_DISTRIBUTIONS = "softmax_cross_entropy", "safe_softmax_cross_entropy", "poly_loss_cross_entropy"
 _OF_EMBEDDINGS = ("ntxent", "triplet_margin_loss")
 """Losses of optax in which examples meet each other on purpose."""

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params
-from fnopt.train.objective import Objective, copied, train_flags
+from fnopt.train.layer_errors import check_params, explained
+from fnopt.train.objective import Objective, copied
+from fnopt.train.signatures import train_flags
 
 
 class NNXObjective(Objective):
@@ -43,9 +45,11 @@ class NNXObjective(Objective):
         key: jax.Array | None,
         train: bool,
     ) -> tuple[Outputs, ModelState]:
+        check_params(params, self._params)
         streams = self._streams if key is None else _streams_from(self._streams, key)
         model: Any = nnx.merge(self._graphs[train], params, streams, model_state, copy=True)
-        outputs = model(self.inputs(batch), **self._flags(train))
+        with explained(model, inputs := self.inputs(batch)):
+            outputs = model(inputs, **self._flags(train))
         return outputs, _split(model)[-1] if train else model_state
 
     def model(self, params: Params, model_state: ModelState) -> nnx.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -193,6 +192,11 @@ class Objective:
     def _losses_and_aux(self, outputs: Outputs, batch: Batch) -> tuple[Any, Mapping[str, Any]]:
         result = called("loss", self.loss_fn, outputs, self.targets(batch))
         if not self.has_aux:
+            if isinstance(result, tuple):
+                raise TypeError(
+                    f"objective: the loss returned {len(result)} items; to report numbers besides"
+                    " it, objective(…, has_aux=True)"
+                )
             return result, {}
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
             raise TypeError(
@@ -214,26 +218,6 @@ def name_of(function: Any) -> str:
     if function is None:
         return ""
     return getattr(function, "__name__", type(function).__name__)
-
-
-def train_flags(call: Function) -> Callable[[bool], dict[str, bool]]:
-    """The arguments by which a model's call knows whether it trains.
-
-    Args:
-        call: the function; it may have any of ``train``, ``training``, ``is_training`` and
-            ``deterministic``.
-
-    Returns:
-        A function of the flag ``train``, giving those of these arguments that the call has.
-    """
-    parameters = inspect.signature(call).parameters
-    true_in_training = [name for name in ("train", "training", "is_training") if name in parameters]
-    false_in_training = [name for name in ("deterministic",) if name in parameters]
-
-    def flags(train: bool) -> dict[str, bool]:
-        return dict.fromkeys(true_in_training, train) | dict.fromkeys(false_in_training, not train)
-
-    return flags
 
 
 def _check_names(*groups: Mapping[str, Any]) -> None:

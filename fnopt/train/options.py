@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, did_you_mean
+from fnopt.core.checks import positive_integer
 from fnopt.train.precision import Precision
 
 _ACCUMULATORS = ("float32", "float64", "bfloat16", "float16")
@@ -43,11 +44,7 @@ class StepOptions:
     skip_nonfinite: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.accumulate, bool) or self.accumulate != int(self.accumulate):
-            raise TypeError(f"accumulate must be an integer, got {self.accumulate!r}")
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate must be at least 1, got {self.accumulate!r}")
-        object.__setattr__(self, "accumulate", int(self.accumulate))
+        object.__setattr__(self, "accumulate", positive_integer("accumulate", self.accumulate))
         if self.accumulator_dtype is not None:
             object.__setattr__(self, "accumulator_dtype", _accumulator(self.accumulator_dtype))
         object.__setattr__(self, "precision", Precision.named(self.precision))
@@ -61,6 +58,19 @@ class StepOptions:
                 "skip_nonfinite=False contradicts loss scaling, which leaves a step out whenever"
                 " the scale was too large; give precision without loss_scale"
             )
+
+    @classmethod
+    def of(cls, caller: str, options: dict[str, Any]) -> StepOptions:
+        """The options by name.
+
+        Raises:
+            TypeError: there is no option of a name.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in known:
+                raise TypeError(f"{caller}: no option {name!r}; {did_you_mean(name, known)}")
+        return cls(**options)
 
     def accumulator(self, dtype: Any) -> Any:
         """The dtype in which gradients of a dtype are summed."""

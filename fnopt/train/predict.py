@@ -10,13 +10,19 @@ import jax
 import numpy as np
 
 from fnopt.core.types import Batch, ModelState, Outputs, Params, PyTree
+from fnopt.train.arguments import check_objective, check_state
+from fnopt.train.data_argument import check_data
+from fnopt.train.entry import entry
 from fnopt.train.evaluation_data import evaluation_data
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, forward
 from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
 
+_USAGE = "predict(objective, state, inputs)"
 
+
+@entry(_USAGE)
 def predict(
     objective: Objective,
     state: TrainState,
@@ -58,6 +64,9 @@ def predict(
     >>> predict(task, state, np.arange(3, dtype=np.float32), batch_size=2)
     array([0., 2., 4.], dtype=float32)
     """
+    check_objective(_USAGE, objective)
+    check_state(_USAGE, state)
+    check_data(_USAGE, inputs, "inputs")
     model = state.eval_params, state.model_state
     precision = Precision.named(precision)
     on_device: collections.deque[tuple[Outputs, int]] = collections.deque()

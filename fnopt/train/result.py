@@ -63,6 +63,19 @@ class FitResult:
     monitor: str = "val_loss"
     monitor_mode: Mode = "min"
 
+    def __getattr__(self, name: str) -> Any:
+        # Called for what is no attribute.
+        message = f"the result of a run has no attribute {name!r}"
+        fields = vars(self)
+        if "state" in fields and name in vars(self.state):
+            message += f"; take result.state.{name}"
+        elif "history" in fields and name in self.history.names():
+            message += f"; take result.history[{name!r}]"
+        raise AttributeError(message)
+
+    def __getitem__(self, name: str) -> Any:
+        raise TypeError(f"the result of a run has no items; take result.history[{name!r}]")
+
     @functools.cached_property
     def model(self) -> Any:
         """The trained model, as :meth:`Objective.model` returns it.

@@ -21,6 +21,7 @@ import jax
 from fnopt.core.types import Metrics
 from fnopt.train.call_length import CallLength
 from fnopt.train.callbacks import Callbacks
+from fnopt.train.cures import cure_of
 from fnopt.train.diagnosis import locate_nonfinite
 from fnopt.train.errors import CheckpointError, DataError, NonFiniteError, no_batch
 from fnopt.train.evaluator import Evaluator
@@ -166,7 +167,12 @@ class Run:
             where = locate_nonfinite(
                 self.feed.objective, self.state, batch, self.feed.options, metrics["grad_norm"]
             )
-            raise self._nonfinite(metrics, where)
+            arrays = getattr(self.feed, "data", None)
+            cure = cure_of(
+                self.feed.objective, self.state, batch, where, self.position.epoch_step,
+                getattr(arrays, "tree", None),
+            )  # fmt: skip
+            raise self._nonfinite(metrics, where, cure)
         if result.error is not None:
             raise result.error
 
@@ -201,9 +207,9 @@ class Run:
             where = (f"the last {skipped} steps, each skipped at every loss scale",)
             raise self._nonfinite(metrics, where)
 
-    def _nonfinite(self, metrics: Metrics, where: tuple[str, ...]) -> NonFiniteError:
+    def _nonfinite(self, metrics: Metrics, where: tuple[str, ...], *cure: str) -> NonFiniteError:
         step, history = int(self.state.step), self.recorder.history
-        return NonFiniteError(step, metrics, self.state, history, where)
+        return NonFiniteError(step, metrics, self.state, history, where, *cure)
 
     def _settle(self) -> dict[str, Any] | None:
         """Does what is due at this position, and writes the records that come of it.

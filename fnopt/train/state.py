@@ -9,14 +9,20 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fnopt.core import did_you_mean
+from fnopt.core.tracebacks import hides_frames
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, ModelState, OptState, Params
+from fnopt.train.arguments import check_key, check_objective, check_optimizer, check_value
+from fnopt.train.entry import entry
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, as_optimizers_see, cast_floating, to_float32_at_least
 from fnopt.train.reprs import call, listed, size
 
 VALUES = ("tx", "stopping", "average", "scaling")
 """The fields of a train state that hold methods with their numbers, not arrays that change."""
+
+_USAGE = "TrainState.create(objective, tx, key)"
 
 
 @jax.tree_util.register_dataclass
@@ -61,6 +67,7 @@ class TrainState:
     stopping_state: Any = None
 
     @classmethod
+    @entry(_USAGE)
     def create(
         cls,
         objective: Objective,
@@ -90,10 +97,11 @@ class TrainState:
             TypeError: there is no key, or no batch where one is needed.
             ValueError: there is no precision of this name.
         """
-        if key is None:
-            raise TypeError("TrainState.create: key must be a PRNG key or an integer, got None")
-        if jnp.ndim(key) == 0 and jnp.issubdtype(jnp.result_type(key), jnp.integer):
-            key = jax.random.key(key)
+        check_objective(_USAGE, objective)
+        check_optimizer(_USAGE, tx)
+        key = check_key("TrainState.create", key)
+        check_value("TrainState.create", "average", average)
+        check_value("TrainState.create", "stopping", stopping)
         params, model_state = objective.init(key, batch)
         if stopping is not None and stopping.mode is None:
             stopping = stopping.replace(mode="min")
@@ -173,19 +181,64 @@ class TrainState:
             )
         )
 
+    @hides_frames
     def replace(self, **changes: Any) -> TrainState:
         """A copy with other fields.
 
         The numbers of a value (``tx``, ``stopping``, ``average``, ``scaling``) and Python's numbers
         become arrays of the state's own, as in :meth:`create`: with other numbers the next step is
         the same program.
+
+        Args:
+            **changes: new values of fields. Another ``tx`` needs the slots that the state has;
+                with ``opt_state=tx.init(state.params)`` it gets new ones.
+
+        Raises:
+            TypeError: there is no field of a name, or ``tx`` is no optimizer.
+            ValueError: ``tx`` needs other slots.
         """
-        if isinstance(changes.get("tx"), optax.GradientTransformation):
+        _check_fields(changes)
+        if "tx" in changes:
+            check_optimizer("state.replace(tx=…)", changes["tx"])
             changes["tx"] = as_transform(changes["tx"])  # one of optax's, too
+            if "opt_state" not in changes:
+                self._check_like_old(changes["tx"], changes.get("params", self.params))
         for name, change in changes.items():
             if name in VALUES or isinstance(change, (bool, int, float, complex)):
                 changes[name] = jax.tree.map(copy, change)
         return dataclasses.replace(self, **changes)
+
+    def _check_like_old(self, tx: Any, params: Params) -> None:
+        """Refuses an optimizer for which the state has no slots."""
+        new = jax.tree.structure(jax.eval_shape(tx.init, to_float32_at_least(params)))
+        if new != jax.tree.structure(self.opt_state):
+            raise ValueError(
+                f"state.replace(tx=…): the state has the slots of {_name(self.tx)}, and"
+                f" {_name(tx)} needs others; begin with new ones,"
+                " state.replace(tx=tx, opt_state=tx.init(state.params))"
+            )
+
+
+def _refuse_assignment(state: TrainState, name: str, value: Any) -> None:
+    raise dataclasses.FrozenInstanceError(
+        f"a train state is a value: state.{name} cannot be assigned; take a new one,"
+        f" state = state.replace({name}=…)"
+    )
+
+
+# Beside the decorator, which writes one of its own.
+TrainState.__setattr__ = _refuse_assignment
+
+
+def _check_fields(changes: dict[str, Any]) -> None:
+    known = [field.name for field in dataclasses.fields(TrainState)]
+    for name in changes:
+        if name not in known:
+            raise TypeError(f"state.replace: no field {name!r}; {did_you_mean(name, known)}")
+
+
+def _name(tx: Any) -> str:
+    return f"{tx!r:.80}{'…' * (len(repr(tx)) > 80)}"
 
 
 def copy(x: Any) -> jax.Array:

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from fnopt.core import Evaluation, global_norm, hyperparameters
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, Metrics, OptState, Params, PyTree, Updates
+from fnopt.train.arguments import check_objective, check_state
+from fnopt.train.entry import entry
 from fnopt.train.hoist import hoist
 from fnopt.train.keys import Keys, step_keys
 from fnopt.train.measure import (
@@ -66,6 +67,10 @@ class Committed(NamedTuple):
     taken: jax.Array
 
 
+_USAGE = "train_step(objective, state, batch)"
+
+
+@entry(_USAGE)
 def train_step(
     objective: Objective,
     state: TrainState,
@@ -73,7 +78,7 @@ def train_step(
     options: StepOptions = _DEFAULT,
     attempt: Any = True,
 ) -> tuple[TrainState, Metrics]:
-    """One step, to be compiled by the caller; see :func:`make_train_step`.
+    """One step, to be compiled by the caller; see :func:`~fnopt.train.make_train_step`.
 
     Args:
         objective: the objective to minimize.
@@ -85,6 +90,8 @@ def train_step(
     Returns:
         The next state and the metrics of the step.
     """
+    check_objective(_USAGE, objective)
+    check_state(_USAGE, state)
     return attempt_step(objective, state, batch, options, attempt)[:2]
 
 
@@ -236,42 +243,6 @@ def commit(
         scaling_state=scaling_state,
     )
     return Committed(state, update_norm, taken)
-
-
-def make_train_step(
-    objective: Objective, **options: Any
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The compiled step ``train_step(state, batch) -> (state, metrics)``.
-
-    It takes over the buffers of the state that it receives; continue with the one it returns. NumPy
-    arrays of the batch are copied, and may be filled again at once. Metrics are
-    the loss before the update, the learning rate applied (if the optimizer has one), the norm of
-    the gradient before any clipping (of frozen parameters none is computed), the norm of the
-    update, and the means of the objective's own metrics. With loss scaling there are also the
-    ``loss_scale`` of this step and ``skipped``, the number of steps left out so far.
-
-    A step whose loss, gradient or update is not finite is not taken: parameters, their average,
-    model state and ``step`` stay, ``update_norm`` is not finite, and ``state.skipped`` counts it.
-    The optimizer's state stays too, unless it is the optimizer that turned a finite gradient into
-    an update that is not.
-
-    Args:
-        objective: the objective to minimize, from :func:`objective`.
-        **options: the arguments of :class:`StepOptions`.
-    """
-    chosen = StepOptions(**options)
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def compiled(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        return train_step(objective, state, batch, chosen)
-
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        # Copies: a loader may fill the same memory again, while the step still reads from it.
-        owned = jax.tree.map(lambda x: np.array(x) if isinstance(x, np.ndarray) else x, batch)
-        return compiled(state, owned)
-
-    vars(step).update({name: getattr(compiled, name) for name in ("lower", "_cache_size")})
-    return step
 
 
 def _extra_args(state: TrainState, evaluated: Evaluated, keys: Keys) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -17,6 +16,7 @@ from fnopt.core.schedule import map_leaves, to_dtype
 from fnopt.core.types import Params
 from fnopt.core.value import Value
 from fnopt.schedule.plateau import count_bad
+from fnopt.train.deprecation import warn_caller
 from fnopt.train.state import TrainState
 
 
@@ -159,10 +159,9 @@ def best_of(state: TrainState) -> TrainState:
     if not stopping.has_best(stopping_state):
         evaluations = int(state.evaluations)
         had = f"none of {evaluations} evaluations gave a number" if evaluations else "none was due"
-        warnings.warn(
+        warn_caller(
             f"fit: early stopping has seen no evaluation ({had}); the state is that after the last"
-            " step, not the best",
-            stacklevel=3,
+            " step, not the best"
         )
         return state
     if stopping_state.best_params is None:
