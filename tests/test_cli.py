@@ -122,16 +122,16 @@ def test_equations_of_an_alignment_and_of_cases_are_lines():
 
 def test_train_says_what_it_reached_and_leaves_log_and_picture(printed, tmp_path):
     out = tmp_path / "new" / "out"
-    text = printed("train", "--epochs", 8, "--out", out)
+    text = printed("train", "--epochs", 4, "--out", out)
     *_, accuracy, speed, drawing, files = text.splitlines()
     assert text.startswith("digits: 10 classes, inputs of 8 by 8 by 1, 1437 examples to train on")
-    assert accuracy.startswith("validation accuracy 0.9") and accuracy.endswith("after 8 epochs")
+    assert accuracy.startswith("validation accuracy 0.9") and accuracy.endswith("after 4 epochs")
     assert speed.endswith("steps per second") and drawing == f"drawing {out / 'digits.png'}"
     assert files == f"picture: {out / 'digits.png'}, log: {out / 'digits.jsonl'}"
     assert "\033" not in text
     records = [json.loads(line) for line in (out / "digits.jsonl").read_text().splitlines()]
-    assert [record["epoch"] for record in records] == list(range(1, 9))
-    assert records[-1]["val_accuracy"] > 0.95
+    assert [record["epoch"] for record in records] == list(range(1, 5))
+    assert records[-1]["val_accuracy"] > 0.9
     assert (out / "digits.png").stat().st_size > 10_000
 
 
@@ -223,7 +223,7 @@ def test_a_run_stops_early_and_resumes(printed, tmp_path):
     # Without a rate to speak of nothing is learnt: the second epoch is no better than the first.
     options += ["--lr", 1e-12, "--schedule", "constant", "--no-plot", "--log-every", 15]
     text = printed("train", "--epochs", 1, *options)
-    assert "after 1 epoch\n" in text and "\nstep 15: loss" in text
+    assert "after 1 epoch\n" in text and "\nstep 15  loss" in text
     assert not (tmp_path / "out" / "digits.png").exists()
     first = (tmp_path / "out" / "digits.jsonl").read_text()
     assert "ended by early stopping" in printed("train", "--epochs", 9, "--resume", *options)

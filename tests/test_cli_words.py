@@ -101,7 +101,7 @@ def test_a_step_log_has_means_of_every_so_many_steps(tmp_path, capsys):
     assert not path.read_text()
     call(log, 3, 10)
     assert [json.loads(line)["loss"] for line in path.read_text().splitlines()] == [2, 5, 8]
-    assert capsys.readouterr().out.splitlines()[0] == "step 3: loss 2, learning rate 3"
+    assert capsys.readouterr().out.splitlines()[0] == "step 3  loss 2.0000  rate 3.0000"
     # A run that continues from step 7 replaces what came after it.
     call(StepLog(3, path, resumed=True), 8, 9)
     records = [json.loads(line) for line in path.read_text().splitlines()]

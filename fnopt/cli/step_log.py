@@ -10,10 +10,11 @@ import numpy as np
 
 from fnopt.core.checks import positive_integer
 from fnopt.train.plain import line
+from fnopt.train.progress_line import GAP, number
 from fnopt.train.summaries import joined, summary
 
-SHOWN = ("loss", "accuracy", "grad_norm", "learning_rate")
-"""The metrics that are printed, where a step reports them."""
+SHOWN = {"loss": "loss", "accuracy": "accuracy", "grad_norm": "grad_norm", "learning_rate": "rate"}
+"""The metrics that are printed where a step reports them, and their names there."""
 
 
 class StepLog:
@@ -59,7 +60,7 @@ class StepLog:
         self._metrics = []
         taken = np.isfinite(metrics["loss"])
         means: dict[str, Any] = {"step": step, **summary(metrics, taken)}
-        words = [f"{name.replace('_', ' ')} {means[name]:.3g}" for name in SHOWN if name in means]
-        print(f"step {step}: {', '.join(words)}", flush=True)
+        shown = [f"{SHOWN[name]} {number(means[name])}" for name in SHOWN if name in means]
+        print(GAP.join([f"step {step}", *shown]), flush=True)
         with self.path.open("a") as file:
             file.write(line(means))
