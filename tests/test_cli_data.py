@@ -142,6 +142,13 @@ def test_the_task_follows_from_the_targets(folder, arrays, task, classes, target
     assert data.train[1].dtype == (np.int32 if classes else np.float32)
 
 
+def test_integers_stay_for_a_model_of_the_user_and_become_floats_for_that_of_fnopt(folder):
+    np.savez("data.npz", x=np.arange(120).reshape(40, 3), y=Y)
+    data = load_file(folder / "data.npz", None)
+    assert data.train[0].dtype.kind == "i"
+    assert default_model(data, 0)[1](data.train).dtype == np.float32
+
+
 def test_what_is_held_out_is_a_fifth_of_each_class_the_same_every_time(folder):
     first, second = (load_file(folder / "data.npz", None) for _ in range(2))
     assert len(first.validation[0]) == 8

@@ -185,7 +185,7 @@ def _pair(path: Path, arrays: dict[str, np.ndarray], part: str) -> Pair | None:
         )
     if not x.size:
         raise UsageError(f"{x_name} in {path} is empty: its shape is {x.shape}")
-    return x.astype(np.float32) if x.dtype != np.uint8 else x, y
+    return x.astype(np.float32) if x.dtype.kind == "f" else x, y
 
 
 def _check_numbers(path: Path, name: str, x: np.ndarray, cure: str) -> None:

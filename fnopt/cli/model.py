@@ -92,14 +92,20 @@ def default_model(data: Data, seed: int) -> tuple[nnx.Module, Callable[[Batch], 
     image = (*shape, 1) if len(shape) == 2 else shape
     if len(image) == 3 and min(image[:2]) >= LEAST_SIDE:
         model = ConvNet(image, (16, 32), 128, outputs, dropout=DROPOUT, rngs=rngs)
-        return model, lambda batch: pixels(batch).reshape(-1, *image)
+        return model, lambda batch: _numbers(batch).reshape(-1, *image)
     wide = len(data.train[0]) >= 1000
     model = MLP(math.prod(shape), (128, 128) if wide else (32,), outputs, DROPOUT, rngs=rngs)
     if data.train[0].dtype == np.uint8 or data.is_scaled:
-        return model, pixels
-    mean, deviation = data.train[0].mean(axis=0), data.train[0].std(axis=0)
+        return model, _numbers
+    x = data.train[0].astype(np.float32)
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
     deviation = np.where(deviation > 0, deviation, np.float32(1))
-    return model, lambda batch: (jnp.asarray(batch[0]) - mean) / deviation
+    return model, lambda batch: (_numbers(batch) - mean) / deviation
+
+
+def _numbers(batch: Batch) -> jax.Array:
+    """The inputs of a batch in float32, those of bytes in [0, 1]."""
+    return pixels(batch).astype(jnp.float32)
 
 
 def user_model(spec: str, data: Data, seed: int) -> Any:
