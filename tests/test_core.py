@@ -81,7 +81,7 @@ def test_equality_looks_at_arrays_and_kinds():
         (lambda: fnopt.sgd(None), TypeError, "got None (NoneType)"),
         (lambda: fnopt.sgd(float("nan")), ValueError, "got nan"),
         (lambda: fnopt.sgd(0.1, momentum=-0.5), ValueError, "sgd: momentum must lie in [0, 1)"),
-        (lambda: fnopt.adam(0.1, nesterov=[1]), TypeError, "adam: nesterov must be hashable"),
+        (lambda: fnopt.adam(0.1, nesterov=[1]), TypeError, "adam: nesterov must be True or False"),
         (lambda: fnopt.chain(fnopt.sgd(0.1), 3), TypeError, "expected a transform"),
         (
             lambda: fnopt.named_chain(("a", fnopt.sgd(0.1)), ("a", fnopt.sgd(0.1))),
