@@ -204,6 +204,20 @@ def test_what_a_rule_computes_is_what_one_with_a_state_does():
         assert jax.tree.all(jax.tree.map(jnp.array_equal, updates, expected))
 
 
+def test_annotations_may_be_names_of_a_function():
+    from fnopt.core import Scalar as Local
+
+    class local(Rule):
+        factor: Local = 2.0
+
+        def update_leaf(self, grad, slots, param, ctx):
+            return self.factor * grad, {}
+
+    assert local(3.0).factor == 3.0
+    with pytest.raises(TypeError, match="local: factor must be a number"):
+        local("x")
+
+
 def test_slots_that_no_scalar_has_need_a_state():
     class rows(Rule):
         def init_leaf(self, param):

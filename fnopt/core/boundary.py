@@ -116,12 +116,15 @@ def _foreign(name: str, tx: Any, state: OptState, known: dict[str, Any]) -> str:
         expected = describe(jax.eval_shape(tx.init, like)) if like is not None else ""
     except Exception:  # what is wrong with the parameters is not asked here
         pass
-    if expected == describe(state):
+    present = describe(state)
+    if expected == present:
         return f"{kind}: init makes {expected}, which {name} does not take; init must return State"
+    scheduled = "Schedule" in expected + present
     return (
-        f"{kind}: the state given to {name} is of another optimizer: it is {describe(state)}"
-        f"{expected and ', but init makes '}{expected}. Call tx.init(params) (a schedule instead of"
-        " a number makes another state, too)"
+        f"{kind}: the state given to {name} is of another optimizer: it is {present}"
+        f"{expected and ', but init makes '}{expected}. Call tx.init(params)"
+        + " (a schedule instead of a number makes another state, too)"
+        * scheduled
     )
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import operator
 import re
 from collections.abc import Callable, Generator, Iterable
 from typing import Annotated, Any, TypeVar
@@ -145,13 +144,12 @@ def _flag(argument: str, value: Any) -> bool:
     return bool(value)
 
 
-def _whole(argument: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
+def _whole(argument: str, value: Any) -> Any:
+    if callable(value):
         raise TypeError(
-            f"{argument} must be an integer, got {brief(value)} ({type(value).__name__})"
-        ) from None
+            f"{argument} must be an integer, got {brief(value)}; a schedule cannot stand here"
+        )
+    return value
 
 
 _PLAIN: dict[Any, Callable[[str, Any], Any]] = {bool: _flag, int: _whole}

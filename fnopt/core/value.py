@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 import typing
 from typing import Any
 
@@ -42,7 +43,7 @@ class Value:
         # What dataclasses refuses an assignment with does not say what to do instead.
         del cls.__setattr__, cls.__delattr__
         names = tuple(field.name for field in dataclasses.fields(cls))  # pyright: ignore
-        hints = typing.get_type_hints(cls, include_extras=True)
+        hints = _hints(cls)
         cls._fields = names
         cls._specs = {name: _spec(cls, name, hints[name]) for name in names}
         signature = _readable(cls, hints)
@@ -142,6 +143,18 @@ def _checked(cls: type[Value], init: Any) -> Any:
             raise error
 
     return __init__
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    """The annotations of a class; names that are local where it is defined are known, too."""
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except NameError:
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_name == "__init_subclass__":
+            frame = frame.f_back
+        names = {} if frame is None else {**frame.f_globals, **frame.f_locals}
+        return typing.get_type_hints(cls, None, names, include_extras=True)
 
 
 def _spec(cls: type, name: str, hint: Any) -> Field:

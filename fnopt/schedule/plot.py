@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
 from fnopt.core import Schedule, as_schedule
 
+Shown: TypeAlias = Schedule | Callable[[Any], Any] | float
 
-def plot(schedules: Any, steps: Any, *, axes: Any = None) -> Any:
+
+def plot(
+    schedules: Shown | Sequence[Shown] | Mapping[str, Shown],
+    steps: int | np.ndarray,
+    *,
+    axes: Any = None,
+) -> Any:
     """Draws schedules over the count of updates.
 
     Args:

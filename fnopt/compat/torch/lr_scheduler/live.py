@@ -163,7 +163,7 @@ def _plateau(scheduler: Any, group: int) -> tuple[ReduceLROnPlateau, ReduceLROnP
     names = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "eps")
     arguments = {name: getattr(scheduler, name) for name in names}
     tx = ReduceLROnPlateau(present, **arguments, min_lr=float(scheduler.min_lrs[group]))
-    like = tx.init(None)
+    like = tx.init(())
     now = ReduceLROnPlateauState(
         last_lr=like.last_lr,
         best=scheduler.best,
