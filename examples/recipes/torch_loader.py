@@ -41,8 +41,8 @@ def main(epochs: int = 20) -> float:
         metrics={"accuracy": accuracy},
     )
     # Batches moves the next batches to the device while one is in use; the loader alone works too.
-    result = fit(task, fnopt.adamw(3e-3), Batches(loader), epochs=epochs, test_data=validation)
-    return float(result.history["test_accuracy"][-1])
+    result = fit(task, fnopt.adamw(3e-3), Batches(loader), epochs=epochs, validation_data=validation)
+    return float(result.history["val_accuracy"][-1])
 
 
 if __name__ == "__main__":

@@ -88,14 +88,14 @@ def main(epochs: int = 10, out: str = "out") -> tuple[float, float]:
 
     base = fnopt.adamw(1e-2)
     tx = fnopt.groups(("head/*", {}), ("*", "freeze"), base=base)
-    first = fit(task, tx, data, epochs=epochs, batch_size=64, test_data=test)
+    first = fit(task, tx, data, epochs=epochs, batch_size=64, validation_data=test)
     assert np.array_equal(first.state.params["conv"]["kernel"], model.conv.kernel)
 
     # The new optimizer has a state for the body too: exchange both.
     tx = fnopt.groups(("head/*", {}), ("*", {"learning_rate": 1e-3}), base=base)
     state = first.state.replace(tx=tx, opt_state=tx.init(first.state.params))
-    second = fit(task, None, data, epochs=epochs, batch_size=64, test_data=test, state=state)
-    return tuple(float(result.history["test_accuracy"][-1]) for result in (first, second))
+    second = fit(task, None, data, epochs=epochs, batch_size=64, validation_data=test, state=state)
+    return tuple(float(result.history["val_accuracy"][-1]) for result in (first, second))
 
 
 if __name__ == "__main__":
