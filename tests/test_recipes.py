@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import re
 import runpy
@@ -14,6 +15,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+
+from fnopt.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "recipes.md"
@@ -71,6 +74,15 @@ def test_a_killed_run_resumes(tmp_path, monkeypatch):
     rest = names["run"](checkpoint_dir="runs/killed", resume=True)
     assert rest.history["epoch"].tolist() == [1, 2, 3, 4, 5]
     jax.tree.map(np.testing.assert_array_equal, rest.state.params, names["whole"].state.params)
+
+
+def test_the_commands_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in re.findall(r"^\$ fnopt (.*)", PAGE.read_text(), flags=re.MULTILINE):
+        main([*command.split(), "--no-plot"])
+    assert "resumed at step 40, epoch 20 of 30" in capsys.readouterr().out
+    records = (tmp_path / "out" / "wine.jsonl").read_text().splitlines()
+    assert len(records) == 30 and json.loads(records[-1])["val_accuracy"] > 0.9
 
 
 def test_the_page_quotes_the_program_with_a_loader():

@@ -41,7 +41,8 @@ def main(epochs: int = 20) -> float:
         metrics={"accuracy": accuracy},
     )
     # Batches moves the next batches to the device while one is in use; the loader alone works too.
-    result = fit(task, fnopt.adamw(3e-3), Batches(loader), epochs=epochs, validation_data=validation)
+    batches = Batches(loader)
+    result = fit(task, fnopt.adamw(3e-3), batches, epochs=epochs, validation_data=validation)
     return float(result.history["val_accuracy"][-1])
 
 
