@@ -76,6 +76,7 @@ def test_a_killed_run_resumes(tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, rest.state.params, names["whole"].state.params)
 
 
+@pytest.mark.slow  # tests/test_cli_page.py runs the same options
 def test_the_commands_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for command in re.findall(r"^\$ fnopt (.*)", PAGE.read_text(), flags=re.MULTILINE):
