@@ -85,6 +85,10 @@ def test_further_sets_and_metrics_have_labels_and_rows():
     assert labels == ["training", "validation", "noisy", "test"]
     grid = figure.axes[-1].get_gridspec()
     assert (grid.nrows, grid.ncols) == (2, 3)
+    # The name of one set may begin with that of another.
+    assert list(panels(history(3, "val", "val_noisy").plot())) == [
+        "loss", "accuracy", "learning rate",
+    ]  # fmt: skip
 
 
 def test_evaluations_between_epochs_are_drawn_over_steps():

@@ -36,7 +36,14 @@ class Curve(NamedTuple):
 def plot_history(
     records: Records, evaluations: Records, path: str | os.PathLike | None, title: str
 ) -> Any:
-    """The picture that :meth:`History.plot` returns, which has its arguments."""
+    """Draws the records of a history; see :meth:`History.plot`.
+
+    Args:
+        records: the records of epochs.
+        evaluations: the records of evaluations between them; empty where each ends an epoch.
+        path: path of the picture; not saved if None.
+        title: title above it.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -75,7 +82,7 @@ def panels_of(records: Records, evaluations: Records) -> dict[str, list[Curve]]:
     metrics = dict.fromkeys(["loss"])
     for record in [*evaluated, *records]:
         for name in record:
-            prefix = next((p for p in prefixes if name.startswith(p)), "")
+            prefix = max((p for p in prefixes if name.startswith(p)), key=len, default="")
             if name not in NO_METRICS:
                 metrics[name.removeprefix(prefix)] = None
     panels: dict[str, list[Curve]] = {}
@@ -103,7 +110,7 @@ def evaluation_prefixes(names: set[str]) -> list[str]:
     return sorted(ends - metrics - inner, key=lambda prefix: (prefix != "val_", prefix))
 
 
-def _curve(label: str, records: list[dict[str, Any]], x: str, name: str) -> Curve:
+def _curve(label: str, records: Records, x: str, name: str) -> Curve:
     points = [(record[x], record[name]) for record in records if name in record and x in record]
     numbers = [(at, value) for at, value in points if isinstance(value, Real)]
     at, values = np.array(numbers, float).reshape(-1, 2).T

@@ -8,16 +8,13 @@ import numpy as np
 
 LAST = ("learning_rate", "skipped", "loss_scale")
 """Metrics of which an epoch's record has the last value, not the mean."""
-NO_METRICS = (
-    "epoch", "step", "seconds",
-    "learning_rate", "grad_norm", "update_norm", "skipped", "loss_scale",
-)  # fmt: skip
-"""Names in a record that are no metrics: they do not say how good the parameters are."""
 NOT_SHOWN = (
     *("epoch", "step", "seconds"),  # the line says them in another form
     *("grad_norm", "update_norm", "skipped", "loss_scale"),
 )
 """What a record has beside the loss, the objective's own metrics and the learning rate."""
+NO_METRICS = (*NOT_SHOWN, "learning_rate")
+"""What a record has beside the loss and the objective's own metrics."""
 
 
 def summary(metrics: dict[str, np.ndarray], taken: np.ndarray) -> dict[str, float]:
