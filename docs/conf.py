@@ -10,6 +10,7 @@ author = "The fnopt authors"
 copyright = "The fnopt authors"
 
 extensions = [
+    "docstrings",
     "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
@@ -28,3 +29,34 @@ html_css_files = ["fnopt.css"]
 # A copied example is what was typed: no prompts, no output.
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
+
+autodoc_default_options = {"member-order": "bysource"}
+# Types are said where an argument is explained; signatures stay short.
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_typehints_format = "short"
+napoleon_use_ivar = True
+napoleon_custom_sections = [
+    "When",
+    *[(f"{group} options", "params_style") for group in ("Step", "Evaluation", "Checkpoint", "Report")],
+]
+python_maximum_signature_line_length = 90
+# References must have targets, but those to other packages, whose pages are not here.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:.*", r"(collections|contextlib|flax|jax|nnx|numpy|optax|os|pathlib|typing)\..*"),
+    # Types in annotations that have no page of their own.
+    (r"py:class", r"fnopt(\.\w+){3,}|Params|Batch|PyTree"),
+]
+
+
+def setup(app):
+    """Opens the navigation at the present page alone: each page would list 200 methods otherwise."""
+
+    def collapse(app, pagename, templatename, context, doctree):
+        if "toctree" in context:
+            whole = context["toctree"]
+            context["toctree"] = lambda **options: whole(**options | {"collapse": True})
+
+    # Before furo, which reads it.
+    app.connect("html-page-context", collapse, priority=400)

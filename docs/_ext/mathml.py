@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
-_latex = LatexToMathML(annotation=True)
+_latex = LatexToMathML(annotation=True, fancy_error=False)
 
 
 def mathml(formula: str, *, display: bool) -> str:
