@@ -53,7 +53,9 @@ generate: $(STAMP)-all  ## write what is drawn from the methods: fnopt/__init__.
 	$(BIN)/python tools/pages.py
 
 docs: $(STAMP)-docs  ## the pages of docs/ as HTML under build/docs
-	$(BIN)/sphinx-build --quiet --fail-on-warning docs build/docs
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --jobs auto --doctree-dir build/doctrees \
+		docs build/docs
+	@echo build/docs/index.html
 
 bench: $(STAMP)-all  ## time a step beside optax's (see benchmarks/README.md)
 	$(BIN)/python benchmarks/step.py $(ARGS)

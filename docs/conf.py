@@ -5,6 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from docstrings import option_titles
+
 project = "fnopt"
 author = "The fnopt authors"
 copyright = "The fnopt authors"
@@ -12,6 +14,7 @@ copyright = "The fnopt authors"
 extensions = [
     "docstrings",
     "mathml",
+    "presentation",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
@@ -36,27 +39,13 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True
-napoleon_custom_sections = [
-    "When",
-    *[(f"{group} options", "params_style") for group in ("Step", "Evaluation", "Checkpoint", "Report")],
-]
+napoleon_custom_sections = ["When", *((title, "params_style") for title in option_titles())]
 python_maximum_signature_line_length = 90
 # References must have targets, but those to other packages, whose pages are not here.
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|contextlib|flax|jax|nnx|numpy|optax|os|pathlib|typing)\..*"),
     # Types in annotations that have no page of their own.
-    (r"py:class", r"fnopt(\.\w+){3,}|Params|Batch|PyTree"),
+    (r"py:class", r"fnopt(\.\w+){3,}|fnopt\.registry\.Catalogue|Params|Batch|PyTree"),
 ]
 
-
-def setup(app):
-    """Opens the navigation at the present page alone: each page would list 200 methods otherwise."""
-
-    def collapse(app, pagename, templatename, context, doctree):
-        if "toctree" in context:
-            whole = context["toctree"]
-            context["toctree"] = lambda **options: whole(**options | {"collapse": True})
-
-    # Before furo, which reads it.
-    app.connect("html-page-context", collapse, priority=400)

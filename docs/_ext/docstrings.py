@@ -9,19 +9,30 @@ from sphinx.application import Sphinx
 import fnopt.train.fit_options as fit_options
 
 
+def option_titles() -> dict[str, dict[str, str]]:
+    """A title for each group of options, and the types of the options in it."""
+    return {
+        f"{kind.__name__.removesuffix('Options')} options": {
+            name: getattr(hint, "__forward_arg__", str(hint))
+            for name, hint in group.__annotations__.items()
+        }
+        for group, kind in fit_options.GROUPS.items()
+    }
+
+
 def grouped(lines: list[str]) -> list[str]:
     """The docstring of ``fit`` with a section for each group of options after its ``Args``."""
-    titles = {
-        name: f"{kind.__name__.removesuffix('Options')} options"
-        for group, kind in fit_options.GROUPS.items()
-        for name in group.__annotations__
-    }
+    groups = option_titles()
     begin = lines.index("Args:") + 1
     end = next(i for i, line in enumerate(lines) if i > begin and re.match(r"\S", line))
     sections: dict[str, list[str]] = {}
     for line in lines[begin:end]:
         if argument := re.match(r" {4}(\w+):", line):
-            section = sections.setdefault(titles.get(argument[1], "Args"), [])
+            name = argument[1]
+            title = next((title for title, types in groups.items() if name in types), "Args")
+            section = sections.setdefault(title, [])
+            if title in groups:
+                line = line.replace(name, f"{name} ({groups[title][name]})", 1)
         section.append(line)
     inserted = [line for title, body in sections.items() for line in (f"{title}:", *body, "")]
     return [*lines[: begin - 1], *inserted, *lines[end:]]
@@ -41,7 +52,7 @@ def returns_as_field(lines: list[str]) -> list[str]:
 def starred(line: str) -> str:
     """A line of ``Args`` that explains several names, with stars, which are markup otherwise."""
     names, colon, meaning = line.partition(":")
-    if colon and re.fullmatch(r" {4}[\w*]+(, \*{0,2}\w+)+", names):
+    if colon and re.fullmatch(r" {4}\*{0,2}\w+(, \*{0,2}\w+)+", names):
         return names.replace("*", r"\*") + colon + meaning
     return line
 
