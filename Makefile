@@ -50,7 +50,7 @@ format: $(STAMP)-all  ## put the style right where a tool can
 
 generate: $(STAMP)-all  ## write what is drawn from the methods: fnopt/__init__.py, docs/reference
 	$(BIN)/python tools/face.py
-	$(BIN)/python tools/pages.py
+	$(BIN)/python -m tools.pages
 
 docs: $(STAMP)-docs  ## the pages of docs/ as HTML under build/docs
 	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --jobs auto --doctree-dir build/doctrees \

@@ -48,4 +48,3 @@ nitpick_ignore_regex = [
     # Types in annotations that have no page of their own.
     (r"py:class", r"fnopt(\.\w+){3,}|fnopt\.registry\.Catalogue|Params|Batch|PyTree"),
 ]
-

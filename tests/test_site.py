@@ -27,7 +27,9 @@ An inline formula, $\hat\beta_1 \in [0, 1)$, and a display:
 
 $$
 m_t &= \beta_1\,m_{t-1} + (1 - \beta_1)\,g_t \\
-u_t &= \begin{cases} m_t / (\sqrt{\hat v_t} + \epsilon) & t > 1 \\ \lVert g_t \rVert & \text{else} \end{cases}
+u_t &= \begin{cases}
+m_t / (\sqrt{\hat v_t} + \epsilon) & t > 1 \\ \lVert g_t \rVert & \text{else}
+\end{cases}
 $$
 
 ```python

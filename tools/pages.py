@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference from the docstrings: ``python tools/pages.py``.
+"""Writes the pages of docs/reference from the docstrings: ``python -m tools.pages``.
 
 A family of methods has a page with a list, and each method has a page in the folder of its
 ``family``. Tests hold that the pages are what this writes, that every method has one page, that the
@@ -15,16 +15,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-
 import fnopt
 from fnopt.registry import SIDE, TITLES, body, exported, section, state_bytes, summary
 from tools.docstrings import arguments, call, markdown
 from tools.schedule_shapes import picture
 from tools.usage import example, usage
 
+ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 
 

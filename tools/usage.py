@@ -9,6 +9,7 @@ import fnopt
 from fnopt.registry import body
 
 USUAL_RATE = 1e-3
+WIDTH = 100
 CALLS = {
     # Optimizers.
     "adam": "adam(1e-3)",
@@ -19,9 +20,7 @@ CALLS = {
     "MultiSteps": "MultiSteps(fnopt.adamw(1e-3), every_k_schedule=4)",
     "apply_if_finite": "apply_if_finite(fnopt.adamw(1e-3), max_consecutive_errors=5)",
     "cautious": "cautious(fnopt.adamw(1e-3))",
-    "conditionally_mask": (
-        "conditionally_mask(fnopt.adamw(1e-3), lambda step: step % 2 == 0)"
-    ),
+    "conditionally_mask": ("conditionally_mask(fnopt.adamw(1e-3), lambda step: step % 2 == 0)"),
     "conditionally_transform": (
         "conditionally_transform(fnopt.clip(1.0), lambda step: step < 1000)"
     ),
@@ -50,8 +49,8 @@ CALLS = {
         "differentially_private_aggregate(l2_norm_clip=1.0, noise_multiplier=1.1, key=0)"
     ),
     "ema": "ema(0.9)",
-    "measure_with_ema": "measure_with_ema(optax.global_norm, decay=0.9)",
-    "monitor": 'monitor({"gradient": optax.global_norm})',
+    "measure_with_ema": "measure_with_ema(optax.tree.norm, decay=0.9)",
+    "monitor": 'monitor({"gradient": optax.tree.norm})',
     "scale": "scale(-1e-3)",
     "scale_by_dog": 'scale_by_dog(("distance", 1e-6))',
     "scale_by_learning_rate": "scale_by_learning_rate(1e-3)",
@@ -168,9 +167,27 @@ def made(name: str) -> str:
         return f"fnopt.{CALLS[name]}"
     make = getattr(fnopt, name)
     rate = inspect.signature(make).parameters.get("learning_rate")
-    needed = {"learning_rate": make.usual_rate or USUAL_RATE} if rate and rate.default is rate.empty else {}
-    arguments = ", ".join(f"{key}={value!r}" for key, value in {**needed, **make.example}.items())
-    return f"fnopt.{name}({arguments})"
+    values = dict(make.example)
+    if rate and rate.default is rate.empty:
+        values = {"learning_rate": make.usual_rate or USUAL_RATE, **values}
+    return f"fnopt.{name}({', '.join(f'{key}={value!r}' for key, value in values.items())})"
+
+
+def laid_out(line: str) -> str:
+    """A call in as many lines as it needs, as ruff has them."""
+    if len(line) <= WIDTH:
+        return line
+    head, _, inner = line[:-1].partition("(")
+    if len(inner) + 4 <= WIDTH:
+        return f"{head}(\n    {inner}\n)"
+    arguments, depth = [""], 0
+    for sign in inner:
+        depth += (sign in "([{") - (sign in ")]}")
+        if sign == "," and not depth:
+            arguments.append("")
+        else:
+            arguments[-1] += sign
+    return f"{head}(\n" + "".join(f"    {argument.strip()},\n" for argument in arguments) + ")"
 
 
 def usage(name: str) -> str:
@@ -180,12 +197,17 @@ def usage(name: str) -> str:
     if not family:
         return ""
     if family == "schedules":
-        return f"schedule = {made(name)}"
+        return laid_out(f"schedule = {made(name)}")
     if family != "parts":
-        return f"tx = {made(name)}"
+        return laid_out(f"tx = {made(name)}")
     usual = "scale_by_learning_rate(1e-3)" if name.startswith("scale_by") else "adam(1e-3)"
     step = STEPS.get(name, f"fnopt.chain({{}}, fnopt.{usual})")
-    return f"tx = {step.format(made(name))}"
+    return laid_out(f"tx = {step.format(made(name))}")
+
+
+def typed(lines: str) -> str:
+    """Lines as they are typed: with prompts."""
+    return ">>> " + lines.replace("\n", "\n... ")
 
 
 def example(name: str) -> str:
@@ -200,7 +222,7 @@ def example(name: str) -> str:
         return schedule_example(name)
     if family in ("parts", "wrappers"):
         return f""">>> import fnopt, jax.numpy as jnp, optax
->>> {usage(name)}
+{typed(usage(name))}
 >>> w = {PARAMS.get(name, "jnp.array([1.0, -2.0, 3.0])")}
 >>> state = tx.init(w)
 >>> updates, state = tx.update(2 * w, state, w{ARGUMENTS.get(name, "")})
@@ -208,7 +230,7 @@ def example(name: str) -> str:
     return f""">>> import fnopt, jax, jax.numpy as jnp, optax
 >>> def loss(w):
 ...     return jnp.sum((w - 1.0) ** 2)
->>> {usage(name)}
+{typed(usage(name))}
 >>> w = jnp.zeros(3)
 >>> state = tx.init(w)
 >>> for _ in range(10):
@@ -223,6 +245,6 @@ def schedule_example(name: str) -> str:
     schedule: Any = eval(made(name), {"fnopt": fnopt})
     values = [float(f"{float(schedule(count)):.3g}") for count in counts]
     return f""">>> import fnopt
->>> schedule = {made(name)}
+{typed(usage(name))}
 >>> [float(f"{{schedule(count):.3g}}") for count in {counts}]
 {values}"""
