@@ -53,7 +53,7 @@ generate: $(STAMP)-all  ## write what is drawn from the methods: fnopt/__init__.
 	$(BIN)/python -m tools.pages
 
 docs: $(STAMP)-docs  ## the pages of docs/ as HTML under build/docs
-	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --jobs auto --doctree-dir build/doctrees \
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --doctree-dir build/doctrees \
 		docs build/docs
 	@echo build/docs/index.html
 

@@ -34,10 +34,8 @@ copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
 autodoc_default_options = {"member-order": "bysource"}
-# Types are said where an argument is explained; signatures stay short.
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
-autodoc_typehints_format = "short"
+# Types are said where an argument is explained (docstrings.py); signatures stay short.
+autodoc_typehints = "none"
 napoleon_use_ivar = True
 napoleon_custom_sections = ["When", *((title, "params_style") for title in option_titles())]
 python_maximum_signature_line_length = 90
@@ -45,6 +43,4 @@ python_maximum_signature_line_length = 90
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|contextlib|flax|jax|nnx|numpy|optax|os|pathlib|typing)\..*"),
-    # Types in annotations that have no page of their own.
-    (r"py:class", r"fnopt(\.\w+){3,}|fnopt\.registry\.Catalogue|Params|Batch|PyTree"),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fnopt.registry import items, section
@@ -45,19 +45,38 @@ def call(name: str, method: Any) -> str:
         parameter.replace(annotation=inspect.Parameter.empty)
         for parameter in signature.parameters.values()
     ]
-    return f"{name}{inspect.Signature(parameters)}"
+    return f"{name}{_short(inspect.Signature(parameters))}"
 
 
 def arguments(method: Any, link: Link) -> Iterable[str]:
-    """A line for each entry of ``Args``, with the defaults."""
+    """A line for each entry of ``Args``, with the types and defaults."""
     parameters = inspect.signature(method).parameters
     for item in items(section(method, "Args")):
         names, _, meaning = item.partition(":")
-        shown = []
-        for name in names.split(","):
-            name = name.strip().lstrip("*")
-            default = parameters[name].default if name in parameters else inspect.Parameter.empty
-            shown.append(
-                f"`{name}`" if default is inspect.Parameter.empty else f"`{name}={default!r}`"
-            )
+        shown = [f"`{declared(parameters, name.strip().lstrip('*'))}`" for name in names.split(",")]
         yield f"- {', '.join(shown)}: {markdown(meaning.strip(), link)}"
+
+
+def declared(parameters: Mapping[str, inspect.Parameter], name: str) -> str:
+    """An argument as a signature declares it, ``name: type = default``."""
+    if name not in parameters:
+        return name
+    hint = parameters[name].annotation
+    shown = hint if isinstance(hint, str) else inspect.formatannotation(hint)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    plain = inspect.Parameter(name, kind, default=parameters[name].default)
+    text = _short(plain)
+    return text.replace("=", f": {shown} = ", 1) if "=" in text else f"{name}: {shown}"
+
+
+def _short(declaration: Any) -> str:
+    """A declaration whose defaults that are types are written as such."""
+    return re.sub(r"<class '([\w.]+)'>", r"\1", str(declaration))
+
+
+def errors(method: Any, link: Link) -> Iterable[str]:
+    """A line for each entry of ``Raises``."""
+    for item in items(section(method, "Raises")):
+        names, _, meaning = item.partition(":")
+        shown = ", ".join(f"`{name.strip()}`" for name in names.split(","))
+        yield f"- {shown}: {markdown(meaning.strip(), link)}"

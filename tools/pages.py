@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import fnopt
 from fnopt.registry import SIDE, TITLES, body, exported, section, state_bytes, summary
-from tools.docstrings import arguments, call, markdown
+from tools.docstrings import arguments, call, errors, markdown
 from tools.schedule_shapes import picture
 from tools.usage import example, usage
 
@@ -112,11 +112,13 @@ def method_page(name: str) -> str:
         rest,
         "\n".join(["## Arguments\n", *arguments(method, to)]) if section(method, "Args") else "",
     ]
-    for title in ("Returns", "When", "Raises"):
-        text = " ".join(markdown(section(method, title), to).split())
-        parts.append(f"**{title.replace('When', 'When to use it')}.** {text}" if text else "")
+    for title, name_of_section in (("Returns", "Returns"), ("When to use it", "When")):
+        text = " ".join(markdown(section(method, name_of_section), to).split())
+        parts.append(f"**{title}.** {text}" if text else "")
     if name in fnopt.optimizers():
         parts.append(f"**State.** {state(name)}")
+    if refused := list(errors(method, to)):
+        parts.append("\n".join(["**Raises.**\n", *refused]))
     if lines := example(name):
         parts.append(f"## Example\n\n```python\n{lines}\n```")
     if source := " ".join(markdown(section(method, "References"), to).split()):
