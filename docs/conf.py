@@ -36,8 +36,10 @@ copybutton_prompt_is_regexp = True
 autodoc_default_options = {"member-order": "bysource"}
 # Types are said where an argument is explained (docstrings.py); signatures stay short.
 autodoc_typehints = "none"
-napoleon_use_ivar = True
-napoleon_custom_sections = ["When", *((title, "params_style") for title in option_titles())]
+napoleon_custom_sections = [
+    "When",
+    *((title, "params_style") for title in ("Attributes", *option_titles())),
+]
 python_maximum_signature_line_length = 90
 # References must have targets, but those to other packages, whose pages are not here.
 nitpicky = True

@@ -44,7 +44,7 @@ def typed(lines: list[str], thing: Any) -> list[str]:
         return lines
     inside, result = False, []
     for line in lines:
-        inside = line == "Args:" or (inside and not re.match(r"\S", line))
+        inside = line in ("Args:", "Attributes:") or (inside and not re.match(r"\S", line))
         argument = ARGUMENT.match(line) if inside else None
         if argument and argument[1] in parameters:
             hint = parameters[argument[1]].annotation
