@@ -50,10 +50,12 @@ format: $(STAMP)-all  ## put the style right where a tool can
 
 generate: $(STAMP)-all  ## write what is drawn from the methods: fnopt/__init__.py, docs/reference
 	$(BIN)/python tools/face.py
-	$(BIN)/python tools/pages.py
+	$(BIN)/python -m tools.pages
 
 docs: $(STAMP)-docs  ## the pages of docs/ as HTML under build/docs
-	$(BIN)/sphinx-build --quiet --fail-on-warning docs build/docs
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --doctree-dir build/doctrees \
+		docs build/docs
+	@echo build/docs/index.html
 
 bench: $(STAMP)-all  ## time a step beside optax's (see benchmarks/README.md)
 	$(BIN)/python benchmarks/step.py $(ARGS)

@@ -1,20 +1,25 @@
-"""Writes the pages of docs/reference from the docstrings: ``python tools/pages.py``.
+"""Writes the pages of docs/reference from the docstrings: ``python -m tools.pages``.
 
-A method is on the page that its ``family`` names. Tests hold that the pages are what this writes,
-that every method is on one page, and that the bytes of state are those of ``init``.
+A family of methods has a page with a list, and each method has a page in the folder of its
+``family``. Tests hold that the pages are what this writes, that every method has one page, that the
+lines that use it run, and that the bytes of state are those of ``init``.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
-import re
+import os
+import shutil
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import fnopt
-from fnopt.registry import SIDE, TITLES, body, exported, items, section, state_bytes, summary
+from fnopt.registry import SIDE, TITLES, body, exported, section, state_bytes, summary
+from tools.docstrings import arguments, call, errors, markdown
+from tools.schedule_shapes import picture
+from tools.usage import example, usage
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -81,55 +86,54 @@ def names_of(page: str) -> list[str]:
     return sorted([*methods, *FAMILIES[page].functions.split()])
 
 
-def markdown(text: str) -> str:
-    """A docstring's markup as that of the pages."""
-    text = re.sub(r":math:`([^`]*)`", lambda m: f"${' '.join(m[1].split())}$", text)
-    text = re.sub(r":\w+:`~?([^`]*)`", r"`\1`", text).replace("``", "`")
-    text = re.sub(r"(?m)^ *\.\. math::((?: .*)?(?:\n(?: +.*|))*)", _display, text)
-    return re.sub(r"(?m)::$", ":", re.sub(r"(?m) ::$", "", text)).strip()
+@functools.cache
+def homes() -> dict[str, str]:
+    """The family of every name that has a page."""
+    return {name: key for key in FAMILIES for name in names_of(key)}
 
 
-def _display(math: re.Match[str]) -> str:
-    body = "\n".join(line.strip() for line in math[1].splitlines() if line.strip())
-    if r"\\" in body and r"\begin" not in body:
-        body = f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
-    return f"$$\n{body}\n$$\n\n"
+def link(family: str, name: str) -> str:
+    """The page of a name from a page in the folder of a family; empty if it has none."""
+    home = homes().get(name)
+    return "" if home is None else os.path.relpath(f"{home}/{name}.md", family)
 
 
-def text_and_example(method: Any) -> tuple[str, str]:
-    """What a docstring says outside of its sections, and its example."""
-    doc, example = body(method)
-    return markdown(doc), f"```python\n{example}\n\n```" if example else ""
+def method_page(name: str) -> str:
+    """The page of a method: its signature, a line that makes it, and what its docstring says."""
+    method, family = getattr(fnopt, name), homes()[name]
+    to = functools.partial(link, family)
+    first, _, rest = markdown(body(method)[0], to).partition("\n\n")
+    kind = "class" if inspect.isclass(method) else "function"
+    parts = [
+        f"# {name}",
+        first,
+        f"```{{eval-rst}}\n.. py:{kind}:: fnopt.{call(name, method)}\n```",
+        f"```python\n{usage(name)}\n```" if usage(name) else "",
+        rest,
+        "\n".join(["## Arguments\n", *arguments(method, to)]) if section(method, "Args") else "",
+    ]
+    for title, name_of_section in (("Returns", "Returns"), ("When to use it", "When")):
+        text = " ".join(markdown(section(method, name_of_section), to).split())
+        parts.append(f"**{title}.** {text}" if text else "")
+    if name in fnopt.optimizers():
+        parts.append(f"**State.** {state(name)}")
+    if refused := list(errors(method, to)):
+        parts.append("\n".join(["**Raises.**\n", *refused]))
+    if lines := example(name):
+        parts.append(f"## Example\n\n```python\n{lines}\n```")
+    if source := " ".join(markdown(section(method, "References"), to).split()):
+        parts.append(f"## Source\n\n{source}")
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def arguments(method: Any) -> Iterable[str]:
-    """A line for each entry of ``Args``, with the defaults."""
-    parameters = inspect.signature(method).parameters
-    for item in items(section(method, "Args")):
-        names, _, meaning = item.partition(":")
-        shown = []
-        for name in names.split(","):
-            name = name.strip().lstrip("*")
-            default = parameters[name].default if name in parameters else inspect.Parameter.empty
-            shown.append(
-                f"`{name}`" if default is inspect.Parameter.empty else f"`{name}={default!r}`"
-            )
-        yield f"- {', '.join(shown)}: {markdown(meaning.strip())}"
-
-
-def entry(name: str) -> str:
-    """What a page says of one name."""
-    method = getattr(fnopt, name)
-    text, code = text_and_example(method)
-    parts = [f"## `{name}`", text, "\n".join(arguments(method))]
-    for title in ("When", "Raises", "References"):
-        body = " ".join(markdown(section(method, title)).split())
-        parts.append(f"**{title.replace('References', 'Source')}.** {body}" if body else "")
-    return "\n\n".join(part for part in [*parts, code] if part)
+def state(name: str) -> str:
+    """How much memory the state of an optimizer takes, in a sentence."""
+    size = f"{state_bytes(name):.3g}"
+    return f"{size} bytes for each number of a {SIDE} by {SIDE} float32 matrix{changed(name)}."
 
 
 def changed(name: str) -> str:
-    """The defaults that the example of an optimizer changes, in brackets."""
+    """The defaults that the counted example of an optimizer changes, in brackets."""
     make = getattr(fnopt, name)
     defaults = inspect.signature(make).parameters
     changes = [
@@ -140,84 +144,56 @@ def changed(name: str) -> str:
     return f" ({', '.join(changes)})" if changes else ""
 
 
-def table(names: list[str]) -> str:
-    """A table of optimizers, with their bytes of state."""
-    rows = ["| optimizer | what it is | state, bytes |", "| --- | --- | --- |"]
-    for name in names:
+def table(key: str) -> str:
+    """The names of a family, each with what it is; of optimizers also the bytes of state."""
+    known = fnopt.optimizers()
+    sized = any(name in known for name in names_of(key))
+    rows = [
+        "| optimizer | what it is | state, bytes |" if sized else "| name | what it is |",
+        "| --- | --- | --- |" if sized else "| --- | --- |",
+    ]
+    for name in names_of(key):
         what = markdown(summary(getattr(fnopt, name)))
-        rows.append(f"| [`{name}`](#{name}) | {what} | {state_bytes(name):.3g}{changed(name)} |")
+        size = f" {state_bytes(name):.3g}{changed(name)} |" if name in known else " |" * sized
+        rows.append(f"| [`{name}`]({key}/{name}.md) | {what} |{size}")
     return "\n".join(rows)
 
 
-def page(key: str) -> str:
-    """The text of a page."""
-    family, names = FAMILIES[key], names_of(key)
-    known = fnopt.optimizers()
-    optimizers = [name for name in names if name in known]
-    parts = [f"# {TITLES[key]}", family.about]
-    if optimizers:
-        parts.append(table(optimizers))
+def family_page(key: str) -> str:
+    """The page of a family: what its methods have in common, and a list of them."""
+    parts = [f"# {TITLES[key]}", FAMILIES[key].about]
+    if key == "schedules":
+        parts.append("![Shapes of schedules](schedules.png)")
+    parts.append(table(key))
+    if any(name in fnopt.optimizers() for name in names_of(key)):
         parts.append(
             f"State is in bytes for each number of a {SIDE} by {SIDE} float32 matrix, without the"
             " few numbers that a method may have for the whole tree."
         )
-    if key == "schedules":
-        parts.append("![Shapes of schedules](schedules.png)")
-    return "\n\n".join([*parts, *map(entry, names)]) + "\n"
+    pages = "\n".join(f"{key}/{name}" for name in names_of(key))
+    parts.append(f"```{{toctree}}\n:hidden:\n\n{pages}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
-def shapes() -> dict[str, Any]:
-    """A schedule of each shape, over a hundred updates."""
-    cosine = fnopt.cosine_decay_schedule(1.0, 100)
-    return {
-        "linear_schedule": fnopt.linear_schedule(1.0, 0.0, 100),
-        "polynomial_schedule": fnopt.polynomial_schedule(1.0, 0.0, 3, 100),
-        "exponential_decay": fnopt.exponential_decay(1.0, 30, 0.5),
-        "step_decay": fnopt.step_decay(1.0, 0.5, every=25),
-        "piecewise_constant": fnopt.piecewise_constant_schedule(1.0, {30: 0.3, 70: 0.3}),
-        "inverse_time_decay": fnopt.inverse_time_decay(1.0, 20, 1.0),
-        "inverse_sqrt (cooldown)": fnopt.inverse_sqrt_schedule(
-            0.0, 1.0, 10, cooldown_begin=80, cooldown_steps=20
-        ),
-        "cosine_decay_schedule": cosine,
-        "warmup_cosine_decay": fnopt.warmup_cosine_decay_schedule(0.0, 1.0, 10, 100),
-        "wsd_schedule (1-sqrt)": fnopt.wsd_schedule(0.0, 1.0, 10, 60, 30, decay="1-sqrt"),
-        "rex_schedule": fnopt.rex_schedule(1.0, 100),
-        "onecycle_schedule": fnopt.onecycle_schedule(0.1, 1.0, 0.0, 100),
-        "cosine_warm_restarts": fnopt.cosine_warm_restarts(1.0, 15, 2),
-        "cyclic_schedule (2)": fnopt.cyclic_schedule(0.0, 1.0, 12, mode="triangular2"),
-        "chebyshev_schedule": fnopt.chebyshev_schedule(1.0, 20.0, 32),
-        "cosine * 0.5 + 0.1": 0.5 * cosine + 0.1,
-    }
+def paths() -> dict[Path, str]:
+    """The page of every family and method, with its name."""
+    families = {REFERENCE / f"{key}.md": key for key in FAMILIES}
+    return families | {REFERENCE / home / f"{name}.md": name for name, home in homes().items()}
 
 
-def picture(path: Path) -> None:
-    """Small pictures of the shapes, side by side."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    grid = figure.subplots(4, 4, sharex=True)
-    for axes, (name, schedule) in zip(grid.flat, shapes().items(), strict=True):
-        fnopt.plot(schedule, 100, axes=axes)
-        axes.get_legend().remove()
-        axes.set_title(name, fontsize=8)
-        axes.set(xlabel="", ylabel="")
-        axes.tick_params(labelsize=6)
-    figure.savefig(path, dpi=110)
-
-
-def pages() -> dict[Path, str]:
-    """The text of every page by its path."""
-    return {REFERENCE / f"{key}.md": page(key) for key in FAMILIES}
+def text(path: Path) -> str:
+    """The text of a page."""
+    return family_page(path.stem) if path.parent == REFERENCE else method_page(path.stem)
 
 
 def main() -> None:
     """Writes the pages and the picture of the schedules."""
-    REFERENCE.mkdir(exist_ok=True)
-    for path, text in pages().items():
-        path.write_text(text)
-        print(path.relative_to(ROOT), file=sys.stderr)
+    shutil.rmtree(REFERENCE, ignore_errors=True)
+    for path in paths():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text(path))
     picture(REFERENCE / "schedules.png")
+    print(f"{REFERENCE.relative_to(ROOT)}: {len(paths())} pages", file=sys.stderr)
 
 
 if __name__ == "__main__":

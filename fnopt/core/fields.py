@@ -178,7 +178,7 @@ def is_torch_model(value: Any) -> bool:
 
 
 def as_numbers(xs: Iterable[Any]) -> tuple[Any, ...]:
-    """Several numbers, each as :func:`as_number` returns it.
+    """Several numbers, each as ``as_number`` returns it.
 
     Raises:
         TypeError: one is no number.

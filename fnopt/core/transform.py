@@ -27,7 +27,7 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     ``jit`` as an argument, under ``vmap`` and ``grad``, into a checkpoint.
 
     A subclass has its hyperparameters as annotated fields and defines ``init`` and ``update``;
-    most are a :class:`fnopt.core.Rule` or a :class:`fnopt.core.Composed` instead.
+    most are a :class:`fnopt.Rule` or a :class:`fnopt.Composed` instead.
 
     Extra arguments have one meaning everywhere; an ``update`` ignores what it does not use:
 

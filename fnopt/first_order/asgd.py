@@ -104,6 +104,11 @@ def asgd_eval_params(state: OptState, params: Params) -> Params:
     Args:
         state: the state of :class:`asgd`, or of an optimizer that contains one.
         params: the parameters, whose dtypes the result has.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> params = jnp.array(1.0)
+    >>> fnopt.asgd_eval_params(fnopt.asgd(0.1).init(params), params)
+    Array(1., dtype=float32)
     """
     return _like(optax.tree.get(state, "average"), params)
 

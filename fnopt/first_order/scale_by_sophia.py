@@ -68,7 +68,7 @@ class scale_by_sophia(Wrapper):
     .. math::
         m_t &= \beta_1\,m_{t-1} + (1 - \beta_1)\,g_t \\
         h_t &= \beta_2\,h_{t-1} + (1 - \beta_2)\,\hat h_t
-            \quad\text{every $k$-th update, the first included; else } h_{t-1} \\
+            \quad\text{every }k\text{-th update, the first included; else } h_{t-1} \\
         u_t &= \operatorname{clip}\bigl(m_t / \max(\gamma\,h_t, \epsilon),\, \rho\bigr)
 
     So it is the paper's. optax divides by :math:`h_{t-1}` also when :math:`h_t` is new, and by

@@ -46,6 +46,11 @@ def schedule_free_eval_params(state: OptState, params: Params) -> Params:
 
     Raises:
         ValueError: there is no such state in it, or there are several.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> params, tx = jnp.array(1.0), fnopt.schedule_free_sgd(0.1)
+    >>> fnopt.schedule_free_eval_params(tx.init(params), params)
+    Array(1., dtype=float32)
     """
     kind = optax.contrib.ScheduleFreeState
     states = [

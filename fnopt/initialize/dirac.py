@@ -37,7 +37,7 @@ def dirac(groups: int = 1) -> Initializer:
 
     References:
         Zagoruyko & Komodakis, *DiracNets: training very deep neural networks without
-        skip-connections*, 2017, arXiv:1706.00388, eq. 2; torch.nn.init.dirac_.
+        skip-connections*, 2017, arXiv:1706.00388, eq. 2; ``torch.nn.init.dirac_``.
 
     >>> import jax
     >>> from fnopt import initialize

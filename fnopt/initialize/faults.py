@@ -30,7 +30,8 @@ class Fault(NamedTuple):
             the last.
         says: a description in words.
         cure: a remedy, in words.
-        metrics: names of the fields of :class:`LayerMetrics` that show it.
+        metrics: names of the fields of :class:`~fnopt.initialize.diagnosis.LayerMetrics` that show
+            it.
     """
 
     layer: str

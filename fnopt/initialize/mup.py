@@ -122,7 +122,7 @@ def mup(
             patterns to pairs of tuples, such as ``{"*/query/kernel": ((-3,), (-2, -1))}``. In a
             leaf with one axis, or called ``bias`` or ``scale``, all are outputs by default.
         output_multiplier: whether to use Table 8, in which the model multiplies the layers of kind
-            ``"output"`` by :attr:`Mup.forward`, :math:`1 / r_{\text{in}}`. It is for embeddings
+            ``"output"`` by ``Mup.forward``, :math:`1 / r_{\text{in}}`. It is for embeddings
             that are shared with the output, which are of that kind with
             ``axes={"*/embedding": ((1,), (0,))}`` (and ``fan_mode`` is ``"fan_in"`` for Flax's).
             Their variance is that of the base model and their rate 1 (Adam) or

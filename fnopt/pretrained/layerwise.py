@@ -82,8 +82,8 @@ def pretrain_layerwise(
             kernel (in, out) with a bias (out,) next to it.
         data: inputs without labels, floating-point, with examples along the first axis; further
             axes are flattened.
-        method: ``"denoising"`` (:class:`denoising_autoencoder`) or ``"rbm"``
-            (:class:`restricted_boltzmann_machine`).
+        method: ``"denoising"`` (``denoising_autoencoder``) or ``"rbm"``
+            (``restricted_boltzmann_machine``).
         layers: patterns of the kernels' paths, as in ``groups``, in the order of the layers; if
             None all kernels in the order of their paths except the last, the head.
         activation: :math:`s`, a function or a name of jax.nn; with ``"rbm"`` the sigmoid only.

@@ -24,6 +24,10 @@ def unitwise_norm(x: jax.Array, axis: Axes = None) -> jax.Array:
 
     Raises:
         ValueError: the rank is above 5 and ``axis`` is None.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> fnopt.unitwise_norm(jnp.array([[3.0, 0.0], [4.0, 1.0]]))
+    Array([[5., 1.], [5., 1.]], dtype=float32)
     """
     x = jnp.asarray(x)
     if axis is None:
@@ -56,6 +60,11 @@ def unitwise_clip(
 
     Raises:
         ValueError: the shapes differ.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> grad = jnp.array([[3.0, 0.0], [4.0, 1.0]])
+    >>> fnopt.unitwise_clip(fnopt.unitwise_norm(grad), jnp.full((2, 2), 2.5), grad)
+    Array([[1.5, 0. ], [2. , 1. ]], dtype=float32)
     """
     shapes = jnp.shape(g_norm), jnp.shape(max_norm), jnp.shape(grad)
     if len(set(shapes)) > 1:

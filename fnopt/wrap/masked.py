@@ -114,5 +114,11 @@ def freeze(mask: PyTree) -> masked:
     When:
         Last in a chain. The parts before it still keep slots for the frozen leaves;
         :func:`selective_transform` saves them.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> tx = fnopt.chain(fnopt.sgd(0.1), fnopt.freeze("body"))
+    >>> params = {"body": jnp.array(1.0), "head": jnp.array(1.0)}
+    >>> tx.update(params, tx.init(params), params)[0]["body"]
+    Array(0., dtype=float32)
     """
     return masked(set_to_zero(), mask)

@@ -85,6 +85,12 @@ def per_example_layer_norm_clip(
     References:
         McMahan, Ramage, Talwar & Zhang, *Learning differentially private recurrent language
         models*, ICLR 2018, arXiv:1710.06963, section 2, *per-layer clipping*.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> grads = [jnp.array([[3.0], [4.0]]), jnp.array([[0.0], [3.0]])]  # two examples, two leaves
+    >>> fnopt.per_example_layer_norm_clip(grads, 2.0**0.5)
+    ([Array([2.], dtype=float32), Array([1.], dtype=float32)],
+     [Array(2, dtype=int32), Array(1, dtype=int32)])
     """
     leaves, treedef = jax.tree.flatten(grads)
     number_of_examples(grads)

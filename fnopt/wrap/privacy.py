@@ -61,6 +61,17 @@ class differentially_private_aggregate(Transform):
     References:
         Abadi et al., *Deep learning with differential privacy*, CCS 2016, arXiv:1607.00133,
         Algorithm 1.
+
+    >>> import fnopt, jax, jax.numpy as jnp
+    >>> tx = fnopt.chain(
+    ...     fnopt.differentially_private_aggregate(1.0, noise_multiplier=1.1, key=0),
+    ...     fnopt.scale_by_learning_rate(0.1),
+    ... )
+    >>> def loss(w, x):
+    ...     return (w - x) ** 2
+    >>> w, data = jnp.array(0.0), jnp.array([1.0, 2.0, 3.0])
+    >>> grads = jax.vmap(jax.grad(loss), (None, 0))(w, data)  # one for each example
+    >>> updates, state = tx.update(grads, tx.init(w), w)
     """
 
     l2_norm_clip: Bound
@@ -124,6 +135,14 @@ class dpsgd(Composed):
     References:
         Abadi et al., *Deep learning with differential privacy*, CCS 2016, arXiv:1607.00133,
         Algorithm 1; the momentum is an addition.
+
+    >>> import fnopt, jax, jax.numpy as jnp
+    >>> tx = fnopt.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=1.1, seed=0)
+    >>> def loss(w, x):
+    ...     return (w - x) ** 2
+    >>> w, data = jnp.array(0.0), jnp.array([1.0, 2.0, 3.0])
+    >>> grads = jax.vmap(jax.grad(loss), (None, 0))(w, data)  # one for each example
+    >>> updates, state = tx.update(grads, tx.init(w), w)
     """
 
     learning_rate: Rate

@@ -21,6 +21,12 @@ def skip_not_finite(
 
     Returns:
         A flag, and a dict of it and of the number of infinite and NaN elements.
+
+    >>> import fnopt, jax.numpy as jnp
+    >>> skip, facts = fnopt.skip_not_finite({"w": jnp.array([1.0, jnp.nan])}, 0, None)
+    >>> bool(skip), int(facts["num_not_finite"])
+    (True, 1)
+    >>> tx = fnopt.MultiSteps(fnopt.sgd(0.1), 4, should_skip_update_fn=fnopt.skip_not_finite)
     """
     counts = [jnp.sum(~jnp.isfinite(leaf), dtype=jnp.int32) for leaf in jax.tree.leaves(updates)]
     number = sum(counts, start=jnp.zeros((), jnp.int32))
@@ -41,6 +47,10 @@ def skip_large_updates(
 
     Returns:
         A flag, and a dict of it and of the squared norm.
+
+    >>> import functools, fnopt
+    >>> skip = functools.partial(fnopt.skip_large_updates, max_squared_norm=100.0)
+    >>> tx = fnopt.MultiSteps(fnopt.sgd(0.1), 4, should_skip_update_fn=skip)
     """
     squared = vdot(updates, updates)
     skip = ~(squared < max_squared_norm)  # so that NaN is too large
