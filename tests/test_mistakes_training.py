@@ -239,6 +239,12 @@ ROWS = {
     "no params": Row(
         lambda: objective(linear, "l2_loss"), TypeError, "needs params=", "at the start"
     ),
+    "nnx without parameters": Row(
+        lambda: run(of=objective(nnx.Dropout(0.1, rngs=nnx.Rngs(0)), "squared_error")),
+        ValueError,
+        "has no parameters to train",
+        "of type nnx.Param",
+    ),
     "params of nnx": Row(
         lambda: objective(MODEL, "l2_loss", params={}),
         TypeError,
