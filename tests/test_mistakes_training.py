@@ -239,6 +239,12 @@ ROWS = {
     "no params": Row(
         lambda: objective(linear, "l2_loss"), TypeError, "needs params=", "at the start"
     ),
+    "nnx without parameters": Row(
+        lambda: run(of=objective(nnx.Dropout(0.1, rngs=nnx.Rngs(0)), "squared_error")),
+        ValueError,
+        "has no parameters to train",
+        "of type nnx.Param",
+    ),
     "params of nnx": Row(
         lambda: objective(MODEL, "l2_loss", params={}),
         TypeError,
@@ -474,7 +480,7 @@ ROWS = {
         lambda: evaluate(task(), DATA, state()),
         TypeError,
         "state is a tuple of 2 items",
-        "order of the arguments",
+        "in the wrong order",
     ),
     "state and objective": Row(
         lambda: evaluate(state(), task(), DATA),
@@ -486,7 +492,7 @@ ROWS = {
         lambda: evaluate(task(), state(), TX),
         TypeError,
         "data is an optimizer",
-        "order of the arguments",
+        "in the wrong order",
     ),
     "no batch": Row(
         lambda: make_train_step(task())(state()),
@@ -872,7 +878,10 @@ ROWS = {
         lambda: run((X, 2 * Y)), ValueError, "range from 0 to 6", "Give the model 7 outputs"
     ),
     "negative labels": Row(
-        lambda: run((X, Y - 1)), ValueError, "range from -1 to 2", "give them weight 0"
+        lambda: run((X, Y - 1)),
+        ValueError,
+        "range from -1 to 2",
+        r"give them weight 0 .* labels \+ 1",
     ),
     "labels, evaluate": Row(
         lambda: evaluate(task(), state(), (X, Y + 1), 5),

@@ -111,7 +111,7 @@ def check_state(caller: str, state: Any) -> None:
         if is_result(state):
             cure = "give its .state"
         elif isinstance(state, (Objective, tuple)) or is_optimizer(state) or is_array(state):
-            cure = "the order of the arguments is another"
+            cure = "the arguments are in the wrong order"
         else:
             cure = (
                 "TrainState.create(objective, tx, key) makes one, and .replace(params=…) puts"

@@ -42,7 +42,7 @@ def _cure(data: Any) -> str:
     if isinstance(data, (str, bytes, os.PathLike)):
         return "give the arrays themselves; fnopt.data.load(name) has some data sets"
     if is_optimizer(data) or isinstance(data, Objective) or is_state(data) or is_result(data):
-        return f"the order of the arguments is another. Data are {_EXPECTED}"
+        return f"the arguments are in the wrong order. Data are {_EXPECTED}"
     if data is None or isinstance(data, (bool, int, float, complex, type)) or is_model(data):
         return f"data are {_EXPECTED}"
     if of_torch(data, "utils.data.Dataset") and not is_stream(data):

@@ -91,7 +91,8 @@ def _cure(least: int, largest: int, classes: int) -> str:
         return f"Count them from 0, labels - {least}"
     if least >= 0:
         return f"Give the model {largest + 1} outputs, or number the labels from 0"
-    return "Leave these examples out, or give them weight 0 by weights="
+    shift = f"; or count from 0, labels + {-least}" * (largest - least < classes)
+    return f"Leave these examples out, or give them weight 0 by weights={shift}"
 
 
 @per_objective(static_argnums=(4, 5, 6))

@@ -34,6 +34,11 @@ class NNXObjective(Objective):
             self._graphs[train], self._params, self._streams, self._model_state = _split(model)
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
+        if not jax.tree.leaves(self._params):
+            raise ValueError(
+                f"TrainState.create: the Flax NNX model ({self._name}) has no parameters to train;"
+                " they are of type nnx.Param"
+            )
         return self._params, self._model_state
 
     def forward(
