@@ -23,6 +23,8 @@ extensions = [
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 
+smartquotes = False
+
 html_theme = "furo"
 html_title = "fnopt"
 html_math_renderer = "mathml"
@@ -30,7 +32,7 @@ html_static_path = ["_static"]
 html_css_files = ["fnopt.css"]
 
 # A copied example is what was typed: no prompts, no output.
-copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 autodoc_default_options = {"member-order": "bysource"}

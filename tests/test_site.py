@@ -99,6 +99,13 @@ def test_a_browser_without_a_network_shows_formulas_and_copies_code(site, tmp_pa
     assert copied == "def double(x):\n    return 2 * x\ndouble(2)"
 
 
+def test_no_output_on_the_pages_is_taken_for_a_prompt():
+    """Of a block with prompts, the lines with a prompt are copied; the others are output."""
+    for path in DOCS.glob("*.md"):
+        for block in re.findall(r"```\n(\$ .*?)```", path.read_text(), re.DOTALL):
+            assert not re.search(r"(?m)^(>>>|\.\.\.) ", block), path
+
+
 def formulas() -> dict[str, bool]:
     """Each formula of the pages and docstrings, and whether it is displayed."""
     found: dict[str, bool] = {}
