@@ -34,6 +34,8 @@ _OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "gamma": (("decay_rate",), ("factor",)),
 }
 """Names in torch and elsewhere, with those that may stand for them here; the first that do."""
+_TOGETHER = [names for choices in _OTHER_NAMES.values() for names in choices if len(names) > 1]
+"""Arguments here that are one elsewhere."""
 _OF_COMPILED = "leave it out, jax.jit compiles every update"
 _INSTEAD: dict[str, str] = {
     "amsgrad": "AMSGrad is fnopt.amsgrad",
@@ -82,9 +84,18 @@ def not_called(cls: Any) -> str:
 def call_mistake(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """What is wrong with the arguments of a call, besides their values; empty if nothing is."""
     try:
-        cls.__signature__.bind(*args, **kwargs)
+        bound = cls.__signature__.bind(*args, **kwargs)
     except TypeError:
         return f"{cls.__name__} {_mistake(cls, args, kwargs)}"
+    for name, value in bound.arguments.items():
+        for names in _TOGETHER:
+            # As torch's betas, passed by position.
+            several = isinstance(value, (tuple, list)) and len(value) == len(names)
+            if name == names[0] and several and set(names) <= set(cls.__signature__.parameters):
+                return (
+                    f"{cls.__name__}: {name} is one number, got {brief(value, 40)}; write"
+                    f" {_written(names, value)}"
+                )
     return ""
 
 

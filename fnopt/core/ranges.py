@@ -49,7 +49,7 @@ Rate = Annotated[
 """A learning rate or a decay of weights, at least 0: a number, an array or a schedule."""
 Decay = Annotated[
     Any,
-    Scheduled(Interval("[0, 1)"), above="an average that keeps all of the old takes nothing in"),
+    Scheduled(Interval("[0, 1)"), above="it is the share of the old that is kept, such as 0.9"),
 ]
 """The share of the old in an average, in [0, 1): a number, an array or a schedule."""
 Fraction = Annotated[Any, Scheduled(Interval("[0, 1]"))]
