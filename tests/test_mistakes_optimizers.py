@@ -283,6 +283,8 @@ OF_CALLS = [
     Row("range", lambda: fnopt.adam(1e-3, b1=1.0), ValueError, "got 1.0", r"must lie in \[0, 1\)"),
     Row("momentum", lambda: fnopt.sgd(0.1, momentum=9), ValueError,
         r"momentum must lie in \[0, 1\), got 9", "share of the old that is kept, such as 0.9"),
+    Row("glob_in_tree", lambda: fnopt.adamw(1e-3, mask={"w": "*/kernel"}), TypeError,
+        r"got '\*/kernel' within a tree", r"write the glob alone: mask='\*/kernel'"),
     Row("sign", lambda: fnopt.adam(-1e-3), ValueError, "got -0.001", "give it without a sign"),
     Row("flag", lambda: fnopt.sgd(0.1, nesterov=0.9), TypeError,
         r"got 0.9 \(float\)", "must be True or False"),
@@ -334,7 +336,11 @@ OF_CLASSES = [
         "expected a transform.*got linear_schedule", "fnopt.scale_by_schedule"),
     Row("function", lambda: fnopt.chain(optax.adam), TypeError, "got <function adam", "call it"),
     Row("assignment", lambda: fnopt.groups([("*", ADAM)]), TypeError,
-        "got ", "an assignment is a pair"),
+        "got ", r"an assignment is a pair.*write groups\(\*assignments, …\)"),
+    Row("assignments", lambda: fnopt.groups({"*": ADAM}), TypeError,
+        r"got {'\*': adam", r"write groups\(\*assignments.items\(\), …\)"),
+    Row("treatment", lambda: fnopt.groups(("w", "frozen"), ("*", {}), base=ADAM), TypeError,
+        "got 'frozen'", "did you mean 'freeze'"),
 ]  # fmt: skip
 
 OF_PARAMS = [
@@ -508,6 +514,9 @@ def test_what_looks_alike_is_accepted():
     fnopt.sgd(0.1).init({"params": PARAMS})
     fnopt.sgd(0.1).init({"params": PARAMS, "own": PARAMS})
     ADAM.init(nnx.state(Normalized(), nnx.Param))
+    assert fnopt.adamw(0.1, mask=["*/kernel", "w"]) == fnopt.adamw(0.1, mask=("*/kernel", "w"))
+    listed = fnopt.groups((["w"], 0.1), ("*", {}), base=ADAM)
+    assert listed == fnopt.groups((("w",), 0.1), ("*", {}), base=ADAM)
     assert fnopt.chain().update(PARAMS, ())[0] == PARAMS
     assert fnopt.sgd(0.1, nesterov=jnp.bool_(True).item()).nesterov is True
     assert fnopt.adam(lambda count: 0.1 / (1 + count)).learning_rate(0) == pytest.approx(0.1)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.tree_util import GetAttrKey
 
+from fnopt.core.checks import brief
 from fnopt.core.fields import Field
 from fnopt.core.types import Params, PyTree
 
@@ -190,7 +191,7 @@ def _is_glob(mask: Any) -> bool:
 
 
 def as_flags(mask: Any) -> Flags:
-    """Flags of a tree, a function, a glob of paths or a tuple of globs.
+    """Flags of a tree, a function, a glob of paths or several globs.
 
     Args:
         mask: a callable container (a model) is a tree, not a function.
@@ -200,6 +201,8 @@ def as_flags(mask: Any) -> Flags:
     """
     if isinstance(mask, Flags):
         return mask
+    if isinstance(mask, list) and _is_glob(tuple(mask)):
+        mask = tuple(mask)
     if _is_glob(mask):
         return Flags(ByPath(mask))
     if callable(mask) and jax.tree.leaves(mask) == [mask]:
@@ -208,8 +211,8 @@ def as_flags(mask: Any) -> Flags:
     for leaf in leaves:
         if isinstance(leaf, str):
             raise TypeError(
-                f"a mask is a tree of True and False, a glob of paths or a tuple of globs, got"
-                f" {leaf!r} within a tree"
+                "a mask is a tree of True and False, a glob of paths or a tuple of globs, got"
+                f" {brief(leaf, 40)} within a tree; write the glob alone: mask={brief(leaf, 40)}"
             )
     return Flags(tuple(map(bool, leaves)), structure)
 

@@ -99,10 +99,13 @@ class groups(Transform):
         for pair in assignments:
             if not isinstance(pair, tuple) or len(pair) != 2:
                 raise TypeError(
-                    f"groups: an assignment is a pair (pattern, treatment), got {brief(pair)}"
+                    "groups: an assignment is a pair (pattern, treatment), got"
+                    f" {brief(pair)}{_advice(pair)}"
                 )
         patterns = tuple(pattern for pattern, _ in assignments) or tuple(patterns)
         treatments = [treatment for _, treatment in assignments] or treatments
+        # A list of globs would not be hashable.
+        patterns = tuple(tuple(p) if isinstance(p, list) else p for p in patterns)
         object.__setattr__(self, "patterns", patterns)
         object.__setattr__(self, "treatments", treatments)
         object.__setattr__(self, "base", base)
@@ -198,3 +201,10 @@ class groups(Transform):
         ]
         base = [] if self.base is None else [f"base={self.base!r}"]
         return f"groups({', '.join(shown + base)})"
+
+
+def _advice(written: Any) -> str:
+    """How to write several assignments that came as one."""
+    if isinstance(written, dict):
+        return "; of a dict from patterns to treatments write groups(*assignments.items(), …)"
+    return "; of a list of pairs write groups(*assignments, …)" * isinstance(written, list)

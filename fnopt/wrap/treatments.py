@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, TypeAlias
 
 import optax
@@ -42,9 +43,14 @@ def _as_number(x: Any) -> Any:
     if number is None:
         raise TypeError(
             "a treatment is 'freeze', a transform, a number or a schedule, or a dict of these two,"
-            f" got {brief(x)}"
+            f" got {brief(x)}{_advice(x)}"
         )
     return number
+
+
+def _advice(written: Any) -> str:
+    near = difflib.get_close_matches(str(written).lower(), ["freeze"], cutoff=0.5)
+    return "; did you mean 'freeze'?" if isinstance(written, str) and near else ""
 
 
 Treatments = Annotated[
