@@ -79,7 +79,7 @@ def test_every_number_of_a_composed_schedule_is_a_leaf():
 
 def test_what_is_no_schedule_is_refused():
     schedule = fnopt.constant_schedule(1.0)
-    with pytest.raises(TypeError, match=r"must be a number .* got 'x'"):
+    with pytest.raises(TypeError, match=r"expected a schedule, a number .* got 'x'"):
         schedule * "x"
     with pytest.raises(TypeError, match="at least one schedule"):
         fnopt.add_schedules(())

@@ -89,7 +89,7 @@ def test_a_picture_of_schedules():
     assert again is axes and [x.get_label() for x in axes.lines[1:]] == ["ours", "one", "theirs"]
     np.testing.assert_array_equal(axes.lines[2].get_ydata(), 1)
     assert len(fnopt.plot([cosine, 0.5], 3).lines) == 2
-    with pytest.raises(TypeError, match=r"must be a number .* got 'fast'"):
+    with pytest.raises(TypeError, match="plot: 'fast' is no schedule"):
         fnopt.plot("fast", 3)
 
 

@@ -731,7 +731,11 @@ REFUSED = [
         ValueError,
         r"boundaries must not fall, got \(6.0, 3.0\)",
     ),
-    (lambda: fnopt.join_schedules((1.0, "x"), (3,)), TypeError, "must be a number .* got 'x'"),
+    (
+        lambda: fnopt.join_schedules((1.0, "x"), (3,)),
+        TypeError,
+        "expected a schedule, a number .* got 'x'",
+    ),
     (lambda: fnopt.join_schedules((1.0, 2.0), ("x",)), TypeError, "boundaries.* got 'x'"),
 ]
 

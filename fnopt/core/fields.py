@@ -197,7 +197,12 @@ def _dtype_name(dtype: Any) -> str | None:
 
 
 def _pairs(table: Any) -> tuple[tuple[Any, Any], ...]:
-    pairs = table.items() if isinstance(table, dict) else table or ()
+    pairs = tuple(table.items() if isinstance(table, dict) else table or ())
+    if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+        dots = ", ".join(f"{brief(count, 20)}: 0.1" for count in pairs[:3])
+        raise TypeError(
+            f"must be a dict from counts to factors, such as {{{dots}}}, got {brief(table, 60)}"
+        )
     numbers = [as_numbers(pair) for pair in pairs]
     # Traced counts cannot be sorted; they are taken to be.
     return tuple(sorted(numbers) if all(isinstance(n, float) for n, _ in numbers) else numbers)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from fnopt.core.arguments import not_called
 from fnopt.core.checks import brief
-from fnopt.core.fields import Field, Number, Static, Steps
+from fnopt.core.fields import Field, Number, Static, Steps, as_number
 from fnopt.core.types import Numeric
 from fnopt.core.value import Value, make
 
@@ -142,6 +142,11 @@ def as_schedule(value: Any) -> Schedule:
     if isinstance(value, type) and issubclass(value, Value):
         raise TypeError(not_called(value))
     if not callable(value):
+        if as_number(value) is None:
+            raise TypeError(
+                "expected a schedule, a number or a function of the count, got"
+                f" {brief(value)} ({type(value).__name__})"
+            )
         return constant_schedule(value)
     if not _takes_a_count(value):
         name = getattr(value, "__qualname__", brief(value))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from fnopt.core import Number, Schedule, Static, Steps
 from fnopt.core.types import Numeric
-from fnopt.schedule.progress import elapsed, positive
+from fnopt.schedule.progress import Factor, elapsed, positive
 
 
 class exponential_decay(Schedule):
@@ -19,11 +19,14 @@ class exponential_decay(Schedule):
         init_value: value at the start, :math:`\eta_0`.
         transition_steps: number of updates per factor, :math:`T`; at 0 or below the value stays
             :math:`\eta_0`.
-        decay_rate: factor, :math:`r`; at 0 the value stays :math:`\eta_0`.
+        decay_rate: factor, :math:`r \ge 0`; at 0 the value stays :math:`\eta_0`.
         transition_begin: count at which the change begins, :math:`t_0`; 0 if below.
         staircase: whether to take :math:`\lfloor s \rfloor` for :math:`s`.
         end_value: bound of the value, a lower one if :math:`r < 1`, else an upper one; none if
             None.
+
+    Raises:
+        ValueError: ``decay_rate`` is negative.
 
     When:
         A length that is not known; with a rate above 1, the learning-rate range test.
@@ -35,7 +38,7 @@ class exponential_decay(Schedule):
 
     init_value: Number
     transition_steps: Number
-    decay_rate: Number
+    decay_rate: Factor
     transition_begin: Number = 0.0
     staircase: Static[bool] = False
     end_value: Number = None

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from fnopt.core import Schedule, as_schedule
+from fnopt.core.checks import brief
 
 Shown: TypeAlias = Schedule | Callable[[Any], Any] | float
 
@@ -56,6 +57,11 @@ def plot(
 
 
 def _labelled(schedules: Any) -> list[tuple[str, Schedule]]:
+    if isinstance(schedules, str):
+        raise TypeError(
+            f"plot: {brief(schedules, 40)} is no schedule but text; pass one, such as"
+            " fnopt.cosine_decay_schedule(1.0, 100); fnopt.schedules() lists them"
+        )
     if isinstance(schedules, Mapping):
         return [(str(label), as_schedule(one)) for label, one in schedules.items()]
     several = schedules if isinstance(schedules, (list, tuple)) else [schedules]

@@ -16,6 +16,10 @@ Length = Annotated[Any, Field(Interval("[0, inf)"))]
 """A number of updates, 0 allowed."""
 Positive = Annotated[Any, Field(Interval("(0, inf)"))]
 """A number above 0."""
+Factor = Annotated[
+    Any, Field(Interval("[0, inf)"), below="it is multiplied by: 0.5 halves, without a sign")
+]
+"""A factor that is applied again and again, at least 0."""
 Share = Annotated[Any, Field(Interval("[0, 1]"))]
 """A share of the whole."""
 Shape = Annotated[Any, Field(static=True, choices=("linear", "cosine"))]

@@ -12,7 +12,7 @@ from fnopt.core.types import Numeric
 from fnopt.schedule.decay import cosine_decay_schedule, linear_schedule, polynomial_schedule
 from fnopt.schedule.exponential import exponential_decay
 from fnopt.schedule.join import join_schedules
-from fnopt.schedule.progress import Length, between, falling, progress
+from fnopt.schedule.progress import Factor, Length, between, falling, progress
 
 
 class warmup_constant_schedule(Schedule):
@@ -89,10 +89,13 @@ class warmup_exponential_decay_schedule(Schedule):
         peak_value: value at count ``warmup_steps``.
         warmup_steps: length of the line in updates, at least 0.
         transition_steps: number of updates per factor, counted after the line.
-        decay_rate: factor of the decay.
+        decay_rate: factor of the decay, at least 0.
         transition_begin: number of updates that the peak stays after the line.
         staircase: whether to decay in stairs.
         end_value: bound of the value, see :class:`exponential_decay`; none if None.
+
+    Raises:
+        ValueError: a number is out of its range.
 
     When:
         A length that is not known, with a warm-up.
@@ -105,7 +108,7 @@ class warmup_exponential_decay_schedule(Schedule):
     peak_value: Number
     warmup_steps: Length
     transition_steps: Number
-    decay_rate: Number
+    decay_rate: Factor
     transition_begin: Number = 0.0
     staircase: Static[bool] = False
     end_value: Number = None
