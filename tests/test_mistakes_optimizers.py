@@ -18,6 +18,7 @@ from flax.training.train_state import TrainState
 import fnopt
 import fnopt.compat.torch
 from fnopt.core import Composed, Decay, Inner, Joint, Rule, Schedule, Transform, Wrapper, zeros
+from fnopt.train import objective
 
 pytestmark = pytest.mark.beside_optax
 
@@ -26,6 +27,7 @@ ADAM, ADAMW, MOMENTUM = fnopt.adam(1e-3), fnopt.adamw(1e-3), fnopt.sgd(0.1, mome
 GROUPS = fnopt.groups(("w", "freeze"), ("*", {}), base=ADAMW)
 OTHER_GROUPS = fnopt.groups(("w", "freeze"), ("b", 0.1), base=ADAMW)
 SCHEDULE = fnopt.linear_schedule(1.0, 0.0, 10)
+OBJECTIVE = objective(lambda params, x: x, "squared_error", params=PARAMS)
 VARIABLES = {"params": PARAMS, "batch_stats": PARAMS}
 
 
@@ -301,7 +303,7 @@ OF_CALLS = [
     Row("plotted_class", lambda: fnopt.plot(fnopt.linear_schedule, 9), TypeError,
         "is a class", "call it"),
     Row("plotted_text", lambda: fnopt.plot("cosine", 9), TypeError,
-        "plot: 'cosine' is no schedule", r"such as fnopt.cosine_decay_schedule.*fnopt.schedules\(\)"),
+        "plot: 'cosine' is no schedule", r"such as fnopt.cosine_decay_schedule.*schedules\(\)"),
     Row("text_in_schedule", lambda: fnopt.join_schedules(["cosine"], []), TypeError,
         "join_schedules: schedules.*got 'cosine'", "a schedule, a number or a function"),
     Row("milestones", lambda: fnopt.piecewise_constant_schedule(0.1, [30, 60]), TypeError,
@@ -366,6 +368,15 @@ OF_PARAMS = [
     Row("train_state", lambda: ADAM.init(train_state()), TypeError, "a train state", "its params"),
     Row("integers", lambda: ADAM.init({"w": jnp.arange(3)}), TypeError, r"\['w'\].*int32", "Keep"),
     Row("text", lambda: ADAM.init({"w": "x"}), TypeError, r"\['w'\] is 'x'", "Leave it out"),
+    Row("objective", lambda: ADAM.init(OBJECTIVE), TypeError,
+        "init got an objective, not its parameters", r"TrainState.create\(objective, tx, key\)"),
+    Row("long_leaf", lambda: ADAM.init({"w": "x" * 1000}), TypeError, r"\['w'\]", "Leave it out"),
+    Row("missing", lambda: ADAM.init(), TypeError,
+        "adam: init: missing a required argument: 'params'", r"Call tx.init\(params\)"),
+    Row("one_too_many", lambda: ADAM.init(PARAMS, jax.random.key(0)), TypeError,
+        "adam: init: too many positional arguments", r"Call tx.init\(params\)"),
+    Row("misspelt", lambda: ADAM.init(param=PARAMS), TypeError,
+        "adam: init: missing a required argument", r"Call tx.init\(params\)"),
     Row("generator", lambda: ADAM.init(x for x in ()), TypeError, "a generator", "to arrays first"),
 ]  # fmt: skip
 
@@ -375,7 +386,13 @@ OF_UPDATES = [
     Row("swapped_params", lambda: ADAMW.update(PARAMS, PARAMS, ADAMW.init(PARAMS)), TypeError,
         "the parameters are a state", r"tx.update\(grads, state, params\)"),
     Row("grads_alone", lambda: ADAMW.update(PARAMS), TypeError,
-        "needs the gradients and the state", r"tx.update\(grads, state, params\)"),
+        "adamw: update: missing.*'state'", r"Call tx.update\(grads, state, params\)"),
+    Row("hyperparameters_alone", lambda: fnopt.hyperparameters(ADAMW), TypeError,
+        r"hyperparameters\(\) missing.*'state'", r"Call fnopt.hyperparameters\(tx, opt_state\)"),
+    Row("hyperparameters_of_train_state", lambda: fnopt.hyperparameters(train_state()), TypeError,
+        r"hyperparameters\(\) missing.*'state'", r"\(state.tx, state.opt_state\)"),
+    Row("count_alone", lambda: ADAMW.count(), TypeError,
+        "adamw: count: missing.*'state'", r"Call tx.count\(state\)"),
     Row("without_params", lambda: updated(ADAMW, params=None), ValueError,
         "needs the parameters", r"call update\(updates, state, params\)"),
     Row("other_optimizer", lambda: updated(ADAM, MOMENTUM.init(PARAMS)), ValueError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -47,13 +48,14 @@ def boundary(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         if _thread.inside:
             return method(*args, **kwargs)
         _check_caller(name, args)
-        if name == "init" and len(args) + len(kwargs) == 2:
+        if name == "init" and len(args) + len(kwargs) == 2 and kwargs.keys() <= {"params"}:
             check_params(*args, **kwargs)
         _thread.inside = True
         try:
             return method(*args, **kwargs)
         except (TypeError, ValueError, RuntimeError) as error:
-            mistake = _mistake(name, error, *args, **kwargs)
+            mistake = _misbound(name, method, args, kwargs)
+            mistake = mistake or _mistake(name, error, *args, **kwargs)
             if mistake is None:
                 raise
             raise mistake from None
@@ -73,16 +75,23 @@ def _check_caller(name: str, args: tuple[Any, ...]) -> None:
         )
 
 
+def _misbound(name: str, method: Any, args: Any, kwargs: Any) -> Exception | None:
+    """The refusal of a call that lacks an argument, or has one that the method does not take."""
+    try:
+        inspect.signature(method).bind(*args, **kwargs)
+    except TypeError as error:
+        return TypeError(f"{type(args[0]).__name__}: {name}: {error}. Call {_USAGE[name]}")
+    return None
+
+
 def _mistake(name: str, error: Exception, tx: Any, *args: Any, **kwargs: Any) -> Exception | None:
     """The error to raise instead of one from inside, where the arguments say what is wrong."""
     kind = type(tx).__name__
     if name == "init":
-        cure = refused_leaves(*args, **kwargs) if args or kwargs else None
+        cure = refused_leaves(*args, **kwargs)
         return TypeError(f"{kind}: {cure}") if cure and isinstance(error, TypeError) else None
     known = dict(zip(_names_of(name), args), **kwargs)  # noqa: B905 - as many as there are
     state = known.get("state")
-    if name == "update" and "state" not in known:
-        return TypeError(f"{kind}: update needs the gradients and the state: {_USAGE[name]}")
     for argument in ("updates", "params"):
         if _is_state(known.get(argument)) and not _is_state(state):
             place = "gradients" if argument == "updates" else "parameters"

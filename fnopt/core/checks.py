@@ -93,8 +93,8 @@ def float_leaves(what: str, tree: PyTree) -> tuple[list[str], list[jax.Array], A
         name = what + jax.tree_util.keystr(path)
         if not isinstance(leaf, (jax.Array, float, complex)) and not hasattr(leaf, "dtype"):
             raise TypeError(
-                f"{name} is {leaf!r} ({type(leaf).__name__}); only floating-point arrays can be"
-                " optimized. Leave it out of the tree, or freeze it with optax.masked."
+                f"{name} is {brief(leaf)} ({type(leaf).__name__}); only floating-point arrays can"
+                " be optimized. Leave it out of the tree, or freeze it with optax.masked."
             )
         leaf = jnp.asarray(leaf)
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):

@@ -50,6 +50,11 @@ def check_params(tx: Any, params: Params) -> None:
         raise TypeError(f"{kind}: init got a model of torch ({type(params).__name__}); {_TENSORS}")
     if hasattr(params, "params") and hasattr(params, "opt_state"):
         raise TypeError(f"{kind}: init got a train state; pass its params")
+    if is_a(params, "fnopt.train", "Objective"):
+        raise TypeError(
+            f"{kind}: init got an objective, not its parameters; give both to"
+            " fnopt.train.TrainState.create(objective, tx, key), or call fnopt.train.fit"
+        )
     if isinstance(params, Generator):
         raise TypeError(f"{kind}: init got a generator; if it gives tensors of torch, {_TENSORS}")
     of_others = [leaf for leaf in jax.tree.leaves(params) if not hasattr(leaf, "aval")]

@@ -12,6 +12,7 @@ import optax
 from fnopt.core.arguments import not_called
 from fnopt.core.boundary import METHODS, boundary
 from fnopt.core.checks import brief, updates_of
+from fnopt.core.entry import entry
 from fnopt.core.fields import Static
 from fnopt.core.plan import frozen_of, plan_by
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
@@ -255,6 +256,10 @@ def at_count(value: Any, count: jax.Array | None, dtype: Any = None) -> Any:
     return map_leaves(value, evaluate)
 
 
+@entry(
+    "fnopt.hyperparameters(tx, opt_state); with a train state"
+    " fnopt.hyperparameters(state.tx, state.opt_state)"
+)
 def hyperparameters(
     tx: optax.GradientTransformation, state: OptState, **extra_args: Any
 ) -> dict[str, Any]:

@@ -17,7 +17,7 @@ Length = Annotated[Any, Field(Interval("[0, inf)"))]
 Positive = Annotated[Any, Field(Interval("(0, inf)"))]
 """A number above 0."""
 Factor = Annotated[
-    Any, Field(Interval("[0, inf)"), below="it is multiplied by: 0.5 halves, without a sign")
+    Any, Field(Interval("[0, inf)"), below="give it without a sign: 0.5 halves the value")
 ]
 """A factor that is applied again and again, at least 0."""
 Share = Annotated[Any, Field(Interval("[0, 1]"))]
