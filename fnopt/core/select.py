@@ -201,10 +201,9 @@ def as_flags(mask: Any) -> Flags:
     """
     if isinstance(mask, Flags):
         return mask
-    if isinstance(mask, list) and _is_glob(tuple(mask)):
-        mask = tuple(mask)
-    if _is_glob(mask):
-        return Flags(ByPath(mask))
+    globs = tuple(mask) if isinstance(mask, list) else mask
+    if _is_glob(globs):
+        return Flags(ByPath(globs))
     if callable(mask) and jax.tree.leaves(mask) == [mask]:
         return Flags(mask)
     leaves, structure = jax.tree.flatten(mask)
