@@ -60,6 +60,13 @@ def test_a_short_history(epochs, sets):
     assert figure.get_suptitle() == "short"
 
 
+def test_a_notebook_shows_every_picture():
+    """As IPython does without ``%matplotlib inline``."""
+    schedule = fnopt.linear_schedule(1.0, 0.0, 10)
+    for picture in (history(1).plot(), fnopt.plot(schedule, 10)):
+        assert picture._repr_png_().startswith(b"\x89PNG")
+
+
 def test_a_loss_over_decades_is_drawn_on_a_logarithmic_axis():
     def scale(loss):
         axes = history(30, loss=loss).plot().axes[0]
@@ -176,6 +183,7 @@ def test_saturation_is_drawn_and_marked(tmp_path):
         "std of pre-activation": [], "std of gradient there": [], "saturated activations": [2],
     }  # fmt: skip
     title = figure.get_suptitle().splitlines()
+    assert figure._repr_png_().startswith(b"\x89PNG")
     assert title[0] == "three layers" and title[1].startswith("layer 2 (1): saturated. ")
     assert ticks(drawn["saturated activations"].xaxis) == ["1", "2", "3", "4"]
 

@@ -76,7 +76,7 @@ def test_vaswanis_warm_up_counts_from_one():
     np.testing.assert_allclose(schedule(n - 1), want, rtol=1e-5)
 
 
-def test_a_picture_of_schedules():
+def test_a_picture_of_schedules(tmp_path):
     pytest.importorskip("matplotlib")
     cosine = fnopt.cosine_decay_schedule(1.0, 9)
     axes = fnopt.plot(cosine, 10)
@@ -88,7 +88,11 @@ def test_a_picture_of_schedules():
     again = fnopt.plot({"ours": cosine, "one": 1, "theirs": lambda t: 2 * t}, counts, axes=axes)
     assert again is axes and [x.get_label() for x in axes.lines[1:]] == ["ours", "one", "theirs"]
     np.testing.assert_array_equal(axes.lines[2].get_ydata(), 1)
-    assert len(fnopt.plot([cosine, 0.5], 3).lines) == 2
+    path = tmp_path / "new" / "rates.png"
+    assert len(fnopt.plot([cosine, 0.5], 3, path).lines) == 2
+    assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(TypeError, match=r"missing.*'steps'. Call fnopt.plot\(schedule, steps\)"):
+        fnopt.plot(cosine)
     with pytest.raises(TypeError, match="plot: 'fast' is no schedule"):
         fnopt.plot("fast", 3)
 

@@ -82,10 +82,8 @@ def draw(diagnoses: Mapping[str, Any], title: str | None = None) -> Any:
     Raises:
         ImportError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'fnopt[lab]'") from error
+    from fnopt.core.figure import ShownFigure
+
     shown = {
         metric: panel
         for metric, panel in PANELS.items()
@@ -98,7 +96,7 @@ def draw(diagnoses: Mapping[str, Any], title: str | None = None) -> Any:
     if alone is not None:
         heading += [textwrap.fill(line, 42 * columns) for line in verdicts(alone)]
     lines = sum(text.count("\n") + 1 for text in heading)
-    figure = Figure(figsize=(3.5 * columns, 3.2 * rows + 0.2 * lines), layout="constrained")
+    figure = ShownFigure(figsize=(3.5 * columns, 3.2 * rows + 0.2 * lines), layout="constrained")
     for number, (metric, panel) in enumerate(shown.items(), 1):
         axes = figure.add_subplot(rows, columns, number)
         for i, (label, diagnosis) in enumerate(diagnoses.items()):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
@@ -11,13 +13,16 @@ import numpy as np
 
 from fnopt.core import Schedule, as_schedule
 from fnopt.core.checks import brief
+from fnopt.core.entry import entry
 
 Shown: TypeAlias = Schedule | Callable[[Any], Any] | float
 
 
+@entry("fnopt.plot(schedule, steps)")
 def plot(
     schedules: Shown | Sequence[Shown] | Mapping[str, Shown],
     steps: int | np.ndarray,
+    path: str | os.PathLike | None = None,
     *,
     axes: Any = None,
 ) -> Any:
@@ -27,21 +32,21 @@ def plot(
         schedules: a schedule, several in a list or a tuple, or a dict from labels to them; numbers
             and any callables are accepted. Without a label a schedule is called as it prints.
         steps: the number of updates, or an array of counts.
+        path: path of the picture; not saved if None.
         axes: matplotlib's axes to draw on; those of a new figure if None.
 
     Returns:
-        The axes; ``plot(...).figure.savefig(path)`` saves the picture.
+        The axes, which a notebook shows; ``axes.figure`` is the figure.
 
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: an argument is no schedule.
     """
     if axes is None:
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("pictures need matplotlib: pip install 'fnopt[lab]'") from error
-        axes = Figure(figsize=(6.4, 3.6), layout="constrained").subplots()
+        from fnopt.core.figure import ShownAxes, ShownFigure
+
+        figure = ShownFigure(figsize=(6.4, 3.6), layout="constrained")
+        axes = figure.add_subplot(axes_class=ShownAxes)
     counts = np.arange(int(steps)) if np.ndim(steps) == 0 else np.asarray(steps)
     for label, schedule in _labelled(schedules):
         axes.plot(
@@ -53,6 +58,9 @@ def plot(
     axes.grid(alpha=0.3)
     # Above the picture: a schedule that prints long would cover it.
     axes.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        axes.figure.savefig(path, dpi=120)
     return axes
 
 

@@ -44,16 +44,14 @@ def plot_history(
         path: path of the picture; not saved if None.
         title: title above it.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'fnopt[lab]'") from error
+    from fnopt.core.figure import ShownFigure
+
     panels = panels_of(records, evaluations)
     if not panels:
         raise ValueError("History.plot: nothing is recorded yet; there is a record after an epoch")
     rows = math.ceil(len(panels) / COLUMNS)
     columns = math.ceil(len(panels) / rows)
-    figure = Figure(figsize=(4.2 * columns, 3.3 * rows), layout="constrained")
+    figure = ShownFigure(figsize=(4.2 * columns, 3.3 * rows), layout="constrained")
     first = None
     for number, (name, curves) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(rows, columns, number, sharex=first)
