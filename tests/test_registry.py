@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -24,6 +25,21 @@ def test_the_face_can_be_written_while_it_cannot_be_imported():
         [sys.executable, "-c", code], cwd=face.ROOT, capture_output=True, text=True, check=True
     )
     assert "first_order" in done.stdout.split() and "sgd" not in done.stdout.split()
+
+
+@pytest.mark.parametrize("name", ["train", "initialize", "data", "compat", "pretrained"])
+def test_a_subpackage_is_imported_where_it_is_used(monkeypatch, name):
+    module = importlib.import_module(f"fnopt.{name}")
+    monkeypatch.delattr(fnopt, name)
+    assert name in dir(fnopt) and getattr(fnopt, name) is module
+
+
+def test_a_name_that_the_face_lacks_is_refused():
+    assert {"adam", "chain", "train"} <= set(dir(fnopt)) and not hasattr(fnopt, "lab")
+    with pytest.raises(AttributeError, match="module 'fnopt' has no attribute 'trian'") as refusal:
+        fnopt.trian  # noqa: B018
+    # Python suggests the nearest of these.
+    assert refusal.value.name == "trian" and refusal.value.obj is fnopt
 
 
 def test_a_base_class_is_not_exported_and_a_method_is():
