@@ -121,9 +121,11 @@ class reduce_on_plateau(Watcher):
     more than ``patience`` metrics in a row that are not better the scale is multiplied by
     ``factor``; then ``cooldown`` metrics pass before any is counted again. NaN is no better.
 
-    It stands last in a chain and acts on the current update. With ``monitor="value"`` every update
-    brings a metric, the loss; with ``monitor="metric"`` there is one when ``evaluations`` has
-    advanced since the last. What watches a metric and receives none lets updates pass.
+    It stands last in a chain, ``chain(adamw(1e-3), reduce_on_plateau())``, and acts on the current
+    update: before Adam, whose steps do not depend on the scale of the gradients, its factor would
+    soon have no effect. With ``monitor="value"`` every update brings a metric, the loss; with
+    ``monitor="metric"`` there is one when ``evaluations`` has advanced since the last. What watches
+    a metric and receives none lets updates pass.
 
     Args:
         factor: factor of each reduction, in (0, 1).
