@@ -18,6 +18,7 @@ from flax.training.train_state import TrainState
 import fnopt
 import fnopt.compat.torch
 from fnopt.core import Composed, Decay, Inner, Joint, Rule, Schedule, Transform, Wrapper, zeros
+from fnopt.initialize import unfreeze_gradually
 from fnopt.train import objective
 
 pytestmark = pytest.mark.beside_optax
@@ -292,6 +293,8 @@ OF_CALLS = [
         r"got 0.9 \(float\)", "must be True or False"),
     Row("integer", lambda: fnopt.galore(0.1, rank=SCHEDULE), TypeError,
         "rank must be an integer", "integer, got linear_schedule"),
+    Row("array_for_integer", lambda: unfreeze_gradually(["*"], ADAM, jnp.ones(9)), TypeError,
+        r"every must be an integer, got Array\(\[1.*\.\.\.", r"\(ArrayImpl\)"),
     Row("schedule_for_number", lambda: fnopt.linear_schedule(SCHEDULE, 1.0, 2), TypeError,
         "init_value must be a number", "a schedule cannot stand here"),
     Row("function_for_number", lambda: fnopt.apply_every(lambda count: 1), TypeError,

@@ -75,7 +75,9 @@ def integer(argument: str, value: Any, *, least: int) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
-        raise TypeError(f"{argument} must be an integer, got {value!r} ({type(value).__name__})")
+        raise TypeError(
+            f"{argument} must be an integer, got {brief(value, 40)} ({type(value).__name__})"
+        )
     if number < least:
         raise ValueError(f"{argument} must be at least {least}, got {value!r}")
     return number
