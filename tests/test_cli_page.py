@@ -19,6 +19,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "command_line.md"
 
 def test_the_commands_of_the_page_print_what_it_says(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "models", raising=False)  # that of these tests
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("COLUMNS", "80")
     commands = 0

@@ -130,7 +130,7 @@ def test_a_slot_keeps_its_structure_and_its_kind():
 
 def test_the_names_of_slots_are_those_of_the_state():
     refused(mistaken(first=lambda p: {"men": p}), ValueError, "mistaken", "['men']", "['mean']")
-    refused(mistaken(first=lambda p: p), TypeError, "mistaken", "what init_leaf returns", "a dict")
+    refused(mistaken(first=lambda p: p), TypeError, "mistaken", "init_leaf must return a dict")
     for new, error in (({}, ValueError), ({"mean": 0, "extra": 0}, ValueError), (None, TypeError)):
         tx = mistaken(result=lambda direction, _, new=new: (direction, new))
         refused(tx, error, "mistaken", "the next slots of updates['layer']['b']")

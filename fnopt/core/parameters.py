@@ -34,7 +34,8 @@ def check_params(tx: Any, params: Params) -> None:
         TypeError: it is a model, or has leaves that are no parameters.
     """
     kind = type(tx).__name__
-    if params is None:
+    # A part may have no state of parameters, and None is a tree without leaves.
+    if params is None and tx.family not in ("parts", "wrappers"):
         raise TypeError(f"{kind}: init got None instead of a tree of parameters: tx.init(params)")
     if is_a(params, "flax.nnx", "Module"):
         raise TypeError(
