@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import traceback
+import types
 from typing import Any, NamedTuple
 
 import jax
@@ -198,7 +199,7 @@ ROWS = {
         lambda: run(of=torch().nn.Linear(8, 4)),
         TypeError,
         "objective is a PyTorch module",
-        "write the model in Flax",
+        "write the model in Flax.*fnopt.pretrained.load_pretrained loads",
     ),
     "model, evaluate": Row(
         lambda: evaluate(MODEL, state(), DATA),
@@ -228,7 +229,7 @@ ROWS = {
         lambda: objective(torch().nn.Linear(8, 4), "squared_error"),
         TypeError,
         "got a PyTorch module",
-        "write it in one of them",
+        "write it in one of them.*fnopt.pretrained.load_pretrained loads",
     ),
     "objective of objective": Row(
         lambda: objective(task(), "squared_error"), TypeError, "got an objective", "ready for fit"
@@ -726,6 +727,31 @@ ROWS = {
         TypeError,
         "average is the class ema_of_params",
         r"call the class, average=ema_of_params\(…\)",
+    ),
+    # Callbacks
+    "on_epoch of one argument": Row(
+        lambda: run(on_epoch=lambda record: None),
+        TypeError,
+        r"on_epoch is called with \(state, record\)",
+        r"takes \(record\).*Give it these two arguments",
+    ),
+    "on_step of three": Row(
+        lambda: run(on_step=lambda step, metrics, state: None),
+        TypeError,
+        r"on_step is called with \(step, metrics\)",
+        "missing a required argument: 'state'. Give it these two",
+    ),
+    "method of one argument": Row(
+        lambda: run(callbacks=types.SimpleNamespace(on_epoch=[].append)),
+        TypeError,
+        r"on_epoch is called with \(state, record\), but append takes",
+        "Give it these two arguments",
+    ),
+    "on_epoch as flag": Row(
+        lambda: run(on_epoch=True),
+        TypeError,
+        "on_epoch must be a function or a list of functions",
+        r"got True \(bool\); it is called with \(state, record\)",
     ),
     # Data
     "no data": Row(lambda: run(None), TypeError, "data is None", "data are arrays such as"),

@@ -126,7 +126,7 @@ def _check_model(model: Any, loss: Any, params: Params, state: Any) -> bool:
 
 def _cure(model: Any) -> str:
     if of_torch(model, "nn.Module"):
-        return "; write it in one of them, fnopt.pretrained.load has its weights"
+        return "; write it in one of them, and fnopt.pretrained.load_pretrained loads its weights"
     if isinstance(model, Objective):
         return ", which is ready for fit"
     if is_state(model):
