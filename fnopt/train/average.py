@@ -11,13 +11,13 @@ import optax
 
 from fnopt.core import Decay, Static, computing_dtype, divide, moment, zeros
 from fnopt.core.checks import Interval
+from fnopt.core.entry import entry
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import Params
 from fnopt.core.value import Value
 from fnopt.train.arguments import check_objective, check_state
-from fnopt.train.entry import entry
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
 from fnopt.train.statistics import recomputed

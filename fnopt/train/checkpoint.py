@@ -17,10 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from fnopt.core.entry import entry
 from fnopt.train.arguments import check_state
 from fnopt.train.checkpoint_file import MismatchError, Saved, flush, loads, read, write
 from fnopt.train.deprecation import warn_caller
-from fnopt.train.entry import entry
 from fnopt.train.errors import CheckpointError
 from fnopt.train.folder_lock import FolderLock
 from fnopt.train.state import TrainState

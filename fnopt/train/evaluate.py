@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnopt.core.entry import entry
 from fnopt.core.types import Batch, Metrics, ModelState, Numeric, Params, PyTree
 from fnopt.train.arguments import check_objective, check_state
 from fnopt.train.data_argument import check_data
-from fnopt.train.entry import entry
 from fnopt.train.evaluation_data import EvaluationArrays, EvaluationData, evaluation_data
 from fnopt.train.labels import check_labels
 from fnopt.train.objective import Objective

@@ -15,10 +15,10 @@ from typing import Any, Unpack
 import optax
 
 from fnopt.core.checks import positive_integer
+from fnopt.core.entry import entry
 from fnopt.train.begin import beginning, first_state, keep_steps, open_checkpoints, prepare, resumed
 from fnopt.train.call_length import CallLength
 from fnopt.train.documented import documented
-from fnopt.train.entry import entry
 from fnopt.train.errors import CheckpointError as CheckpointError
 from fnopt.train.errors import DataError as DataError
 from fnopt.train.errors import NonFiniteError as NonFiniteError

@@ -9,8 +9,8 @@ from typing import Any
 
 from flax import linen, nnx
 
+from fnopt.core.entry import entry
 from fnopt.core.types import Batch, Outputs, Params
-from fnopt.train.entry import entry
 from fnopt.train.equinox import EquinoxObjective
 from fnopt.train.function import FunctionObjective
 from fnopt.train.kinds import description, is_equinox, is_model, is_state, of_torch

@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 
+from fnopt.core.entry import entry
 from fnopt.core.types import Batch, Metrics
 from fnopt.data.numbers import unshared
 from fnopt.train.arguments import check_objective, check_state
-from fnopt.train.entry import entry
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
 from fnopt.train.state import TrainState

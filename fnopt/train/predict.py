@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from fnopt.core.entry import entry
 from fnopt.core.types import Batch, ModelState, Outputs, Params, PyTree
 from fnopt.train.arguments import check_objective, check_state
 from fnopt.train.data_argument import check_data
-from fnopt.train.entry import entry
 from fnopt.train.evaluation_data import evaluation_data
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, forward

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import did_you_mean
+from fnopt.core.entry import entry
 from fnopt.core.tracebacks import hides_frames
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, ModelState, OptState, Params
 from fnopt.train.arguments import check_key, check_objective, check_optimizer, check_value
-from fnopt.train.entry import entry
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, as_optimizers_see, cast_floating, to_float32_at_least
 from fnopt.train.reprs import call, listed, size

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import Evaluation, global_norm, hyperparameters
+from fnopt.core.entry import entry
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, Metrics, OptState, Params, PyTree, Updates
 from fnopt.train.arguments import check_objective, check_state
-from fnopt.train.entry import entry
 from fnopt.train.hoist import hoist
 from fnopt.train.keys import Keys, step_keys
 from fnopt.train.measure import (
