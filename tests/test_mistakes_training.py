@@ -1256,8 +1256,10 @@ def test_tensors_of_torch_are_a_batch():
     assert first == made(TrainState.create(task(), TX, 0), DATA)[1]
 
 
-def test_an_iterator_is_good_for_one_epoch():
-    assert len(run(iter([DATA, DATA])).history) == 1
+def test_an_iterator_is_good_for_one_epoch(tmp_path):
+    for epochs in (1, 2):  # the second run is resumed, and has one left
+        last = run(iter([DATA]), epochs=epochs, checkpoint_dir=tmp_path, resume=epochs > 1)
+    assert len(last.history) == 2
 
 
 def test_callbacks_that_cannot_be_asked_for_their_arguments_pass():
