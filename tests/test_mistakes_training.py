@@ -1226,6 +1226,14 @@ def test_a_layer_that_cannot_take_validation_data_is_named_with_them():
     assert caught.value.__notes__ == ["This was an evaluation of validation_data."]
 
 
+def test_a_function_is_said_to_be_called_with_parameters_first():
+    swapped = objective(lambda x, params: x @ params, "l2_loss", params=jnp.ones((FEATURES, 3)))
+    with pytest.raises(TypeError, match="dot_general") as caught:
+        run(of=swapped)
+    (note,) = caught.value.__notes__
+    assert "a function called with (params, inputs), which received inputs of shape (4, 8)" in note
+
+
 def test_a_layer_of_the_users_own_is_not_taken_for_one_of_a_library():
     class Own(nnx.Module):
         def __init__(self):
