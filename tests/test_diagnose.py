@@ -16,7 +16,7 @@ from starts import CROSS_ENTROPY, Start, changed, sound
 import fnopt
 from fnopt.initialize import Diagnosis, diagnose
 from fnopt.layers.layers import Layers
-from fnopt.train import objective
+from fnopt.train import TrainState, objective
 
 KEY = jax.random.key(0)
 BASES = {
@@ -334,6 +334,13 @@ def test_the_table_is_aligned_and_the_picture_drawn(tmp_path):
     figure = found.plot(tmp_path / "new" / "start.png", title="zeros")
     assert (tmp_path / "new" / "start.png").read_bytes()[:4] == b"\x89PNG"
     assert figure.axes[0].get_title() == "std of pre-activation"
+
+
+@pytest.mark.parametrize("kind", ["nnx", "linen"])
+def test_without_parameters_those_are_taken_with_which_the_objective_begins(kind):
+    task, _, batch = Start(kind, 3, 8).task()
+    params = TrainState.create(task, fnopt.sgd(0.1), 0, batch).params
+    assert repr(diagnose(task, None, batch)) == repr(diagnose(task, params, batch))
 
 
 def test_bad_input_is_refused():

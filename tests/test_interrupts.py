@@ -217,6 +217,19 @@ def test_a_loader_that_raises_loses_nothing(steps_per_call, tmp_path):
     assert same(rest.state, run(Loader(batches())).state)
 
 
+class Once:
+    """An iterator of a class of its own, which cannot be told from one that begins again."""
+
+    def __init__(self, batches: Any) -> None:
+        self.batches = iter(batches)
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self.batches)
+
+
 @pytest.mark.parametrize(
     ("data", "says", "steps"),
     [
@@ -227,7 +240,7 @@ def test_a_loader_that_raises_loses_nothing(steps_per_call, tmp_path):
             2,
         ),
         (Loader([*batches(2), batches()[0][:1]]), r"batch\[1\]: \(10,\) int32 before, missing", 2),
-        (iter(batches()), "gave no batch; an iterator can be read once", 5),
+        (Once(batches()), "gave no batch; an iterator can be read once", 5),
         (Loader([]), "the data has no batch", None),
         (lambda: 1 / 0, r"raised ZeroDivisionError.* at batch 0", None),
     ],

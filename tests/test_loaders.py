@@ -195,11 +195,15 @@ def test_a_batch_in_mid_run_that_is_no_array_of_numbers_loses_nothing(kind, tmp_
 def test_data_that_are_no_numbers_are_refused_before_the_first_step(kind):
     odd, says, cure = ODD[kind]
     steps: list[Any] = []
+
+    def note(*call: Any) -> None:
+        steps.append(call)
+
     state = TrainState.create(linear(), TX, 0)
     got = []
     for data in kinds_of(Loader([(odd, Y)])):
         for call in (
-            lambda data=data: fit(linear(), TX, data, epochs=1, on_step=steps.append),
+            lambda data=data: fit(linear(), TX, data, epochs=1, on_step=note),
             lambda data=data: fit(linear(), TX, blobs(), epochs=1, validation_data=data),
             lambda data=data: evaluate(linear(), state, data),
         ):
@@ -366,8 +370,12 @@ def test_a_run_evaluates_batches_again_each_time(eval_every, tmp_path):
 @pytest.mark.parametrize("data", [iter(uneven()), Batches(iter(uneven())), map(tuple, uneven())])
 def test_an_iterator_as_validation_data_is_refused_before_training(data):
     steps: list[Any] = []
+
+    def note(*call: Any) -> None:
+        steps.append(call)
+
     with pytest.raises(ValueError, match=r"fit: validation_data is an iterator.*pass a function"):
-        fit(linear(), TX, blobs(), epochs=1, validation_data=data, on_step=steps.append)
+        fit(linear(), TX, blobs(), epochs=1, validation_data=data, on_step=note)
     assert not steps
 
 

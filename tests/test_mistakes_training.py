@@ -6,9 +6,12 @@ short, and no traceback longer than a screen.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
+import tempfile
 import traceback
+import types
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +24,7 @@ from flax import linen, nnx
 import fnopt
 import fnopt.train.models
 from fnopt.data import Arrays, Batches, split
+from fnopt.initialize import diagnose, load_pretrained, lsuv, save_pretrained
 from fnopt.train import (
     DataError,
     NonFiniteError,
@@ -198,7 +202,7 @@ ROWS = {
         lambda: run(of=torch().nn.Linear(8, 4)),
         TypeError,
         "objective is a PyTorch module",
-        "write the model in Flax",
+        "write the model in Flax.*fnopt.pretrained.load_pretrained loads",
     ),
     "model, evaluate": Row(
         lambda: evaluate(MODEL, state(), DATA),
@@ -228,7 +232,7 @@ ROWS = {
         lambda: objective(torch().nn.Linear(8, 4), "squared_error"),
         TypeError,
         "got a PyTorch module",
-        "write it in one of them",
+        "write it in one of them.*fnopt.pretrained.load_pretrained loads",
     ),
     "objective of objective": Row(
         lambda: objective(task(), "squared_error"), TypeError, "got an objective", "ready for fit"
@@ -270,6 +274,24 @@ ROWS = {
         ValueError,
         "random stream 'noise'",
         r"rngs=\('dropout', 'noise'\)",
+    ),
+    "key as inputs": Row(
+        lambda: objective(MODEL, "squared_error", inputs="image", targets=lambda b: b["label"]),
+        TypeError,
+        r"inputs must be a function of a batch, got 'image' \(str\)",
+        r"inputs=lambda batch: batch\['image'\]",
+    ),
+    "number of targets": Row(
+        lambda: objective(MODEL, "squared_error", targets=1),
+        TypeError,
+        "targets must be a function of a batch, got 1",
+        r"targets=lambda batch: batch\[1\]",
+    ),
+    "weight as number": Row(
+        lambda: objective(MODEL, "squared_error", weights=0.5),
+        TypeError,
+        "weights must be a function of a batch, got 0.5",
+        r"weights=lambda batch: batch\[…\]",
     ),
     # Losses and metrics
     "torch's name": Row(
@@ -494,6 +516,24 @@ ROWS = {
         "data is an optimizer",
         "in the wrong order",
     ),
+    "two arguments of data, evaluate": Row(
+        lambda: evaluate(task(), state(), X, Y),
+        TypeError,
+        r"batch_size is an array of shape \(12,\)",
+        r"data are one argument, \(inputs, targets\)",
+    ),
+    "two arguments of data, predict": Row(
+        lambda: predict(task(), state(), X, Y),
+        TypeError,
+        r"batch_size is an array of shape \(12,\)",
+        "data are one argument",
+    ),
+    "two arguments of Arrays": Row(
+        lambda: Arrays(X, Y),
+        TypeError,
+        r"^Arrays\(\) takes 2 positional arguments but 3",
+        r"Call Arrays\(\(inputs, targets\)\)",
+    ),
     "no batch": Row(
         lambda: make_train_step(task())(state()),
         TypeError,
@@ -519,6 +559,12 @@ ROWS = {
         "did you mean 'accumulate'",
     ),
     # Train states
+    "optimizer and state": Row(
+        lambda: run(state=state()),
+        TypeError,
+        r"either an optimizer or a state .*fit\(objective, None, data, state=state, epochs=…\)",
+        r"another optimizer, state.replace\(tx=tx, opt_state=tx.init\(state.params\)\)",
+    ),
     "params, evaluate": Row(
         lambda: evaluate(task(), state().params, DATA),
         TypeError,
@@ -606,6 +652,15 @@ ROWS = {
         "no attribute 'loss'",
         r"history\[name\].*loss",
     ),
+    "name of a metric with a slip": Row(
+        lambda: result().history["los"],
+        KeyError,
+        "^'los' was not recorded",
+        r"did you mean 'loss'\? There are .*learning_rate",
+    ),
+    "metric of no name": Row(
+        lambda: result().history["auc"], KeyError, "^'auc' was not recorded", "; there are epoch"
+    ),
     "state of another model": Row(
         lambda: evaluate(nnx_task(), state(), DATA),
         ValueError,
@@ -660,6 +715,39 @@ ROWS = {
         TypeError,
         "unexpected keyword argument 'flux'",
         r"help\(fnopt.train.fit\)",
+    ),
+    "shuffle": Row(
+        lambda: run(shuffle=False),
+        TypeError,
+        "unexpected keyword argument 'shuffle'",
+        r"fnopt.data.Arrays\(data, shuffle=False\)",
+    ),
+    "rate of a run": Row(
+        lambda: run(learning_rate=0.1),
+        TypeError,
+        "unexpected keyword argument 'learning_rate'",
+        r"an argument of the optimizer, fnopt.adamw\(learning_rate\)",
+    ),
+    "folder as log": Row(
+        lambda: run(log=tempfile.gettempdir()),
+        IsADirectoryError,
+        "log is the folder",
+        r"a file in it, such as .*run.txt",
+    ),
+    "dtype as precision": Row(
+        lambda: run(precision=jnp.bfloat16),
+        TypeError,
+        "precision must be a name such as 'bfloat16'",
+        "give precision='bfloat16'$",
+    ),
+    "number as precision": Row(
+        lambda: run(precision=16), TypeError, "got 16$", "a name such as 'bfloat16'"
+    ),
+    "share of patience": Row(
+        lambda: early_stopping(patience=2.5),
+        ValueError,
+        "patience is a number of evaluations",
+        "an integer such as 3; got 2.5",
     ),
     "epochs": Row(
         lambda: run(epochs="10"), TypeError, "epochs must be an integer", r"got '10' \(str\)"
@@ -726,6 +814,31 @@ ROWS = {
         TypeError,
         "average is the class ema_of_params",
         r"call the class, average=ema_of_params\(…\)",
+    ),
+    # Callbacks
+    "on_epoch of one argument": Row(
+        lambda: run(on_epoch=lambda record: None),
+        TypeError,
+        r"on_epoch is called with \(state, record\)",
+        r"takes \(record\).*Give it these two arguments",
+    ),
+    "on_step of three": Row(
+        lambda: run(on_step=lambda step, metrics, state: None),
+        TypeError,
+        r"on_step is called with \(step, metrics\)",
+        "missing a required argument: 'state'. Give it these two",
+    ),
+    "method of one argument": Row(
+        lambda: run(callbacks=types.SimpleNamespace(on_epoch=[].append)),
+        TypeError,
+        r"on_epoch is called with \(state, record\), but append takes",
+        "Give it these two arguments",
+    ),
+    "on_epoch as flag": Row(
+        lambda: run(on_epoch=True),
+        TypeError,
+        "on_epoch must be a function or a list of functions",
+        r"got True \(bool\); it is called with \(state, record\)",
     ),
     # Data
     "no data": Row(lambda: run(None), TypeError, "data is None", "data are arrays such as"),
@@ -808,6 +921,18 @@ ROWS = {
     ),
     "text": Row(
         lambda: run((X, Y.astype(str))), TypeError, r"data\[1\] is text", "encode it as integers"
+    ),
+    "iterator for two epochs": Row(
+        lambda: run(iter([DATA, DATA]), epochs=2),
+        ValueError,
+        "data is an iterator, which can be read once only, but there are 2 epochs",
+        "pass a function that returns it, or what it iterates over",
+    ),
+    "iterator in Batches": Row(
+        lambda: run(Batches(iter([DATA, DATA])), epochs=2),
+        ValueError,
+        "data is an iterator",
+        "pass a function that returns it",
     ),
     # Shapes
     "width, nnx": Row(
@@ -921,6 +1046,52 @@ ROWS = {
         NonFiniteError,
         "began in the loss of 3 of 12 examples",
         "labels of the batch .*labels - 1",
+    ),
+    # Weights and initialization
+    "file, then tree": Row(
+        lambda: load_pretrained("net.safetensors", MODEL),
+        TypeError,
+        "params is the path 'net.safetensors'",
+        r"load_pretrained\(params, file\)",
+    ),
+    "file, then tree to save": Row(
+        lambda: save_pretrained("net.safetensors", MODEL),
+        TypeError,
+        "params is the path 'net.safetensors'",
+        r"save_pretrained\(params, file\)",
+    ),
+    "no parameters to diagnose": Row(
+        lambda: diagnose(task(), DATA),
+        TypeError,
+        "missing 1 required positional argument: 'batch'",
+        r"Call diagnose\(objective, params, batch\), where params=None takes",
+    ),
+    "no parameters of a function": Row(
+        lambda: diagnose(linear, None, DATA), TypeError, "params is None", "give them"
+    ),
+    "model to diagnose": Row(
+        lambda: diagnose(MODEL, None, DATA),
+        TypeError,
+        r"objective is a model \(Net\)",
+        r"diagnose\(fnopt.train.objective\(model, loss\), params, batch\)",
+    ),
+    "model to scale": Row(
+        lambda: lsuv(LinenNet(), state().params, X, key=0),
+        TypeError,
+        r"objective is a model \(LinenNet\)",
+        r"fnopt.train.objective\(model, loss\)",
+    ),
+    "result to diagnose": Row(
+        lambda: diagnose(task(), result(), DATA),
+        TypeError,
+        "params is the result of a run",
+        r"diagnose\(objective, result.state.params, batch, model_state=result.state.model_state\)",
+    ),
+    "state to diagnose": Row(
+        lambda: diagnose(task(), state(), DATA),
+        TypeError,
+        "params is a train state",
+        r"state.params, batch, model_state=state.model_state",
     ),
     # What is not finite
     "NaN": Row(
@@ -1049,6 +1220,20 @@ def test_an_error_of_the_users_model_keeps_its_type_and_line(as_for_users):
     assert frames[-1] == "broken" and len(frames) < 8
 
 
+def test_a_layer_that_cannot_take_validation_data_is_named_with_them():
+    with pytest.raises(ValueError, match=r"layer first .*shape \(12, 5\)") as caught:
+        run(of=nnx_task(), validation_data=(X[:, :5], Y))
+    assert caught.value.__notes__ == ["This was an evaluation of validation_data."]
+
+
+def test_a_function_is_said_to_be_called_with_parameters_first():
+    swapped = objective(lambda x, params: x @ params, "l2_loss", params=jnp.ones((FEATURES, 3)))
+    with pytest.raises(TypeError, match="dot_general") as caught:
+        run(of=swapped)
+    (note,) = caught.value.__notes__
+    assert "a function called with (params, inputs), which received inputs of shape (4, 8)" in note
+
+
 def test_a_layer_of_the_users_own_is_not_taken_for_one_of_a_library():
     class Own(nnx.Module):
         def __init__(self):
@@ -1077,6 +1262,49 @@ def test_tensors_of_torch_are_a_batch():
     made = make_train_step(task())
     first = made(TrainState.create(task(), TX, 0), tensors)[1]
     assert first == made(TrainState.create(task(), TX, 0), DATA)[1]
+
+
+def test_an_iterator_is_good_for_one_epoch(tmp_path):
+    for epochs in (1, 2):  # the second run is resumed, and has one left
+        last = run(iter([DATA]), epochs=epochs, checkpoint_dir=tmp_path, resume=epochs > 1)
+    assert len(last.history) == 2
+
+
+def test_callbacks_that_cannot_be_asked_for_their_arguments_pass():
+    seen = []
+
+    @functools.wraps(seen.append)
+    def wrapper(*args):
+        seen.append(len(args))
+
+    run(on_epoch=[wrapper, jax.tree_util.Partial(wrapper)], on_step=[wrapper, max_of_two])
+    assert set(seen) == {2}
+
+
+def test_the_networks_need_no_share_of_dropout():
+    rngs = nnx.Rngs(0)
+    for net in (
+        fnopt.train.models.MLP(8, (4,), 2, rngs=rngs),
+        fnopt.train.models.ConvNet((4, 4, 1), (2,), 4, 2, rngs=rngs).dense,
+    ):
+        assert net.layers[0].layers[-1].rate == 0
+
+
+@jax.jit
+def max_of_two(step, metrics):
+    return step
+
+
+@pytest.mark.parametrize("name", ["model", "best"])
+def test_an_attribute_error_inside_of_a_property_stays(name):
+    broken = dataclasses.replace(
+        result(),
+        objective=types.SimpleNamespace(model=lambda params, model_state: params.kernel),
+        history=types.SimpleNamespace(),
+    )
+    inner = {"model": "'dict' object has no attribute 'kernel'", "best": "no attribute 'in_order'"}
+    with pytest.raises(AttributeError, match=inner[name]):
+        getattr(broken, name)
 
 
 def test_a_warning_points_to_the_line_of_the_program():

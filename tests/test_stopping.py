@@ -139,6 +139,7 @@ def test_without_restoring_no_copy_is_kept():
     ("arguments", "says"),
     [
         ({"patience": -1}, "patience must lie in"),
+        ({"patience": 2.5}, "patience is a number of evaluations, an integer such as 3; got 2.5"),
         ({"min_delta": -0.1}, "min_delta must lie in"),
         ({"mode": "least"}, "mode must be one of"),
     ],

@@ -27,7 +27,7 @@ def entry(usage: str) -> Callable[[Function], Function]:
                 trace = error.__traceback__
                 if trace is None or trace.tb_next is not None:
                     raise  # from inside of the function
-                words = f"{error}".rpartition("<locals>.")[2]
+                words = f"{error}".rpartition("<locals>.")[2].replace(".__init__()", "()")
                 raise TypeError(f"{words}. Call {usage}") from None
 
         return hides_frames(call)  # pyright: ignore[reportReturnType]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.checks import positive_integer
+from fnopt.core.entry import entry
 from fnopt.core.types import Batch, Numeric, PyTree
 from fnopt.data.numbers import host, is_traced
 
@@ -68,6 +69,7 @@ class Arrays:
     augment: Callable[[jax.Array, Batch], Batch] | None
     weights: Any
 
+    @entry("Arrays((inputs, targets)), where data are one argument")
     def __init__(
         self,
         tree: PyTree,

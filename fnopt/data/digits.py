@@ -10,8 +10,12 @@ Pair = tuple[np.ndarray, np.ndarray]
 def digits() -> tuple[Pair, Pair]:
     """Handwritten digits for training and, a fixed fifth of each class, for testing.
 
-    Pixels are divided by 16, so they lie in [0, 1]; images have shape (n, 8, 8, 1), float32, and
-    labels are int32. The fifth is drawn once and for all, so that test results can be compared.
+    The fifth is drawn once and for all, so that test results can be compared.
+
+    Returns:
+        Two pairs (images, labels), of 1437 and of 360 examples: images of shape (n, 8, 8, 1),
+        float32, pixels divided by 16 so that they lie in [0, 1]; labels 0 to 9 of shape (n,),
+        int32.
 
     Raises:
         ImportError: scikit-learn, which bundles the data, is not installed.

@@ -12,15 +12,17 @@ import optax
 
 from fnopt.core import divide, evaluation_of, global_norm
 from fnopt.core.checks import float_leaves
+from fnopt.core.entry import entry
 from fnopt.core.prng import typed_key
 from fnopt.core.types import Batch, ModelState, Params, Updates
 from fnopt.initialize.diagnosis import Diagnosis, LayerMetrics
 from fnopt.initialize.faults import distinct, find
 from fnopt.initialize.layer_metrics import measure
-from fnopt.initialize.objective_functions import loss_of
+from fnopt.initialize.objective_functions import first_params, loss_of
 from fnopt.layers import UNSEEN, Layer, Layers
 
 
+@entry("diagnose(objective, params, batch), where params=None takes the objective's own")
 def diagnose(
     objective: Any,
     params: Params,
@@ -61,12 +63,13 @@ def diagnose(
     Args:
         objective: an objective, as :func:`fnopt.train.objective` makes it, or a function
             ``loss(params, batch)``.
-        params: the parameters at the start, a tree of floating-point arrays.
+        params: the parameters at the start, a tree of floating-point arrays; None for those with
+            which an objective begins, for this ``key``.
         batch: a batch of the training data, of some dozens of examples at least, since dead units
             and variances are those of the batch.
         model_state: the model state, such as batch statistics; if None the objective's initial one.
         optimizer: the optimizer whose first step is measured; if None none is.
-        key: a PRNG key, or an integer to make one, for dropout.
+        key: a PRNG key, or an integer to make one, for dropout (and for parameters to draw).
 
     Returns:
         A :class:`Diagnosis`: ``print`` it, ``.plot(path)`` it, and read ``.faults``.
@@ -91,8 +94,11 @@ def diagnose(
     >>> [(fault.layer, fault.fault) for fault in diagnosis.faults]
     [('hidden', 'zero')]
     """
-    float_leaves("params", params)
     key = typed_key(key)
+    _check_params(params)
+    if params is None:
+        params = first_params("diagnose", objective, batch, key)
+    float_leaves("params", params)
     loss, rest = loss_of("diagnose", objective, batch, model_state, key)
     layers = Layers(loss, params, batch, *rest)
     shapes = [layers.program.shapes[i].shape for i in layers.program.outputs if isinstance(i, int)]
@@ -136,6 +142,19 @@ def diagnose(
             )
         )
     return Diagnosis(tuple(rows), tuple(find(rows)), float(value), layers.unseen)
+
+
+def _check_params(params: Any) -> None:
+    """Refuses a train state, whose optimizer has numbers of its own, and what has one."""
+    for what, name, x in (
+        ("a train state", "state", params),
+        ("the result of a run", "result.state", getattr(params, "state", None)),
+    ):
+        if hasattr(x, "opt_state") and hasattr(x, "model_state"):
+            raise TypeError(
+                f"diagnose: params is {what}; give its parameters, diagnose(objective,"
+                f" {name}.params, batch, model_state={name}.model_state)"
+            )
 
 
 def _first_step(

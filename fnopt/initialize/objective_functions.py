@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,24 @@ def outputs_of(
     return _function(caller, objective, batch, model_state, key, lambda outputs, batch: outputs)
 
 
+def first_params(caller: str, objective: Any, batch: Batch, key: jax.Array) -> Params:
+    """The parameters with which an objective begins, as ``TrainState.create`` has them.
+
+    Args:
+        caller: the name of the public function, for the message of an error.
+        objective: an objective.
+        batch: a batch, from which shapes follow.
+        key: the PRNG key by which they are drawn.
+
+    Raises:
+        TypeError: it is no objective.
+    """
+    if not _is_objective(objective):
+        _check_function(caller, objective)
+        raise TypeError(f"{caller}: params is None; a function needs parameters, give them")
+    return objective.init(key, batch)[0]
+
+
 def _function(
     caller: str,
     objective: Any,
@@ -59,7 +78,7 @@ def _function(
     key: jax.Array,
     finish: Callable[[Outputs, Batch], Any],
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    if hasattr(objective, "forward") and hasattr(objective, "loss"):
+    if _is_objective(objective):
         if model_state is None:
             model_state = objective.init(key, batch)[1]
 
@@ -68,11 +87,33 @@ def _function(
             return finish(outputs, batch)
 
         return function, (model_state, key)
-    if not callable(objective):
-        raise TypeError(
-            f"{caller}: objective must be an objective, as fnopt.train.objective(…) makes it, or a"
-            f" function of (params, batch), got {type(objective).__name__}"
-        )
+    _check_function(caller, objective)
     if model_state is not None:
         raise TypeError(f"{caller}: model_state= is for an objective; a function has none")
     return objective, ()
+
+
+def _is_objective(x: Any) -> bool:
+    return hasattr(x, "forward") and hasattr(x, "loss")
+
+
+def _check_function(caller: str, objective: Any) -> None:
+    """Refuses what is no function of parameters and batch, a model above all."""
+    kind = type(objective).__name__
+    if not callable(objective):
+        raise TypeError(
+            f"{caller}: objective must be an objective, as fnopt.train.objective(…) makes it, or a"
+            f" function of (params, batch), got {kind}"
+        )
+    if _is_model(objective):
+        raise TypeError(
+            f"{caller}: objective is a model ({kind}), not an objective; give it a loss,"
+            f" {caller}(fnopt.train.objective(model, loss), params, batch)"
+        )
+
+
+def _is_model(x: Any) -> bool:
+    """Whether this is a model of Flax or Equinox; one of a library never imported is none."""
+    modules = (("flax.nnx", "Module"), ("flax.linen", "Module"), ("equinox", "Module"))
+    kinds = [getattr(sys.modules.get(library), name, ()) for library, name in modules]
+    return isinstance(x, tuple(kinds))

@@ -113,6 +113,11 @@ def load_pretrained(
             " give (state.params, state.model_state), and put both and tx.init(params) into"
             " state.replace(…)"
         )
+    if isinstance(params, (str, os.PathLike)):
+        raise TypeError(
+            f"load_pretrained: params is the path {str(params)!r}; the tree comes first,"
+            " load_pretrained(params, file)"
+        )
     renames = as_renames(rules)
     weights, leaves = read_weights(file, entry), array_leaves(params)
     # A dict for its order and its quick lookup.

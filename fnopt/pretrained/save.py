@@ -54,6 +54,11 @@ def save_pretrained(
         import safetensors.numpy
     except ImportError as error:
         raise ImportError("save_pretrained needs pip install 'fnopt[weights]'") from error
+    if isinstance(params, (str, os.PathLike)):
+        raise TypeError(
+            f"save_pretrained: params is the path {str(params)!r}; the tree comes first,"
+            " save_pretrained(params, file)"
+        )
     path = Path(file)
     for name, value in (metadata or {}).items():
         if not isinstance(name, str) or not isinstance(value, str):

@@ -39,28 +39,26 @@ def describe(state: Any) -> dict[str, str]:
     return leaves
 
 
-def differences(saved: dict[str, str], current: dict[str, str], most: int = 6) -> list[str]:
+def differences(saved: dict[str, str], current: dict[str, str]) -> list[str]:
     """A line for each path at which two descriptions differ.
 
-    Values and parameters come first, then what follows from them.
+    Values and parameters come first, those at the beginning one of each, then what follows from
+    them.
 
     Args:
         saved: description in a checkpoint, by path.
         current: description of the state of this run, by path.
-        most: number of lines for each field of the state; the rest are counted.
     """
-    fields: dict[str, list[str]] = {name: [] for name in (*VALUES, "params", "model_state")}
+    causes = (*VALUES, "params", "model_state")
+    fields: dict[str, list[str]] = {name: [] for name in causes}
     for path in sorted(saved.keys() | current.keys()):
         a, b = saved.get(path, "missing"), current.get(path, "missing")
         if a != b:
             field = path.split(".")[0]
             a, b = from_difference(a, b)
             fields.setdefault(field, []).append(f"{path}: {a} there, {b} here")
-    return [
-        line
-        for field, lines in fields.items()
-        for line in [*lines[:most], *[f"{len(lines) - most} more of {field}"][: len(lines) > most]]
-    ]
+    firsts = [line for name in causes for line in fields[name][:1]]
+    return firsts + [line for name in fields for line in fields[name][name in causes :]]
 
 
 def functions(state: Any) -> dict[str, str]:

@@ -46,7 +46,9 @@ def check_objective(caller: str, objective: Any) -> None:
     elif is_model(objective):
         cure = "make one of it, objective(model, loss), such as objective(model, 'squared_error')"
     elif of_torch(objective, "nn.Module"):
-        cure = "write the model in Flax or Equinox; fnopt.pretrained.load has its weights"
+        cure = (
+            "write the model in Flax or Equinox; fnopt.pretrained.load_pretrained loads its weights"
+        )
     elif is_optimizer(objective) or is_state(objective) or is_examples(objective):
         cure = "the objective comes first"
     elif callable(objective):

@@ -13,12 +13,14 @@ A run is resumed in these steps:
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import Any
 
 import jax
 import optax
 
+from fnopt.data.batches import Batches
 from fnopt.train.checkpoint import Checkpoints
 from fnopt.train.checkpoint_file import Saved
 from fnopt.train.feeds import Feed, StreamFeed, size_of
@@ -76,8 +78,9 @@ def first_state(
         return first
     if state is None or tx is not None:
         raise TypeError(
-            "fit: give either an optimizer or a state to go on from; to go on with other numbers,"
-            " state.replace(tx=…)"
+            "fit: give either an optimizer or a state to go on from, fit(objective, None, data,"
+            " state=state, epochs=…); with other numbers, state.replace(tx=tx), and with another"
+            " optimizer, state.replace(tx=tx, opt_state=tx.init(state.params))"
         )
     if average is not None:
         raise TypeError("fit: the state has its own average; make it with another")
@@ -100,6 +103,27 @@ def first_state(
         )
         return copied.replace(stopping_state=copied.stopping.restart(copied.stopping_state))
     return copied
+
+
+def check_passes(data: Any, epochs: int) -> None:
+    """Refuses data that can be read once only, where there are several epochs.
+
+    Args:
+        data: the training data.
+        epochs: number of passes to come.
+
+    Raises:
+        ValueError: they are such an iterator.
+    """
+    if isinstance(data, Batches):
+        once = data.is_iterator
+    else:  # a class of somebody's own may begin again where it is iterated again
+        once = hasattr(data, "__next__") and not inspect.isfunction(type(data).__iter__)
+    if once and epochs > 1:
+        raise ValueError(
+            "fit: data is an iterator, which can be read once only, but there are"
+            f" {epochs} epochs; pass a function that returns it, or what it iterates over"
+        )
 
 
 def _check_labels(state: TrainState, feed: Feed) -> None:

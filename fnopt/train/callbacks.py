@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -83,6 +84,8 @@ def make_callbacks(on_epoch: Any, on_step: Any, callbacks: Any) -> Callbacks:
         for name, method in methods.items():
             if method is not None and not callable(method):
                 raise TypeError(f"fit: {name} of the callback {what} is no method; make it one")
+            if method is not None:
+                _check_call(name, method)
         of_epoch += [methods["on_epoch"]] * (methods["on_epoch"] is not None)
         of_step += [methods["on_step"]] * (methods["on_step"] is not None)
     return Callbacks(tuple(of_epoch), tuple(of_step))
@@ -92,8 +95,9 @@ def _functions(argument: str, functions: Any) -> list[Any]:
     functions = _listed(functions)
     for function in functions:
         if callable(function) and not isinstance(function, type):
+            _check_call(argument, function)
             continue
-        cure = ""
+        cure = f"; it is called with ({', '.join(_ARGUMENTS[argument])})"
         if isinstance(function, type):
             cure = "; make an object of the class"
         elif hasattr(function, "on_epoch") or hasattr(function, "on_step"):
@@ -103,6 +107,29 @@ def _functions(argument: str, functions: Any) -> list[Any]:
             f" {reprlib.repr(function)} ({type(function).__name__}){cure}"
         )
     return functions
+
+
+_ARGUMENTS = {"on_epoch": ("state", "record"), "on_step": ("step", "metrics")}
+"""What each kind of callback is called with."""
+
+
+def _check_call(argument: str, function: Any) -> None:
+    """Refuses a function that takes other arguments than it will be called with."""
+    try:
+        # A decorator may add arguments to those of what it wraps.
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # of C code
+        return
+    arguments = _ARGUMENTS[argument]
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        takes = ", ".join(map(str, signature.parameters.values()))
+        raise TypeError(
+            f"fit: {argument} is called with ({', '.join(arguments)}), but"
+            f" {getattr(function, '__name__', type(function).__name__)} takes ({takes:.80}):"
+            f" {error}. Give it these two arguments"
+        ) from None
 
 
 def _listed(one_or_more: Any) -> list[Any]:

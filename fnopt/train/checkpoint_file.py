@@ -168,20 +168,24 @@ def flush(path: Path) -> None:
 def _compare(path: Path, about: dict[str, Any], state: TrainState, override: bool) -> None:
     if lines := differences(_renamed(about["structure"]), describe(state)):
         raise MismatchError(
-            f"checkpoint {path} is of another model or optimizer:\n  "
-            + "\n  ".join(lines)
-            + "\nGive another checkpoint_dir, or the model and optimizer it is of."
+            f"checkpoint {path} is of another model or optimizer; give those it is of, or another"
+            f" checkpoint_dir:{_first(lines)}"
         )
     lines = differences(about.get("functions", current := functions(state)), current)
     if lines and not override:
         raise MismatchError(
             f"checkpoint {path} was written with other functions, whose numbers it cannot bring"
-            " back:\n  "
-            + "\n  ".join(lines)
-            + "\nGive those it was written with, or take the code's by resume='override'."
+            " back; give those it was written with, or take the code's by resume='override':"
+            f"{_first(lines)}"
         )
     for line in lines:
         logger.warning("%s: %s; the code's is taken", path, line)
+
+
+def _first(lines: list[str], most: int = 3) -> str:
+    """The first lines, each on a line of its own, and how many more there are."""
+    more = [f"and {len(lines) - most} more"] if len(lines) > most else []
+    return "".join(f"\n  {line}" for line in [*lines[:most], *more])
 
 
 _RENAMED = {"Flags{given: ": "Flags{choice: ", "Labels{given: ": "Labels{choice: "}

@@ -14,6 +14,7 @@ from fnopt.core.types import Batch, PyTree
 from fnopt.data.arrays import padded_batches, size
 from fnopt.data.batches import as_data, brings_order, is_stream
 from fnopt.train.errors import DataError
+from fnopt.train.kinds import description
 from fnopt.train.reading import END, Reader, Reading
 
 Part = tuple[PyTree, jax.Array]
@@ -128,6 +129,11 @@ def evaluation_data(
     """
     in_fit = caller == "fit"
     argument = "eval_batch_size" if in_fit else "batch_size"
+    if getattr(batch_size, "shape", ()):
+        raise TypeError(
+            f"{caller}: {argument} is {description(batch_size)}; data are one argument,"
+            " (inputs, targets)"
+        )
     if batch_size is not None:
         batch_size = positive_integer(f"{caller}: {argument}", batch_size)
     if not is_stream(data):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -95,11 +96,23 @@ def prepared_sets(
         check_data("fit", data, argument)
         prepared[name] = evaluation_data(data, batch_size, "fit", argument)
         example = prepared[name].example()
-        check_evaluation_labels(objective, state, prepared[name], name=argument)
-        metrics = jax.eval_shape(evaluated, state.params, state.model_state, *example)
+        with _of(argument):
+            check_evaluation_labels(objective, state, prepared[name], name=argument)
+            metrics = jax.eval_shape(evaluated, state.params, state.model_state, *example)
         _check_names(name, metrics, names)
         names += [f"{name}_{metric}" for metric in metrics]
     return prepared, names
+
+
+@contextlib.contextmanager
+def _of(argument: str) -> Iterator[None]:
+    """Says in an error of the model which data it evaluated."""
+    try:
+        yield
+    except Exception as error:
+        if argument not in f"{error}":
+            error.add_note(f"This was an evaluation of {argument}.")
+        raise
 
 
 def _check_names(name: str, metrics: Iterable[str], others: list[str]) -> None:

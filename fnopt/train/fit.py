@@ -16,7 +16,15 @@ import optax
 
 from fnopt.core.checks import positive_integer
 from fnopt.core.entry import entry
-from fnopt.train.begin import beginning, first_state, keep_steps, open_checkpoints, prepare, resumed
+from fnopt.train.begin import (
+    beginning,
+    check_passes,
+    first_state,
+    keep_steps,
+    open_checkpoints,
+    prepare,
+    resumed,
+)
 from fnopt.train.call_length import CallLength
 from fnopt.train.documented import documented
 from fnopt.train.errors import CheckpointError as CheckpointError
@@ -95,9 +103,10 @@ def fit(
             no average.
 
     Raises:
-        ValueError: there are no epochs, the batch size is above the number of examples, the arrays
-            differ in it, no metric ``monitor`` is evaluated, the checkpoint is of another model or
-            optimizer, or there are checkpoints and ``resume`` is false.
+        ValueError: there are no epochs, or several over an iterator; the batch size is above the
+            number of examples, the arrays differ in it, no metric ``monitor`` is evaluated, the
+            checkpoint is of another model or optimizer, or there are checkpoints and ``resume`` is
+            false.
         NonFiniteError: loss or gradient are not finite; has the last good state and says where it
             began.
         TypeError: arrays in memory are not of numbers, a number is no integer, or there is no
@@ -136,6 +145,7 @@ def fit(
             logger.info("%r", current.tx if tx is None else tx)
         begun = beginning(current, feed) if saved is None else resumed(saved, epochs, feed)
         current, record, position = begun.state, begun.record, begun.record.position
+        check_passes(data, epochs - position.epochs_done)
         record.evaluation.restrict(metrics)
         steps = epochs * feed.steps if feed.steps else None
         ahead = steps and steps - position.steps_done

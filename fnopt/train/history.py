@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
 from pathlib import Path
@@ -13,6 +14,14 @@ import numpy as np
 from fnopt.train.plain import line
 from fnopt.train.reprs import call, listed
 from fnopt.train.step_history import StepHistory
+
+
+class UnknownMetricError(KeyError):
+    """No metric of a name was recorded."""
+
+    def __str__(self) -> str:
+        # A KeyError shows its text as a Python string, in quotes.
+        return f"{self.args[0]}"
 
 
 @dataclasses.dataclass
@@ -37,7 +46,10 @@ class History:
         """A metric of every epoch, NaN where it was not recorded."""
         recorded = self.names()
         if name not in recorded:
-            raise KeyError(f"{name!r} was not recorded; there are {', '.join(recorded)}")
+            near = difflib.get_close_matches(f"{name}", recorded, n=1)
+            known = f"{'There' if near else 'there'} are {', '.join(recorded)}"
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            raise UnknownMetricError(f"{name!r} was not recorded; {meant}{known}")
         return np.array([record.get(name, math.nan) for record in self.records])
 
     def __getattr__(self, name: str) -> Any:

@@ -14,7 +14,7 @@ from flax import errors, linen, nnx
 
 from fnopt.core.types import Params, PyTree
 from fnopt.train.about import by_path
-from fnopt.train.kinds import is_equinox
+from fnopt.train.kinds import is_equinox, is_model
 
 _LIBRARIES = "jax", "flax", "equinox", "numpy", "contextlib", "functools", "fnopt"
 _SHAPES = TypeError, ValueError, errors.ScopeParamShapeError
@@ -51,7 +51,8 @@ def explained(model: Any, inputs: PyTree) -> Iterator[None]:
                 f"objective: the module draws from a random stream {missing!r}; name it,"
                 f" objective(…, rngs=('dropout', {missing!r})). In evaluation there are none"
             ) from None
-        error.add_note(f"This was in the model, which received {_shapes(inputs)}.")
+        called = "" if is_model(model) else ", a function called with (params, inputs)"
+        error.add_note(f"This was in the model{called}, which received {_shapes(inputs)}.")
         raise
 
 

@@ -104,6 +104,7 @@ def log_paths(log: Any) -> list[Path]:
     Raises:
         TypeError: something else is there.
         ValueError: a path is there twice.
+        IsADirectoryError: a path is that of a folder.
     """
     if log is None:
         return []
@@ -115,6 +116,11 @@ def log_paths(log: Any) -> list[Path]:
                 f" ({type(path).__name__})"
             )
     paths = [Path(path) for path in paths]
+    if folder := next((path for path in paths if path.is_dir()), None):
+        raise IsADirectoryError(
+            f"fit: log is the folder {str(folder)!r}; give a file in it, such as"
+            f" {str(folder / 'run.txt')!r}"
+        )
     if twice := next((path for path in paths if paths.count(path) > 1), None):
         raise ValueError(f"fit: log has {str(twice)!r} twice; each file needs a path of its own")
     return paths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,6 +75,8 @@ def objective(
         ValueError: there is no loss or metric of a name.
     """
     is_function = _check_model(model, loss, params, state)
+    for argument, function in (("inputs", inputs), ("targets", targets), ("weights", weights)):
+        _check_of_batch(argument, function)
     if loss is None:
         inputs = inputs or (lambda batch: batch)
         targets = targets or (lambda batch: None)
@@ -124,9 +127,20 @@ def _check_model(model: Any, loss: Any, params: Params, state: Any) -> bool:
     return True
 
 
+def _check_of_batch(argument: str, function: Any) -> None:
+    """Refuses what is no function of a batch, such as a key of its dict."""
+    if function is None or callable(function):
+        return
+    item = reprlib.repr(function) if isinstance(function, (str, int)) else "…"
+    raise TypeError(
+        f"objective: {argument} must be a function of a batch, got {description(function)}; say"
+        f" which item it is by {argument}=lambda batch: batch[{item}]"
+    )
+
+
 def _cure(model: Any) -> str:
     if of_torch(model, "nn.Module"):
-        return "; write it in one of them, fnopt.pretrained.load has its weights"
+        return "; write it in one of them, and fnopt.pretrained.load_pretrained loads its weights"
     if isinstance(model, Objective):
         return ", which is ready for fit"
     if is_state(model):

@@ -16,12 +16,18 @@ class MLP(nnx.Module):
         inputs: number of features of an example; several axes are flattened.
         hidden: numbers of units of the hidden layers.
         outputs: number of outputs.
-        dropout: share of units dropped in training, in [0, 1).
+        dropout: share of units dropped in training, in [0, 1); 0 drops none.
         rngs: random streams ``params`` and ``dropout``, or one for both.
     """
 
     def __init__(
-        self, inputs: int, hidden: Sequence[int], outputs: int, dropout: float, *, rngs: nnx.Rngs
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        dropout: float = 0.0,
+        *,
+        rngs: nnx.Rngs,
     ) -> None:
         widths = [inputs, *hidden]
         self.layers = nnx.List(
@@ -50,7 +56,7 @@ class ConvNet(nnx.Module):
         channels: numbers of channels of the convolutions.
         hidden: number of units of the hidden dense layer.
         outputs: number of outputs.
-        dropout: share of units dropped in training, in [0, 1).
+        dropout: share of units dropped in training, in [0, 1); 0 drops none.
         rngs: random streams ``params`` and ``dropout``, or one for both.
     """
 
@@ -60,7 +66,7 @@ class ConvNet(nnx.Module):
         channels: Sequence[int],
         hidden: int,
         outputs: int,
-        dropout: float,
+        dropout: float = 0.0,
         *,
         rngs: nnx.Rngs,
     ) -> None:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, did_you_mean
+from fnopt.core.checks import brief
 from fnopt.core.types import Batch, ModelState, Outputs, Params, PyTree
 from fnopt.train.objective import Objective
 from fnopt.train.rounding import stochastic_round
@@ -95,10 +96,17 @@ class Precision:
         - ``"float16"``: float32 parameters, float16 computation, dynamic loss scaling.
 
         Raises:
+            TypeError: it is something else, such as a dtype.
             ValueError: there is none of this name.
         """
         if name is None or isinstance(name, Precision):
             return name  # pyright: ignore[reportReturnType]
+        if not isinstance(name, str):
+            of_dtype = _name_of_dtype(name)
+            raise TypeError(
+                f"precision must be a name such as 'bfloat16' or a Precision(…), got {brief(name)}"
+                + f"; give precision={of_dtype!r}" * (of_dtype in _NAMED)
+            )
         if name not in _NAMED:
             raise ValueError(
                 f"no precision {name!r}; {did_you_mean(str(name), _NAMED)}; or a Precision(…)"
@@ -122,6 +130,13 @@ _NAMED: dict[str, dict[str, Any]] = {
     },
     "float16": {"compute": "float16", "loss_scale": "dynamic"},
 }  # fmt: skip
+
+
+def _name_of_dtype(x: Any) -> str:
+    try:
+        return jnp.dtype(x).name
+    except TypeError:
+        return ""
 
 
 def forward(

@@ -64,7 +64,9 @@ class FitResult:
     monitor_mode: Mode = "min"
 
     def __getattr__(self, name: str) -> Any:
-        # Called for what is no attribute.
+        # Called for what is no attribute, and where a property raises an AttributeError of its own.
+        if hasattr(type(self), name):
+            return object.__getattribute__(self, name)
         message = f"the result of a run has no attribute {name!r}"
         fields = vars(self)
         if "state" in fields and name in vars(self.state):

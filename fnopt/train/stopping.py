@@ -58,7 +58,7 @@ class early_stopping(Value):
         restore_best: whether to store the parameters at the best metric: memory of one more copy.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or ``patience`` is no integer.
 
     >>> import fnopt.train, jax.numpy as jnp
     >>> stopping = fnopt.train.early_stopping(patience=1)
@@ -74,6 +74,14 @@ class early_stopping(Value):
     mode: Annotated[Any, Field(static=True, choices=("min", "max"))] = None
     _: dataclasses.KW_ONLY
     restore_best: Static[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.patience, float) and not self.patience.is_integer():
+            raise ValueError(
+                "early_stopping: patience is a number of evaluations, an integer such as"
+                f" {math.ceil(self.patience)}; got {self.patience!r}"
+            )
 
     def init(self, params: Params) -> StoppingState:
         """The state before the first evaluation."""
