@@ -54,8 +54,8 @@ def apply_formula(
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(
             f"{type(rule).__name__}: update_leaf must return a pair, the direction and a dict of"
-            f" the next slots, as return direction, {as_dict(slots._fields)}; got {brief(result)} for"
-            f" {path}"
+            f" the next slots, as return direction, {as_dict(slots._fields)}; got {brief(result)}"
+            f" for {path}"
         )
     direction = round_direction(rule, path, grad, result[0])
     return direction, round_slots(rule, path, result[1], slots)
