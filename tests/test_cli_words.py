@@ -28,8 +28,11 @@ ROWS = {
     "go on from them by resume=True, or give another checkpoint_dir": (
         "go on from them by --resume, or give another --checkpoint-dir"
     ),
-    "Give those it was written with, or take the code's by resume='override'.": (
-        "Give those it was written with, or take the code's by --resume override."
+    "give those it was written with, or take the code's by resume='override':\n  tx: 1 there": (
+        "give those it was written with, or take the code's by --resume override:\n  tx: 1 there"
+    ),
+    "give those it is of, or another checkpoint_dir:\n  tx: 1 there": (
+        "give those it is of, or another --checkpoint-dir:\n  tx: 1 there"
     ),
     "10 examples with batch_size=64, and here 9 with batch_size=3; the same data and batch_size": (
         "10 examples with --batch-size 64, and here 9 with --batch-size 3; the same data and"
