@@ -34,8 +34,8 @@ from fnopt.core import scale_by_schedule as scale_by_schedule
 from fnopt.core import set_to_zero as set_to_zero
 from fnopt.core import trace as trace
 from fnopt.core.select import decay_mask as decay_mask
-from fnopt.core.subpackages import names as __dir__  # noqa: F401 - Python calls it
-from fnopt.core.subpackages import subpackage as __getattr__  # noqa: F401
+from fnopt.core.subpackages import attribute as __getattr__  # noqa: F401 - Python calls it
+from fnopt.core.subpackages import names as __dir__  # noqa: F401
 from fnopt.first_order.asgd import asgd_eval_params as asgd_eval_params
 from fnopt.first_order.schedule_free_eval import (
     schedule_free_eval_params as schedule_free_eval_params,

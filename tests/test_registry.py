@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -32,6 +35,21 @@ def test_a_subpackage_is_imported_where_it_is_used(monkeypatch, name):
     module = importlib.import_module(f"fnopt.{name}")
     monkeypatch.delattr(fnopt, name)
     assert name in dir(fnopt) and getattr(fnopt, name) is module
+
+
+PACKAGES = "core", "data", "initialize", "layers", "pretrained", "train", "compat.torch"
+
+
+@pytest.mark.parametrize("name", ["fnopt", *(f"fnopt.{package}" for package in PACKAGES)])
+def test_a_star_import_brings_what_is_exported(name):
+    """So that fnopt.train.nnx, a module, does not hide flax.nnx."""
+    names: dict = {}
+    exec(f"from {name} import *", names)
+    text = Path(sys.modules[name].__file__).read_text()
+    exports = {*re.findall(r"\b(\w+) as \1\b", text), *re.findall(r"^([a-z]\w+) = ", text, re.M)}
+    assert names.keys() - {"__builtins__"} == exports
+    modules = {x for x, thing in names.items() if isinstance(thing, ModuleType)}
+    assert modules <= {"init", "lr_scheduler", "layout", "torch_layout"}  # meant to be read so
 
 
 def test_a_name_that_the_face_lacks_is_refused():

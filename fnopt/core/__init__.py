@@ -14,6 +14,7 @@ from fnopt.core.context import Context as Context
 from fnopt.core.evaluation import Evaluation as Evaluation
 from fnopt.core.evaluation import evaluation_of as evaluation_of
 from fnopt.core.evaluation import restrict as restrict
+from fnopt.core.exports import public as _public
 from fnopt.core.fields import DType as DType
 from fnopt.core.fields import Number as Number
 from fnopt.core.fields import Numbers as Numbers
@@ -69,3 +70,5 @@ from fnopt.core.transform import Transform as Transform
 from fnopt.core.transform import hyperparameters as hyperparameters
 from fnopt.core.wrapper import Inner as Inner
 from fnopt.core.wrapper import Wrapper as Wrapper
+
+__all__ = _public(globals())  # pyright: ignore[reportUnsupportedDunderAll]

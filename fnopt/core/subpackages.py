@@ -1,4 +1,4 @@
-"""The subpackages of the package, imported where they are first used."""
+"""The subpackages of the package, imported where they are first used, and its public names."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ import importlib
 import pkgutil
 import sys
 from types import ModuleType
+from typing import Any
+
+from fnopt.core.exports import public
 
 PACKAGE = __name__.partition(".")[0]
 
 
-def subpackage(name: str) -> ModuleType:
-    """The subpackage of a name that the package does not have: its ``__getattr__``.
+def attribute(name: str) -> Any:
+    """An attribute that the package does not have yet: its ``__getattr__``.
 
-    So ``import fnopt`` alone does for ``fnopt.train.fit``, and imports Flax only then.
+    It is a subpackage, so that ``import fnopt`` alone does for ``fnopt.train.fit`` and imports Flax
+    only then; or ``__all__``.
 
     Args:
-        name: the name of an attribute.
+        name: the name of the attribute.
 
     Raises:
-        AttributeError: there is no such subpackage.
+        AttributeError: it is neither.
     """
     package = sys.modules[PACKAGE]
+    if name == "__all__":
+        return public(vars(package))
     if name not in _subpackages(package):
         raise AttributeError(
             f"module {PACKAGE!r} has no attribute {name!r}", name=name, obj=package

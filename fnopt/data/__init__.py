@@ -1,5 +1,6 @@
 """Arrays in memory, batches of a loader, parts of data, and data sets that need no download."""
 
+from fnopt.core.exports import public as _public
 from fnopt.data.arrays import Arrays as Arrays
 from fnopt.data.austen import Text as Text
 from fnopt.data.austen import austen as austen
@@ -14,3 +15,5 @@ from fnopt.data.split import split as split
 from fnopt.data.tables import breast_cancer as breast_cancer
 from fnopt.data.tables import diabetes as diabetes
 from fnopt.data.tables import wine as wine
+
+__all__ = _public(globals())  # pyright: ignore[reportUnsupportedDunderAll]

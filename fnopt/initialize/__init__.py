@@ -25,6 +25,7 @@ from jax.nn.initializers import xavier_normal as xavier_normal
 from jax.nn.initializers import xavier_uniform as xavier_uniform
 from jax.nn.initializers import zeros as zeros
 
+from fnopt.core.exports import public as _public
 from fnopt.initialize.diagnose import diagnose as diagnose
 from fnopt.initialize.diagnosis import Diagnosis as Diagnosis
 from fnopt.initialize.dirac import dirac as dirac
@@ -63,3 +64,5 @@ from fnopt.wrap.fine_tuning import discriminative as discriminative
 from fnopt.wrap.fine_tuning import unfreeze_gradually as unfreeze_gradually
 
 layout = torch_layout
+
+__all__ = _public(globals(), ("layout", "torch_layout"))  # pyright: ignore[reportUnsupportedDunderAll]

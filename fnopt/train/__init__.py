@@ -1,5 +1,6 @@
 """The run around an optimizer: the objective, one step, many steps, evaluation."""
 
+from fnopt.core.exports import public as _public
 from fnopt.train.average import averaged as averaged
 from fnopt.train.average import ema_of_params as ema_of_params
 from fnopt.train.average import swa as swa
@@ -31,3 +32,5 @@ from fnopt.train.step import train_step as train_step
 from fnopt.train.stopping import early_stopping as early_stopping
 
 register_schedules()
+
+__all__ = _public(globals())  # pyright: ignore[reportUnsupportedDunderAll]

@@ -56,8 +56,11 @@ def _function(metric: Any, name: str) -> Function:
         known = {**losses, **_NAMED}
         if metric in known:
             return known[metric]
-        near = difflib.get_close_matches(metric.lower(), known, n=1)
-        cure = f"did you mean {near[0]!r}?" if near else "names are 'accuracy' and optax's losses;"
+        near = [
+            name for name in known if metric and name.startswith(metric.lower())
+        ]  # such as "acc"
+        near = near or difflib.get_close_matches(metric.lower(), known, n=1)
+        cure = f"did you mean {near[0]!r}?" if near else "names are 'accuracy' and optax's losses."
         raise ValueError(
             f"objective: there is no metric {metric!r}; {cure} A function of your own is one, too:"
             f" metrics={{{name!r}: function}}"

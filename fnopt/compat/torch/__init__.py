@@ -19,3 +19,6 @@ from fnopt.compat.torch.radam import RAdam as RAdam
 from fnopt.compat.torch.rmsprop import RMSprop as RMSprop
 from fnopt.compat.torch.rprop import Rprop as Rprop
 from fnopt.compat.torch.sgd import SGD as SGD
+from fnopt.core.exports import public as _public
+
+__all__ = _public(globals(), ("init", "lr_scheduler"))  # pyright: ignore[reportUnsupportedDunderAll]
