@@ -56,9 +56,8 @@ def _function(metric: Any, name: str) -> Function:
         known = {**losses, **_NAMED}
         if metric in known:
             return known[metric]
-        near = [
-            name for name in known if metric and name.startswith(metric.lower())
-        ]  # such as "acc"
+        # A beginning, such as "acc", is less like the whole name than a misspelt one.
+        near = [name for name in known if metric and name.startswith(metric.lower())]
         near = near or difflib.get_close_matches(metric.lower(), known, n=1)
         cure = f"did you mean {near[0]!r}?" if near else "names are 'accuracy' and optax's losses."
         raise ValueError(
