@@ -37,6 +37,16 @@ def test_a_subpackage_is_imported_where_it_is_used(monkeypatch, name):
     assert name in dir(fnopt) and getattr(fnopt, name) is module
 
 
+def test_a_subpackage_that_lacks_a_library_hides_nothing_else(monkeypatch):
+    """As help(fnopt) and others go through all attributes."""
+    importlib.import_module("fnopt.train")
+    monkeypatch.delattr(fnopt, "train")
+    monkeypatch.setitem(sys.modules, "fnopt.train", None)  # importing it fails
+    assert not hasattr(fnopt, "train")
+    with pytest.raises(AttributeError, match=r"cannot be imported.*pip install 'fnopt\[train\]'"):
+        fnopt.train  # noqa: B018
+
+
 PACKAGES = "core", "data", "initialize", "layers", "pretrained", "train", "compat.torch"
 
 

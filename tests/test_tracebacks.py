@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -64,3 +65,59 @@ def test_a_mistake_of_this_package_is_shown_whole(filtering):
     exec("def inner():\n    return {}['lost']\ndef outer():\n    return inner()", scope)
     names = [name for _, name in frames(hides_frames(scope["outer"]))]
     assert names == ["call", "outer", "inner"]
+
+
+def test_an_error_that_is_its_own_cause_is_raised(filtering):
+    def mask(params):
+        try:
+            raise ValueError("mine")
+        except ValueError as error:
+            raise error from error
+
+    with pytest.raises(ValueError, match="mine"):
+        fnopt.adamw(1e-3, mask=mask).init(PARAMS)
+
+
+def test_an_error_that_is_being_handled_keeps_its_frames(filtering):
+    def outer():
+        return jnp.ones(3).reshape(2)
+
+    with pytest.raises(TypeError) as earlier:
+        outer()
+    count = len(traceback.extract_tb(earlier.value.__traceback__))
+    try:
+        raise earlier.value
+    except TypeError as error:
+        with pytest.raises(ValueError):
+            fnopt.adam(-1.0)
+        assert len(traceback.extract_tb(error.__traceback__)) > count
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: fnopt.noisy_sgd(0.1, seed=1),
+        lambda: fnopt.add_noise(0.1, 0.5, seed=1),
+        lambda: fnopt.optimistic_adam(0.1),
+    ],
+    ids=["noisy_sgd", "add_noise", "optimistic_adam"],
+)
+def test_a_warning_is_of_the_line_that_called(make):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        make()
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_methods_that_are_no_functions_stay_as_they_are():
+    class still(fnopt.Transform):
+        @staticmethod
+        def init(params):
+            return ()
+
+        @classmethod
+        def update(cls, updates, state, params=None, **extra_args):
+            return updates, state
+
+    tx = still()
+    assert tx.update(PARAMS, tx.init(PARAMS)) == (PARAMS, ())

@@ -23,7 +23,7 @@ def attribute(name: str) -> Any:
         name: the name of the attribute.
 
     Raises:
-        AttributeError: it is neither.
+        AttributeError: it is neither, or what the subpackage needs is not installed.
     """
     package = sys.modules[PACKAGE]
     if name == "__all__":
@@ -32,7 +32,13 @@ def attribute(name: str) -> Any:
         raise AttributeError(
             f"module {PACKAGE!r} has no attribute {name!r}", name=name, obj=package
         )
-    return importlib.import_module(f"{PACKAGE}.{name}")
+    try:
+        return importlib.import_module(f"{PACKAGE}.{name}")
+    except ImportError as error:  # what looks through all attributes, as help does, must go on
+        raise AttributeError(
+            f"{PACKAGE}.{name} cannot be imported: {error}; pip install 'fnopt[train]' installs"
+            " what training needs"
+        ) from error
 
 
 def names() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
@@ -30,21 +31,29 @@ def hides_frames(function: Function) -> Function:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        handled = sys.exc_info()[1]  # of a caller that is handling an error of its own
         try:
             return function(*args, **kwargs)
         except Exception as error:
             off = jax.config.jax_traceback_filtering == "off"  # pyright: ignore
             if off or _is_own_mistake(error):
                 raise
-            raise hide(error)  # noqa: B904
+            raise hide(error, handled)  # noqa: B904
 
     return call  # pyright: ignore[reportReturnType]
 
 
-def hide(error: Exception) -> Exception:
-    """An error, and those it came from, without the frames of this package and of jax."""
+def hide(error: Exception, handled: BaseException | None = None) -> Exception:
+    """An error, and those it came from, without the frames of this package and of jax.
+
+    Args:
+        error: the error.
+        handled: an earlier error, which is left as it is with those before it.
+    """
     chained: BaseException | None = error
-    while chained is not None:
+    seen = {id(handled)}  # an error may be its own cause
+    while chained is not None and id(chained) not in seen:
+        seen.add(id(chained))
         chained.__traceback__ = _shown(chained.__traceback__)
         chained = chained.__cause__ or (
             None if chained.__suppress_context__ else chained.__context__

@@ -65,8 +65,9 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in METHODS:
-            if name in vars(cls):
-                setattr(cls, name, boundary(name, vars(cls)[name]))
+            method = vars(cls).get(name)
+            if inspect.isfunction(method):  # no property, and no static method
+                setattr(cls, name, boundary(name, method))
 
     @classmethod
     def undefined(cls) -> str:

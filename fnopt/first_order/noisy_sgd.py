@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import Any
 
 import jax
@@ -22,6 +21,7 @@ from fnopt.core import (
     scale_by_learning_rate,
 )
 from fnopt.core.types import Arrays, LeavesUpdate, Rows
+from fnopt.core.warn import warn_deprecated
 
 
 def _one_seed(transform: Any) -> None:
@@ -30,7 +30,7 @@ def _one_seed(transform: Any) -> None:
         return
     if transform.key is not None:
         raise ValueError(f"{type(transform).__name__}: give key or seed, not both")
-    warnings.warn('"seed" is deprecated, use "key".', DeprecationWarning, stacklevel=4)
+    warn_deprecated('"seed" is deprecated, use "key".')
     object.__setattr__(transform, "key", transform.seed)
     object.__setattr__(transform, "seed", None)
 

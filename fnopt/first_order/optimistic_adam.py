@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 
 from fnopt.core import (
     Composed,
@@ -15,6 +14,7 @@ from fnopt.core import (
     Transform,
     scale_by_learning_rate,
 )
+from fnopt.core.warn import warn_deprecated
 from fnopt.first_order.adam import scale_by_adam
 from fnopt.first_order.optimistic_gradient_descent import scale_by_optimistic_gradient
 
@@ -120,11 +120,7 @@ class optimistic_adam(Composed):
     family = "adaptive"
 
     def __post_init__(self) -> None:
-        warnings.warn(
-            "`optimistic_adam` is deprecated, please use `optimistic_adam_v2` instead.",
-            category=DeprecationWarning,
-            stacklevel=3,
-        )
+        warn_deprecated("`optimistic_adam` is deprecated, please use `optimistic_adam_v2` instead.")
         super().__post_init__()
 
     def parts(self) -> tuple[Transform, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from fnopt.core.warn import warn_caller
 from fnopt.pretrained.limits import short
 from fnopt.pretrained.stored_tensors import StoredTensor
 
@@ -45,12 +45,11 @@ def warn_of_flattening(
         divisors = (c for c in candidates if c and inputs % c == 0 and inputs > c)
         count = max(divisors, default=None)
         if count and layout is None:
-            warnings.warn(
+            warn_caller(
                 f"load_pretrained: {path!r} has {inputs} inputs, {inputs // count} times the"
                 f" {count} channels of a convolution. If they are a flattened picture, their order"
                 " is torch's, not Flax's: give the rule"
                 f" ({short(name)!r}, {path!r}, torch_layout.flattened({count}, height, width)); if"
-                f" not, ({short(name)!r}, {path!r}, torch_layout.kernel)",
-                stacklevel=3,
+                f" not, ({short(name)!r}, {path!r}, torch_layout.kernel)"
             )
         before = set()

@@ -60,7 +60,7 @@ def plot(
     axes.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0))
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        axes.figure.savefig(path, dpi=120)
+        axes.figure.canvas.figure.savefig(path, dpi=120)
     return axes
 
 

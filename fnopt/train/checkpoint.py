@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fnopt.core.entry import entry
+from fnopt.core.warn import warn_caller
 from fnopt.train.arguments import check_state
 from fnopt.train.checkpoint_file import MismatchError, Saved, flush, loads, read, write
-from fnopt.train.deprecation import warn_caller
 from fnopt.train.errors import CheckpointError
 from fnopt.train.folder_lock import FolderLock
 from fnopt.train.state import TrainState

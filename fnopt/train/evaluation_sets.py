@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 
+from fnopt.core.warn import warn_deprecated
 from fnopt.train.data_argument import check_data
-from fnopt.train.deprecation import warn_deprecated
 from fnopt.train.evaluate import check_evaluation_labels, evaluate_batches
 from fnopt.train.evaluation_data import EvaluationData, evaluation_data
 from fnopt.train.fit_options import EvaluationOptions

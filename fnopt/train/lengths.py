@@ -12,7 +12,7 @@ import numpy as np
 from fnopt.core.compose import Composed
 from fnopt.core.schedule import is_schedule
 from fnopt.core.transform import as_transform
-from fnopt.train.deprecation import warn_caller
+from fnopt.core.warn import warn_caller
 
 _MOST = 2**16
 """Most counts at which a schedule is evaluated."""

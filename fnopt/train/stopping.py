@@ -15,8 +15,8 @@ from fnopt.core.fields import Field, Static
 from fnopt.core.schedule import map_leaves, to_dtype
 from fnopt.core.types import Params
 from fnopt.core.value import Value
+from fnopt.core.warn import warn_caller
 from fnopt.schedule.plateau import count_bad
-from fnopt.train.deprecation import warn_caller
 from fnopt.train.state import TrainState
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import jax
 
 from fnopt.core import did_you_mean
+from fnopt.core.warn import warn_deprecated
 from fnopt.schedule.plateau import Watcher
-from fnopt.train.deprecation import warn_deprecated
 from fnopt.train.metrics import mode_of
 from fnopt.train.objective import Objective
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from pathlib import Path
+from types import FrameType
 
-_PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = __name__.partition(".")[0]
 
 
 def warn_deprecated(message: str) -> None:
@@ -26,6 +26,11 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
         category: its class.
     """
     frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    # Not by the file: the methods that dataclasses write have none.
+    while frame.f_back is not None and _package(frame) == PACKAGE:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def _package(frame: FrameType) -> str:
+    return frame.f_globals.get("__name__", "").partition(".")[0]
