@@ -90,4 +90,4 @@ def test_a_refused_rate_is_told_why(given, said):
 def test_a_refused_decay_is_told_why(given, advised):
     with pytest.raises(ValueError, match="must lie in") as error:
         fnopt.adam(0.1, b1=given)
-    assert ("takes nothing in" in str(error.value)) == advised
+    assert ("the share of the old that is kept, such as 0.9" in str(error.value)) == advised
