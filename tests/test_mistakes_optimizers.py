@@ -209,6 +209,16 @@ class Normalized(nnx.Module):
         self.norm = nnx.BatchNorm(2, rngs=nnx.Rngs(0))
 
 
+class WithArray(nnx.Module):
+    def __init__(self):
+        self.bias = jnp.ones(2)
+
+
+class OfIntegers(nnx.Module):
+    def __init__(self):
+        self.table = nnx.Param(jnp.arange(2))
+
+
 class Tensors:
     """As a model of torch: called as a function, with parameters of its own."""
 
@@ -358,7 +368,14 @@ OF_CLASSES = [
 OF_PARAMS = [
     Row("none", lambda: ADAM.init(None), TypeError, "init got None", r"tx.init\(params\)"),
     Row("nnx_model", lambda: fnopt.sgd(0.1).init(Normalized()), TypeError,
-        "an NNX model", r"nnx.state\(model, nnx.Param\)"),
+        r"an NNX model \(Normalized\), where model.norm.mean is no parameter but a variable of the"
+        " kind BatchStat", r"pass nnx.state\(model, nnx.Param\)"),
+    Row("nnx_model_with_keys", lambda: ADAM.init(nnx.Dropout(0.5, rngs=nnx.Rngs(0))), TypeError,
+        "an NNX model.*of the kind Rng", r"pass nnx.state\(model, nnx.Param\)"),
+    Row("nnx_model_with_arrays", lambda: ADAM.init(WithArray()), TypeError,
+        "an NNX model.*model.bias is no parameter but of the type", r"pass nnx.state\(model, "),
+    Row("nnx_model_of_integers", lambda: ADAM.init(OfIntegers()), TypeError,
+        "an NNX model .* no floating-point arrays", r"pass nnx.state\(model, nnx.Param\)"),
     Row("nnx_state", lambda: fnopt.sgd(0.1).init(nnx.state(Normalized())), TypeError,
         r"params\['norm'\]\['mean'\] is no parameter but a variable of the kind BatchStat",
         r"nnx.state\(model, nnx.Param\)"),

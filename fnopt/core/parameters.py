@@ -5,14 +5,17 @@ The libraries are not imported: their classes are known by name.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import operator
+from collections.abc import Collection, Generator, Mapping
 from typing import Any
 
 import jax
 
+from fnopt.core.plan import UNTOUCHED
 from fnopt.core.types import Params
 
 _NNX_PARAMS = "pass nnx.state(model, nnx.Param)"
+_EQUINOX_PARAMS = "pass eqx.filter(model, eqx.is_inexact_array)"
 _TENSORS = (
     "convert it to arrays first: fnopt.pretrained.load_pretrained puts weights of torch into"
     " parameters of JAX"
@@ -27,7 +30,7 @@ def check_params(tx: Any, params: Params) -> None:
     """Refuses what is certainly no tree of parameters, though it may be a tree of arrays.
 
     Args:
-        tx: the transform; what it freezes may be in the tree.
+        tx: the transform; what it freezes or may leave out can be of any kind.
         params: the argument of ``init``.
 
     Raises:
@@ -37,11 +40,6 @@ def check_params(tx: Any, params: Params) -> None:
     # A part may have no state of parameters, and None is a tree without leaves.
     if params is None and tx.family not in ("parts", "wrappers"):
         raise TypeError(f"{kind}: init got None instead of a tree of parameters: tx.init(params)")
-    if is_a(params, "flax.nnx", "Module"):
-        raise TypeError(
-            f"{kind}: init got an NNX model ({type(params).__name__}); {_NNX_PARAMS}, without its"
-            " batch statistics and keys"
-        )
     if is_a(params, "flax.linen", "Module"):
         raise TypeError(
             f"{kind}: init got a Linen module ({type(params).__name__}), which holds no parameters;"
@@ -62,9 +60,13 @@ def check_params(tx: Any, params: Params) -> None:
     if of_others and any(type(leaf).__module__.split(".")[0] == "torch" for leaf in of_others):
         raise TypeError(f"{kind}: {refused_leaves(params)}")
     untrained = _untrained(params)
-    if untrained and not _are_frozen(tx, params, untrained):
-        path, what = untrained[min(untrained)]
-        raise TypeError(f"{kind}: params{path} is no parameter but {what}")
+    if untrained and (trained := _trained(tx, params, untrained)):
+        path, what = untrained[min(trained)]
+        if is_a(params, "flax.nnx", "Module"):
+            model = f"init got an NNX model ({type(params).__name__}), where model{path}"
+        else:
+            model = f"params{path}"
+        raise TypeError(f"{kind}: {model} is no parameter but {what}")
 
 
 def refused_leaves(params: Params) -> str | None:
@@ -72,7 +74,12 @@ def refused_leaves(params: Params) -> str | None:
     if is_a(params, "equinox", "Module"):
         return (
             f"init got an Equinox module ({type(params).__name__}) with leaves that are no"
-            " floating-point arrays; pass eqx.filter(model, eqx.is_inexact_array)"
+            f" floating-point arrays; {_EQUINOX_PARAMS}"
+        )
+    if is_a(params, "flax.nnx", "Module"):
+        return (
+            f"init got an NNX model ({type(params).__name__}) with leaves that are no"
+            f" floating-point arrays; {_NNX_PARAMS}"
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if is_a(leaf, "torch", "Tensor"):
@@ -92,16 +99,20 @@ def _untrained(params: Params) -> dict[int, tuple[str, str]]:
     """The leaves that are no parameters, by position: their paths, and what they are."""
     found: dict[int, tuple[str, str]] = {}
     linen = isinstance(params, Mapping) and "params" in params and set(params) <= _COLLECTIONS
+    model = is_a(params, "flax.nnx", "Module")
 
     def is_variable(x: Any) -> bool:
         return is_a(x, "flax.nnx", "Variable")
 
     i = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=is_variable):
-        what = ""
-        if is_variable(leaf):
-            kind = next((k for k in _UNTRAINED if is_a(leaf, "flax.nnx", k)), None)
-            what = f"a variable of the kind {type(leaf).__name__}; {_NNX_PARAMS}" if kind else ""
+        what, kind = "", type(leaf).__name__
+        if model and not is_variable(leaf):
+            what = f"of the type {kind}; {_NNX_PARAMS}"
+        elif model and not is_a(leaf, "flax.nnx", "Param"):
+            what = f"a variable of the kind {kind}; {_NNX_PARAMS}"
+        elif any(is_a(leaf, "flax.nnx", name) for name in _UNTRAINED):
+            what = f"a variable of the kind {kind}; {_NNX_PARAMS}"
         elif linen and path[0].key != "params":
             what = f"of the collection {path[0].key!r}; pass variables['params'] alone"
         for _ in jax.tree.leaves(leaf):
@@ -111,6 +122,38 @@ def _untrained(params: Params) -> dict[int, tuple[str, str]]:
     return found
 
 
-def _are_frozen(tx: Any, params: Params, positions: Any) -> bool:
-    flags = jax.tree.leaves(tx.frozen(params))
-    return all(flags[i] for i in positions)
+def _trained(tx: Any, params: Params, untrained: Collection[int]) -> list[int]:
+    """Which leaves, of those that are no parameters, are certainly treated as parameters are."""
+    try:
+        exempt = _passed(tx, params)
+        exempt = list(map(operator.or_, exempt, _left_out(tx, params, untrained)))
+    except Exception:  # init says what is wrong, if it is
+        return []
+    return [i for i in untrained if not exempt[i]]
+
+
+def _passed(tx: Any, params: Params) -> list[bool]:
+    return [plan.frozen or plan == UNTOUCHED for plan in jax.tree.leaves(tx.plan(params))]
+
+
+def _left_out(tx: Any, params: Params, untrained: Collection[int]) -> list[bool]:
+    """For each leaf, whether a part of a transform may leave it out."""
+    plans = jax.tree.leaves(tx.plan(params))
+    if is_a(tx, "fnopt.core", "Rule"):
+        # A rule's mask is of this rule alone, as that of weight decay.
+        return [False] * len(plans)
+    if is_a(tx, "fnopt.core", "Composed"):
+        parts = tx.parts()
+    elif is_a(tx, "fnopt.core", "Wrapper") and tx.alike:
+        parts = (tx.wrapped,)
+    else:
+        # Each leaf has another plan where nothing is known, as in a transform of optax.
+        of_parameters = {plan for i, plan in enumerate(plans) if i not in untrained}
+        flags = [plan not in of_parameters for plan in plans]
+        return list(map(operator.or_, flags, _passed(tx, params)))
+    flags = _passed(tx, params)
+    for part in parts:
+        if not hasattr(part, "plan"):  # of optax
+            return [True] * len(plans)
+        flags = list(map(operator.or_, flags, _left_out(part, params, untrained)))
+    return flags
