@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -102,3 +102,46 @@ def test_a_module_of_parameters_alone_is_a_tree_of_parameters():
         return float(loss(optax.apply_updates(model, updates)))
 
     assert step(fnopt.adam(0.1)) == pytest.approx(step(optax.adam(0.1)), rel=1e-4)
+
+
+class ModelState(NamedTuple):
+    """Parameters that are called a state."""
+
+    w: Any
+
+
+def test_parameters_that_are_called_a_state_are_not_taken_for_one():
+    tx = fnopt.named_chain(("first", ADAM))
+    params, wider = ModelState(jnp.ones(2)), ModelState(jnp.ones(3))
+    with pytest.raises(ValueError, match=r"has shape \(3,\)"):
+        tx.update(wider, tx.init(params), params)
+    with pytest.raises(TypeError, match=r"the gradients are a state \({first: \(ScaleBy"):
+        tx.update(tx.init({"w": wider.w}), {"w": wider.w}, {"w": wider.w})
+
+
+def test_a_whole_equinox_module_in_update_is_answered_with_its_filter():
+    eqx = pytest.importorskip("equinox")
+    model: Any = eqx.nn.MLP(2, 1, 2, 1, key=jax.random.key(0))
+    params = eqx.filter(model, eqx.is_inexact_array)
+    gradients = eqx.filter_grad(lambda model: jnp.sum(model(jnp.ones(2))))(model)
+    for tx in (ADAM, fnopt.sgd(0.1)):
+        with pytest.raises(ValueError, match=r"pass eqx.filter\(model, eqx.is_inexact_array\)"):
+            tx.update(gradients, tx.init(params), model)
+        tx.update(gradients, tx.init(params), params)
+
+
+def test_an_optimizer_in_a_users_function_leaves_the_answers_of_the_outer_one():
+    def mask(params: Any) -> Any:
+        ADAM.init(params)
+        with pytest.raises(TypeError):
+            ADAM.init({"w": "text"})
+        return True
+
+    inner = fnopt.adam(1e-3)
+    tx = fnopt.chain(fnopt.masked(fnopt.clip(1.0), mask), inner)
+    params = {"w": jnp.ones(2)}
+    state = tx.init(params)
+    with pytest.raises(ValueError, match="chain: the state given to update is of another"):
+        tx.update(params, (state[0], fnopt.sgd(0.1).init(params)), params)
+    with pytest.raises(ValueError, match="adam: the state given to update is of another"):
+        inner.update(params, fnopt.sgd(0.1).init(params), params)

@@ -12,7 +12,7 @@ import jax
 from jax.core import Tracer
 
 from fnopt.core.checks import ForeignState
-from fnopt.core.parameters import check_params, refused_leaves
+from fnopt.core.parameters import check_params, refused_leaves, refused_module
 from fnopt.core.tracebacks import hides_frames
 from fnopt.core.types import OptState
 
@@ -92,13 +92,14 @@ def _mistake(name: str, error: Exception, tx: Any, *args: Any, **kwargs: Any) ->
         return TypeError(f"{kind}: {cure}") if cure and isinstance(error, TypeError) else None
     known = dict(zip(_names_of(name), args), **kwargs)  # noqa: B905 - as many as there are
     state = known.get("state")
-    for argument in ("updates", "params"):
-        if _is_state(known.get(argument)) and not _is_state(state):
-            place = "gradients" if argument == "updates" else "parameters"
-            return TypeError(
-                f"{kind}: the arguments of {name} are in another order: the {place} are a state"
-                f" ({describe(known[argument])}); call {_USAGE[name]}"
-            )
+    # Parameters may be a named tuple called a state: their gradients are one, too.
+    states = [argument for argument in known if _is_state(known[argument])]
+    if states in (["updates"], ["params"]) and jax.tree.leaves(state):
+        place = "gradients" if states == ["updates"] else "parameters"
+        return TypeError(
+            f"{kind}: the arguments of {name} are in another order: the {place} are a state"
+            f" ({describe(known[states[0]])}); call {_USAGE[name]}"
+        )
     if "deleted" in str(error):
         for argument in ("updates", "state", "params"):
             if any(map(_is_deleted, jax.tree.leaves(known.get(argument)))):
@@ -108,6 +109,8 @@ def _mistake(name: str, error: Exception, tx: Any, *args: Any, **kwargs: Any) ->
                 )
     if isinstance(error, ForeignState):
         return ValueError(_foreign(name, tx, state, known))
+    if isinstance(error, ValueError) and (cure := refused_module(known.get("params"))):
+        return ValueError(f"{kind}: {name}: {cure}")
     return None
 
 
@@ -144,6 +147,8 @@ def describe(state: OptState, most: int = 100) -> str:
 
 
 def _kinds(state: OptState) -> str:
+    if isinstance(state, Mapping) and _is_state(state):
+        return f"{{{', '.join(f'{k}: {_kinds(part)}' for k, part in state.items())}}}"
     if hasattr(state, "_fields") or not isinstance(state, tuple):
         named = "None" if state is None else type(state).__name__
         inner = getattr(state, "inner_states", getattr(state, "inner_state", None))
@@ -154,6 +159,8 @@ def _kinds(state: OptState) -> str:
 
 
 def _is_state(x: Any) -> bool:
+    if isinstance(x, Mapping):  # that of a named chain
+        return any(map(_is_state, x.values()))
     if not isinstance(x, tuple):
         return False
     return type(x).__name__.endswith("State") if hasattr(x, "_fields") else any(map(_is_state, x))

@@ -10,6 +10,7 @@ from collections.abc import Collection, Generator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from fnopt.core.plan import UNTOUCHED
 from fnopt.core.types import Params
@@ -85,6 +86,17 @@ def refused_leaves(params: Params) -> str | None:
         if is_a(leaf, "torch", "Tensor"):
             return f"params{jax.tree_util.keystr(path)} is a tensor of torch; {_TENSORS}"
     return None
+
+
+def refused_module(params: Params) -> str | None:
+    """The cure where ``update`` has failed on a whole Equinox module."""
+    leaves = jax.tree.leaves(params) if is_a(params, "equinox", "Module") else ()
+    if all(jnp.issubdtype(getattr(leaf, "dtype", object), jnp.inexact) for leaf in leaves):
+        return None
+    return (
+        f"params is an Equinox module ({type(params).__name__}) with leaves that have no gradient;"
+        f" {_EQUINOX_PARAMS}"
+    )
 
 
 def is_a(x: Any, package: str, name: str) -> bool:
