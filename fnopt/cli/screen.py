@@ -30,6 +30,6 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
 
 def fitted(text: str, stream: TextIO) -> str:
     """Text for a stream: wrapped for a terminal, line by line, and as it is for a file."""
-    if not stream.isatty():
+    if not getattr(stream, "isatty", bool)():
         return text
     return "\n".join(wrapped(line) for line in text.splitlines())

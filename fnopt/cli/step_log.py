@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class StepLog:
         lines: list[str] = []
         if self.resumed and self.path.exists():
             lines = self.path.read_text().splitlines(keepends=True)
-            lines = [text for text in lines if json.loads(text)["step"] <= step]
+            lines = [text for text in lines if _step_of(text) <= step]
         self.path.write_text("".join(lines))
 
     def _write(self, step: int) -> None:
@@ -64,3 +65,11 @@ class StepLog:
         print(GAP.join([f"step {step}", *shown]), flush=True)
         with self.path.open("a") as file:
             file.write(line(means))
+
+
+def _step_of(text: str) -> float:
+    """The step of a line; of one that was cut off, as by a full disk, infinity."""
+    try:
+        return json.loads(text)["step"]
+    except ValueError:
+        return math.inf

@@ -133,9 +133,13 @@ def _check_labels(state: TrainState, feed: Feed) -> None:
         batch = feed.example()
         check_labels(objective, state, batch, name="the first batch", precision=precision)
     elif getattr(feed.data, "augment", True) is None:  # which may change them
+        tree, weights = feed.data.tree, feed.data.weights
+        if weights is not None:  # examples of weight 0 are never drawn
+            tree, weights = jax.tree.map(lambda x: x[None], (tree, weights))
         check_labels(
-            objective, state, feed.data.tree, precision=precision, batch_size=feed.batch_size
-        )
+            objective, state, tree,
+            precision=precision, batch_size=feed.batch_size, weights=weights,
+        )  # fmt: skip
 
 
 def open_checkpoints(options: CheckpointOptions, mode: str) -> Checkpoints | None:

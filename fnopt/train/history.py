@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,14 @@ class History:
             f"a history has no attribute {name!r}; a metric is read by its name, history[name],"
             f" and recorded are {', '.join(self.names())}"
         )
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a metric was recorded in some epoch."""
+        return name in self.names()
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the metrics."""
+        return iter(self.names())
 
     def names(self) -> list[str]:
         """Names of the metrics that were recorded in some epoch."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from fnopt.core.types import PyTree
 from fnopt.data.numbers import is_traced
-from fnopt.train.metrics import takes_classes
+from fnopt.train.metrics import accuracy, takes_classes
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, forward
 from fnopt.train.programs import per_objective
@@ -69,6 +69,8 @@ def check_labels(
         ValueError: there are such labels; says how many, and of which examples.
     """
     functions = objective.loss_fn, *objective.metric_fns.values()
+    # The accuracy is defined for labels without an output, which a loss may leave out: it is 0.
+    functions = [function for function in functions if function is not accuracy]
     if not any(map(takes_classes, functions)) or any(
         map(is_traced, jax.tree.leaves((state, data)))
     ):
@@ -113,7 +115,8 @@ def _outside(
         return _Outside()
     if not hasattr(targets, "dtype") or not jnp.issubdtype(targets.dtype, jnp.integer):
         return _Outside()
-    batch = jax.tree.map(lambda x: x[: batch_size or len(x)], data)  # its values are not used
+    # Its values are not used.
+    batch = jax.tree.map(lambda x: x[:batch_size] if jnp.ndim(x) and batch_size else x, data)
     outputs, _ = jax.eval_shape(
         lambda batch, key: forward(
             objective, precision, state.params, state.model_state, batch,
@@ -124,7 +127,8 @@ def _outside(
     if not hasattr(outputs, "shape") or outputs.shape[1:-1] != targets.shape[1:]:
         return _Outside()  # refused by the loss
     classes = outputs.shape[-1]
-    bad = (targets < 0) | (targets >= classes)
+    # In the dtype of the labels, in which 256 would be 0.
+    bad = (targets < 0) | (targets > min(classes - 1, jnp.iinfo(targets.dtype).max))
     bad, counted = jnp.any(bad, axis=tuple(range(1, bad.ndim))), jnp.ones(len(bad), jnp.bool_)
     for weight in (weights, objective.example_weights(data)):
         if weight is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from typing import Any
 
 import optax
@@ -11,6 +10,7 @@ import optax
 from fnopt.train.kinds import description, of_torch
 from fnopt.train.metrics import mode_of
 from fnopt.train.objective import Function
+from fnopt.train.signatures import mismatch_of
 
 _INTEGER = "softmax_cross_entropy_with_integer_labels"
 _BY_CLASS = f"{_INTEGER!r} takes integer labels, 'softmax_cross_entropy' one-hot ones"
@@ -109,18 +109,14 @@ def _is_torchs(loss: Any) -> bool:
 
 def _check_call(loss: Function) -> None:
     """Refuses a function that does not take outputs and targets."""
-    try:
-        signature = inspect.signature(loss)
-    except (TypeError, ValueError):  # of C code
-        return
-    try:
-        signature.bind(None, None)
-    except TypeError as error:
+    mismatch = mismatch_of(loss, 2)
+    if mismatch is not None:
+        signature, error = mismatch
         if isinstance(loss, type):
             raise TypeError(
                 f"objective: loss is {description(loss)}; give a function loss(outputs, targets)"
-            ) from None
+            )
         raise TypeError(
             f"objective: the loss is called as loss(outputs, targets), but {description(loss)}"
             f" takes {signature} ({error})"
-        ) from None
+        )

@@ -15,7 +15,10 @@ from fnopt.train.metrics import called
 from fnopt.train.reprs import call
 
 Function = Callable[..., Any]
-_REPORTED = {"loss", "learning_rate", "grad_norm", "update_norm", "skipped", "loss_scale"}
+_REPORTED = {
+    *("epoch", "step", "seconds", "learning_rate"),
+    *("loss", "grad_norm", "update_norm", "skipped", "loss_scale"),
+}
 
 
 class Objective:

@@ -187,7 +187,9 @@ class Lines:
 
 def _is_terminal(stream: TextIO | None) -> bool:
     """Whether a stream, such as ``sys.stdout``, is open and a terminal."""
-    return stream is not None and not stream.closed and stream.isatty()
+    # What programs put in its place may have no more than write and flush.
+    isatty = getattr(stream, "isatty", None)
+    return isatty is not None and not getattr(stream, "closed", False) and bool(isatty())
 
 
 def _display(stream: TextIO | None) -> Display | None:

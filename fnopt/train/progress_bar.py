@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TextIO
 
@@ -43,18 +44,21 @@ class TerminalBar:
             refresh_per_second=8,
             redirect_stdout=self._with_stdout,  # of a file it would take the lines
         )
-        self.live.start(refresh=True)
-        self._console.show_cursor(True)  # a run that is killed would leave none
+        with _gone():
+            self.live.start(refresh=True)
+            self._console.show_cursor(True)  # a run that is killed would leave none
 
     def update(self) -> None:
         """A thread shows what is new, several times a second."""
 
     def leave(self, parts: list[Part]) -> None:
         chosen = fitting(parts, self._console.width, cell_len)
-        self._console.print(Text(joined(chosen), no_wrap=True, overflow="crop"))
+        with _gone():
+            self._console.print(Text(joined(chosen), no_wrap=True, overflow="crop"))
 
     def stop(self) -> None:
-        self.live.stop()
+        with _gone():
+            self.live.stop()
 
     def __rich__(self) -> Text:
         """The line as it is now, asked for each time that it is drawn."""
@@ -78,6 +82,11 @@ class TerminalBar:
         columns = max(cell_len(part.text), self._columns.get(part.name, 0))
         self._columns[part.name] = columns
         return part._replace(text=part.text + " " * (columns - cell_len(part.text)))
+
+
+def _gone() -> contextlib.AbstractContextManager[None]:
+    """A terminal that is closed must not end the run."""
+    return contextlib.suppress(OSError, ValueError)
 
 
 def _in_ascii(line: Text) -> Text:

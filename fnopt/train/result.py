@@ -152,6 +152,9 @@ class FitResult:
             "" if self.checkpoint is None else f"checkpoint='{self.checkpoint}'",
         )
 
+    def __copy__(self) -> FitResult:
+        return dataclasses.replace(self)  # with its objective
+
     def __getstate__(self) -> dict[str, Any]:
         # Functions of a user's and flax's bound modules cannot be pickled.
         fields = {name: x for name, x in vars(self).items() if name != "model"}

@@ -42,18 +42,41 @@ def check_call(what: str, call: Callable[..., Any], arguments: str, *more: str) 
     Raises:
         TypeError: it needs other arguments; says which.
     """
-    try:
-        signature = inspect.signature(call)
-    except (TypeError, ValueError):  # of C code
-        return
-    count = len(arguments.split(", "))
-    parameters = signature.parameters
-    passed = [name for name in (*TRUE_IN_TRAINING, *FALSE_IN_TRAINING, *more) if name in parameters]
-    try:
-        signature.bind(*[None] * count, **dict.fromkeys(passed))
-    except TypeError as error:
+    mismatch = mismatch_of(
+        call, len(arguments.split(", ")), (*TRUE_IN_TRAINING, *FALSE_IN_TRAINING, *more)
+    )
+    if mismatch is not None:
+        signature, error = mismatch
         raise TypeError(
             f"objective: {what} is called with ({arguments}), but takes {signature}: {error}."
             " Give what else it needs a default value; a flag of training must be called one of"
             f" {', '.join((*TRUE_IN_TRAINING, *FALSE_IN_TRAINING))}"
-        ) from None
+        )
+
+
+def mismatch_of(
+    call: Callable[..., Any], count: int, names: tuple[str, ...] = ()
+) -> tuple[inspect.Signature, TypeError] | None:
+    """The signature of a function that cannot be called so, and why; None where it can.
+
+    Args:
+        call: the function. One that ``functools.wraps`` has made has two signatures, its own and
+            that of the function inside; either will do.
+        count: number of arguments by position.
+        names: arguments by name, of which it receives those that it has.
+    """
+    found = None
+    # Flax passes all arguments on to the method inside.
+    of_flax = getattr(call, "__globals__", {}).get("__name__", "").startswith("flax.")
+    for follow in (True,) if of_flax else (True, False):
+        try:
+            signature = inspect.signature(call, follow_wrapped=follow)
+        except (TypeError, ValueError):  # of C code
+            return None
+        passed = [name for name in names if name in signature.parameters]
+        try:
+            signature.bind(*[None] * count, **dict.fromkeys(passed))
+            return None
+        except TypeError as error:
+            found = found or (signature, error)
+    return found
