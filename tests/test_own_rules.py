@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import copy
+import gc
+import importlib.util
 import pickle
 import subprocess
 import sys
+import threading
+import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +25,9 @@ import fnopt
 from fnopt.core import (
     Decay,
     Joint,
+    Mask,
     NonNegative,
+    Numbers,
     Rule,
     Static,
     abs_sq,
@@ -29,9 +36,11 @@ from fnopt.core import (
     moment,
     real_zeros,
     root,
+    states,
     vdot,
     zeros,
 )
+from fnopt.core import rule as rule_module
 
 HOME = sys.modules[__name__]
 PARAMS = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
@@ -177,13 +186,18 @@ def test_copies_have_the_same_structure(tx: Any):
 
 def test_another_process_reads_the_state(tmp_path):
     state = scale_by_root().init({"w": jnp.ones(2)})
-    (tmp_path / "state").write_bytes(pickle.dumps(state))
+    picklers = [pickle]
+    if importlib.util.find_spec("cloudpickle"):  # joblib and ray use it
+        picklers.append(importlib.import_module("cloudpickle"))
+    dumps = [pickler.dumps(state) for pickler in picklers]
+    (tmp_path / "state").write_bytes(pickle.dumps(dumps))
     code = (
         "import importlib, pickle, sys; sys.path[:0] = sys.argv[3:]; import jax;"
         "rules = importlib.import_module(sys.argv[2]);"
-        "state = pickle.loads(open(sys.argv[1], 'rb').read());"
-        "own = rules.scale_by_root().init({'w': jax.numpy.ones(2)});"
-        "assert jax.tree.structure(state) == jax.tree.structure(own); print(type(state).__name__)"
+        "states = [pickle.loads(x) for x in pickle.loads(open(sys.argv[1], 'rb').read())];"
+        "own = jax.tree.structure(rules.scale_by_root().init({'w': jax.numpy.ones(2)}));"
+        "assert [jax.tree.structure(state) for state in states] == [own] * len(states);"
+        "print(type(states[-1]).__name__)"
     )
     found = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "state"), __name__, *sys.path],
@@ -218,16 +232,159 @@ def test_annotations_may_be_names_of_a_function():
         local("x")
 
 
-def test_slots_that_no_scalar_has_need_a_state():
-    class rows(Rule):
+def test_an_instance_is_pickled_without_the_contents_of_its_class():
+    state = velocity().init(PARAMS)
+    restore, arguments = state.__reduce__()
+    assert arguments[:2] == (velocity, ("trace",))
+    assert type(restore(*arguments)) is type(state)
+
+
+class of_matrices(Rule):
+    """A rule whose slots only a matrix has."""
+
+    how: Static[str]
+
+    def init_leaf(self, param):
+        if self.how == "assert":
+            assert param.ndim == 2
+        if self.how == "unpack":
+            rows, _ = param.shape
+            return {"basis": jnp.zeros((rows, rows), param.dtype)}
+        return {"basis": jnp.linalg.qr(param)[0]}
+
+    def update_leaf(self, grad, slots, param, ctx):
+        return slots.basis @ slots.basis.T @ grad, {"basis": slots.basis}
+
+
+@pytest.mark.parametrize("how", ["qr", "assert", "unpack"])
+def test_slots_may_be_for_matrices_alone(how: str):
+    tx, params = of_matrices(how), {"w": jnp.eye(2)}
+    state = tx.init(params)
+    states._BY_RULE.clear()  # as in a process that resumes
+    updates, after = jax.jit(tx.update)(params, state)
+    assert updates["w"].shape == (2, 2)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert tx.init({})._fields == state._fields == ("basis",)
+
+
+def test_slots_that_no_array_of_size_1_has_need_parameters_or_a_state():
+    class wide(Rule):
         def init_leaf(self, param):
-            return {"sums": jnp.zeros(param.shape[0])}
+            assert param.shape[-1] > 1, "at least two columns"
+            return {"first": param[..., 0]}
 
         def update_leaf(self, grad, slots, param, ctx):
-            return grad, {"sums": slots.sums}
+            return grad, {"first": slots.first}
 
-    with pytest.raises(TypeError, match="rows: init_leaf fails for an array without axes"):
-        rows().init(PARAMS)
+    assert wide().init(PARAMS)._fields == ("first",)
+    with pytest.raises(TypeError, match=r"wide: there are no parameters here.*two col.*by State ="):
+        wide().init({})
+
+
+def test_slots_that_differ_between_parameters_are_refused():
+    class factored(Rule):
+        def init_leaf(self, param):
+            return {"v": param} if param.ndim < 2 else {"row": param[0], "column": param[:, 0]}
+
+        def update_leaf(self, grad, slots, param, ctx):
+            return grad, slots._asdict()
+
+    message = (
+        r"factored: init_leaf returns the slots \['column', 'row'\] for params\['w'\], but \['v'\]"
+        r" for another array; return the same names"
+    )
+    with pytest.raises(ValueError, match=message):
+        factored().init(PARAMS)
+    assert factored().init({"w": PARAMS["w"]})._fields == ("row", "column")
+    given = type("given", (factored,), {"State": optax.TraceState})
+    with pytest.raises(ValueError, match=r"'v'.*State \(TraceState\).*leave State out"):
+        given().init(PARAMS)
+
+
+class optional(Rule):
+    """Its slots are decided by what is None and by how many numbers there are."""
+
+    decay: Decay = None
+    weights: Numbers = ()
+    mask: Mask = None
+
+    def init_leaf(self, param):
+        kept = {} if self.decay is None else {"trace": zeros(param)}
+        return kept | {f"m{i}": zeros(param) for i in range(len(self.weights))}
+
+    def update_leaf(self, grad, slots, param, ctx):
+        return grad, slots._asdict()
+
+
+def test_numbers_that_are_there_or_not_decide_the_slots():
+    params = jnp.ones(2)
+    fields = [
+        optional(*arguments).init(params)._fields
+        for arguments in ((), (0.9,), (None, (1.0,)), (0.5, (1.0, 2.0)), ())
+    ]
+    assert fields == [(), ("trace",), ("m0",), ("trace", "m0", "m1"), ()]
+
+
+def test_a_schedule_is_evaluated_once_in_an_update():
+    calls = []
+
+    def decay(count):
+        calls.append(count)
+        return 0.9
+
+    tx = velocity(decay)
+    state = tx.init(PARAMS)
+    calls.clear()
+    jax.jit(tx.update)(PARAMS, state)
+    assert len(calls) == 1
+
+
+def test_a_rule_with_a_state_makes_none(monkeypatch):
+    monkeypatch.setattr(rule_module, "made_state", None)
+    tx = fnopt.trace(0.9)
+    tx.update(PARAMS, tx.init(PARAMS))
+
+
+def test_few_rules_are_remembered_and_their_states_stay(monkeypatch):
+    monkeypatch.setattr(states, "_MOST", 2)
+
+    def everything(params):
+        return True
+
+    tx = optional(0.9, mask=everything)
+    state, kept = type(tx.init(PARAMS)), weakref.ref(everything)
+    del tx, everything
+    for size in range(2):
+        optional(0.9).init(jnp.ones(size))
+    assert len(states._BY_RULE) == 2
+    gc.collect()
+    assert kept() is None
+    assert type(optional(0.9, mask=lambda params: True).init(PARAMS)) is state
+
+
+def test_threads_make_one_state(monkeypatch):
+    class Slow(states.MadeState):
+        def __init__(cls, *arguments):
+            time.sleep(0.02)
+            super().__init__(*arguments)
+
+    class fresh(velocity):
+        pass
+
+    monkeypatch.setattr(states, "MadeState", Slow)
+    start, found = threading.Barrier(4), []
+
+    def init():
+        start.wait()
+        found.append(type(fresh().init(PARAMS)))
+
+    threads = [threading.Thread(target=init) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
 
 
 def test_arrays_of_numpy_are_slots():

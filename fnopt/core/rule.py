@@ -80,9 +80,9 @@ class Rule(Transform):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        State = vars(cls).get("State", optax.EmptyState)
+        State = vars(cls).get("State")
         named = isinstance(State, type) and issubclass(State, tuple) and hasattr(State, "_fields")
-        if not named and not isinstance(State, property):
+        if not named and State is not None and not isinstance(State, property):
             raise TypeError(
                 f"{cls.__name__}.State must be a named tuple class with a field for each slot, got"
                 f" {brief(State)}; leave it out to have one made from the slots"
@@ -93,12 +93,11 @@ class Rule(Transform):
         own = cls.update_leaf is not Rule.update_leaf or cls.update is not Rule.update
         return "" if own else _FORMULA
 
-    def _made_state(self) -> Any:
-        counts = self.counts or type(self).precompute is not Rule.precompute
-        return made_state(at_count(self, jnp.zeros((), jnp.int32)), counts)
+    State: ClassVar[Any] = None
+    """A named tuple class with a field for each slot, and ``count`` if the formula needs it.
 
-    State: ClassVar[Any] = property(_made_state)
-    """A named tuple of the slots, with ``count`` if the formula needs it (or a property)."""
+    It may be a property. None for one made from the slots.
+    """
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         """The slots of one parameter before the first update: arrays, or containers of arrays."""
@@ -139,14 +138,18 @@ class Rule(Transform):
         return treedef.unflatten([plan if flag else UNTOUCHED for plan, flag in chosen])
 
     def init(self, params: Params) -> OptState:
-        _, leaves, treedef = float_leaves("params", params)
-        Slots, rule = self._slots_type(), at_count(self, jnp.zeros((), jnp.int32))
+        paths, leaves, treedef = float_leaves("params", params)
+        chosen = [i for i, flag in enumerate(self._chosen(params, len(leaves))) if flag]
+        State = self._state(leaves[chosen[0]] if chosen else None)
+        Slots, rule = _slots_of(State, self.shared), at_count(self, jnp.zeros((), jnp.int32))
         left_out = Slots(*(optax.MaskedNode() for _ in Slots._fields))
         rows = [left_out] * len(leaves)
-        for i in filter(self._chosen(params, len(leaves)).__getitem__, range(len(leaves))):
-            rows[i] = Slots(**check_slots(self, rule.init_leaf(leaves[i]), Slots._fields))
+        own = self.State
+        for i in chosen:
+            slots = check_slots(self, rule.init_leaf(leaves[i]), Slots._fields, paths[i], own)
+            rows[i], own = Slots(**slots), None
         shared = check_shared(self, rule.init_shared(leaves))
-        return self._pack(jnp.zeros((), jnp.int32), shared, rows, treedef)
+        return self._pack(State, jnp.zeros((), jnp.int32), shared, rows, treedef)
 
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
@@ -163,11 +166,14 @@ class Rule(Transform):
         for i, param in enumerate(like):
             if param is not None and chosen[i]:
                 same_shape(paths[i], grads[i].shape, jnp.shape(param), "parameter")
-        count, shared, rows = self._unpack(state, treedef)
+        first = next((i for i, flag in enumerate(chosen) if flag), None)
+        leaf = None if first is None else grads[first] if like[first] is None else like[first]
+        State = self._state(leaf)
+        count, shared, rows = self._unpack(State, state, treedef)
         next_count = None if count is None else optax.safe_increment(count)
         leaves = Leaves(paths, grads, rows, like, chosen)
         shared = self._step(leaves, shared, count, next_count, extra_args)
-        return treedef.unflatten(grads), self._pack(next_count, shared, rows, treedef)
+        return treedef.unflatten(grads), self._pack(State, next_count, shared, rows, treedef)
 
     def _step(
         self, leaves: Leaves, shared: Any, count: Any, next_count: Any, extra_args: dict[str, Any]
@@ -207,29 +213,36 @@ class Rule(Transform):
     def _chosen(self, tree: PyTree, size: int) -> list[bool]:
         return [True] * size if self.mask is None or not size else self.mask.flags(tree)
 
-    def _slots_type(self) -> Any:
-        return _slots_of(self.State, self.shared)
+    def _state(self, leaf: Any) -> Any:
+        """The class of the state; made from the slots of this array if the rule has no own."""
+        own = self.State
+        if own is not None:
+            return own
+        counts = self.counts or type(self).precompute is not Rule.precompute
+        return made_state(self, counts, leaf)
 
-    def _pack(self, count: Any, shared: Any, rows: list[Any], treedef: Any) -> Any:
+    def _pack(self, State: Any, count: Any, shared: Any, rows: list[Any], treedef: Any) -> Any:
         """The state that holds a count, what is shared and a row of slots for every leaf."""
         slots = {
             name: treedef.unflatten([getattr(row, name) for row in rows])
-            for name in self._slots_type()._fields
+            for name in _slots_of(State, self.shared)._fields
         }
-        if "count" in self.State._fields:
-            return self.State(count=count, **shared, **slots)
+        if "count" in State._fields:
+            return State(count=count, **shared, **slots)
         if not self._scheduled():
-            return self.State(**shared, **slots)
+            return State(**shared, **slots)
         if not slots and not shared:
             return optax.ScaleByScheduleState(count)
-        return ScheduledState(count, self.State(**shared, **slots))
+        return ScheduledState(count, State(**shared, **slots))
 
-    def _unpack(self, state: OptState, treedef: Any) -> tuple[Any, dict[str, Any], list[Any]]:
+    def _unpack(
+        self, State: Any, state: OptState, treedef: Any
+    ) -> tuple[Any, dict[str, Any], list[Any]]:
         """The count, None if there is none, what is shared, and the rows."""
-        Slots = self._slots_type()
+        Slots = _slots_of(State, self.shared)
         inner = state.inner_state if isinstance(state, ScheduledState) else state
         present = {*getattr(state, "_fields", ()), *getattr(inner, "_fields", ())} - {"inner_state"}
-        fields = {*self.State._fields, *(["count"] if self._scheduled() else [])}
+        fields = {*State._fields, *(["count"] if self._scheduled() else [])}
         # optax's users give a part without state any empty container.
         empty = not fields and not jax.tree.leaves(state)
         if not empty and (present != fields or not hasattr(state, "_fields")):

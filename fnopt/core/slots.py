@@ -22,18 +22,33 @@ def round_direction(rule: Any, path: str, grad: jax.Array, direction: Any) -> ja
     return cast(jnp.asarray(direction), grad.dtype)
 
 
-def check_slots(rule: Any, slots: Any, names: tuple[str, ...]) -> dict[str, Any]:
+def check_slots(
+    rule: Any, slots: Any, names: tuple[str, ...], path: str, State: Any
+) -> dict[str, Any]:
     """The slots of one leaf, as ``init_leaf`` returned them.
+
+    Args:
+        rule: the rule, for errors.
+        slots: what ``init_leaf`` returned.
+        names: the names that the slots must have.
+        path: the leaf's path, for errors.
+        State: the rule's own ``State``, if the names are its and no leaf had them yet; else None.
 
     Raises:
         TypeError: they are no dict of arrays.
         ValueError: their names are not those of the state.
     """
     if set(as_mapping(rule, slots)) != set(names):
+        returned = f"{type(rule).__name__}: init_leaf returns the slots {sorted(slots)}"
+        if State is not None:
+            raise ValueError(
+                f"{returned}, but State ({State.__name__}) has {sorted(names)}; give both the same"
+                " names, or leave State out: it is then made from the slots"
+            )
         raise ValueError(
-            f"{type(rule).__name__}: init_leaf returns the slots {sorted(slots)}, but State"
-            f" ({rule.State.__name__}) has {sorted(names)}; give both the same names, or leave"
-            " State out: it is then made from the slots"
+            f"{returned} for {path}, but {sorted(names)} for another array; return the same names"
+            " for every array and all values of the numbers, with jnp.zeros(0) for a slot that is"
+            " not needed"
         )
     return _of_arrays(rule, "init_leaf", slots)
 
