@@ -128,7 +128,7 @@ def test_every_initializer_is_tested():
     others |= {"diagnose", "Diagnosis", "Fault", "lsuv", "pretrain_layerwise", "Pretrained"}
     others |= {"load_pretrained", "PretrainedReport", "save_pretrained"}
     others |= {"discriminative", "unfreeze_gradually"}
-    public = {name for name in vars(init) if not name.startswith("__")}
+    public = {name for name in vars(init) if not name.startswith("_")}
     modules = {name for name in public if type(getattr(init, name)).__name__ == "module"}
     drawn = {name.partition(" ")[0] for name in DRAWS}
     assert public - modules | {"identity", "dirac", "sparse", "fixup", "mup"} == (

@@ -133,7 +133,7 @@ def _check_labels(state: TrainState, feed: Feed) -> None:
         batch = feed.example()
         check_labels(objective, state, batch, name="the first batch", precision=precision)
     elif getattr(feed.data, "augment", True) is None:  # which may change them
-        tree, weights = feed.data.tree, feed.data.weights
+        tree, weights = feed.data.tree, getattr(feed.data, "weights", None)
         if weights is not None:  # examples of weight 0 are never drawn
             tree, weights = jax.tree.map(lambda x: x[None], (tree, weights))
         check_labels(
