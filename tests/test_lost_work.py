@@ -76,9 +76,8 @@ def test_without_a_folder_the_state_is_in_the_exception():
     assert "after step 5" in note and "checkpoint" not in note
 
 
-@EVALUATIONS
-def test_an_evaluation_that_raises_is_made_when_the_run_goes_on(options, tmp_path, monkeypatch):
-    whole = run(**options)
+def second_evaluation_raises(monkeypatch):
+    """Makes the second evaluation raise; what is returned counts the evaluations."""
     module = sys.modules["fnopt.train.evaluator"]
     real, failing = module.means_over, Raises(2, MemoryError("no room"))
 
@@ -87,6 +86,13 @@ def test_an_evaluation_that_raises_is_made_when_the_run_goes_on(options, tmp_pat
         return real(*args)
 
     monkeypatch.setattr(module, "means_over", evaluate)
+    return failing
+
+
+@EVALUATIONS
+def test_an_evaluation_that_raises_is_made_when_the_run_goes_on(options, tmp_path, monkeypatch):
+    whole = run(**options)
+    second_evaluation_raises(monkeypatch)
     with pytest.raises(MemoryError) as caught:
         run(tmp_path, checkpoint_every=None, **options)
     assert caught.value.state is not None
@@ -97,14 +103,7 @@ def test_an_evaluation_that_raises_is_made_when_the_run_goes_on(options, tmp_pat
 
 
 def test_what_is_done_when_the_run_goes_on_is_in_its_checkpoint(tmp_path, monkeypatch):
-    module = sys.modules["fnopt.train.evaluator"]
-    real, failing = module.means_over, Raises(2, MemoryError("no room"))
-
-    def evaluate(*args: Any) -> Any:
-        failing()
-        return real(*args)
-
-    monkeypatch.setattr(module, "means_over", evaluate)
+    failing = second_evaluation_raises(monkeypatch)
     with pytest.raises(MemoryError):
         run(tmp_path, epochs=2, checkpoint_every=None)
     epochs = []

@@ -303,3 +303,19 @@ def test_a_share_that_cannot_be_held_out_is_refused(options, says):
 def test_a_share_is_a_number(share):
     with pytest.raises(TypeError, match="validation_split must be a share such as"):
         run(validation_split=share)
+
+
+@pytest.mark.beside_optax
+def test_the_best_checkpoint_is_the_best_in_what_is_watched_now(tmp_path):
+    """The loss of earlier epochs, above 1, is no accuracy."""
+    options = {"validation_data": VALIDATION, "checkpoint_dir": tmp_path, "keep": 1}
+    task = objective(
+        lambda params, x: x @ params["w"],
+        "softmax_cross_entropy_with_integer_labels",
+        metrics={"accuracy": accuracy},
+        params={"w": 9.0 * np.eye(8, 3, dtype=np.float32)},
+    )
+    run(task, **options)
+    result = run(task, epochs=6, resume=True, monitor="val_accuracy", **options)
+    assert result.history["val_loss"][:2].max() > 1
+    assert result.best.value == result.history["val_accuracy"].max() and result.best.checkpoint

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from fnopt.core.checks import nearest
 
 
 class UsageError(Exception):
@@ -22,6 +23,6 @@ def no_such(what: str, name: str, known: Iterable[str], listed_by: str) -> Usage
     >>> no_such("there is no optimizer", "adamv", ["adam", "sgd"], "fnopt optimizers")
     UsageError("there is no optimizer 'adamv'; did you mean adam? fnopt optimizers lists all")
     """
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    question = f" did you mean {near[0]}?" if near else ""
+    near = nearest(name, known, cutoff=0.5)
+    question = f" did you mean {near}?" if near else ""
     return UsageError(f"{what} {name!r};{question} {listed_by} lists all")

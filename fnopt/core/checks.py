@@ -45,12 +45,24 @@ def brief(value: Any, most: int = 80) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that is most like an unknown one, whatever the case; None if none is.
+
+    Args:
+        name: the unknown name.
+        known: the names that there are.
+        cutoff: likeness that is asked for, in [0, 1].
+    """
+    lowered = {item.lower(): item for item in sorted(known)}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
+    return lowered[near[0]] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What to add to the refusal of an unknown name: the nearest ones, then all of them."""
     known = sorted(known)
-    lowered = {item.lower(): item for item in known}
-    near = difflib.get_close_matches(name.lower(), lowered, n=1)
-    return (f"did you mean {lowered[near[0]]!r}? " if near else "") + "known: " + ", ".join(known)
+    near = nearest(name, known)
+    return (f"did you mean {near!r}? " if near else "") + "known: " + ", ".join(known)
 
 
 def positive_integer(argument: str, value: Any) -> int:

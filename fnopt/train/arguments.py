@@ -16,6 +16,7 @@ import optax
 
 from fnopt import registry
 from fnopt.core import Schedule
+from fnopt.data.numbers import is_traced
 from fnopt.train.kinds import (
     description,
     is_array,
@@ -130,7 +131,7 @@ def check_state(caller: str, state: Any) -> None:
 def is_consumed(state: Any) -> bool:
     """Whether a step has taken over the arrays of a train state."""
     step = state.step  # every step writes it, so it goes with the others
-    return isinstance(step, jax.Array) and not _is_traced(step) and step.is_deleted()
+    return isinstance(step, jax.Array) and not is_traced(step) and step.is_deleted()
 
 
 def check_value(caller: str, argument: str, value: Any) -> None:
@@ -180,7 +181,3 @@ def check_key(caller: str, key: Any) -> jax.Array:
         f"{caller}: key must be a PRNG key or an integer, got {what}; give an integer such as 0,"
         " or jax.random.key(0)"
     )
-
-
-def _is_traced(x: Any) -> bool:
-    return isinstance(x, jax.core.Tracer)  # pyright: ignore[reportAttributeAccessIssue]

@@ -33,6 +33,7 @@ from fnopt.train.record import LastEvaluation, Position, Record
 from fnopt.train.state import TrainState, copy
 from fnopt.train.step_history import StepHistory
 from fnopt.train.stopping import early_stopping as EarlyStopping
+from fnopt.train.watch import Watched
 
 logger = logging.getLogger("fnopt")
 
@@ -142,16 +143,22 @@ def _check_labels(state: TrainState, feed: Feed) -> None:
         )  # fmt: skip
 
 
-def open_checkpoints(options: CheckpointOptions, mode: str) -> Checkpoints | None:
+def open_checkpoints(options: CheckpointOptions, watched: Watched) -> Checkpoints | None:
     """The checkpoints of a run, None without a folder for them.
 
     Args:
         options: says where they are, and how many to keep.
-        mode: whether a smaller (``"min"``) or a larger metric (``"max"``) is better.
+        watched: the watched metric, in which the best are the best.
     """
     if options.checkpoint_dir is None:
         return None
-    return Checkpoints(options.checkpoint_dir, options.keep, options.keep_best, mode)
+    return Checkpoints(
+        options.checkpoint_dir,
+        options.keep,
+        options.keep_best,
+        mode=watched.mode,
+        monitor=watched.name or None,
+    )
 
 
 def prepare(checkpoints: Checkpoints, resume: bool | str) -> None:

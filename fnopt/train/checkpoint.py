@@ -39,6 +39,8 @@ class Checkpoints:
         keep: number of the last ones to keep.
         keep_best: number of those with the best watched metric to keep besides the last ones.
         mode: whether a smaller (``"min"``) or a larger metric (``"max"``) is better.
+        monitor: name of the watched metric, by which also those of a run that watched another one
+            are compared; None for the metric that each was written with.
 
     Attributes:
         last: the newest one written or read by this process: its step, and what was done there.
@@ -48,12 +50,18 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: str | os.PathLike, keep: int = 3, keep_best: int = 1, mode: str = "min"
+        self,
+        folder: str | os.PathLike,
+        keep: int = 3,
+        keep_best: int = 1,
+        mode: str = "min",
+        monitor: str | None = None,
     ) -> None:
         if not os.fspath(folder):
             raise ValueError("checkpoint_dir must name a folder, got ''; '.' is this one")
         self.folder = Path(folder).absolute()
         self.keep, self.keep_best, self.sign = keep, keep_best, 1 if mode == "min" else -1
+        self.monitor = monitor
         self.last: tuple[int, bool, bool] | None = None
         self._metrics: dict[str, float] = {}
         self._lock = FolderLock(self.folder)
@@ -190,7 +198,11 @@ class Checkpoints:
     def _metric(self, path: Path) -> float:
         if path.name not in self._metrics:
             try:
-                self._metrics[path.name] = float(loads((path / "about.json").read_text())["figure"])
+                about = loads((path / "about.json").read_text())
+                metric = float(about["figure"])  # NaN if it was not evaluated at its step
+                if not math.isnan(metric):
+                    metric = float(about["tested"].get(self.monitor, metric))
+                self._metrics[path.name] = metric
             except Exception:  # damaged: it is not among the best
                 self._metrics[path.name] = math.nan
         return self._metrics[path.name]

@@ -133,7 +133,7 @@ def fit(
     run: Run | None = None
     with contextlib.ExitStack() as open_until_the_end:
         open_until_the_end.enter_context(_with_state(lambda: run))
-        checkpoints = open_checkpoints(checkpoint, watched.mode)
+        checkpoints = open_checkpoints(checkpoint, watched)
         saved = None
         if checkpoints is not None:
             open_until_the_end.callback(checkpoints.close)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from fnopt.core.checks import nearest
 
 _RATE = "a learning rate is an argument of the optimizer, fnopt.adamw(learning_rate)"
 _DECAY = "weight decay is an argument of the optimizer, fnopt.adamw(1e-3, weight_decay=…)"
@@ -67,5 +68,5 @@ def cure(name: str, known: Iterable[str]) -> str:
     """
     if name in _HERE:
         return _HERE[name]
-    near = difflib.get_close_matches(name.lower(), sorted(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else "help(fnopt.train.fit) names all options"
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else "help(fnopt.train.fit) names all options"

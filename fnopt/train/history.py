@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import os
 from collections.abc import Iterator
@@ -12,17 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from fnopt.core.checks import nearest
 from fnopt.train.plain import line
 from fnopt.train.reprs import call, listed
-from fnopt.train.step_history import StepHistory
-
-
-class UnknownMetricError(KeyError):
-    """No metric of a name was recorded."""
-
-    def __str__(self) -> str:
-        # A KeyError shows its text as a Python string, in quotes.
-        return f"{self.args[0]}"
+from fnopt.train.step_history import StepHistory, UnknownMetricError
 
 
 @dataclasses.dataclass
@@ -47,9 +39,9 @@ class History:
         """A metric of every epoch, NaN where it was not recorded."""
         recorded = self.names()
         if name not in recorded:
-            near = difflib.get_close_matches(f"{name}", recorded, n=1)
+            near = nearest(f"{name}", recorded)
             known = f"{'There' if near else 'there'} are {', '.join(recorded)}"
-            meant = f"did you mean {near[0]!r}? " if near else ""
+            meant = f"did you mean {near!r}? " if near else ""
             raise UnknownMetricError(f"{name!r} was not recorded; {meant}{known}")
         return np.array([record.get(name, math.nan) for record in self.records])
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import optax
 
+from fnopt.core.checks import nearest
 from fnopt.train.kinds import description
 from fnopt.train.metrics import accuracy
 from fnopt.train.objective import Function
@@ -57,9 +57,9 @@ def _function(metric: Any, name: str) -> Function:
         if metric in known:
             return known[metric]
         # A beginning, such as "acc", is less like the whole name than a misspelt one.
-        near = [name for name in known if metric and name.startswith(metric.lower())]
-        near = near or difflib.get_close_matches(metric.lower(), known, n=1)
-        cure = f"did you mean {near[0]!r}?" if near else "names are 'accuracy' and optax's losses."
+        begun = [name for name in known if metric and name.startswith(metric.lower())]
+        near = begun[0] if begun else nearest(metric, known)
+        cure = f"did you mean {near!r}?" if near else "names are 'accuracy' and optax's losses."
         raise ValueError(
             f"objective: there is no metric {metric!r}; {cure} A function of your own is one, too:"
             f" metrics={{{name!r}: function}}"

@@ -13,12 +13,10 @@ from fnopt.core import computing_dtype, divide
 from fnopt.core.types import Batch, Metrics, ModelState, Outputs, Params, PyTree
 from fnopt.train.metrics import called
 from fnopt.train.reprs import call
+from fnopt.train.summaries import NO_METRICS
 
 Function = Callable[..., Any]
-_REPORTED = {
-    *("epoch", "step", "seconds", "learning_rate"),
-    *("loss", "grad_norm", "update_norm", "skipped", "loss_scale"),
-}
+_REPORTED = {"loss", *NO_METRICS}
 
 
 class Objective:

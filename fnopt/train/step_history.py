@@ -12,6 +12,14 @@ NUMBERS = ("step", "epoch")
 """Arrays of integers; all others are of float32."""
 
 
+class UnknownMetricError(KeyError):
+    """No metric of a name was recorded."""
+
+    def __str__(self) -> str:
+        # A KeyError shows its text as a Python string, in quotes.
+        return f"{self.args[0]}"
+
+
 class StepHistory(Mapping[str, np.ndarray]):
     """An array for each metric, with a value for every step of a run.
 
@@ -45,7 +53,7 @@ class StepHistory(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._joined:
-            raise KeyError(
+            raise UnknownMetricError(
                 f"{name!r} of every step was not recorded; there are {', '.join(self._joined)}"
                 if self._parts
                 else f"{name!r} of every step was not kept; it is with fit(step_history=True)"

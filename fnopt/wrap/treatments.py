@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Any, TypeAlias
 
 import optax
 
 from fnopt.core import Transform, chain, scale, set_to_zero
 from fnopt.core.arguments import suggested
-from fnopt.core.checks import brief
+from fnopt.core.checks import brief, nearest
 from fnopt.core.fields import Field, as_number
 from fnopt.core.schedule import as_schedule
 from fnopt.core.transform import as_transform
@@ -49,8 +48,8 @@ def _as_number(x: Any) -> Any:
 
 
 def _advice(written: Any) -> str:
-    near = difflib.get_close_matches(str(written).lower(), ["freeze"], cutoff=0.5)
-    return "; did you mean 'freeze'?" if isinstance(written, str) and near else ""
+    frozen = isinstance(written, str) and nearest(written, ["freeze"], cutoff=0.5)
+    return "; did you mean 'freeze'?" if frozen else ""
 
 
 Treatments = Annotated[
