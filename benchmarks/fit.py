@@ -138,6 +138,7 @@ def with_fit(task):
             batch_size=task.batch,
             key=seed,
             state=state[0],
+            progress=False,
         )
         state[0] = result.state
         return result.history["loss"][-1]

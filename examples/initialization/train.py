@@ -81,7 +81,8 @@ def main(
         loss = []
         try:
             state = fit(
-                task, None, train, epochs=epochs, batch_size=BATCH_SIZE, state=state, key=seed,
+                task, None, train, epochs=epochs, batch_size=BATCH_SIZE, state=state,
+                progress=False,
                 on_epoch=lambda state, record, loss=loss: loss.append(record["loss"]),
             ).state  # fmt: skip
         except NonFiniteError as error:

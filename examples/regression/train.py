@@ -58,6 +58,7 @@ def main(epochs: int = 100, batch_size: int = 32, seed: int = 0, out: str = "out
             validation_data=held_out,
             key=seed,
             early_stopping=early_stopping(patience=20),
+            progress=False,
         )
         result.history.write(f"{out}/regression_{name}.jsonl")
         reached[name] = float(evaluate(task, result.state, test)["loss"])

@@ -87,7 +87,9 @@ def main(
     for seed in range(seeds):
         fresh = nnx.state(Network(nnx.Rngs(seed)), nnx.Param)
         begin = TrainState.create(task, fnopt.adamw(1e-3), seed).replace(params=fresh)
-        learnt = fit(task, None, first, epochs=pretrain_epochs, batch_size=32, state=begin)
+        learnt = fit(
+            task, None, first, epochs=pretrain_epochs, batch_size=32, state=begin, progress=False
+        )
         save_pretrained(learnt.state.params, path, metadata={"trained_on": "digits 0 to 4"})
 
         new = nnx.state(Network(nnx.Rngs(1000 + seed)), nnx.Param)
