@@ -49,7 +49,7 @@ class Start(NamedTuple):
 
 
 class scale_by_adan(Rule):
-    r"""Foresees the gradient by its differences, and divides by its magnitude.
+    r"""Predicts the gradient by its differences, and divides by its magnitude.
 
     .. math::
         m_t &= \beta_1\,m_{t-1} + (1 - \beta_1)\,g_t \\

@@ -20,7 +20,7 @@ from fnopt.first_order.optimistic_gradient_descent import scale_by_optimistic_gr
 
 
 class optimistic_adam_v2(Composed):
-    r"""Adam against an opponent: it foresees that the direction goes on changing.
+    r"""Adam against an opponent: it predicts that the direction goes on changing.
 
     .. math::
         r_t &= \hat m_t / (\sqrt{\hat v_t + \bar\epsilon} + \epsilon) \\

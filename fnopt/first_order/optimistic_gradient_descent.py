@@ -68,7 +68,7 @@ class scale_by_optimistic_gradient(Joint):
 
 
 class optimistic_gradient_descent(Composed):
-    r"""Gradient descent against an opponent: it foresees that the gradient goes on changing.
+    r"""Gradient descent against an opponent: it predicts that the gradient goes on changing.
 
     .. math:: \Delta\theta_t = -\eta_t\,
         \bigl((\alpha + \beta)\,g_t - \beta\,g_{t-1}\bigr), \qquad g_0 = g_1

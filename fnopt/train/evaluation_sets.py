@@ -116,7 +116,7 @@ def _of(argument: str) -> Iterator[None]:
 
 
 def _check_names(name: str, metrics: Iterable[str], others: list[str]) -> None:
-    """Refuses a set whose metrics could not be told from others in the history."""
+    """Refuses a set whose metrics could not be distinguished from others in the history."""
     recorded = {"loss", *NO_METRICS, *metrics, *others}
     if name in recorded:
         raise ValueError(
