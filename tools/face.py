@@ -17,7 +17,7 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fnopt"
 FACE = PACKAGE / "__init__.py"
-PACKAGES = ("first_order", "matrix", "schedule", "wrap")
+PACKAGES = ("curvature", "first_order", "matrix", "schedule", "wrap")
 """Where methods are; each module in them is read."""
 MARK = "# From here on written by `make generate`: the transforms and schedules of all modules."
 WIDTH = 100

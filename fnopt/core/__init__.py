@@ -38,6 +38,7 @@ from fnopt.core.moments import zeros as zeros
 from fnopt.core.norms import global_norm as global_norm
 from fnopt.core.norms import norm as norm
 from fnopt.core.norms import rms as rms
+from fnopt.core.outcome import Outcome as Outcome
 from fnopt.core.parts import add_decayed_weights as add_decayed_weights
 from fnopt.core.parts import add_l2 as add_l2
 from fnopt.core.parts import ema as ema

@@ -14,6 +14,7 @@ from optax import GradientTransformation
 from fnopt.core.checks import brief, float_leaves, refuse_state, updates_of
 from fnopt.core.fields import Field, Static
 from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.outcome import Outcome, outcome_in_turn
 from fnopt.core.plan import plan_in_turn
 from fnopt.core.transform import Transform, any_evaluates, as_transform, foreign
 from fnopt.core.types import OptState, Params, PyTree, Updates
@@ -62,6 +63,9 @@ class Composed(Transform):
         for part, part_state in self.parts_with(state):
             params = part.eval_params(part_state, params)
         return params
+
+    def outcome(self, state: OptState) -> Outcome | None:
+        return outcome_in_turn([part.outcome(own) for part, own in self.parts_with(state)])
 
     def count(self, state: OptState) -> jax.Array | None:
         counts = (part.count(part_state) for part, part_state in self.parts_with(state))

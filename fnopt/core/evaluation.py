@@ -34,6 +34,10 @@ class Evaluation:
             the first axis, or, where a batch is computed in micro-batches, along the first two.
         loss_of_outputs: ``loss_of_outputs(outputs)``, the loss: that of ``outputs(params)`` is
             ``value(params)``.
+        losses_of_outputs: ``losses_of_outputs(outputs)``, a pair of arrays of one shape, the loss
+            of each example and its weight: the loss is the sum of their products.
+        residuals: ``residuals(params)``, a tree of real arrays whose sum of squares is twice the
+            loss; for problems of least squares alone.
     """
 
     value: Callable[[Params], jax.Array] | None = None
@@ -41,6 +45,59 @@ class Evaluation:
     value_and_grad: Callable[[Params], tuple[jax.Array, Updates]] | None = None
     outputs: Callable[[Params], Outputs] | None = None
     loss_of_outputs: Callable[[Outputs], jax.Array] | None = None
+    losses_of_outputs: Callable[[Outputs], tuple[jax.Array, jax.Array]] | None = None
+    residuals: Callable[[Params], PyTree] | None = None
+
+    @classmethod
+    def of_loss(cls, loss: Callable[[Params], jax.Array]) -> Evaluation:
+        """The evaluation of a loss.
+
+        Args:
+            loss: a function of the parameters that returns a scalar.
+        """
+
+        def value_and_grad(params: Params) -> tuple[jax.Array, Updates]:
+            value, grads = jax.value_and_grad(loss)(params)
+            return value, ascent(grads)
+
+        return cls(loss, lambda params: value_and_grad(params)[1], value_and_grad)
+
+    @classmethod
+    def of_outputs(
+        cls,
+        outputs: Callable[[Params], Outputs],
+        loss_of_outputs: Callable[[Outputs], jax.Array],
+        losses_of_outputs: Callable[[Outputs], tuple[jax.Array, jax.Array]] | None = None,
+    ) -> Evaluation:
+        """The evaluation of a loss on the outputs of a model.
+
+        Args:
+            outputs: a function of the parameters, the forward pass of a batch.
+            loss_of_outputs: the loss as a function of what that returns, a scalar.
+            losses_of_outputs: as the attribute; None where the loss is no sum over examples.
+        """
+        of_loss = cls.of_loss(lambda params: loss_of_outputs(outputs(params)))
+        return dataclasses.replace(
+            of_loss,
+            outputs=outputs,
+            loss_of_outputs=loss_of_outputs,
+            losses_of_outputs=losses_of_outputs,
+        )
+
+    @classmethod
+    def of_residuals(cls, residuals: Callable[[Params], PyTree]) -> Evaluation:
+        """The evaluation of a problem of least squares: its loss is half the sum of squares.
+
+        Args:
+            residuals: a function of the parameters that returns a tree of real arrays.
+        """
+
+        def half_of_squares(residuals: PyTree) -> jax.Array:
+            squares = [jnp.sum(r * r) for r in jax.tree.leaves(residuals)]
+            return functools.reduce(jnp.add, squares) / 2
+
+        evaluation = cls.of_outputs(residuals, half_of_squares)
+        return dataclasses.replace(evaluation, residuals=residuals)
 
     def extra_args(self) -> dict[str, Any]:
         """This evaluation as extra arguments of an update, with optax's names for parts of it."""
@@ -67,6 +124,8 @@ class Evaluation:
             value_and_grad=_restricted(self.value_and_grad, whole, of_pair),
             outputs=_restricted(self.outputs, whole),
             loss_of_outputs=self.loss_of_outputs,
+            losses_of_outputs=self.losses_of_outputs,
+            residuals=_restricted(self.residuals, whole),
         )
 
 
@@ -86,14 +145,8 @@ def evaluation_of(extra_args: dict[str, Any]) -> Evaluation:
     if value is None:
         return Evaluation(grad=grad)
 
-    def value_and_grad(params: Params) -> tuple[jax.Array, Updates]:
-        loss, grads = jax.value_and_grad(value)(params)
-        return loss, ascent(grads)
-
-    def grad_of_value(params: Params) -> Updates:
-        return value_and_grad(params)[1]
-
-    return Evaluation(value, grad_of_value if grad is None else grad, value_and_grad)
+    evaluation = Evaluation.of_loss(value)
+    return evaluation if grad is None else dataclasses.replace(evaluation, grad=grad)
 
 
 def restrict(

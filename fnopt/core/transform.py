@@ -14,6 +14,7 @@ from fnopt.core.boundary import METHODS, boundary
 from fnopt.core.checks import brief, updates_of
 from fnopt.core.entry import entry
 from fnopt.core.fields import Static
+from fnopt.core.outcome import Outcome
 from fnopt.core.plan import frozen_of, plan_by
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
 from fnopt.core.types import OptState, Params, PyTree, Updates
@@ -142,6 +143,17 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     @property
     def evaluates(self) -> bool | None:
         """Whether ``update`` may call the functions among its extra arguments; None if unknown."""
+        return None
+
+    def outcome(self, state: OptState) -> Outcome | None:
+        """What the last update evaluated, and what it knows of the parameters it leads to.
+
+        Args:
+            state: the state after the update.
+
+        Returns:
+            The outcome, of an update that is applied as it is; None where nothing is known.
+        """
         return None
 
     def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:

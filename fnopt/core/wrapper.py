@@ -9,6 +9,7 @@ import jax
 from fnopt.core.checks import refuse_state
 from fnopt.core.compose import merge
 from fnopt.core.fields import Field
+from fnopt.core.outcome import Outcome
 from fnopt.core.plan import LeafPlan, plan_by
 from fnopt.core.transform import Transform, as_transform
 from fnopt.core.types import OptState, Params, PyTree
@@ -92,6 +93,11 @@ class Wrapper(Transform):
 
     def plan(self, params: Params) -> PyTree:
         return jax.tree.map(LeafPlan.within, self.wrapped.plan(params), plan_by(self, params))
+
+    def outcome(self, state: OptState) -> Outcome | None:
+        inner = self.wrapped.outcome(self.check(state))
+        # A wrapper may change where the update leads.
+        return None if inner is None else inner._replace(value=None, grad=None)
 
     def count(self, state: OptState) -> jax.Array | None:
         return self.wrapped.count(self.check(state))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Evaluation
+from fnopt.core import Evaluation, divide
 from fnopt.core.evaluation import ascent
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, Metrics, ModelState, Outputs, Params, PyTree, Updates
@@ -137,7 +138,7 @@ def measure_batch(
     Returns:
         A function that gives all that the step needs, and the evaluation for the optimizer.
     """
-    measure, value, outputs, loss_of_outputs = (
+    measure, value, outputs, loss_of_outputs, losses_of_outputs = (
         _whole(passes, model_state, batch, key)
         if passes.options.accumulate == 1
         else _in_micro_batches(passes, model_state, batch, key)
@@ -154,6 +155,7 @@ def measure_batch(
         value_and_grad=called,
         outputs=evaluation_call(outputs),
         loss_of_outputs=loss_of_outputs,
+        losses_of_outputs=losses_of_outputs,
     )
 
 
@@ -171,7 +173,13 @@ def _whole(passes: Passes, model_state: ModelState, batch: Batch, key: jax.Array
     def outputs(params: Params) -> Outputs:
         return passes.outputs(params, model_state, batch, key)[0]
 
-    return measure, value, outputs, lambda outputs: passes.objective.loss(outputs, batch)
+    def loss_of_outputs(outputs: Outputs) -> jax.Array:
+        return passes.objective.loss(outputs, batch)
+
+    def losses_of_outputs(outputs: Outputs) -> tuple[jax.Array, jax.Array]:
+        return _losses_and_shares(passes.objective, outputs, batch)
+
+    return measure, value, outputs, loss_of_outputs, losses_of_outputs
 
 
 def _in_micro_batches(passes: Passes, model_state: ModelState, batch: Batch, key: jax.Array) -> Any:
@@ -213,7 +221,31 @@ def _in_micro_batches(passes: Passes, model_state: ModelState, batch: Batch, key
         weighted = jnp.where(shares > 0, shares.astype(losses.dtype) * losses, 0)
         return jnp.sum(weighted)
 
-    return measure, value, outputs, loss_of_outputs
+    def losses_of_outputs(outputs: Outputs) -> tuple[jax.Array, jax.Array]:
+        losses_and_shares = functools.partial(_losses_and_shares, objective)
+        losses, within = jax.vmap(losses_and_shares)(outputs, batches)
+        return losses, within * shares.astype(within.dtype)[:, None]
+
+    return measure, value, outputs, loss_of_outputs, losses_of_outputs
+
+
+def _losses_and_shares(
+    objective: Objective, outputs: Outputs, batch: Batch
+) -> tuple[jax.Array, jax.Array]:
+    """The loss of each example and its share in the mean; the sum of the products is the loss."""
+    losses = objective.losses(outputs, batch)
+    if losses.ndim == 0:
+        raise ValueError(
+            "objective: this optimizer needs the loss of each example, but the loss is one number"
+            " for a whole batch; return the losses without their mean"
+        )
+    weights = objective.example_weights(batch)
+    if weights is None:
+        return losses, jnp.full_like(losses, 1 / losses.size)
+    weights = weights.astype(losses.dtype)
+    # Where the weight is 0 the loss may be NaN, and does not matter.
+    shares = divide(weights, jnp.sum(weights))
+    return jnp.where(shares == 0, jnp.zeros_like(losses), losses), shares
 
 
 def trained_leaves(tree: PyTree, frozen: PyTree) -> list[Any]:

@@ -1,0 +1,1 @@
+"""Methods that need the loss as a function: products with matrices of curvature, line searches."""

@@ -1,0 +1,1 @@
+"""Whole deterministic solves as one compiled loop: ``minimize`` and ``least_squares``."""
