@@ -22,6 +22,7 @@ TITLES = {
     "sign": "Sign-based methods",
     "layerwise": "Layerwise and memory-efficient methods",
     "rate_free": "Methods without a learning rate to tune",
+    "curvature": "Second-order methods",
     "wrappers": "Wrappers",
     "parts": "Parts",
     "schedules": "Schedules",

@@ -34,6 +34,18 @@ OF_VARIANTS = {
     "takes_any_number",
 }
 
+# Loops that evaluate compile slowly: of a method of curvature these and those of variants are shown.
+OF_CURVATURE = OF_VARIANTS | {
+    "compiles_once",
+    "descends_rosenbrock",
+    "is_sharded_as_parameters",
+    "jit_equals_eager",
+    "resumes_bit_for_bit_by_pickle",
+    "takes_any_tree",
+    "takes_frozen_leaves",
+    "vmap_equals_loop",
+}
+
 # What the core alone decides, nearly: half of the methods show each of these, another half the
 # next, and make test-all every one.
 OF_THE_CORE = [
@@ -63,12 +75,14 @@ def _contract():
     for case in CASES:
         known = case.home is not fnopt and case.name not in OF_TORCH
         variant = case.name in seen or case.name.startswith("scale_by_") or known
+        curved = case.factory.__module__.startswith("fnopt.curvature")
         seen.add(case.name)
         for name, law in LAWS.items():
             if name in case.not_applicable:
                 continue
             marks = [pytest.mark.beside_optax] if law.beside_optax else []
             left = name in OF_THE_CORE and _left_out(case, name)
+            left |= curved and name not in OF_CURVATURE
             if left or (variant and name not in OF_VARIANTS):
                 marks.append(pytest.mark.slow)
             if name in case.xfail:
@@ -94,7 +108,7 @@ def test_every_public_transform_has_a_row(home):
 
 
 def test_laws_of_variants_are_laws():
-    assert set(LAWS) > OF_VARIANTS | {*OF_THE_CORE}
+    assert set(LAWS) > OF_VARIANTS | OF_CURVATURE | {*OF_THE_CORE}
 
 
 def test_cases_have_names_of_their_own():

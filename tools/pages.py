@@ -62,6 +62,12 @@ FAMILIES: dict[str, Family] = {
         " a bound on the error; the argument `learning_rate`, where there is one, stays at 1 or is"
         " an upper limit. Schedule-free methods have a learning rate, but no schedule.",
     ),
+    "curvature": Family(
+        "Steps from the curvature of the loss: from its Hessian, from products with it, or from"
+        " what differences of gradients say of it. They need the loss as a function, which a step"
+        " of `fnopt.train` passes; most are for full batches or large ones. See"
+        " [Curvature](../curvature.md) for which to use when.",
+    ),
     "wrappers": Family(
         "Transforms around other transforms. They are values too: a sweep over the"
         " hyperparameters of the inner transform works through them.",
