@@ -14,5 +14,7 @@ from fnopt.curvature.operators import generalized_gauss_newton as generalized_ga
 from fnopt.curvature.operators import hessian as hessian
 from fnopt.curvature.spectral_density import SpectralDensity as SpectralDensity
 from fnopt.curvature.spectral_density import spectral_density as spectral_density
+from fnopt.curvature.spectrum_recorder import SpectrumRecord as SpectrumRecord
+from fnopt.curvature.spectrum_recorder import SpectrumRecorder as SpectrumRecorder
 
 __all__ = _public(globals())  # pyright: ignore[reportUnsupportedDunderAll]

@@ -24,6 +24,8 @@ from fnopt.curvature.real_leaves import (
 )
 
 Vector = list[jax.Array]
+_ROUNDING = 32
+"""A remainder of so many units in the last place is nothing; orthogonality would suffer from it."""
 
 
 class Tridiagonal(NamedTuple):
@@ -189,7 +191,7 @@ def run(
         rest = without_span(image, basis)
         beta = global_norm(rest)
         # What is left is rounding: another direction continues, as of a matrix in two blocks.
-        ended = beta <= jnp.finfo(beta.dtype).eps * scale
+        ended = beta <= _ROUNDING * jnp.finfo(beta.dtype).eps * scale
         rest = jax.lax.cond(
             ended,
             lambda: without_span(normal_leaves(jax.random.fold_in(key, i), vector), basis),
