@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,17 +19,53 @@ class Regression:
 
     Attributes:
         name: NIST's name of the data set.
-        residuals: ``residuals(b)``, predictions minus observations, as an array.
+        model: ``model(b, x)``, the predictions.
+        x: the predictors, one a row.
+        y: the observations.
         starts: the two starting points, one a row; the second is nearer.
         certified: the parameters of least squares.
         sum_of_squares: that of the residuals there.
     """
 
     name: str
-    residuals: Callable[[Any], Any]
+    model: Callable[[Any, Any], Any]
+    x: np.ndarray
+    y: np.ndarray
     starts: np.ndarray
     certified: np.ndarray
     sum_of_squares: float
+
+    def residuals(self, b: Any) -> Any:
+        """Predictions minus observations."""
+        return self.model(b, self.x) - self.y
+
+
+def residuals(b: Any, index: Any, x: Any, y: Any, known: Any) -> Any:
+    """The residuals of the problem of this index, so that one program solves all of them.
+
+    Args:
+        b: parameters, as many as any problem has; the last ones may be idle.
+        index: the index in :data:`REGRESSIONS`.
+        x, y: data, as :func:`padded` gives them.
+        known: flags; False where there is no observation.
+    """
+    models = [regression.model for regression in REGRESSIONS]
+    return jnp.where(known, jax.lax.switch(index, models, b, x) - y, 0)
+
+
+def padded() -> tuple[np.ndarray, ...]:
+    """Starts, predictors, observations and flags of all problems, each of one shape."""
+
+    def filled(rows: np.ndarray, size: int, mode: str) -> np.ndarray:
+        return np.pad(rows, ((0, 0), (0, size - rows.shape[1])), mode)  # pyright: ignore
+
+    most = max(r.y.size for r in REGRESSIONS)
+    starts = [filled(r.starts, 9, "constant") for r in REGRESSIONS]
+    # Where there is no observation the last one is repeated, at which a model is finite.
+    xs = [filled(np.broadcast_to(r.x, (2, r.y.size)), most, "edge") for r in REGRESSIONS]
+    ys = [filled(r.y[None], most, "edge")[0] for r in REGRESSIONS]
+    known = [np.arange(most) < r.y.size for r in REGRESSIONS]
+    return np.stack(starts), np.stack(xs), np.stack(ys), np.stack(known)
 
 
 def _exponential_rise(b: Any, x: Any) -> Any:
@@ -94,15 +131,13 @@ _MODELS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def _regression(name: str, data: Any) -> Regression:
-    x, y = np.array(data["x"], float), np.array(data["y"], float)
-    y = np.log(y) if name == "Nelson" else y
-
-    def residuals(b: Any) -> Any:
-        return _MODELS[name](b, x) - y
-
+    x, y = np.atleast_2d(np.array(data["x"], float)), np.array(data["y"], float)
+    formula = _MODELS[name]
     return Regression(
         name,
-        residuals,
+        formula if len(x) > 1 else lambda b, x: formula(b, x[0]),
+        x,
+        np.log(y) if name == "Nelson" else y,
         np.array(data["starts"], float),
         np.array(data["certified"], float),
         data["sum_of_squares"],

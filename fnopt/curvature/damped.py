@@ -6,6 +6,7 @@ others being held at a value: with all of them free it is the solution, and boun
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from fnopt.core import Evaluation
 from fnopt.core.moments import cast
 from fnopt.core.types import Numeric, Params, PyTree
-from fnopt.curvature.dense import RealVector
+from fnopt.curvature.dense import RealVector, solve_positive
 
 
 class Linearization(NamedTuple):
@@ -54,6 +55,8 @@ def concatenated(tree: PyTree, dtype: Any) -> jax.Array:
     return jnp.concatenate(parts) if parts else jnp.zeros(0, dtype)
 
 
+times = functools.partial(jnp.matmul, precision="highest")
+"""A product of matrices in the precision of their dtype."""
 Solve = Callable[[jax.Array, jax.Array], jax.Array]
 """``solve(free, fixed)``: a vector of flags, and the values of the elements that are not free."""
 
@@ -75,7 +78,7 @@ def by_qr(jacobian: jax.Array, residuals: jax.Array, damping: Numeric) -> Solve:
 
     def solve(free: jax.Array, fixed: jax.Array) -> jax.Array:
         matrix, target = triangle[:, :size], triangle[:, size]
-        target = target - matrix @ jnp.where(free, 0, fixed)
+        target = target - times(matrix, jnp.where(free, 0, fixed))
         # What is fixed has a column with a damping alone, so that the rank stays full.
         extra = jnp.where(free[:, None], damped, jnp.eye(size, dtype=damped.dtype))
         rows = jnp.concatenate([jnp.where(free, matrix, 0), extra])
@@ -87,44 +90,23 @@ def by_qr(jacobian: jax.Array, residuals: jax.Array, damping: Numeric) -> Solve:
     return solve
 
 
-def by_cholesky(matrix: jax.Array, b: jax.Array, damping: Numeric) -> Solve:
+def by_cholesky(matrix: jax.Array, b: jax.Array, damping: jax.Array) -> Solve:
     r"""Solves :math:`(A + \lambda I)\,x = b` by Cholesky's factors.
 
-    Where they do not exist, by rounding or by a negative eigenvalue, :math:`\lambda` grows tenfold
-    until they do.
-
     Args:
-        matrix: A, symmetric.
+        matrix: A, symmetric; negative eigenvalues count as positive ones.
         b: the right-hand side.
         damping: :math:`\lambda`.
-
-    References:
-        Nocedal & Wright, *Numerical optimization*, 2nd edition 2006, Algorithm 3.3.
     """
     unit = jnp.eye(len(matrix), dtype=matrix.dtype)
-    eps = jnp.finfo(matrix.dtype).eps
-    largest = jnp.max(jnp.abs(jnp.diagonal(matrix)), initial=0.0)
-    least = len(matrix) * eps * jnp.where(largest > 0, largest, jnp.ones_like(largest))
 
     def solve(free: jax.Array, fixed: jax.Array) -> jax.Array:
-        both = free[:, None] & free[None, :]
-        target = jnp.where(free, b - matrix @ jnp.where(free, 0, fixed), fixed)
-        kept = jnp.where(both, matrix, 0)
-
-        def factor(shift: jax.Array) -> jax.Array:
-            return jnp.linalg.cholesky(kept + jnp.where(free, shift, 1) * unit)
-
-        def grow(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            shift = jnp.maximum(10 * carry[0], least)
-            return shift, factor(shift)
-
-        def lacks(carry: tuple[jax.Array, jax.Array]) -> jax.Array:
-            grows = jnp.all(jnp.isfinite(matrix)) & jnp.isfinite(carry[0])
-            return grows & ~jnp.all(jnp.isfinite(carry[1]))
-
-        first = jnp.asarray(damping, matrix.dtype)
-        _, lower = jax.lax.while_loop(lacks, grow, (first, factor(first)))
-        return jax.scipy.linalg.cho_solve((lower, True), target)
+        carried = times(matrix, jnp.where(free, 0, fixed))
+        both = free[:, None] & free[None]
+        kept = jnp.where(both, matrix, jnp.where(free[None], 0, unit))
+        # The damping is of what is fixed, too.
+        target = jnp.where(free, b - carried, (1 + damping) * fixed)
+        return jnp.where(free, solve_positive(kept, target, damping), fixed)
 
     return solve
 

@@ -11,7 +11,7 @@ from fnopt.core import Evaluation, global_norm, vdot
 from fnopt.core.moments import cast
 from fnopt.core.types import Params, Updates
 from fnopt.curvature.bounds import box_of
-from fnopt.curvature.damped import by_cholesky, by_qr, concatenated, in_box, linearized
+from fnopt.curvature.damped import by_cholesky, by_qr, concatenated, in_box, linearized, times
 from fnopt.curvature.dense import RealVector
 from fnopt.curvature.operators import generalized_gauss_newton
 from fnopt.curvature.preconditioned import damped_solution
@@ -111,10 +111,10 @@ def _dense(rule: Any, evaluation: Evaluation, params: Params, grads: Updates, st
         scale, unit = _scales(vectors.pack(state.scale), jnp.linalg.norm(jacobian, axis=0))
         jacobian = jacobian / unit[None]
         solve = by_qr(jacobian, residuals, damping)
-        force = jacobian.T @ residuals
+        force = times(jacobian.T, residuals)
 
         def product(z: jax.Array) -> jax.Array:
-            return jacobian.T @ (jacobian @ z)
+            return times(jacobian.T, times(jacobian, z))
 
     else:
         matrix = vectors.matrix(generalized_gauss_newton(evaluation, params))
@@ -125,7 +125,7 @@ def _dense(rule: Any, evaluation: Evaluation, params: Params, grads: Updates, st
         solve = by_cholesky(matrix, -force, damping)
 
         def product(z: jax.Array) -> jax.Array:
-            return matrix @ z
+            return times(matrix, z)
 
     def slope(z: jax.Array) -> jax.Array:
         return product(z) + force + damping * z

@@ -70,10 +70,10 @@ class levenberg_marquardt(Transform):
     trial point is not finite, it is 0, and :math:`\lambda` is multiplied by 2, at once again by 4,
     8 and so on. The first step is no longer than 10 times the parameters, in units of D.
 
-    For residuals r, :math:`A = J^\top J` and :math:`g = J^\top r`; for another loss on outputs, A is
-    the Gauss-Newton matrix. ``update`` needs an ``evaluation``: a step of :mod:`fnopt.train` passes
-    it, by hand it is ``Evaluation.of_residuals(residuals)``, or ``.of_outputs(outputs, loss)``.
-    :func:`fnopt.least_squares` is the whole solve.
+    For residuals r, :math:`A = J^\top J` and :math:`g = J^\top r`; for another loss on outputs, A
+    is the Gauss-Newton matrix. ``update`` needs an ``evaluation``: a step of :mod:`fnopt.train`
+    passes it, by hand it is ``Evaluation.of_residuals(residuals)``, or of_outputs.
+    :func:`fnopt.solve.least_squares` is the whole solve.
 
     Args:
         learning_rate: factor of the step, :math:`\eta \ge 0`.

@@ -24,8 +24,7 @@ from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
 from fnopt.curvature.conjugate_gradient import conjugate_gradient
-from fnopt.curvature.damped import by_cholesky
-from fnopt.curvature.dense import RealVector
+from fnopt.curvature.dense import RealVector, solve_positive
 from fnopt.curvature.operators import LinearOperator
 
 Solver = Annotated[Any, Field(static=True, choices=("cg", "cholesky"))]
@@ -124,9 +123,9 @@ def damped_solution(
         solved = conjugate_gradient(product, b, max_steps=rule.max_cg_steps, rtol=rule.rtol)
         return solved.x, solved.products
     vectors = RealVector.of(operator.like)
-    vector = vectors.pack(b)
-    solve = by_cholesky(vectors.matrix(operator), vector, damping)
-    x = solve(jnp.ones(vector.shape, bool), jnp.zeros_like(vector))
+    x = solve_positive(
+        vectors.matrix(operator), vectors.pack(b), jnp.asarray(damping, vectors.dtype)
+    )
     return vectors.unpack(x), jnp.asarray(vectors.size, jnp.int32)
 
 
