@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_minimize import descent_in_box, full_newton
+from test_minimize import full_newton
 
 import fnopt
 
