@@ -16,6 +16,7 @@ from fnopt.core import (
     DType,
     Inner,
     NonNegative,
+    Outcome,
     Rule,
     Scalar,
     Wrapper,
@@ -29,6 +30,7 @@ from fnopt.core.ranges import AtLeastOne, Bound
 from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
 from fnopt.core.types import LeafUpdate, OptState, Params, Slots, Updates
+from fnopt.first_order.estimates import is_due, outcome_of_estimate
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
 
 
@@ -86,7 +88,8 @@ class scale_by_sophia(Wrapper):
             clip.
         update_interval: number of updates per estimate, :math:`k \ge 1`, rounded.
         hessian_diagonal_fn: a transform that gives :math:`\hat h`. It receives the extra arguments,
-            of which Hutchinson's needs ``value_fn`` (or ``obj_fn``).
+            of which Hutchinson's needs ``value_fn`` (or ``obj_fn``), and
+            :class:`gauss_newton_bartlett_estimator_diag_hessian` ``evaluation``.
         mu_dtype: dtype of :math:`m`; the parameter's if None.
         nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
@@ -123,7 +126,6 @@ class scale_by_sophia(Wrapper):
     ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         now = at_count(self, state.count)
-        period = jnp.round(jnp.asarray(now.update_interval)).astype(state.count.dtype)
 
         def average(new: Any, old: Any) -> Any:
             wide = computing_dtype(old.dtype)
@@ -136,7 +138,7 @@ class scale_by_sophia(Wrapper):
             return jax.tree.map(average, diagonal, state.nu), inner
 
         nu, inner = jax.lax.cond(
-            state.count % period == 0, estimate, lambda: (state.nu, inner_state)
+            is_due(state.count, now.update_interval), estimate, lambda: (state.nu, inner_state)
         )
         updates, moments = self._direction(now).update(updates, _Moments(state.mu, nu), params)
         count: Any = optax.safe_increment(state.count)
@@ -144,6 +146,11 @@ class scale_by_sophia(Wrapper):
 
     def count(self, state: OptState) -> jax.Array:
         return state.count
+
+    def outcome(self, state: OptState) -> Outcome | None:
+        last = state.count - 1
+        due = is_due(last, at_count(self, last).update_interval)
+        return outcome_of_estimate(self.wrapped.outcome(self.check(state)), due)
 
     def _direction(self, now: Any) -> _clipped_newton:
         numbers = now.b1, now.eps, now.gamma, now.clip_threshold
