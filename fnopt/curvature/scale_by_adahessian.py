@@ -10,32 +10,22 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import (
-    Context,
-    Corrections,
     Decay,
     DType,
     Fraction,
     Inner,
     NonNegative,
-    Outcome,
-    Rule,
-    Scalar,
-    Wrapper,
     abs_sq,
-    bias_correction,
-    divide,
     moment,
-    real_zeros,
-    zeros,
 )
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast, computing_dtype
-from fnopt.core.plan import plan_by
 from fnopt.core.ranges import AtLeastOne
 from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
-from fnopt.core.types import LeafUpdate, Numeric, OptState, Params, Slots, Updates
-from fnopt.first_order.estimates import is_due, outcome_of_estimate
+from fnopt.core.types import OptState, Params, Updates
+from fnopt.curvature.quotient import Moments, QuotientByPower
+from fnopt.first_order.estimates import ByEstimates
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
 
 SpatialAxes = Annotated[Any, Field(static=True, choices=("first", "last", None))]
@@ -60,44 +50,7 @@ class ScaleByAdahessianState(NamedTuple):
     hessian_fn_state: Any
 
 
-class _Moments(NamedTuple):
-    count: Any
-    mu: Any
-    nu: Any
-
-
-class _quotient(Rule):
-    """The mean gradient over a power of a mean square that comes from elsewhere."""
-
-    b1: Scalar
-    b2: Scalar
-    eps: Scalar
-    hessian_power: Scalar
-    estimates: Scalar
-    mu_dtype: DType = None
-    _: dataclasses.KW_ONLY
-    nu_dtype: DType = None
-
-    State = _Moments
-
-    def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
-        return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param, dtype=self.nu_dtype)}
-
-    def precompute(self, t: Numeric) -> Corrections:
-        return Corrections(bias_correction(self.b1, t), bias_correction(self.b2, self.estimates))
-
-    def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
-        corrections = ctx.precomputed
-        mu = moment(grad, slots.mu, self.b1)
-        power = self.hessian_power / 2
-        square = slots.nu / corrections.nu
-        # A power has no slope at 0; there it is 0, but for a power of 0.
-        size = jnp.where(square > 0, square, jnp.ones_like(square)) ** power
-        size = jnp.where((square > 0) | (power == 0), size, jnp.zeros_like(size))
-        return divide(mu / corrections.mu, size, eps=self.eps), {"mu": mu, "nu": slots.nu}
-
-
-class scale_by_adahessian(Wrapper):
+class scale_by_adahessian(ByEstimates):
     r"""Divides the mean of recent gradients by a mean of the Hessian's diagonal.
 
     .. math::
@@ -140,14 +93,7 @@ class scale_by_adahessian(Wrapper):
     nu_dtype: DType = None
     family = "parts"
 
-    leafwise = elementwise = alike = False  # the curvature may be of any kind
-    keeps_zero = True
-
     State = ScaleByAdahessianState
-    inner_state = "hessian_fn_state"
-
-    def plan(self, params: Params) -> Any:
-        return plan_by(self, params)
 
     def init(self, params: Params) -> ScaleByAdahessianState:
         count = jnp.zeros((), jnp.int32)
@@ -173,22 +119,14 @@ class scale_by_adahessian(Wrapper):
             return optax.safe_increment(state.estimates), nu, inner
 
         estimates, nu, inner = jax.lax.cond(
-            is_due(state.count, now.update_interval),
+            self.is_due(state.count),
             estimate,
             lambda: (state.estimates, state.nu, inner_state),
         )
-        moments = _Moments(state.count, state.mu, nu)
+        moments = Moments(state.count, state.mu, nu)
         updates, moments = self._quotient(now, estimates).update(updates, moments, params)
         count: Any = moments.count
         return updates, ScaleByAdahessianState(count, estimates, moments.mu, moments.nu, inner)
-
-    def count(self, state: OptState) -> jax.Array:
-        return state.count
-
-    def outcome(self, state: OptState) -> Outcome | None:
-        last = state.count - 1
-        due = is_due(last, at_count(self, last).update_interval)
-        return outcome_of_estimate(self.wrapped.outcome(self.check(state)), due)
 
     def _over_space(self, diagonal: jax.Array) -> jax.Array:
         if self.spatial_axes is None or diagonal.ndim < 4:
@@ -196,6 +134,6 @@ class scale_by_adahessian(Wrapper):
         axes = range(diagonal.ndim - 2) if self.spatial_axes == "first" else range(2, diagonal.ndim)
         return jnp.broadcast_to(jnp.mean(diagonal, tuple(axes), keepdims=True), diagonal.shape)
 
-    def _quotient(self, now: Any, estimates: jax.Array) -> _quotient:
+    def _quotient(self, now: Any, estimates: jax.Array) -> QuotientByPower:
         numbers = now.b1, now.b2, now.eps, now.hessian_power, estimates
-        return _quotient(*numbers, self.mu_dtype, nu_dtype=self.nu_dtype)
+        return QuotientByPower(*numbers, self.mu_dtype, nu_dtype=self.nu_dtype)

@@ -1,4 +1,4 @@
-"""Estimates of the curvature that are made in some of the updates only."""
+"""What transforms have in common that estimate a diagonal of curvature in some updates only."""
 
 from __future__ import annotations
 
@@ -7,28 +7,39 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Outcome
-from fnopt.core.types import Numeric
+from fnopt.core import Outcome, Wrapper
+from fnopt.core.plan import plan_by
+from fnopt.core.transform import at_count
+from fnopt.core.types import OptState, Params
 
 
-def is_due(count: jax.Array, interval: Numeric) -> jax.Array:
-    """Whether the update at a count makes an estimate: the first one, and then each ``interval``.
+class ByEstimates(Wrapper):
+    """Around a transform that estimates a diagonal, in the first update and each so many.
 
-    Args:
-        count: the number of updates before it.
-        interval: number of updates from one estimate to the next, at least 1; it is rounded.
+    A subclass has a field ``update_interval``, and a state with a field ``count``.
     """
-    return count % jnp.round(jnp.asarray(interval)).astype(count.dtype) == 0
 
+    family = ""
 
-def outcome_of_estimate(estimate: Outcome | None, due: jax.Array) -> Outcome | None:
-    """What an update evaluated that made an estimate if it was due.
+    leafwise = elementwise = alike = False  # the curvature may be of any kind
+    keeps_zero = True
 
-    Args:
-        estimate: the outcome of the transform that makes the estimates.
-        due: a flag, whether the update made one.
-    """
-    if estimate is None:
-        return None
-    counts: Any = (jnp.where(due, count, 0) for count in estimate[2:])
-    return Outcome(None, None, *counts)
+    inner_state = "hessian_fn_state"
+
+    def plan(self, params: Params) -> Any:
+        return plan_by(self, params)
+
+    def count(self, state: OptState) -> jax.Array:
+        return state.count
+
+    def is_due(self, count: jax.Array) -> jax.Array:
+        """Whether the update after ``count`` others makes an estimate."""
+        interval = at_count(self, count).update_interval
+        return count % jnp.round(jnp.asarray(interval)).astype(count.dtype) == 0
+
+    def outcome(self, state: OptState) -> Outcome | None:
+        outcome = super().outcome(state)
+        if outcome is None:
+            return None
+        due = self.is_due(state.count - 1)
+        return Outcome(None, None, *(jnp.where(due, count, 0) for count in outcome[2:]))

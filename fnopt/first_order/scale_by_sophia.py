@@ -16,21 +16,18 @@ from fnopt.core import (
     DType,
     Inner,
     NonNegative,
-    Outcome,
     Rule,
     Scalar,
-    Wrapper,
     moment,
     real_zeros,
     zeros,
 )
 from fnopt.core.moments import cast, computing_dtype
-from fnopt.core.plan import plan_by
 from fnopt.core.ranges import AtLeastOne, Bound
 from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
 from fnopt.core.types import LeafUpdate, OptState, Params, Slots, Updates
-from fnopt.first_order.estimates import is_due, outcome_of_estimate
+from fnopt.first_order.estimates import ByEstimates
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
 
 
@@ -64,7 +61,7 @@ class _clipped_newton(Rule):
         return step, {"mu": mu, "nu": slots.nu}
 
 
-class scale_by_sophia(Wrapper):
+class scale_by_sophia(ByEstimates):
     r"""Divides the mean of recent gradients by a mean of the Hessian's diagonal, and clips.
 
     .. math::
@@ -106,14 +103,7 @@ class scale_by_sophia(Wrapper):
     nu_dtype: DType = None
     family = "parts"
 
-    leafwise = elementwise = alike = False  # the curvature may be of any kind
-    keeps_zero = True
-
     State = SophiaState
-    inner_state = "hessian_fn_state"
-
-    def plan(self, params: Params) -> Any:
-        return plan_by(self, params)
 
     def init(self, params: Params) -> SophiaState:
         count = jnp.zeros((), jnp.int32)
@@ -138,19 +128,11 @@ class scale_by_sophia(Wrapper):
             return jax.tree.map(average, diagonal, state.nu), inner
 
         nu, inner = jax.lax.cond(
-            is_due(state.count, now.update_interval), estimate, lambda: (state.nu, inner_state)
+            self.is_due(state.count), estimate, lambda: (state.nu, inner_state)
         )
         updates, moments = self._direction(now).update(updates, _Moments(state.mu, nu), params)
         count: Any = optax.safe_increment(state.count)
         return updates, SophiaState(count, moments.mu, moments.nu, inner)
-
-    def count(self, state: OptState) -> jax.Array:
-        return state.count
-
-    def outcome(self, state: OptState) -> Outcome | None:
-        last = state.count - 1
-        due = is_due(last, at_count(self, last).update_interval)
-        return outcome_of_estimate(self.wrapped.outcome(self.check(state)), due)
 
     def _direction(self, now: Any) -> _clipped_newton:
         numbers = now.b1, now.eps, now.gamma, now.clip_threshold
