@@ -1,6 +1,9 @@
 """Methods that need the loss as a function: products with matrices of curvature, line searches."""
 
 from fnopt.core.exports import public as _public
+from fnopt.curvature.bounds import projected_gradient as projected_gradient
+from fnopt.curvature.conjugate_gradient import Solution as Solution
+from fnopt.curvature.conjugate_gradient import conjugate_gradient as conjugate_gradient
 from fnopt.curvature.hutchinson import Estimate as Estimate
 from fnopt.curvature.hutchinson import hutchinson_diagonal as hutchinson_diagonal
 from fnopt.curvature.hutchinson import hutchinson_trace as hutchinson_trace

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import HutchinsonState
 
-from fnopt.core import Seed, Transform, as_key, evaluation_of, required
+from fnopt.core import Outcome, Seed, Transform, as_key, evaluation_of, required
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.moments import cast
 from fnopt.core.types import Arrays, OptState, Params, Updates
@@ -73,6 +73,9 @@ class hutchinson_estimator_diag_hessian(Transform):
             cast(x * sign, grad.dtype) for x, sign, grad in zip(products, signs, grads, strict=True)
         ]
         return treedef.unflatten(diagonal), HutchinsonState(key)
+
+    def outcome(self, state: OptState) -> Outcome | None:
+        return Outcome(products=1)
 
 
 def random_signs(key: jax.Array, like: Arrays) -> Arrays:
