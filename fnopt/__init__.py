@@ -56,6 +56,19 @@ from fnopt.wrap.skip import skip_not_finite as skip_not_finite
 
 # From here on written by `make generate`: the transforms and schedules of all modules.
 # isort: off
+from fnopt.curvature.bfgs import bfgs as bfgs
+from fnopt.curvature.lbfgs import lbfgs as lbfgs
+from fnopt.curvature.scale_by_backtracking_linesearch import (
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+)
+from fnopt.curvature.scale_by_bfgs import scale_by_bfgs as scale_by_bfgs
+from fnopt.curvature.scale_by_hager_zhang_linesearch import (
+    scale_by_hager_zhang_linesearch as scale_by_hager_zhang_linesearch,
+)
+from fnopt.curvature.scale_by_lbfgs import scale_by_lbfgs as scale_by_lbfgs
+from fnopt.curvature.scale_by_zoom_linesearch import (
+    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
+)
 from fnopt.first_order.acprop import acprop as acprop
 from fnopt.first_order.acprop import scale_by_acprop as scale_by_acprop
 from fnopt.first_order.adabelief import adabelief as adabelief
