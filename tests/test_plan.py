@@ -12,7 +12,7 @@ import pytest
 from cases import Case
 from zoo import CASES
 
-from fnopt.core import Composed, Wrapper
+from fnopt.core import Composed, Evaluation, Wrapper
 from fnopt.core.plan import frozen_of
 
 SHAPES = {"a": (2, 3), "b": (2, 3), "c": (4,)}
@@ -87,6 +87,7 @@ def steps_of(case: Case, tx: Any) -> Any:
                 "grad": grad,
                 "value_fn": loss,
                 "grad_fn": _GRAD,
+                "evaluation": Evaluation.of_outputs(lambda params: params, loss),
                 "key": jax.random.key(0),
             }
             update, state = tx.update(grad, state, params, **{k: known[k] for k in case.needs})
