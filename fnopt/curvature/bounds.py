@@ -68,7 +68,8 @@ def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> tuple[lis
         low, high = -jnp.inf if low is None else low, jnp.inf if high is None else high
         for what, bound in (("lower", low), ("upper", high)):
             shape = np.shape(bound)
-            if len(shape) > leaf.ndim or np.broadcast_shapes(shape, leaf.shape) != leaf.shape:
+            sides = zip(reversed(shape), reversed(leaf.shape), strict=False)
+            if len(shape) > leaf.ndim or any(side not in (1, full) for side, full in sides):
                 raise ValueError(
                     f"{name}: the {what} bound of {path} has shape {shape}; expected that of the"
                     f" parameter, {leaf.shape}, or a number"
@@ -80,8 +81,34 @@ def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> tuple[lis
                     f" {brief(high, 30)}; exchange them, or make them equal to fix a parameter"
                 )
         for box, bound in zip(boxes, (low, high), strict=True):
-            box.append(cast(jnp.asarray(bound), computing_dtype(leaf.dtype)))
+            # The nearest numbers that a parameter can be, so that rounding does not cross them.
+            bound = cast(jnp.asarray(bound), leaf.dtype)
+            box.append(cast(bound, computing_dtype(leaf.dtype)))
     return boxes
+
+
+def moves_within(
+    params: Params, ways: Updates, like: Updates, box: tuple[list[Any], list[Any]]
+) -> Updates:
+    """Ways from parameters into a box as updates that end in it after all rounding.
+
+    Args:
+        params: the parameters.
+        ways: a tree like them, in single precision at least.
+        like: the updates whose dtypes the result has.
+        box: the bounds, as :func:`box_of` gives them.
+    """
+
+    def move(param: jax.Array, way: jax.Array, like: jax.Array, low: Any, high: Any) -> jax.Array:
+        way = cast(way, like.dtype)
+        with jax.numpy_dtype_promotion("standard"):  # as an update is applied
+            reached = cast(cast(param + way, param.dtype), low.dtype)
+        up, down = (jnp.nextafter(way, jnp.full_like(way, x)) for x in (jnp.inf, -jnp.inf))
+        return jnp.where(reached < low, up, jnp.where(reached > high, down, way))
+
+    leaves, treedef = jax.tree.flatten(params)
+    rest = (treedef.flatten_up_to(tree) for tree in (ways, like))
+    return treedef.unflatten([move(*each) for each in zip(leaves, *rest, *box, strict=True)])
 
 
 def projected_gradient(

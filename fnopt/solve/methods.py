@@ -9,7 +9,7 @@ from fnopt.core import Transform
 from fnopt.core.checks import brief, nearest
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Params
-from fnopt.registry import optimizers
+from fnopt.registry import KINDS, exported
 from fnopt.solve.checks import as_box
 
 SCIPY: dict[str, tuple[str, dict[str, Any]]] = {
@@ -18,7 +18,7 @@ SCIPY: dict[str, tuple[str, dict[str, Any]]] = {
     "l-bfgs-b": ("lbfgsb", {}),
     "trust-ncg": ("newton_cg", {}),
     "trust-krylov": ("newton_cg", {}),
-    "trust-exact": ("newton", {}),
+    "trust-exact": ("trust_newton", {}),
     "lm": ("levenberg_marquardt", {}),
     "trf": ("levenberg_marquardt", {}),
     "dogbox": ("levenberg_marquardt", {}),
@@ -49,14 +49,14 @@ def as_method(caller: str, method: Any) -> Transform:
         return as_transform(method)
     name = method.lower()
     name, arguments = SCIPY.get(name, (name.replace("-", "_"), {}))
-    known = optimizers()
+    known = {name: make for name, make in exported().items() if make.family not in KINDS}
     if name not in known:
         near = nearest(name, {*known, *SCIPY})
         suggestion = f"did you mean {near!r}? " if near else ""
         raise ValueError(
             f"{caller}: no method {brief(method, 40)}; {suggestion}fnopt.optimizers() has all"
         )
-    return _make(caller, known[name].make, arguments)
+    return _make(caller, known[name], arguments)
 
 
 def keeps_to_bounds(tx: Transform) -> bool:

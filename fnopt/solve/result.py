@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 import textwrap
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from fnopt.core.types import Params, PyTree, Updates
 
-RUNNING, CONVERGED, OUT_OF_ITERATIONS, NO_PROGRESS, NOT_FINITE, SMALL_REDUCTION = range(-1, 5)
-SMALL_STEP = 5
+RUNNING, CONVERGED, OUT_OF_ITERATIONS, NO_PROGRESS, NOT_FINITE = range(-1, 4)
+SMALL_REDUCTION, SMALL_STEP = 4, 5
 """The values of a status; the first only while the loop runs. 0 to 3 are those of SciPy's BFGS."""
 
 MESSAGES = {
@@ -30,7 +31,7 @@ SUCCESSES = CONVERGED, SMALL_REDUCTION, SMALL_STEP
 
 
 class Result:
-    """What the results of solves share; their fields are arrays, and under ``vmap`` have an axis more."""
+    """What the results of solves share: whether and why they ended, and how they print."""
 
     loss_name: ClassVar[str] = "fun"
     """The field that has the loss."""
@@ -40,7 +41,8 @@ class Result:
     @property
     def success(self) -> jax.Array:
         """Whether the solve converged, a flag; it can be used under ``jit``."""
-        return jnp.isin(self.status, jnp.array(SUCCESSES))
+        flags = (self.status == status for status in SUCCESSES)
+        return functools.reduce(operator.or_, flags)
 
     @property
     def message(self) -> Any:
@@ -61,7 +63,7 @@ class Result:
 
     def __repr__(self) -> str:
         if isinstance(self.status, Tracer) or not hasattr(self.status, "dtype"):
-            return f"{type(self).__name__}(x={_shown(self.x)}, …)"
+            return f"{type(self).__name__}(x={_shown(self.x, values=False)}, …)"
         status = np.asarray(self.status)
         counts = {name: getattr(self, name) for name in ("nit", "nfev", "njev", "nhev")}
         numbers = ", ".join(f"{name}={_range(x)}" for name, x in counts.items())
@@ -78,7 +80,7 @@ class Result:
                     for words, count in which.items()
                 ),
             )
-        parts = (*told, first, f"x={_shown(self.x)}")
+        parts = (*told, first, f"x={_shown(self.x, values=status.ndim == 0)}")
         lines = (textwrap.fill(part, 74, break_on_hyphens=False) for part in parts)
         body = textwrap.indent(",\n".join(lines), "    ")
         return f"{type(self).__name__}(\n{body},\n)"
@@ -124,12 +126,11 @@ def _range(x: Any) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _shown(tree: PyTree) -> str:
-    """A tree of few numbers as it is, of a larger one dtypes and shapes."""
+def _shown(tree: PyTree, values: bool) -> str:
+    """A tree of few numbers as it is, of a larger one, or without values, dtypes and shapes."""
     leaves = jax.tree.leaves(tree)
     known = all(isinstance(x, (jax.Array, np.ndarray)) for x in leaves)
-    known = known and not any(isinstance(x, Tracer) for x in leaves)
-    if known and sum(x.size for x in leaves) <= 12:
+    if values and known and sum(x.size for x in leaves) <= 12:
         return str(jax.tree.map(_numbers, tree))
     text = str(jax.tree.map(_Words, jax.tree.map(_kind, tree)))
     return text if len(text) <= 300 else f"{len(leaves)} arrays"
