@@ -81,7 +81,7 @@ def _4(x):
 
 @problem("Beale", [1, 1], 0)
 def _5(x):
-    return jnp.array([1.5, 2.25, 2.625]) - x[0] * (1 - x[1] ** jnp.arange(1, 4))
+    return np.array([1.5, 2.25, 2.625]) - x[0] * (1 - jnp.stack([x[1], x[1] ** 2, x[1] ** 3]))
 
 
 @problem("Jennrich and Sampson", [0.3, 0.4], 124.362)
@@ -196,14 +196,14 @@ OSBORNE_2 = numbers("""
 @problem("Osborne 2", [1.3, 0.65, 0.65, 0.7, 0.6, 3, 5, 7, 2, 4.5, 5.5], 4.01377e-2)
 def _19(x):
     t = (one_to(65)[:, None] - 1) / 10
-    bells = x[1:4] * jnp.exp(-((t - x[8:]) ** 2) * x[5:8])
-    return OSBORNE_2 - x[0] * jnp.exp(-t[:, 0] * x[4]) - jnp.sum(bells, axis=1)
+    bells = jnp.exp(-((t - x[None, 8:]) ** 2) * x[None, 5:8])
+    return OSBORNE_2 - x[0] * jnp.exp(-t[:, 0] * x[4]) - bells @ x[1:4]
 
 
 @problem("Watson", np.zeros(6), 2.28767e-3)
 def _20(x):
-    powers = (one_to(29)[:, None] / 29) ** np.arange(x.size)
-    slopes = powers[:, :-1] @ (np.arange(1, x.size) * x[1:])
+    powers = (one_to(29)[:, None] / 29) ** np.arange(float(x.size))
+    slopes = powers[:, :-1] @ (one_to(x.size - 1) * x[1:])
     return jnp.append(slopes - (powers @ x) ** 2 - 1, jnp.stack([x[0], x[1] - x[0] ** 2 - 1]))
 
 
@@ -272,7 +272,7 @@ def _30(x):
 def _31(x):
     below = np.subtract.outer(np.arange(x.size), np.arange(x.size))
     band = (below <= 5) & (below >= -1) & (below != 0)
-    return x * (2 + 5 * x**2) + 1 - band @ (x * (1 + x))
+    return x * (2 + 5 * x**2) + 1 - band.astype(float) @ (x * (1 + x))
 
 
 @problem("Linear, full rank", np.ones(10), 10)  # m - n
@@ -289,7 +289,7 @@ def _33(x):
 @problem("Linear, rank 1 with zero columns and rows", np.ones(10), 454 / 74)
 def _34(x):
     inner = jnp.sum(one_to(x.size)[1:-1] * x[1:-1])
-    return jnp.pad(np.arange(1, 19) * inner, 1) - 1
+    return jnp.pad(one_to(18) * inner, 1) - 1
 
 
 @problem("Chebyquad", one_to(8) / 9, 3.51687e-3)
