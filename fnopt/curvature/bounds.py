@@ -80,7 +80,9 @@ def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> tuple[lis
                     f" {brief(high, 30)}; exchange them, or make them equal to fix a parameter"
                 )
         for box, bound in zip(boxes, (low, high), strict=True):
-            box.append(cast(jnp.asarray(bound), computing_dtype(leaf.dtype)))
+            # The nearest numbers that a parameter can be, so that rounding does not cross them.
+            bound = cast(jnp.asarray(bound), leaf.dtype)
+            box.append(cast(bound, computing_dtype(leaf.dtype)))
     return boxes
 
 

@@ -1,0 +1,218 @@
+"""L-BFGS-B."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fnopt.core import Outcome, Rate, Transform, computing_dtype, evaluation_of, required
+from fnopt.core.checks import (
+    Interval,
+    float_leaves,
+    leaves_like,
+    positive_integer,
+    refuse_state,
+    same_shape,
+)
+from fnopt.core.fields import Field
+from fnopt.core.moments import cast
+from fnopt.core.transform import at_count
+from fnopt.core.types import OptState, Params, Updates
+from fnopt.curvature.bounds import Bounds, box_of
+from fnopt.curvature.box_step import box_step
+from fnopt.curvature.compact import Pairs, no_pairs
+from fnopt.curvature.vector import Vector
+
+_Size = Annotated[
+    int, Field(convert=functools.partial(positive_integer, "it"), static=True, shown="int")
+]
+_Share = Annotated[Any, Field(Interval("(0, 1)"))]
+
+
+class LBFGSBState(NamedTuple):
+    """The state of :class:`lbfgsb`.
+
+    Attributes:
+        count: number of updates.
+        number_of_pairs: number of rows of the memory that are in use, the last ones.
+        diff_params_memory: the last steps, one a row, all parameters as one vector.
+        diff_updates_memory: the differences of gradients over them, likewise; a pair is divided by
+            the root of its inner product.
+        value: the loss at the parameters after the last update.
+        grad: the gradient there.
+        evaluations: number of evaluations of loss and gradient in the last update.
+    """
+
+    count: jax.Array
+    number_of_pairs: jax.Array
+    diff_params_memory: jax.Array
+    diff_updates_memory: jax.Array
+    value: jax.Array
+    grad: Updates
+    evaluations: jax.Array
+
+
+class lbfgsb(Transform):
+    r"""L-BFGS-B: a limited-memory quasi-Newton method for parameters between bounds.
+
+    .. math::
+        m_k(x) &= \langle g_k, x - x_k \rangle + \tfrac{1}{2} (x - x_k)^\top B_k\,(x - x_k),
+        \qquad B_k = \theta I - W M W^\top \\
+        x^c &: \text{ the first local minimum of } m_k \text{ on } t \mapsto P(x_k - t\,g_k) \\
+        \bar x &= P \bigl(\arg\min_x \{ m_k(x) : x_i = x^c_i \text{ where a bound holds } x^c_i \}
+            \bigr) \\
+        x_{k+1} &= x_k + t_k\,(\bar x - x_k)
+
+    with :math:`P` the projection on the box, the last :math:`m` pairs of steps and differences of
+    gradients in :math:`W` and :math:`M`, and :math:`t_k` from the line search of Moré and Thuente.
+    The step 1 is tried first, and at the first update one of length 1 unless all is bounded.
+
+    One ``update`` is one iteration: it receives the gradient as ``updates``, the loss as ``value``
+    (which is evaluated if missing), and the functions. Parameters stay between the bounds, to the
+    last bit; a start outside of them is projected first. Where no step lowers the loss, the memory
+    is emptied, and where that does not help the update is 0. A pair without positive curvature is
+    not stored. Its loops have no reverse-mode derivative.
+
+    The state is :math:`2\,m + 1` times the parameters, in single precision at least, and one update
+    costs :math:`O(m^2 n + n \log n)` besides its evaluations, most often a single one.
+
+    Args:
+        learning_rate: first step that the line search tries, times the usual one.
+        lower: smallest values: a number for all parameters, or a tree like them; no bound where it
+            is None or -inf.
+        upper: largest values, likewise, with inf.
+        memory_size: number of stored pairs, :math:`m \ge 1`.
+        slope_rtol: share of the slope by which the loss must fall, in (0, 1).
+        curv_rtol: share of the slope that may be left, in (0, 1).
+        max_linesearch_steps: largest number of evaluations in a line search, at least 1.
+
+    Raises:
+        ValueError: a lower bound is above the upper one; in ``update``, parameters or ``value_fn``
+            are missing.
+        TypeError: a parameter is complex.
+
+    When:
+        Parameters lie between bounds and the loss is smooth and has no noise: full batches, fits of
+        models to data, rates and variances that are not negative. Not with batches that change.
+
+    References:
+        Byrd, Lu, Nocedal & Zhu, *A limited memory algorithm for bound constrained optimization*,
+        SIAM Journal on Scientific Computing 16, 1995, doi:10.1137/0916069; Morales & Nocedal,
+        *Remark on "Algorithm 778: L-BFGS-B"*, ACM Transactions on Mathematical Software 38, 2011,
+        doi:10.1145/2049662.2049669.
+
+    >>> import fnopt, jax, jax.numpy as jnp, optax
+    >>> def rosenbrock(x):
+    ...     return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+    >>> tx = fnopt.lbfgsb(upper=jnp.array([0.5, jnp.inf]))
+    >>> x = jnp.array([-1.2, 1.0])
+    >>> state = tx.init(x)
+    >>> for _ in range(25):
+    ...     value, grad = jax.value_and_grad(rosenbrock)(x)
+    ...     updates, state = tx.update(grad, state, x, value=value, value_fn=rosenbrock)
+    ...     x = optax.apply_updates(x, updates)
+    >>> print(x.round(3))
+    [0.5  0.25]
+    """
+
+    learning_rate: Rate = 1.0
+    lower: Bounds = None
+    upper: Bounds = None
+    memory_size: _Size = 10
+    slope_rtol: _Share = 1e-3
+    curv_rtol: _Share = 0.9
+    max_linesearch_steps: _Size = 20
+    family = "curvature"
+
+    State = LBFGSBState
+
+    @property
+    def evaluates(self) -> bool | None:
+        return True
+
+    def init(self, params: Params) -> LBFGSBState:
+        box_of("lbfgsb", self.lower, self.upper, params)
+        vector = Vector.of(params)
+        memory = no_pairs(self.memory_size, vector.size, vector.dtype)
+        zero = jnp.zeros((), jnp.int32)
+        grad = vector.tree(jnp.zeros(vector.size, vector.dtype), wide=True)
+        return LBFGSBState(zero, *memory, jnp.zeros((), vector.dtype), grad, zero)
+
+    def count(self, state: OptState) -> jax.Array:
+        return state.count
+
+    def outcome(self, state: OptState) -> Outcome:
+        return Outcome(state.value, state.grad, state.evaluations, state.evaluations)
+
+    def update(
+        self,
+        updates: Updates,
+        state: OptState,
+        params: Params = None,
+        *,
+        value: Any = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, LBFGSBState]:
+        if getattr(state, "_fields", None) != LBFGSBState._fields:
+            refuse_state(self, state)
+        if params is None:
+            raise ValueError("lbfgsb needs the parameters: call update(updates, state, params)")
+        value_and_grad = required(self, "value_fn", evaluation_of(extra_args).value_and_grad)
+        paths, grads, treedef = float_leaves("updates", updates)
+        starts = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
+        for path, gradient, param in zip(paths, grads, starts, strict=True):
+            same_shape(path, gradient.shape, param.shape, "parameter")
+        params, vector = treedef.unflatten(starts), Vector.of(params)
+        if not vector.size:
+            return updates, state._replace(count=optax.safe_increment(state.count))
+        low, high = map(vector.join, box_of("lbfgsb", self.lower, self.upper, params))
+
+        def evaluate(position: jax.Array) -> tuple[jax.Array, jax.Array]:
+            value, grad = value_and_grad(vector.tree(position))
+            return cast(jnp.asarray(value), vector.dtype), vector.of_tree(grad)
+
+        start, grad = vector.join(starts), vector.join(grads)
+        position = jnp.clip(start, low, high)
+        inside = jnp.all(position == start)
+        if value is None:
+            inside = jnp.zeros((), bool)
+            value = 0.0
+        value = cast(jnp.asarray(value), vector.dtype)
+        value, grad = jax.lax.cond(inside, lambda: (value, grad), lambda: evaluate(position))
+        rule = at_count(self, state.count, vector.dtype)
+        step = box_step(
+            evaluate,
+            position,
+            value,
+            grad,
+            (low, high),
+            Pairs(state.number_of_pairs, state.diff_params_memory, state.diff_updates_memory),
+            is_first=state.count == 0,
+            learning_rate=rule.learning_rate,
+            slope_rtol=rule.slope_rtol,
+            curv_rtol=rule.curv_rtol,
+            max_linesearch_steps=self.max_linesearch_steps,
+        )
+        way = vector.split(step.position - start)
+        box = (vector.split(low), vector.split(high))
+        moves = map(_inside, starts, way, (g.dtype for g in grads), *box)
+        return treedef.unflatten(list(moves)), LBFGSBState(
+            optax.safe_increment(state.count),
+            *step.pairs,
+            step.value,
+            vector.tree(step.grad, wide=True),
+            step.evaluations + (~inside).astype(jnp.int32),
+        )
+
+
+def _inside(param: jax.Array, way: jax.Array, dtype: Any, low: jax.Array, high: jax.Array) -> Any:
+    """A way in a dtype, such that the parameter plus it is in the box after rounding."""
+    move = cast(way, dtype)
+    with jax.numpy_dtype_promotion("standard"):  # as the update is applied
+        reached = cast(cast(param + move, param.dtype), low.dtype)
+    up, down = (jnp.nextafter(move, cast(jnp.asarray(x), dtype)) for x in (jnp.inf, -jnp.inf))
+    return jnp.where(reached < low, up, jnp.where(reached > high, down, move))
