@@ -86,13 +86,14 @@ def of_fnopt(method: Any = None) -> Solver:
     return compiled(traceable, said)
 
 
-def of_scipy(method: str, products: bool = False, **options: Any) -> Solver:
-    """``scipy.optimize.minimize`` with compiled functions for value, gradient and product."""
+def of_scipy(method: str, products: bool = False, hessian: bool = False, **options: Any) -> Solver:
+    """``scipy.optimize.minimize`` with compiled functions for all that it evaluates."""
     import scipy.optimize
 
     def build(fun: Fun, demand: Demand) -> Callable[[Any], Solved]:
         value_and_grad = jax.jit(jax.value_and_grad(fun))
         product = jax.jit(lambda x, v: jax.jvp(jax.grad(fun), (x,), (v,))[1])
+        matrix = jax.jit(jax.hessian(fun))
 
         def solve(x0: Any) -> Solved:
             counts = {"evaluations": 0, "products": 0}
@@ -106,12 +107,18 @@ def of_scipy(method: str, products: bool = False, **options: Any) -> Solver:
                 counts["products"] += 1
                 return np.asarray(product(x, v))
 
+            def counted_hessian(x: Any) -> np.ndarray:
+                counts["products"] += x.size
+                return np.asarray(matrix(x))
+
             def stop(intermediate_result: Any) -> None:
                 # Newton-CG has no tolerance of the gradient; this gradient is not counted.
                 if np.max(np.abs(value_and_grad(intermediate_result.x)[1])) <= demand.tol:
                     raise StopIteration
 
             arguments: dict[str, Any] = {"hessp": counted_product} if products else {}
+            if hessian:
+                arguments["hess"] = counted_hessian
             if method == "Newton-CG":
                 arguments["callback"] = stop
             else:
@@ -228,13 +235,14 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "fnopt": of_fnopt,
     "fnopt bfgs": lambda: of_fnopt("bfgs"),
     "fnopt lbfgs": lambda: of_fnopt("lbfgs"),
-    "fnopt newton": lambda: of_fnopt("newton"),
+    "fnopt trust_newton": lambda: of_fnopt("trust_newton"),
     "fnopt newton_cg": lambda: of_fnopt("newton_cg"),
     "fnopt nonlinear_cg": lambda: of_fnopt("nonlinear_cg"),
     "scipy BFGS": lambda: of_scipy("BFGS"),
     "scipy L-BFGS-B": lambda: of_scipy("L-BFGS-B", ftol=0.0, maxfun=10**6),
     "scipy Newton-CG": lambda: of_scipy("Newton-CG", products=True, xtol=1e-14),
     "scipy trust-ncg": lambda: of_scipy("trust-ncg", products=True),
+    "scipy trust-exact": lambda: of_scipy("trust-exact", hessian=True),
     "optimistix BFGS": lambda: of_optimistix("BFGS"),
     "optimistix BFGS, dogleg": lambda: of_optimistix("BFGS, dogleg"),
     "optimistix LBFGS": lambda: of_optimistix("LBFGS"),
