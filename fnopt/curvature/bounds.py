@@ -86,6 +86,30 @@ def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> tuple[lis
     return boxes
 
 
+def moves_within(
+    params: Params, ways: Updates, like: Updates, box: tuple[list[Any], list[Any]]
+) -> Updates:
+    """Ways from parameters into a box as updates that end in it after all rounding.
+
+    Args:
+        params: the parameters.
+        ways: a tree like them, in single precision at least.
+        like: the updates whose dtypes the result has.
+        box: the bounds, as :func:`box_of` gives them.
+    """
+
+    def move(param: jax.Array, way: jax.Array, like: jax.Array, low: Any, high: Any) -> jax.Array:
+        way = cast(way, like.dtype)
+        with jax.numpy_dtype_promotion("standard"):  # as an update is applied
+            reached = cast(cast(param + way, param.dtype), low.dtype)
+        up, down = (jnp.nextafter(way, jnp.full_like(way, x)) for x in (jnp.inf, -jnp.inf))
+        return jnp.where(reached < low, up, jnp.where(reached > high, down, way))
+
+    leaves, treedef = jax.tree.flatten(params)
+    rest = (treedef.flatten_up_to(tree) for tree in (ways, like))
+    return treedef.unflatten([move(*each) for each in zip(leaves, *rest, *box, strict=True)])
+
+
 def projected_gradient(
     params: Params, grads: Updates, lower: PyTree = None, upper: PyTree = None
 ) -> Updates:

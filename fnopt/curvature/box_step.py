@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from fnopt.curvature.bounds import projected_gradient
 from fnopt.curvature.cauchy_point import cauchy_point
 from fnopt.curvature.compact import Pairs, compact_form, dot, no_pairs, remember
-from fnopt.curvature.more_thuente import Point, more_thuente
+from fnopt.curvature.line import Point
+from fnopt.curvature.more_thuente import more_thuente
 from fnopt.curvature.subspace_minimum import subspace_minimum
 
 
@@ -54,7 +55,7 @@ def box_step(
     curv_rtol: Any,
     max_linesearch_steps: int,
 ) -> Step:
-    """The step of one iteration; none where the gradient left by the box is 0, or nothing is better.
+    """The step of one iteration; none where the box leaves no gradient, or nothing is better.
 
     Where a direction does not descend, or nothing along it is better, the memory is emptied and the
     iteration made again without it, as in the authors' code.

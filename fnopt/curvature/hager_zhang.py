@@ -1,4 +1,4 @@
-"""The line search of Hager and Zhang, as a function."""
+"""The line search of Hager and Zhang, as a function, and the state of its transform."""
 
 from __future__ import annotations
 
@@ -10,7 +10,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core import divide
+from fnopt.core.types import Updates
 from fnopt.curvature.line import Point
+
+
+class HagerZhangLinesearchInfo(NamedTuple):
+    """How the last line search went.
+
+    Attributes:
+        num_linesearch_steps: number of evaluations of loss and gradient.
+        decrease_error: by how much the decrease of the loss falls short, 0 if it does not.
+        curvature_error: by how much the slope is too steep, 0 if it is not; above 0 after a failed
+            search.
+    """
+
+    num_linesearch_steps: jax.Array
+    decrease_error: jax.Array
+    curvature_error: jax.Array
+
+
+class ScaleByHagerZhangLinesearchState(NamedTuple):
+    """The state of :class:`scale_by_hager_zhang_linesearch`.
+
+    Attributes:
+        learning_rate: the step found; after an update of 0 the step at which the search ended.
+        value: the loss after the update.
+        grad: the gradient after the update.
+        info: how the search went.
+    """
+
+    learning_rate: jax.Array
+    value: jax.Array
+    grad: Updates
+    info: HagerZhangLinesearchInfo
+
 
 # What proposed the trial: the search for a bracket; the two secants of a round; the middle of the
 # bracket, where these have not shortened it enough; halving, while the bracket's right end is too

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Outcome, Rate, Transform, computing_dtype, evaluation_of, required
-from fnopt.core.checks import (
-    Interval,
-    float_leaves,
-    leaves_like,
-    positive_integer,
-    refuse_state,
-    same_shape,
-)
-from fnopt.core.fields import Field
+from fnopt.core import Outcome, Rate, Transform, evaluation_of, required
+from fnopt.core.checks import refuse_state
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
-from fnopt.curvature.bounds import Bounds, box_of
+from fnopt.curvature.bounds import Bounds, box_of, moves_within
 from fnopt.curvature.box_step import box_step
 from fnopt.curvature.compact import Pairs, no_pairs
-from fnopt.curvature.vector import Vector
-
-_Size = Annotated[
-    int, Field(convert=functools.partial(positive_integer, "it"), static=True, shown="int")
-]
-_Share = Annotated[Any, Field(Interval("(0, 1)"))]
+from fnopt.curvature.line import Evaluations, Share
+from fnopt.curvature.vector import Vector, checked
 
 
 class LBFGSBState(NamedTuple):
@@ -109,12 +96,15 @@ class lbfgsb(Transform):
     >>> def rosenbrock(x):
     ...     return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
     >>> tx = fnopt.lbfgsb(upper=jnp.array([0.5, jnp.inf]))
+    >>> @jax.jit
+    ... def step(x, state):
+    ...     value, grad = jax.value_and_grad(rosenbrock)(x)
+    ...     updates, state = tx.update(grad, state, x, value=value, value_fn=rosenbrock)
+    ...     return optax.apply_updates(x, updates), state
     >>> x = jnp.array([-1.2, 1.0])
     >>> state = tx.init(x)
     >>> for _ in range(25):
-    ...     value, grad = jax.value_and_grad(rosenbrock)(x)
-    ...     updates, state = tx.update(grad, state, x, value=value, value_fn=rosenbrock)
-    ...     x = optax.apply_updates(x, updates)
+    ...     x, state = step(x, state)
     >>> print(x.round(3))
     [0.5  0.25]
     """
@@ -122,10 +112,10 @@ class lbfgsb(Transform):
     learning_rate: Rate = 1.0
     lower: Bounds = None
     upper: Bounds = None
-    memory_size: _Size = 10
-    slope_rtol: _Share = 1e-3
-    curv_rtol: _Share = 0.9
-    max_linesearch_steps: _Size = 20
+    memory_size: Evaluations = 10
+    slope_rtol: Share = 1e-3
+    curv_rtol: Share = 0.9
+    max_linesearch_steps: Evaluations = 20
     family = "curvature"
 
     State = LBFGSBState
@@ -159,30 +149,24 @@ class lbfgsb(Transform):
     ) -> tuple[Updates, LBFGSBState]:
         if getattr(state, "_fields", None) != LBFGSBState._fields:
             refuse_state(self, state)
-        if params is None:
-            raise ValueError("lbfgsb needs the parameters: call update(updates, state, params)")
         value_and_grad = required(self, "value_fn", evaluation_of(extra_args).value_and_grad)
-        paths, grads, treedef = float_leaves("updates", updates)
-        starts = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
-        for path, gradient, param in zip(paths, grads, starts, strict=True):
-            same_shape(path, gradient.shape, param.shape, "parameter")
-        params, vector = treedef.unflatten(starts), Vector.of(params)
+        grads, params = checked(self, updates, params)
+        vector = Vector.of(params)
+        count: Any = optax.safe_increment(state.count)
         if not vector.size:
-            return updates, state._replace(count=optax.safe_increment(state.count))
-        low, high = map(vector.join, box_of("lbfgsb", self.lower, self.upper, params))
+            return grads, state._replace(count=count)
+        box = box_of("lbfgsb", self.lower, self.upper, params)
+        low, high = (vector.join(bounds) for bounds in box)
 
         def evaluate(position: jax.Array) -> tuple[jax.Array, jax.Array]:
             value, grad = value_and_grad(vector.tree(position))
             return cast(jnp.asarray(value), vector.dtype), vector.of_tree(grad)
 
-        start, grad = vector.join(starts), vector.join(grads)
+        start, grad = vector.of_tree(params), vector.of_tree(grads)
         position = jnp.clip(start, low, high)
-        inside = jnp.all(position == start)
-        if value is None:
-            inside = jnp.zeros((), bool)
-            value = 0.0
-        value = cast(jnp.asarray(value), vector.dtype)
-        value, grad = jax.lax.cond(inside, lambda: (value, grad), lambda: evaluate(position))
+        known = jnp.asarray(value is not None) & jnp.all(position == start)
+        value = cast(jnp.asarray(0.0 if value is None else value), vector.dtype)
+        value, grad = jax.lax.cond(known, lambda: (value, grad), lambda: evaluate(position))
         rule = at_count(self, state.count, vector.dtype)
         step = box_step(
             evaluate,
@@ -197,22 +181,8 @@ class lbfgsb(Transform):
             curv_rtol=rule.curv_rtol,
             max_linesearch_steps=self.max_linesearch_steps,
         )
-        way = vector.split(step.position - start)
-        box = (vector.split(low), vector.split(high))
-        moves = map(_inside, starts, way, (g.dtype for g in grads), *box)
-        return treedef.unflatten(list(moves)), LBFGSBState(
-            optax.safe_increment(state.count),
-            *step.pairs,
-            step.value,
-            vector.tree(step.grad, wide=True),
-            step.evaluations + (~inside).astype(jnp.int32),
-        )
-
-
-def _inside(param: jax.Array, way: jax.Array, dtype: Any, low: jax.Array, high: jax.Array) -> Any:
-    """A way in a dtype, such that the parameter plus it is in the box after rounding."""
-    move = cast(way, dtype)
-    with jax.numpy_dtype_promotion("standard"):  # as the update is applied
-        reached = cast(cast(param + move, param.dtype), low.dtype)
-    up, down = (jnp.nextafter(move, cast(jnp.asarray(x), dtype)) for x in (jnp.inf, -jnp.inf))
-    return jnp.where(reached < low, up, jnp.where(reached > high, down, move))
+        way = vector.tree(step.position - start, wide=True)
+        evaluations = step.evaluations + (~known).astype(jnp.int32)
+        grad = vector.tree(step.grad, wide=True)
+        after = LBFGSBState(count, *step.pairs, step.value, grad, evaluations)
+        return moves_within(params, way, grads, box), after

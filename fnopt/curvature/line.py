@@ -33,8 +33,14 @@ Share = Annotated[Any, Field(Interval("(0, 1)"))]
 """A number between 0 and 1; a line search has no count by which it could be a schedule."""
 Tolerance = Annotated[Any, Field(Interval("[0, inf)"))]
 """A number, at least 0."""
+ToleranceOrInf = Annotated[Any, Field(Interval("[0, inf]"))]
+"""A number, at least 0; inf to be content with anything."""
+ToleranceOrNone = Annotated[Any, OrNone(Interval("[0, inf)"))]
+"""A number, at least 0, or None for another criterion."""
 Growth = Annotated[Any, Field(Interval("[1, inf]"))]
 """A factor by which a step grows, at least 1."""
+Longest = Annotated[Any, Field(Interval("(0, inf]"))]
+"""The largest step, above 0; inf for no limit."""
 Largest = Annotated[Any, OrNone(Interval("(0, inf]"))]
 """The largest step, above 0; None for no limit."""
 Evaluations = Annotated[
@@ -98,6 +104,26 @@ class Line:
         """The point of the line at a step."""
         value, grad = self.value_and_grad(add_scaled(self.start, step, self.direction))
         return Point(step, value, grad, cast(vdot(grad, self.direction), self.dtype))
+
+    def for_optax(self) -> Callable[[Reals], jax.Array]:
+        """The loss at a point of space in any precision, whose gradient is that of the caller."""
+
+        @jax.custom_vjp
+        def value(position: Reals) -> jax.Array:
+            return self.value(position)
+
+        value.defvjp(self.value_and_grad, lambda grad, by: ([by * g for g in grad],))
+        return lambda position: value([cast(x, self.dtype) for x in position])
+
+    def begin(self, learning_rate: Any) -> jax.Array:
+        """The step of a state to begin a search with; 1 where it is none, as after underflow."""
+        step = cast(jnp.asarray(learning_rate), self.dtype)
+        return jnp.where((step > 0) & jnp.isfinite(step), step, jnp.ones_like(step))
+
+    def accept(self, point: Point, highest: jax.Array) -> Point:
+        """A point; the origin where its loss is above ``highest`` or not finite."""
+        accepted = jnp.isfinite(point.value) & (point.value <= highest)
+        return jax.tree.map(lambda x, old: jnp.where(accepted, x, old), point, self.origin)
 
     def params(self, position: Reals) -> Params:
         """A point of space as parameters."""
@@ -183,6 +209,11 @@ def line_of(
 def add_scaled(xs: Reals, by: jax.Array, ys: Reals) -> Reals:
     """Arrays, each plus a multiple of another."""
     return [x + cast(by, y.dtype) * y for x, y in zip(xs, ys, strict=True)]
+
+
+def like_state(new: Any, state: Any) -> Any:
+    """A line search's next state in the dtypes of the last, whatever those of the batch."""
+    return jax.tree.map(lambda x, old: cast(jnp.asarray(x), jnp.asarray(old).dtype), new, state)
 
 
 def real_dtype(params: Params) -> Any:

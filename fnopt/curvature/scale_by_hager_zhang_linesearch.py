@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import Outcome, Transform
 from fnopt.core.checks import refuse_state
-from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
-from fnopt.curvature.hager_zhang import hager_zhang
+from fnopt.curvature.hager_zhang import (
+    HagerZhangLinesearchInfo,
+    ScaleByHagerZhangLinesearchState,
+    hager_zhang,
+)
 from fnopt.curvature.line import (
     Evaluations,
     Growth,
@@ -22,40 +25,10 @@ from fnopt.curvature.line import (
     Point,
     Share,
     Tolerance,
+    like_state,
     line_of,
     real_dtype,
 )
-
-
-class HagerZhangLinesearchInfo(NamedTuple):
-    """How the last line search went.
-
-    Attributes:
-        num_linesearch_steps: number of evaluations of loss and gradient.
-        decrease_error: by how much the decrease of the loss falls short, 0 if it does not.
-        curvature_error: by how much the slope is too steep, 0 if it is not; above 0 after a failed
-            search.
-    """
-
-    num_linesearch_steps: jax.Array
-    decrease_error: jax.Array
-    curvature_error: jax.Array
-
-
-class ScaleByHagerZhangLinesearchState(NamedTuple):
-    """The state of :class:`scale_by_hager_zhang_linesearch`.
-
-    Attributes:
-        learning_rate: the step found; after an update of 0 the step at which the search ended.
-        value: the loss after the update.
-        grad: the gradient after the update.
-        info: how the search went.
-    """
-
-    learning_rate: jax.Array
-    value: jax.Array
-    grad: Updates
-    info: HagerZhangLinesearchInfo
 
 
 class scale_by_hager_zhang_linesearch(Transform):
@@ -159,7 +132,7 @@ class scale_by_hager_zhang_linesearch(Transform):
         limit = jnp.inf if self.max_learning_rate is None else search.max_learning_rate
         point, count, last = hager_zhang(
             line.at,
-            cast(state.learning_rate, line.dtype) if keeps else jnp.ones((), line.dtype),
+            line.begin(state.learning_rate if keeps else 1.0),
             line.origin,
             max_steps=self.max_linesearch_steps,
             max_step=jnp.asarray(limit, line.dtype),
@@ -176,9 +149,7 @@ class scale_by_hager_zhang_linesearch(Transform):
             line.params(point.grad),
             HagerZhangLinesearchInfo(count + line.evaluated, *search._errors(line, point)),
         )
-        # In the dtypes of the state, which another precision of the batch must not change.
-        new = jax.tree.map(lambda x, old: cast(x, jnp.asarray(old).dtype), new, state)
-        return line.update(point.step), new
+        return line.update(point.step), like_state(new, state)
 
     def _errors(self, line: Line, point: Point) -> tuple[jax.Array, jax.Array]:
         """By how much the conditions are violated."""

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype
-from fnopt.core.checks import float_leaves
+from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import Params, PyTree, Updates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,3 +74,25 @@ class Vector:
         dtypes = [computing_dtype(d) if wide else d for d in self.dtypes]
         pairs = zip(self.split(vector), dtypes, strict=True)
         return self.treedef.unflatten([cast(leaf, dtype) for leaf, dtype in pairs])
+
+
+def checked(transform: Any, updates: Updates, params: Params) -> tuple[Updates, Params]:
+    """Updates and parameters as trees of arrays.
+
+    Args:
+        transform: the transform that received them, for errors.
+        updates: the updates.
+        params: the parameters.
+
+    Raises:
+        ValueError: there are no parameters, or structures or shapes differ; names the path.
+        TypeError: an update is not floating.
+    """
+    if params is None:
+        name = type(transform).__name__
+        raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
+    paths, leaves, treedef = float_leaves("updates", updates)
+    starts = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
+    for path, leaf, start in zip(paths, leaves, starts, strict=True):
+        same_shape(path, leaf.shape, start.shape, "parameter")
+    return treedef.unflatten(leaves), treedef.unflatten(starts)

@@ -99,9 +99,9 @@ def answers_untraceable(caller: str, name: str) -> Iterator[None]:
         )
         trace = error.__traceback__
         raise TypeError(f"{caller}: {name} {cure}").with_traceback(trace) from None
-    except jax.errors.ConcretizationTypeError as error:
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError) as error:
         cure = (
-            "needs the value of a traced array, as an `if` or float() does; use jnp.where or"
+            "needs the value of a traced array, as an `if`, float() or range() does; use jnp.where or"
             " jax.lax.cond, and close over what is no array instead of passing it by args"
         )
         trace = error.__traceback__

@@ -7,7 +7,6 @@ import textwrap
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -58,7 +57,7 @@ class OptimizeResult:
     @property
     def success(self) -> jax.Array:
         """Whether the solve converged, a flag; it can be used under ``jit``."""
-        return jnp.isin(self.status, jnp.array([CONVERGED, SMALL_REDUCTION]))
+        return (self.status == CONVERGED) | (self.status == SMALL_REDUCTION)
 
     @property
     def message(self) -> Any:
@@ -79,7 +78,7 @@ class OptimizeResult:
 
     def __repr__(self) -> str:
         if isinstance(self.status, Tracer) or not hasattr(self.status, "dtype"):
-            return f"OptimizeResult(x={_shown(self.x)}, …)"
+            return f"OptimizeResult(x={_shown(self.x, values=False)}, …)"
         status = np.asarray(self.status)
         counts = {name: getattr(self, name) for name in ("nit", "nfev", "njev", "nhev")}
         numbers = ", ".join(f"{name}={_range(x)}" for name, x in counts.items())
@@ -96,7 +95,7 @@ class OptimizeResult:
                     for words, count in which.items()
                 ),
             )
-        parts = (*told, first, f"x={_shown(self.x)}")
+        parts = (*told, first, f"x={_shown(self.x, values=status.ndim == 0)}")
         lines = (textwrap.fill(part, 74, break_on_hyphens=False) for part in parts)
         body = textwrap.indent(",\n".join(lines), "    ")
         return f"OptimizeResult(\n{body},\n)"
@@ -111,12 +110,11 @@ def _range(x: Any) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _shown(tree: PyTree) -> str:
-    """A tree of few numbers as it is, of a larger one dtypes and shapes."""
+def _shown(tree: PyTree, values: bool) -> str:
+    """A tree of few numbers as it is, of a larger one, or without values, dtypes and shapes."""
     leaves = jax.tree.leaves(tree)
     known = all(isinstance(x, (jax.Array, np.ndarray)) for x in leaves)
-    known = known and not any(isinstance(x, Tracer) for x in leaves)
-    if known and sum(x.size for x in leaves) <= 12:
+    if values and known and sum(x.size for x in leaves) <= 12:
         return str(jax.tree.map(_numbers, tree))
     text = str(jax.tree.map(_Words, jax.tree.map(_kind, tree)))
     return text if len(text) <= 300 else f"{len(leaves)} arrays"
