@@ -68,7 +68,8 @@ def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> tuple[lis
         low, high = -jnp.inf if low is None else low, jnp.inf if high is None else high
         for what, bound in (("lower", low), ("upper", high)):
             shape = np.shape(bound)
-            if len(shape) > leaf.ndim or np.broadcast_shapes(shape, leaf.shape) != leaf.shape:
+            sides = zip(reversed(shape), reversed(leaf.shape), strict=False)
+            if len(shape) > leaf.ndim or any(side not in (1, full) for side, full in sides):
                 raise ValueError(
                     f"{name}: the {what} bound of {path} has shape {shape}; expected that of the"
                     f" parameter, {leaf.shape}, or a number"

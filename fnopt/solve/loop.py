@@ -136,8 +136,8 @@ def _iterate(evaluation: Evaluation, tx: Transform, limits: Limits, bounds: Any,
 
     finite = _is_finite(here)
     moved = _differs(new, params, rounding=2.0)
-    # The loss of a method that looks at it falls; that of others may rise for long.
-    progress = moved & (here.value < run.best.value) if tx.evaluates else moved
+    # A method that knows the loss it leads to lets it fall; that of others may rise for long.
+    progress = moved if outcome.value is None else moved & (here.value < run.best.value)
     idle = jnp.where(progress, 0, run.idle + 1)
     size = jnp.maximum(jnp.maximum(jnp.abs(value), jnp.abs(here.value)), jnp.ones_like(value))
     change = jnp.where(stays, jnp.inf, jnp.abs(value - here.value) / size)

@@ -16,7 +16,7 @@ SCIPY: dict[str, tuple[str, dict[str, Any]]] = {
     "l-bfgs-b": ("lbfgsb", {}),
     "trust-ncg": ("newton_cg", {}),
     "trust-krylov": ("newton_cg", {}),
-    "trust-exact": ("newton", {}),
+    "trust-exact": ("trust_newton", {}),
 }
 """SciPy's methods that go by another name here: that name, and arguments."""
 USUAL_RATE = 3e-3
