@@ -130,7 +130,7 @@ def conjugate_gradient(
     # <b, x> - <x, A x> / 2, without a product.
     decrease = (vdot(target, run.x) + vdot(run.residual, run.x)) / 2
     return Solution(
-        treedef.unflatten([cast(unit, x.real.dtype) * x for x in run.x]),
+        treedef.unflatten([cast(unit, x.dtype) * x for x in run.x]),
         unit * jnp.sqrt(run.square),
         unit * (unit * decrease),
         run.steps + (0 if start is None else 1),
@@ -140,11 +140,11 @@ def conjugate_gradient(
 
 
 def _over(xs: Arrays, size: jax.Array) -> Arrays:
-    return [x / cast(size, x.real.dtype) for x in xs]
+    return [x / cast(size, x.dtype) for x in xs]
 
 
 def _along(xs: Arrays, step: jax.Array, ds: Arrays) -> Arrays:
-    return [x + cast(step, x.real.dtype) * d for x, d in zip(xs, ds, strict=True)]
+    return [x + cast(step, x.dtype) * d for x, d in zip(xs, ds, strict=True)]
 
 
 def _started(
@@ -153,7 +153,7 @@ def _started(
     """The first x and its residual; of 0 where the quadratic is not lower at the start given."""
     length = global_norm(x)
     inside = jnp.where(length > bound, bound / length, jnp.ones_like(length))
-    x = [cast(inside, y.real.dtype) * y for y in x]
+    x = [cast(inside, y.dtype) * y for y in x]
     residual = _along(target, -jnp.ones_like(bound), times(x))
     # False also where the product is not finite.
     lower = vdot(target, x) + vdot(residual, x) > 0

@@ -67,7 +67,7 @@ class newton_cg(TrustRegionStep):
     Args:
         initial_trust_radius: the radius :math:`\Delta_1 > 0` of the first step; inf tries the step
             without a boundary first.
-        max_trust_radius: largest radius; inf for none.
+        max_trust_radius: largest radius, above 0; None for no limit.
         eta: the ratio :math:`\eta \in [0, 1/4)` above which a step is accepted.
         rtol: largest residual :math:`r > 0` that conjugate gradients end at, relative to the
             gradient.
@@ -151,7 +151,7 @@ class newton_cg(TrustRegionStep):
         def product(tree: Any) -> Any:
             def damped(x: jax.Array, v: jax.Array) -> jax.Array:
                 wide = computing_dtype(v.dtype)
-                return cast(x, wide) + cast(damping, jnp.finfo(wide).dtype) * cast(v, wide)
+                return cast(x, wide) + cast(damping, wide) * cast(v, wide)
 
             return jax.tree.map(damped, operator @ tree, tree)
 
@@ -160,7 +160,9 @@ class newton_cg(TrustRegionStep):
         share = jnp.sqrt(size / jnp.where(first > 0, first, jnp.ones_like(first)))
         start = None
         if self.warm_start is not None:
-            start = jax.tree.map(lambda d: jnp.asarray(self.warm_start, d.real.dtype) * d, state.direction)
+            start = jax.tree.map(
+                lambda d: jnp.asarray(self.warm_start, d.dtype) * d, state.direction
+            )
         solution = conjugate_gradient(
             product,
             jax.tree.map(jnp.negative, grads),

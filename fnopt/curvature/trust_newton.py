@@ -31,7 +31,7 @@ class trust_newton(TrustRegionStep):
     Args:
         initial_trust_radius: the radius :math:`\Delta_1 > 0` of the first step; inf tries the step
             without a boundary first.
-        max_trust_radius: largest radius; inf for none.
+        max_trust_radius: largest radius, above 0; None for no limit.
         eta: the ratio :math:`\eta \in [0, 1/4)` above which a step is accepted.
 
     Raises:

@@ -64,7 +64,7 @@ def reduction_ratio(
 
 
 def next_radius(
-    radius: jax.Array, ratio: jax.Array, length: jax.Array, max_radius: Numeric = jnp.inf
+    radius: jax.Array, ratio: jax.Array, length: jax.Array, max_radius: Numeric | None = None
 ) -> jax.Array:
     r"""The radius of the next trust region, by Algorithm 4.1 of Nocedal & Wright.
 
@@ -76,15 +76,15 @@ def next_radius(
         radius: the radius :math:`\Delta > 0`, inf for no bound.
         ratio: what :func:`reduction_ratio` returned.
         length: the length of the step in the norm of the region.
-        max_radius: the largest radius.
+        max_radius: the largest radius; None for no limit.
 
     References:
         Nocedal & Wright, *Numerical optimization*, Springer, 2nd edition 2006, Algorithm 4.1.
     """
-    tiny = jnp.finfo(radius.dtype).tiny
-    length, limit = cast(length, radius.dtype), jnp.asarray(max_radius, radius.dtype)
+    limit = jnp.inf if max_radius is None else max_radius
+    length, limit = cast(length, radius.dtype), jnp.asarray(limit, radius.dtype)
     tried = jnp.where(jnp.isfinite(length), jnp.minimum(length, radius), radius)
-    smaller = jnp.maximum(tried / 4, tiny)  # one of 0 would stay 0
+    smaller = jnp.maximum(tried / 4, jnp.finfo(radius.dtype).tiny)  # one of 0 would stay 0
     to_boundary = length >= 0.99 * radius  # computed steps end there up to rounding
     larger = jnp.where(to_boundary, jnp.minimum(2 * radius, limit), radius)
     return jnp.where(ratio < 0.25, smaller, jnp.where(ratio > 0.75, larger, radius))

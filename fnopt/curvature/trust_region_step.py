@@ -22,15 +22,13 @@ from fnopt.core import (
 from fnopt.core.checks import Interval, float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
-from fnopt.core.ranges import Scheduled
+from fnopt.core.ranges import Bound, Scheduled
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.curvature.trust_region import next_radius, reduction_ratio
 
 Radius = Annotated[Any, Field(Interval("(0, inf]"))]
 """A radius to begin with, above 0; inf for no boundary."""
-Largest = Annotated[Any, Scheduled(Interval("(0, inf]"))]
-"""A largest radius, above 0: a number, an array or a schedule."""
 Threshold = Annotated[Any, Scheduled(Interval("[0, 0.25)"))]
 """A ratio from which on steps are accepted: a number, an array or a schedule."""
 
@@ -78,7 +76,7 @@ class TrustRegionStep(Transform):
     """Makes a trial step that a subclass finds, or none where the loss does not fall enough."""
 
     initial_trust_radius: Radius = 1.0
-    max_trust_radius: Largest = float("inf")
+    max_trust_radius: Bound = None
     eta: Threshold = 0.05
 
     State = TrustRegionState
