@@ -13,7 +13,9 @@ from fnopt.core import computing_dtype, evaluation_of, required, vdot
 from fnopt.core.checks import Interval, float_leaves, leaves_like, positive_integer, same_shape
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
+from fnopt.core.transform import as_transform
 from fnopt.core.types import Params, PyTree, Updates
+from fnopt.curvature.pairs import along
 
 Reals = list[jax.Array]
 """A tree as a list of real arrays, in single precision at least: a complex leaf is two of them."""
@@ -47,6 +49,14 @@ Evaluations = Annotated[
     int, Field(convert=lambda n: positive_integer("it", n), static=True, shown="int")
 ]
 """The largest number of evaluations, at least 1."""
+LineSearch = Annotated[
+    Any,
+    Field(
+        convert=lambda search: None if search is None else as_transform(search),
+        shown="GradientTransformation | None",
+    ),
+]
+"""A transform that follows a direction and finds its length, of fnopt or of optax; or None."""
 Guess = Annotated[Any, Field(static=True, choices=("keep", "one"))]
 """The first step to try: ``"keep"`` for that of the last update, ``"one"`` for 1."""
 
@@ -102,7 +112,7 @@ class Line:
 
     def at(self, step: jax.Array) -> Point:
         """The point of the line at a step."""
-        value, grad = self.value_and_grad(add_scaled(self.start, step, self.direction))
+        value, grad = self.value_and_grad(along(self.start, step, self.direction))
         return Point(step, value, grad, cast(vdot(grad, self.direction), self.dtype))
 
     def for_optax(self) -> Callable[[Reals], jax.Array]:
@@ -204,11 +214,6 @@ def line_of(
         value_fn=value_fn,
         value_and_grad_fn=value_and_grad_fn,
     )
-
-
-def add_scaled(xs: Reals, by: jax.Array, ys: Reals) -> Reals:
-    """Arrays, each plus a multiple of another."""
-    return [x + cast(by, y.dtype) * y for x, y in zip(xs, ys, strict=True)]
 
 
 def like_state(new: Any, state: Any) -> Any:

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, vdot, zeros
 from fnopt.core.moments import cast
+from fnopt.curvature.pairs import along, inverse_hessian_product, store
+from fnopt.curvature.pairs import history as rows_like
 
 
 class LBFGSState(NamedTuple):
@@ -33,13 +35,13 @@ class LBFGSState(NamedTuple):
     prev_loss: jax.Array
 
 
-def history(param: jax.Array, rows: int) -> jax.Array:
-    """Rows of vectors like a parameter, sharded as it is."""
-    return jnp.broadcast_to(vector(param), (rows, *param.shape))
-
-
 def vector(param: jax.Array) -> jax.Array:
     return zeros(param, computing_dtype(param.dtype))
+
+
+def history(param: jax.Array, rows: int) -> jax.Array:
+    """Rows of vectors like a parameter, sharded as it is."""
+    return rows_like(vector(param), rows)
 
 
 def _components(leaves: list[jax.Array]) -> list[jax.Array]:
@@ -63,18 +65,6 @@ def total(leaves: list[jax.Array]) -> jax.Array:
     return functools.reduce(jnp.add, parts) if parts else jnp.zeros(())
 
 
-def along(position: Any, t: jax.Array, d: list[jax.Array]) -> list[jax.Array]:
-    r"""The point :math:`\theta + t\,d`, or the step alone."""
-    steps = [cast(t, x.dtype) * x for x in d]
-    return (
-        steps if position is None else [x + step for x, step in zip(position, steps, strict=True)]
-    )
-
-
-def _rows(history: list[jax.Array], i: jax.Array) -> list[jax.Array]:
-    return [jax.lax.dynamic_index_in_dim(leaf, i, keepdims=False) for leaf in history]
-
-
 def remember(state: LBFGSState, grad: list[jax.Array]) -> LBFGSState:
     """The state with the newest pair written over the oldest, if its curvature is positive."""
     y = [g - old for g, old in zip(grad, state.prev_flat_grad, strict=True)]
@@ -83,16 +73,9 @@ def remember(state: LBFGSState, grad: list[jax.Array]) -> LBFGSState:
     curved = (state.n_iter > 0) & (ys > 1e-10)
     row = state.num_old % state.ro.size
 
-    def store(history: list[jax.Array], new: list[jax.Array]) -> list[jax.Array]:
-        # A row is chosen, not a history, which the loop then changes in place.
-        return [
-            jax.lax.dynamic_update_index_in_dim(leaf, jnp.where(curved, x, old), row, 0)
-            for leaf, x, old in zip(history, new, _rows(history, row), strict=True)
-        ]
-
     return state._replace(
-        old_dirs=store(state.old_dirs, y),
-        old_stps=store(state.old_stps, s),
+        old_dirs=store(state.old_dirs, row, y, curved),
+        old_stps=store(state.old_stps, row, s, curved),
         num_old=state.num_old + curved.astype(jnp.int32),
         ro=state.ro.at[row].set(jnp.where(curved, 1 / ys, state.ro[row])),
         H_diag=jnp.where(curved, ys / vdot(y, y), state.H_diag),
@@ -101,20 +84,13 @@ def remember(state: LBFGSState, grad: list[jax.Array]) -> LBFGSState:
 
 def direction(state: LBFGSState, grad: list[jax.Array]) -> list[jax.Array]:
     """The two loops over the stored pairs."""
-    size = state.ro.size
-    stored = jnp.minimum(state.num_old, size)
-
-    def back(k: Any, carry: Any) -> Any:
-        q, alphas = carry
-        i = (state.num_old - 1 - k) % size
-        alpha = vdot(_rows(state.old_stps, i), q) * state.ro[i]
-        return along(q, -alpha, _rows(state.old_dirs, i)), alphas.at[i].set(alpha)
-
-    def forth(k: Any, d: Any) -> Any:
-        i = (state.num_old - stored + k) % size
-        beta = vdot(_rows(state.old_dirs, i), d) * state.ro[i]
-        return along(d, alphas[i] - beta, _rows(state.old_stps, i))
-
-    start = [-g for g in grad], jnp.zeros_like(state.ro)
-    q, alphas = jax.lax.fori_loop(0, stored, back, start)
-    return jax.lax.fori_loop(0, stored, forth, along(None, state.H_diag, q))
+    stored = jnp.minimum(state.num_old, state.ro.size)
+    return inverse_hessian_product(
+        [-g for g in grad],
+        state.old_stps,
+        state.old_dirs,
+        state.ro,
+        state.num_old,
+        stored,
+        state.H_diag,
+    )

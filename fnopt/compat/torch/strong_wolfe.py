@@ -10,15 +10,7 @@ import jax.numpy as jnp
 
 from fnopt.core import computing_dtype
 from fnopt.core.moments import cast
-
-
-class Point(NamedTuple):
-    """A place on the line: the step that leads to it and, there, loss, gradient and slope."""
-
-    step: jax.Array
-    value: jax.Array
-    grad: Any
-    slope: jax.Array
+from fnopt.curvature.line import Point
 
 
 class _Search(NamedTuple):
