@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+import fnopt
+
 BY_NAME = {problem.name: problem for problem in mgh.PROBLEMS}
 
 # The Euclidean norm of the residuals at the start, as MINPACK's test programs print it; some for
@@ -91,3 +93,34 @@ def test_least_squares_of_scipy_find_a_published_minimum(problem):
     assert value == pytest.approx(nearest, rel=2e-5, abs=1e-12)
     scale = np.linalg.norm(jacobian(end.x)) * max(float(value), 1e-16) ** 0.5
     assert np.max(np.abs(grads)) <= 1e-4 * scale
+
+
+# Valleys, scales, singular Hessians at the minimum, sums of exponentials; 2 to 12 unknowns.
+QUICK = {
+    "Rosenbrock",
+    "Powell badly scaled",
+    "Beale",
+    "Helical valley",
+    "Bard",
+    "Box three-dimensional",
+    "Powell singular",
+    "Wood",
+    "Kowalik and Osborne",
+    "Watson",
+    "Penalty I",
+    "Chebyquad",
+}
+SLOW = [pytest.param(p, marks=() if p.name in QUICK else pytest.mark.slow) for p in mgh.PROBLEMS]
+
+
+@pytest.mark.parametrize("problem", SLOW, ids=lambda problem: problem.name)
+def test_minimize_solves_them_by_default(problem):
+    result = fnopt.minimize(problem.fun, problem.x0, tol=1e-6)
+    first = float(np.sum(np.square(problem.residuals(jnp.asarray(problem.x0)))))
+    # The six digits that are printed, or a millionth of the way down.
+    near = [
+        abs(float(result.fun) - minimum)
+        <= 1e-6 * min(first - minimum, 1 + minimum) + 2e-5 * minimum
+        for minimum in problem.minima
+    ]
+    assert any(near), result
