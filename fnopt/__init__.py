@@ -44,6 +44,7 @@ from fnopt.registry import optimizer as optimizer
 from fnopt.registry import optimizers as optimizers
 from fnopt.registry import schedules as schedules
 from fnopt.schedule.plot import plot as plot
+from fnopt.solve.least_squares import least_squares as least_squares
 from fnopt.solve.minimize import minimize as minimize
 from fnopt.wrap.adaptive_grad_clip import unitwise_clip as unitwise_clip
 from fnopt.wrap.adaptive_grad_clip import unitwise_norm as unitwise_norm

@@ -245,7 +245,9 @@ def test_what_does_not_say_so_does_not_evaluate(name):
 
     params = jnp.ones((4, 3))
     grads = jnp.ones((2, 4, 3)) if name == "dpsgd" else params
-    evaluation = Evaluation(evaluate, gradient, lambda p: (evaluate(p), gradient(p)))
+    evaluation = Evaluation(
+        evaluate, gradient, lambda p: (evaluate(p), gradient(p)), gradient, jnp.sum
+    )
     extra_args = {"value": jnp.float32(1), "grad": params, "key": jax.random.key(0)}
     jax.eval_shape(
         lambda: tx.update(grads, tx.init(params), params, **extra_args, **evaluation.extra_args())

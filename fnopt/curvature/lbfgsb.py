@@ -121,6 +121,18 @@ class lbfgsb(Transform):
     State = LBFGSBState
 
     @property
+    def elementwise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        # Bounds that are a tree are each leaf's own.
+        return all(jnp.ndim(x) == 0 for x in jax.tree.leaves((self.lower, self.upper)))
+
+    alike = elementwise
+
+    @property
+    def keeps_zero(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        # A start outside of the box moves without a gradient.
+        return self.lower is None and self.upper is None
+
+    @property
     def evaluates(self) -> bool | None:
         return True
 

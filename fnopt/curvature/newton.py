@@ -24,6 +24,7 @@ from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
 from fnopt.curvature.dense import RealVector, dense_hessian, solve_positive
+from fnopt.curvature.scale_by_hager_zhang_linesearch import scale_by_hager_zhang_linesearch
 
 
 class ScaleByNewtonState(NamedTuple):
@@ -118,8 +119,9 @@ class newton(Composed):
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`, or where the line search begins; 1 if None.
         damping: :math:`\lambda \ge 0`, which shortens the step; 0 for none.
-        linesearch: a transform that scales the step so that the loss falls; None for the step as
-            it is.
+        linesearch: a transform that scales the step so that the loss falls; by default Hager and
+            Zhang's, which tries the step as it is first and is not stopped by rounding near a
+            minimum. None for the step as it is.
 
     When:
         Up to about a thousand parameters and a smooth loss without noise: a convex quadratic takes
@@ -129,11 +131,21 @@ class newton(Composed):
     References:
         Nocedal & Wright, *Numerical optimization*, Springer, 2nd edition 2006, Section 3.4;
         Dauphin et al., NeurIPS 2014, arXiv:1406.2572, for indefinite Hessians.
+
+    >>> import fnopt, jax, jax.numpy as jnp
+    >>> def loss(x):
+    ...     return 1e4 * x[0] ** 2 + x[0] * x[1] + x[1] ** 2
+    >>> tx = fnopt.newton()
+    >>> x = jnp.array([1.0, 2.0])
+    >>> value, grad = jax.value_and_grad(loss)(x)
+    >>> updates, state = tx.update(grad, tx.init(x), x, value=value, grad=grad, value_fn=loss)
+    >>> bool(loss(x + updates) < 1e-9)
+    True
     """
 
     learning_rate: Rate = 1.0
     damping: NonNegative = 0.0
-    linesearch: Inner = None
+    linesearch: Inner = scale_by_hager_zhang_linesearch(initial_guess_strategy="one")
     family = "curvature"
 
     def parts(self) -> tuple[Transform, ...]:

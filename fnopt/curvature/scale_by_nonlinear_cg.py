@@ -60,7 +60,7 @@ class scale_by_nonlinear_cg(Joint):
     variant: Variant = "polak_ribiere"
     eta: Positive = 0.01
 
-    elementwise = True
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:
         wide = computing_dtype(param.dtype)

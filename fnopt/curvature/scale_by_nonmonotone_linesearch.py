@@ -86,6 +86,7 @@ class scale_by_nonmonotone_linesearch(Transform):
     max_linesearch_steps: Evaluations = 30
 
     State = ScaleByNonmonotoneLinesearchState
+    elementwise = keeps_zero = alike = True
 
     @property
     def evaluates(self) -> bool | None:

@@ -90,6 +90,6 @@ def _on_boundary(values: jax.Array, along: jax.Array, radius: jax.Array) -> jax.
     # The hard case: the rest of the way along the lowest eigenvector, whose gap is 0.
     rest = jnp.sqrt(jnp.maximum((1 - length) * (1 + length), 0))
     away = jnp.where(step[0] < 0, -rest, rest)
-    hard = (gaps[0] == 0) & (step[0] == 0)
+    hard = (gaps[0] == 0) & (shift == 0)
     step = step.at[0].add(jnp.where(hard, away, 0))
     return radius * step / jnp.where(hard, 1, jnp.maximum(length, 1))

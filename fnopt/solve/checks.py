@@ -83,7 +83,9 @@ def as_args(args: Any) -> tuple[Any, ...]:
     return args if isinstance(args, tuple) else (args,)
 
 
-def as_limits(caller: str, tol: Any, ftol: Any, maxiter: Any, size: int) -> Limits:
+def as_limits(
+    caller: str, tol: Any, ftol: Any, maxiter: Any, size: int, xtol: Any = None
+) -> Limits:
     """When to stop, by the arguments of a solver.
 
     Args:
@@ -92,8 +94,9 @@ def as_limits(caller: str, tol: Any, ftol: Any, maxiter: Any, size: int) -> Limi
         ftol: tolerance of the reduction of the loss; None for none.
         maxiter: largest number of iterations; None for 200 for each variable, 1000 at least.
         size: number of variables.
+        xtol: tolerance of the change of the variables; None for none.
     """
-    for name, value in (("tol", tol), ("ftol", ftol)):
+    for name, value in (("tol", tol), ("ftol", ftol), ("xtol", xtol)):
         if value is None or isinstance(value, Tracer):
             continue
         if not isinstance(value, (int, float, np.generic, np.ndarray, jax.Array)):
@@ -107,7 +110,8 @@ def as_limits(caller: str, tol: Any, ftol: Any, maxiter: Any, size: int) -> Limi
         maxiter = min(max(1000, 200 * size), MOST)
     elif not isinstance(maxiter, Tracer):
         maxiter = min(integer(f"{caller}: maxiter", maxiter, least=0), MOST)
-    return Limits(tol, -1.0 if ftol is None else ftol, maxiter)
+    ftol, xtol = (-1.0 if x is None else x for x in (ftol, xtol))
+    return Limits(tol, ftol, maxiter, xtol)
 
 
 def as_box(caller: str, bounds: Any, start: Params) -> tuple[PyTree, PyTree] | None:

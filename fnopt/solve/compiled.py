@@ -30,6 +30,7 @@ def compiled_solve(
     limits: Limits,
     bounds: Any = None,
     has_aux: bool = False,
+    finish: Callable[[Evaluation, Solution, Any], PyTree] | None = None,
 ) -> tuple[Solution, PyTree]:
     """Minimizes a loss; differentiable by ``args``, what ``fun`` closes over, and ``bounds``.
 
@@ -51,6 +52,7 @@ def compiled_solve(
         bounds: the box, a pair of trees of arrays like the parameters, which becomes the method's
             ``lower`` and ``upper``; None for none.
         has_aux: whether the function returns a pair.
+        finish: ``finish(evaluation, solution, bounds)``, instead of the second result.
 
     Returns:
         The solution, and the second result of the function there; None without ``has_aux``.
@@ -58,7 +60,7 @@ def compiled_solve(
     leaves, treedef = jax.tree.flatten((fun, start, args, tx, limits, bounds))
     numbers = tuple(x if _is_number(x) else None for x in leaves)
     others = tuple(None if _is_number(x) else _Fixed(x) for x in leaves)
-    return _run((caller, name, make, check, has_aux, treedef, others), numbers)
+    return _run((caller, name, make, check, has_aux, finish, treedef, others), numbers)
 
 
 def usual_tol(params: Params) -> float:
@@ -69,7 +71,7 @@ def usual_tol(params: Params) -> float:
 
 @functools.partial(jax.jit, static_argnums=(0,))
 def _run(structure: Any, numbers: tuple[Any, ...]) -> tuple[Solution, PyTree]:
-    caller, name, make, check, has_aux, treedef, others = structure
+    caller, name, make, check, has_aux, finish, treedef, others = structure
     leaves = (x if fixed is None else fixed.thing for x, fixed in zip(numbers, others, strict=True))
     fun, start, args, tx, limits, bounds = treedef.unflatten(leaves)
     if limits.tol is None:
@@ -91,6 +93,8 @@ def _run(structure: Any, numbers: tuple[Any, ...]) -> tuple[Solution, PyTree]:
 
     inputs = program.constants, args
     solution = solve_implicitly(problem, inputs, start, tx, limits, bounds)
+    if finish is not None:
+        return solution, finish(problem(inputs), solution, bounds)
     aux = program(program.constants, solution.x, *args)[1] if has_aux else None
     return solution, aux
 

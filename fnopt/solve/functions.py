@@ -66,7 +66,27 @@ def check_scalar(shapes: Any, has_aux: bool) -> None:
     raise TypeError(f"minimize: fun must return a scalar, got {_kind(loss)}; {cure}")
 
 
-def check_finite_start(caller: str, result: Any) -> None:
+def check_residuals(shapes: Any, has_aux: bool) -> None:
+    """Refuses a function that returns no real arrays.
+
+    Args:
+        shapes: the shapes of its result.
+        has_aux: whether it returns a pair, which residuals do not.
+    """
+    leaves = jax.tree.leaves(shapes)
+    if any(not jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
+        raise TypeError(
+            f"least_squares: residuals must return real floating numbers, got {_kind(shapes)};"
+            " of complex ones return the real and the imaginary part"
+        )
+    if not sum(leaf.size for leaf in leaves):
+        raise ValueError(
+            f"least_squares: residuals must return at least one number, got {_kind(shapes)}; return"
+            " predictions minus observations"
+        )
+
+
+def check_finite_start(caller: str, result: Any, name: str = "fun") -> None:
     """Refuses a loss that is not finite at the start, where that is known: outside of jit."""
     if isinstance(result.status, Tracer) or result.status.ndim:
         return
@@ -76,7 +96,7 @@ def check_finite_start(caller: str, result: Any) -> None:
         if np.isfinite(result.fun):
             what, value = "the gradient", _where_not_finite(result.jac)
         raise ValueError(
-            f"{caller}: {what} at x0 is {value}; begin at another x0, or keep fun from"
+            f"{caller}: {what} at x0 is {value}; begin at another x0, or keep {name} from"
             " dividing by 0 and from log or sqrt of what is not positive (a jnp.where must guard"
             " their arguments)"
         )
@@ -101,8 +121,8 @@ def answers_untraceable(caller: str, name: str) -> Iterator[None]:
         raise TypeError(f"{caller}: {name} {cure}").with_traceback(trace) from None
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError) as error:
         cure = (
-            "needs the value of a traced array, as an `if`, float() or range() does; use jnp.where or"
-            " jax.lax.cond, and close over what is no array instead of passing it by args"
+            "needs the value of a traced array, as an `if`, float() or range() does; use jnp.where"
+            " or jax.lax.cond, and close over what is no array instead of passing it by args"
         )
         trace = error.__traceback__
         raise TypeError(f"{caller}: {name} {cure}").with_traceback(trace) from None

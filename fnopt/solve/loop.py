@@ -18,6 +18,7 @@ from fnopt.solve.result import (
     OUT_OF_ITERATIONS,
     RUNNING,
     SMALL_REDUCTION,
+    SMALL_STEP,
 )
 
 PATIENCE = 20
@@ -32,11 +33,16 @@ class Limits(NamedTuple):
         tol: largest element of the gradient, or in a box of the projected gradient, at a solution.
         ftol: relative change of the loss in an iteration that is small enough; negative for none.
         maxiter: largest number of iterations.
+        xtol: relative change of every variable in an iteration that is small enough; negative for
+            none.
+        least: the change of a loss smaller than this is relative to this.
     """
 
     tol: Any
     ftol: Any
     maxiter: Any
+    xtol: Any = -1.0
+    least: Any = 1.0
 
 
 class Point(NamedTuple):
@@ -139,8 +145,10 @@ def _iterate(evaluation: Evaluation, tx: Transform, limits: Limits, bounds: Any,
     # A method that knows the loss it leads to lets it fall; that of others may rise for long.
     progress = moved if outcome.value is None else moved & (here.value < run.best.value)
     idle = jnp.where(progress, 0, run.idle + 1)
-    size = jnp.maximum(jnp.maximum(jnp.abs(value), jnp.abs(here.value)), jnp.ones_like(value))
+    least = jnp.asarray(limits.least, value.dtype)
+    size = jnp.maximum(jnp.maximum(jnp.abs(value), jnp.abs(here.value)), least)
     change = jnp.where(stays, jnp.inf, jnp.abs(value - here.value) / size)
+    short = ~stays & ~_differs(new, params, share=limits.xtol)
     nit = run.nit + 1
     return _Run(
         here,
@@ -151,12 +159,19 @@ def _iterate(evaluation: Evaluation, tx: Transform, limits: Limits, bounds: Any,
         run.njev + grads + _count(outcome.grads),
         run.nhev + _count(outcome.products),
         idle,
-        _status(here, finite, limits, bounds, change, idle, nit),
+        _status(here, finite, limits, bounds, change, idle, nit, short),
     )
 
 
 def _status(
-    here: Point, finite: Any, limits: Limits, bounds: Any, change: Any, idle: Any, nit: Any
+    here: Point,
+    finite: Any,
+    limits: Limits,
+    bounds: Any,
+    change: Any,
+    idle: Any,
+    nit: Any,
+    short: Any = False,
 ) -> jax.Array:
     """The first test that says stop, or that the loop goes on."""
     grad = here.grad
@@ -164,8 +179,9 @@ def _status(
         grad = projected_gradient(here.params, grad, *bounds)
     tests = {
         NOT_FINITE: ~finite,
-        CONVERGED: _largest(grad) <= limits.tol,
+        CONVERGED: largest(grad) <= limits.tol,
         SMALL_REDUCTION: change <= limits.ftol,
+        SMALL_STEP: jnp.asarray(short),
         NO_PROGRESS: idle >= PATIENCE,
         OUT_OF_ITERATIONS: nit >= limits.maxiter,
     }
@@ -209,13 +225,16 @@ def _value_and_grad(evaluation: Evaluation, params: Params) -> tuple[Any, Update
     return evaluation.value_and_grad(params)  # pyright: ignore[reportOptionalCall]
 
 
-def _differs(new: PyTree, old: PyTree, rounding: float | None = None) -> jax.Array:
-    """Whether an element differs, by more than some roundings if so many are given."""
+def _differs(
+    new: PyTree, old: PyTree, rounding: float | None = None, share: Any = None
+) -> jax.Array:
+    """Whether an element differs; if it is said, by more than some roundings, or a share of it."""
 
     def differs(x: jax.Array, y: jax.Array) -> jax.Array:
-        if rounding is None:
+        least = share if rounding is None else rounding * jnp.finfo(x.dtype).eps
+        if least is None:
             return jnp.any(x != y)
-        return jnp.any(jnp.abs(x - y) > rounding * jnp.finfo(x.dtype).eps * jnp.abs(y))
+        return jnp.any(jnp.abs(x - y) > jnp.asarray(least, x.real.dtype) * jnp.abs(y))
 
     return _any(jax.tree.map(differs, new, old))
 
@@ -228,7 +247,7 @@ def _any(flags: PyTree) -> jax.Array:
     return jax.tree.reduce(jnp.logical_or, flags, jnp.bool_(False))
 
 
-def _largest(tree: PyTree) -> jax.Array:
+def largest(tree: PyTree) -> jax.Array:
     """The largest magnitude of all elements."""
     sizes = [jnp.max(jnp.abs(x)) for x in jax.tree.leaves(tree) if x.size]
     return jnp.max(jnp.stack([x.astype(jnp.result_type(float)) for x in sizes] or [jnp.zeros(())]))

@@ -10,10 +10,10 @@ import jax
 from fnopt.core import Evaluation
 from fnopt.core.entry import entry
 from fnopt.core.types import PyTree
-from fnopt.solve.checks import answers_scipy, as_args, as_box, as_limits, as_start
+from fnopt.solve.checks import answers_scipy, as_args, as_limits, as_start
 from fnopt.solve.compiled import compiled_solve
 from fnopt.solve.functions import check_finite_start, check_function, check_scalar
-from fnopt.solve.methods import as_method, keeps_to_bounds, usual_method
+from fnopt.solve.methods import as_method, box_for, usual_method
 from fnopt.solve.result import OptimizeResult
 
 
@@ -91,15 +91,8 @@ def minimize(
     args = as_args(args)
     check_function("minimize", "fun", fun, args)
     start = as_start("minimize", x0)
-    box = as_box("minimize", bounds, start)
-    tx = as_method("minimize", usual_method(box is not None) if method is None else method)
-    if keeps_to_bounds(tx):
-        box = box or as_box("minimize", (tx.lower, tx.upper), start)  # pyright: ignore
-    elif box is not None:
-        raise ValueError(
-            f"minimize: {type(tx).__name__} takes no bounds; method='lbfgsb' does, or write x as a"
-            " function of free variables, as jnp.exp(z) for x > 0"
-        )
+    tx = as_method("minimize", usual_method(bounds is not None) if method is None else method)
+    box = box_for("minimize", tx, bounds, start)
     size = sum(x.size for x in jax.tree.leaves(start))
     limits = as_limits("minimize", tol, ftol, maxiter, size)
     solution, aux = compiled_solve(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 import textwrap
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -12,7 +14,8 @@ from jax.core import Tracer
 
 from fnopt.core.types import Params, PyTree, Updates
 
-RUNNING, CONVERGED, OUT_OF_ITERATIONS, NO_PROGRESS, NOT_FINITE, SMALL_REDUCTION = range(-1, 5)
+RUNNING, CONVERGED, OUT_OF_ITERATIONS, NO_PROGRESS, NOT_FINITE = range(-1, 4)
+SMALL_REDUCTION, SMALL_STEP = 4, 5
 """The values of a status; the first only while the loop runs. 0 to 3 are those of SciPy's BFGS."""
 
 MESSAGES = {
@@ -21,12 +24,71 @@ MESSAGES = {
     NO_PROGRESS: "stopped: rounding allows no further progress, or the method finds none",
     NOT_FINITE: "stopped: the next point, its loss or its gradient is not finite",
     SMALL_REDUCTION: "converged: the relative reduction of the loss is within ftol",
+    SMALL_STEP: "converged: the relative change of every variable is within xtol",
 }
+
+SUCCESSES = CONVERGED, SMALL_REDUCTION, SMALL_STEP
+
+
+class Result:
+    """What the results of solves share: whether and why they ended, and how they print."""
+
+    loss_name: ClassVar[str] = "fun"
+    """The field that has the loss."""
+    x: Params
+    status: jax.Array
+
+    @property
+    def success(self) -> jax.Array:
+        """Whether the solve converged, a flag; it can be used under ``jit``."""
+        flags = (self.status == status for status in SUCCESSES)
+        return functools.reduce(operator.or_, flags)
+
+    @property
+    def message(self) -> Any:
+        """Why the solve stopped: a string, or an array of strings of many solves.
+
+        Raises:
+            TypeError: the result is traced; use ``status``.
+        """
+        if isinstance(self.status, Tracer):
+            raise TypeError(
+                f"{type(self).__name__}.message is known outside of jit and vmap alone; inside take"
+                " result.status"
+            )
+        status = np.asarray(self.status)
+        if status.ndim == 0:
+            return MESSAGES[status.item()]
+        return np.array([MESSAGES[x] for x in status.flat], object).reshape(status.shape)
+
+    def __repr__(self) -> str:
+        if isinstance(self.status, Tracer) or not hasattr(self.status, "dtype"):
+            return f"{type(self).__name__}(x={_shown(self.x, values=False)}, …)"
+        status = np.asarray(self.status)
+        counts = {name: getattr(self, name) for name in ("nit", "nfev", "njev", "nhev")}
+        numbers = ", ".join(f"{name}={_range(x)}" for name, x in counts.items())
+        first = f"{self.loss_name}={_range(getattr(self, self.loss_name))}, {numbers}"
+        if status.ndim == 0:
+            told = f"success={bool(self.success)}", f"message={self.message!r}"
+        else:
+            solved = np.count_nonzero(np.asarray(self.success))
+            which = {MESSAGES[x]: np.count_nonzero(status == x) for x in np.unique(status)}
+            told = (
+                f"success: {solved} of {status.size}",
+                "; ".join(
+                    f"{count} {words.partition(':')[0]} ({words.partition(': ')[2]})"
+                    for words, count in which.items()
+                ),
+            )
+        parts = (*told, first, f"x={_shown(self.x, values=status.ndim == 0)}")
+        lines = (textwrap.fill(part, 74, break_on_hyphens=False) for part in parts)
+        body = textwrap.indent(",\n".join(lines), "    ")
+        return f"{type(self).__name__}(\n{body},\n)"
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, repr=False)
-class OptimizeResult:
+class OptimizeResult(Result):
     """The result of a solve; under ``vmap`` each array has an axis more.
 
     Attributes:
@@ -53,52 +115,6 @@ class OptimizeResult:
     nhev: jax.Array
     status: jax.Array
     aux: PyTree = None
-
-    @property
-    def success(self) -> jax.Array:
-        """Whether the solve converged, a flag; it can be used under ``jit``."""
-        return (self.status == CONVERGED) | (self.status == SMALL_REDUCTION)
-
-    @property
-    def message(self) -> Any:
-        """Why the solve stopped: a string, or an array of strings of many solves.
-
-        Raises:
-            TypeError: the result is traced; use ``status``.
-        """
-        if isinstance(self.status, Tracer):
-            raise TypeError(
-                "OptimizeResult.message is known outside of jit and vmap alone; inside take"
-                " result.status"
-            )
-        status = np.asarray(self.status)
-        if status.ndim == 0:
-            return MESSAGES[status.item()]
-        return np.array([MESSAGES[x] for x in status.flat], object).reshape(status.shape)
-
-    def __repr__(self) -> str:
-        if isinstance(self.status, Tracer) or not hasattr(self.status, "dtype"):
-            return f"OptimizeResult(x={_shown(self.x, values=False)}, …)"
-        status = np.asarray(self.status)
-        counts = {name: getattr(self, name) for name in ("nit", "nfev", "njev", "nhev")}
-        numbers = ", ".join(f"{name}={_range(x)}" for name, x in counts.items())
-        first = f"fun={_range(self.fun)}, {numbers}"
-        if status.ndim == 0:
-            told = f"success={bool(self.success)}", f"message={self.message!r}"
-        else:
-            solved = np.count_nonzero(np.asarray(self.success))
-            which = {MESSAGES[x]: np.count_nonzero(status == x) for x in np.unique(status)}
-            told = (
-                f"success: {solved} of {status.size}",
-                "; ".join(
-                    f"{count} {words.partition(':')[0]} ({words.partition(': ')[2]})"
-                    for words, count in which.items()
-                ),
-            )
-        parts = (*told, first, f"x={_shown(self.x, values=status.ndim == 0)}")
-        lines = (textwrap.fill(part, 74, break_on_hyphens=False) for part in parts)
-        body = textwrap.indent(",\n".join(lines), "    ")
-        return f"OptimizeResult(\n{body},\n)"
 
 
 def _range(x: Any) -> str:

@@ -6,6 +6,7 @@ The Hessian is extrapolated from differences of gradients. The protocol is that 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ def hessian(gradient: Gradient, theta: Vector, step: float = 0.04) -> np.ndarray
         steps = [step / 2**i for i in range(4)]
         row = [(gradient(theta + h * unit) - gradient(theta - h * unit)) / (2 * h) for h in steps]
         for order in (4, 16, 64):
-            row = [(order * b - a) / (order - 1) for a, b in zip(row, row[1:], strict=False)]
+            row = [(order * b - a) / (order - 1) for a, b in itertools.pairwise(row)]
         return row[0]
 
     matrix = np.stack([column(unit) for unit in np.eye(theta.size)])

@@ -47,6 +47,16 @@ CASES = [
         rates=dict.fromkeys(_PROBLEMS, 0.5),
     ),
     *_row(
+        "newton",
+        {"searched": {}},
+        not_applicable={
+            **_LOOPS,
+            "agrees_with_oracle": "its parts have oracles",
+            "lives_inside_inject_hyperparams": "its arguments are transforms, not numbers",
+        },
+        rates=dict.fromkeys(_PROBLEMS, 1.0),
+    ),
+    *_row(
         "scale_by_newton",
         {"": {"damping": 0.1}},
         needs=("value_fn",),
