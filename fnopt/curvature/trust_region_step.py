@@ -19,13 +19,14 @@ from fnopt.core import (
     vdot,
     zeros,
 )
-from fnopt.core.checks import Interval, float_leaves, leaves_like, refuse_state, same_shape
+from fnopt.core.checks import Interval, float_leaves, refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.ranges import Bound, Scheduled
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.curvature.trust_region import next_radius, reduction_ratio
+from fnopt.curvature.vector import checked
 
 Radius = Annotated[Any, Field(Interval("(0, inf]"))]
 """A radius to begin with, above 0; inf for no boundary."""
@@ -134,19 +135,11 @@ class TrustRegionStep(Transform):
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != self.State._fields:
             refuse_state(self, state)
-        if params is None:
-            raise ValueError(
-                f"{type(self).__name__} needs the parameters: call update(updates, state, params)"
-            )
-        paths, grads, treedef = float_leaves("updates", updates)
-        here = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
-        for path, grad, param in zip(paths, grads, here, strict=True):
-            same_shape(path, grad.shape, param.shape, "parameter")
+        grads, params = checked(self, updates, params)
         evaluation = evaluation_of(extra_args)
         value_and_grad = required(self, "value_fn", evaluation.value_and_grad)
         real = state.value.dtype
         rule = at_count(self, state.count, real)
-        grads, params = treedef.unflatten(grads), treedef.unflatten(here)
         values = jnp.ones((), jnp.int32)
         if value is None:
             value, values = required(self, "value_fn", evaluation.value)(params), values + 1
