@@ -11,6 +11,7 @@ import optax
 from fnopt.core import (
     Evaluation,
     Outcome,
+    Rate,
     Transform,
     computing_dtype,
     evaluation_of,
@@ -78,6 +79,7 @@ class TrustRegionState(NamedTuple):
 class TrustRegionStep(Transform):
     """Makes a trial step that a subclass finds, or none where the loss does not fall enough."""
 
+    learning_rate: Rate = 1.0
     initial_trust_radius: Radius = 1.0
     max_trust_radius: Bound = None
     eta: Threshold = 0.05
@@ -146,13 +148,18 @@ class TrustRegionStep(Transform):
         value = cast(jnp.asarray(value), real)
 
         found = rule.step(evaluation, params, grads, state)
-        step = jax.tree.map(lambda p, u: cast(u, p.dtype), params, found.step)
+        rate = jnp.asarray(rule.learning_rate, real)
+        step = jax.tree.map(lambda p, u: cast(cast(rate, u.dtype) * u, p.dtype), params, found.step)
         new_value, new_grad = value_and_grad(optax.apply_updates(params, step))
         new_value = cast(new_value, real)
+        # Of the quadratic model: its linear part is in proportion to the rate, the rest to its square.
+        slope = cast(vdot(grads, found.step), real)
+        predicted = rate * (rate * (cast(found.decrease, real) + slope) - slope)
         ratio = reduction_ratio(
-            value, new_value, cast(found.decrease, real), vdot(grads, step), vdot(new_grad, step)
+            value, new_value, predicted, vdot(grads, step), vdot(new_grad, step)
         )
-        radius = next_radius(state.trust_radius, ratio, global_norm(step), rule.max_trust_radius)
+        length = global_norm(found.step)
+        radius = next_radius(state.trust_radius, ratio, length, rule.max_trust_radius)
         accepted = ratio > rule.eta
         state = state._replace(
             count=optax.safe_increment(state.count),
