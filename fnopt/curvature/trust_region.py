@@ -23,8 +23,8 @@ def reduction_ratio(
     .. math:: \rho = \frac{L(\theta) - L(\theta + p)}{m(0) - m(p)}
 
     It is :math:`-\infty`, which every threshold rejects, where the loss or the slope at the trial
-    point, or the prediction, is not finite, or where a rise is predicted, and 1 where the prediction
-    is 0.
+    point, or the prediction, is not finite, or where a rise is predicted, and 1 where the
+    prediction is 0.
 
     The decrease is a difference of nearly equal numbers close to a minimum. Where slopes are given
     and the prediction is below :math:`10^4` units of rounding of the loss, it is

@@ -152,7 +152,7 @@ class TrustRegionStep(Transform):
         step = jax.tree.map(lambda p, u: cast(cast(rate, u.dtype) * u, p.dtype), params, found.step)
         new_value, new_grad = value_and_grad(optax.apply_updates(params, step))
         new_value = cast(new_value, real)
-        # Of the quadratic model: its linear part is in proportion to the rate, the rest to its square.
+        # A rate multiplies the linear part of the model, and its square the quadratic part.
         slope = cast(vdot(grads, found.step), real)
         predicted = rate * (rate * (cast(found.decrease, real) + slope) - slope)
         ratio = reduction_ratio(
