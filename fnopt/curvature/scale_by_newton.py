@@ -14,7 +14,7 @@ from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
 from fnopt.curvature.dense import RealVector, dense_hessian, solve_positive
-from fnopt.curvature.vector import checked
+from fnopt.curvature.vectors import checked
 
 
 class ScaleByNewtonState(NamedTuple):

@@ -27,7 +27,7 @@ from fnopt.core.ranges import Bound, Scheduled
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.curvature.trust_region import next_radius, reduction_ratio
-from fnopt.curvature.vector import checked
+from fnopt.curvature.vectors import checked
 
 Radius = Annotated[Any, Field(Interval("(0, inf]"))]
 """A radius to begin with, above 0; inf for no boundary."""
