@@ -294,8 +294,8 @@ def test_damping_follows_the_ratio():
     x = jnp.array([60.0, 1.0])
     for loss, factor in ((lambda x: jnp.sum(x * x), 2 / 3), (barrier, 3 / 2)):
         _, state, *_ = solve(tx, loss, x, 1)
-        assert state.damping == pytest.approx(factor * 1e-3)
-        assert np.all(np.abs(state.direction) > 0.9)  # kept also of a rejected trial
+        assert state.own.damping == pytest.approx(factor * 1e-3)
+        assert np.all(np.abs(state.own.direction) > 0.9)  # kept also of a rejected trial
 
 
 def test_gauss_newton_needs_outputs_and_has_no_negative_curvature(double):

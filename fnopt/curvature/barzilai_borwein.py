@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fnopt.core import Composed, Positive, Rate, Transform, scale_by_learning_rate
-from fnopt.curvature.linesearch import Linesearch, searched
+from fnopt.core import Composed, Positive, Rate, Transform
+from fnopt.curvature.lbfgs import length
+from fnopt.curvature.line import LineSearch
 from fnopt.curvature.scale_by_barzilai_borwein import Variant, scale_by_barzilai_borwein
 from fnopt.curvature.scale_by_nonmonotone_linesearch import scale_by_nonmonotone_linesearch
 
@@ -60,12 +61,11 @@ class barzilai_borwein(Composed):
     variant: Variant = "long"
     min_step: Positive = 1e-10
     max_step: Positive = 1e10
-    linesearch: Linesearch = scale_by_nonmonotone_linesearch()
+    linesearch: LineSearch = scale_by_nonmonotone_linesearch()
     family = "curvature"
 
     def parts(self) -> tuple[Transform, ...]:
-        return searched(
-            self.linesearch,
+        return (
             scale_by_barzilai_borwein(self.variant, self.min_step, self.max_step),
-            scale_by_learning_rate(self.learning_rate),
+            *length(self.learning_rate, self.linesearch),
         )

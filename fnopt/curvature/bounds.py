@@ -14,7 +14,7 @@ from fnopt.core import computing_dtype
 from fnopt.core.checks import Interval, brief, float_leaves, leaves_like
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
-from fnopt.core.types import Params, PyTree, Updates
+from fnopt.core.types import Arrays, Params, PyTree, Updates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,12 @@ Bounds = Annotated[Any, _Bounds(Interval("[-inf, inf]"))]
 """Bounds on parameters: a number for all, or a tree like them; infinite or None for no bound."""
 
 
-def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> tuple[list[Any], list[Any]]:
-    """The lower and the upper bounds of each leaf, arrays that broadcast to it.
+Box = tuple[list[jax.Array], list[jax.Array]]
+"""The lower and the upper bounds, one array for each leaf."""
+
+
+def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> Box:
+    """The lower and the upper bounds of each leaf, arrays like it.
 
     Args:
         name: the function or transform that has the bounds, for errors.
@@ -62,7 +66,7 @@ def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> tuple[lis
             return [None] * len(leaves)
         return leaves_like(treedef, f"{name}: {what}", bounds, "params")
 
-    boxes: tuple[list[Any], list[Any]] = ([], [])
+    boxes: Box = ([], [])
     lows, highs = each("lower", lower), each("upper", upper)
     for path, leaf, low, high in zip(paths, leaves, lows, highs, strict=True):
         low, high = -jnp.inf if low is None else low, jnp.inf if high is None else high
@@ -82,19 +86,17 @@ def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> tuple[lis
                 )
         for box, bound in zip(boxes, (low, high), strict=True):
             # The nearest numbers that a parameter can be, so that rounding does not cross them.
-            bound = cast(jnp.asarray(bound), leaf.dtype)
+            bound = jnp.broadcast_to(cast(jnp.asarray(bound), leaf.dtype), leaf.shape)
             box.append(cast(bound, computing_dtype(leaf.dtype)))
     return boxes
 
 
-def moves_within(
-    params: Params, ways: Updates, like: Updates, box: tuple[list[Any], list[Any]]
-) -> Updates:
+def moves_within(params: Arrays, ways: Arrays, like: Arrays, box: Box) -> Arrays:
     """Ways from parameters into a box as updates that end in it after all rounding.
 
     Args:
         params: the parameters.
-        ways: a tree like them, in single precision at least.
+        ways: the ways, in single precision at least.
         like: the updates whose dtypes the result has.
         box: the bounds, as :func:`box_of` gives them.
     """
@@ -106,9 +108,7 @@ def moves_within(
         up, down = (jnp.nextafter(way, jnp.full_like(way, x)) for x in (jnp.inf, -jnp.inf))
         return jnp.where(reached < low, up, jnp.where(reached > high, down, way))
 
-    leaves, treedef = jax.tree.flatten(params)
-    rest = (treedef.flatten_up_to(tree) for tree in (ways, like))
-    return treedef.unflatten([move(*each) for each in zip(leaves, *rest, *box, strict=True)])
+    return [move(*each) for each in zip(params, ways, like, *box, strict=True)]
 
 
 def projected_gradient(

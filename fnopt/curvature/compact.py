@@ -103,9 +103,8 @@ def compact_form(pairs: Pairs) -> Compact:
 def unused(pairs: Pairs) -> jax.Array:
     """A diagonal matrix with 1 for each row that is not in use, so that none is singular there."""
     size = len(pairs.steps)
-    return jnp.diag(
-        (jnp.arange(size, dtype=jnp.int32) < size - pairs.number).astype(pairs.steps.dtype)
-    )
+    empty = jnp.arange(size, dtype=jnp.int32) < size - pairs.number
+    return jnp.diag(empty.astype(pairs.steps.dtype))
 
 
 def dot(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ from fnopt.curvature.bounds import box_of
 from fnopt.curvature.damped import by_cholesky, by_qr, concatenated, in_box, linearized, times
 from fnopt.curvature.dense import RealVector
 from fnopt.curvature.operators import generalized_gauss_newton
-from fnopt.curvature.preconditioned import damped_solution
+from fnopt.curvature.preconditioned import solution_by_products
 from fnopt.curvature.trust_region import reduction_ratio
 
 
@@ -76,8 +76,9 @@ def try_step(
     rate = jnp.asarray(rule.learning_rate, real)
     low, high = _box(rule, params)
 
-    def moved(p: jax.Array, h: jax.Array, low: Any, high: Any) -> jax.Array:
-        return cast(jnp.clip(cast(p, h.dtype) + cast(rate, h.dtype) * h, low, high), p.dtype)
+    def moved(p: jax.Array, h: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        wide = low.dtype
+        return cast(jnp.clip(cast(p, wide) + cast(rate, wide) * cast(h, wide), low, high), p.dtype)
 
     new = jax.tree.map(moved, params, model.step, low, high)
     predicted = rate * model.linear - rate**2 / 2 * model.quadratic
@@ -165,7 +166,7 @@ def _matrix_free(
 ) -> _Model:
     """The step by conjugate gradients, with all parameters in one unit."""
     operator = generalized_gauss_newton(evaluation, params)
-    direction, products = damped_solution(rule, operator, grads, state.damping)
+    direction, products = solution_by_products(rule, operator, grads, state.damping)
     linear = vdot(grads, direction)
     quadratic = linear - state.damping * vdot(direction, direction)
     step = jax.tree.map(jnp.negative, direction)

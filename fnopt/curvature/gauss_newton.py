@@ -44,6 +44,7 @@ class scale_by_gauss_newton(Preconditioned):
     """
 
     State = PreconditionedState
+    family = "parts"
 
     def matrix(self, evaluation: Evaluation, params: Params) -> LinearOperator:
         return generalized_gauss_newton(evaluation, params)

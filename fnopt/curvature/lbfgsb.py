@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Outcome, Rate, Transform, evaluation_of, required
-from fnopt.core.checks import refuse_state
+from fnopt.core import Outcome, Rate, Transform, evaluation_of, real_zeros, required
+from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
@@ -17,7 +17,7 @@ from fnopt.curvature.bounds import Bounds, box_of, moves_within
 from fnopt.curvature.box_step import box_step
 from fnopt.curvature.compact import Pairs, no_pairs
 from fnopt.curvature.line import Evaluations, Share
-from fnopt.curvature.vector import Vector, checked
+from fnopt.curvature.vectors import ravel, unravel
 
 
 class LBFGSBState(NamedTuple):
@@ -125,7 +125,9 @@ class lbfgsb(Transform):
         # Bounds that are a tree are each leaf's own.
         return all(jnp.ndim(x) == 0 for x in jax.tree.leaves((self.lower, self.upper)))
 
-    alike = elementwise
+    @property
+    def alike(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.elementwise
 
     @property
     def keeps_zero(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -138,10 +140,10 @@ class lbfgsb(Transform):
 
     def init(self, params: Params) -> LBFGSBState:
         box_of("lbfgsb", self.lower, self.upper, params)
-        vector = Vector.of(params)
+        grad = jax.tree.map(lambda p: real_zeros(jnp.asarray(p)), params)
+        vector = ravel(jax.tree.leaves(grad))
         memory = no_pairs(self.memory_size, vector.size, vector.dtype)
         zero = jnp.zeros((), jnp.int32)
-        grad = vector.tree(jnp.zeros(vector.size, vector.dtype), wide=True)
         return LBFGSBState(zero, *memory, jnp.zeros((), vector.dtype), grad, zero)
 
     def count(self, state: OptState) -> jax.Array:
@@ -162,24 +164,29 @@ class lbfgsb(Transform):
         if getattr(state, "_fields", None) != LBFGSBState._fields:
             refuse_state(self, state)
         value_and_grad = required(self, "value_fn", evaluation_of(extra_args).value_and_grad)
-        grads, params = checked(self, updates, params)
-        vector = Vector.of(params)
+        if params is None:
+            raise ValueError("lbfgsb needs the parameters: call update(updates, state, params)")
+        paths, grads, treedef = float_leaves("updates", updates)
+        params = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
+        for path, leaf, param in zip(paths, grads, params, strict=True):
+            same_shape(path, leaf.shape, param.shape, "parameter")
+        slots = leaves_like(treedef, "state.grad", state.grad, "updates")
+        start, dtype = ravel(params), state.diff_params_memory.dtype
         count: Any = optax.safe_increment(state.count)
-        if not vector.size:
-            return grads, state._replace(count=count)
-        box = box_of("lbfgsb", self.lower, self.upper, params)
-        low, high = (vector.join(bounds) for bounds in box)
+        if not start.size:
+            return updates, state._replace(count=count)
+        box = box_of("lbfgsb", self.lower, self.upper, treedef.unflatten(params))
+        low, high = map(ravel, box)
 
         def evaluate(position: jax.Array) -> tuple[jax.Array, jax.Array]:
-            value, grad = value_and_grad(vector.tree(position))
-            return cast(jnp.asarray(value), vector.dtype), vector.of_tree(grad)
+            value, grad = value_and_grad(treedef.unflatten(unravel(position, params)))
+            return cast(jnp.asarray(value), dtype), cast(ravel(treedef.flatten_up_to(grad)), dtype)
 
-        start, grad = vector.of_tree(params), vector.of_tree(grads)
-        position = jnp.clip(start, low, high)
+        position, grad = jnp.clip(start, low, high), cast(ravel(grads), dtype)
         known = jnp.asarray(value is not None) & jnp.all(position == start)
-        value = cast(jnp.asarray(0.0 if value is None else value), vector.dtype)
+        value = cast(jnp.asarray(0.0 if value is None else value), dtype)
         value, grad = jax.lax.cond(known, lambda: (value, grad), lambda: evaluate(position))
-        rule = at_count(self, state.count, vector.dtype)
+        rule = at_count(self, state.count, dtype)
         step = box_step(
             evaluate,
             position,
@@ -193,8 +200,8 @@ class lbfgsb(Transform):
             curv_rtol=rule.curv_rtol,
             max_linesearch_steps=self.max_linesearch_steps,
         )
-        way = vector.tree(step.position - start, wide=True)
+        ways = unravel(step.position - start, slots)
         evaluations = step.evaluations + (~known).astype(jnp.int32)
-        grad = vector.tree(step.grad, wide=True)
+        grad = treedef.unflatten(unravel(step.grad, slots))
         after = LBFGSBState(count, *step.pairs, step.value, grad, evaluations)
-        return moves_within(params, way, grads, box), after
+        return treedef.unflatten(moves_within(params, ways, grads, box)), after

@@ -160,7 +160,8 @@ class levenberg_marquardt(Transform):
             refuse_state(self, state)
         params, evaluation = params_like(self, updates, params), evaluation_of(extra_args)
         rule = at_count(self, state.count, state.damping.dtype)
-        trial = try_step(rule, evaluation, params, updates, state, value)
+        grads = jax.tree.map(lambda g, p: cast(g, p.dtype), updates, params)
+        trial = try_step(rule, evaluation, params, grads, state, value)
         far = (state.accepted == 0) & (trial.length > _REACH * trial.reach) & (trial.reach > 0)
         accepted = (trial.ratio > _ACCEPTED) & ~far
         factor = jnp.maximum(1 - (2 * trial.ratio - 1) ** 3, 1 / 3)
@@ -170,7 +171,7 @@ class levenberg_marquardt(Transform):
         count: Any = optax.safe_increment(state.count)
         next_state = LevenbergMarquardtState(
             count,
-            state.accepted + accepted,
+            state.accepted + accepted.astype(jnp.int32),
             jnp.clip(factor * state.damping, jnp.finfo(two.dtype).tiny ** 0.5, _MOST),
             growth,
             trial.scale,

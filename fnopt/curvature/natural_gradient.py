@@ -57,6 +57,7 @@ class scale_by_natural_gradient(Preconditioned):
     max_kl: Bound = None
 
     State = PreconditionedState
+    family = "parts"
 
     def matrix(self, evaluation: Evaluation, params: Params) -> LinearOperator:
         matrix_of = generalized_gauss_newton if self.fisher == "exact" else empirical_fisher

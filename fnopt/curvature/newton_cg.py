@@ -24,21 +24,10 @@ Share = Annotated[Any, OrNone(Interval("[0, 1]"))]
 
 
 class NewtonCGState(NamedTuple):
-    """The state of Newton's method by conjugate gradients: that of trust regions, and
-
-    Attributes:
-        grad_norm: the norm of the first gradient.
-        damping: the damping of the next update.
-        direction: the last trial step; None without a warm start.
+    """What the state has as its ``own``: the norm of the first gradient, the next damping, and, for
+    a warm start, the last trial step.
     """
 
-    count: jax.Array
-    trust_radius: jax.Array
-    ratio: jax.Array
-    value: jax.Array
-    grad: Updates
-    values: jax.Array
-    products: jax.Array
     grad_norm: jax.Array
     damping: jax.Array
     direction: Any
@@ -56,17 +45,15 @@ class newton_cg(TrustRegionStep):
     they follow to the boundary, after ``max_cg_steps`` products, or at a residual of
     :math:`\min(r, \sqrt{\lVert g_t \rVert / \lVert g_1 \rVert})\,\lVert g_t \rVert`, so that
     convergence is faster than linear. :math:`\Delta\theta_t = p_t` if :math:`\rho_t > \eta`, else
-    0. The radius is a quarter of :math:`\lVert p_t \rVert` if :math:`\rho_t < 1/4`, and twice as
-    large if :math:`\rho_t > 3/4` for a step to the boundary.
+    0. The radius follows as in :class:`trust_newton`.
 
     One update is one trial step: ``update`` receives ``value_fn`` or ``evaluation`` and evaluates
     the loss and its gradient once, at the trial point. A product costs about two gradients; no
-    matrix is stored. A trial at which the loss is not finite is rejected. It has no learning rate.
-    Its loop has no reverse-mode derivative.
+    matrix is stored. A trial at which the loss is not finite is rejected. There is no learning
+    rate, and no reverse-mode derivative.
 
     Args:
-        initial_trust_radius: the radius :math:`\Delta_1 > 0` of the first step; inf tries the step
-            without a boundary first.
+        initial_trust_radius: the radius :math:`\Delta_1 > 0` of the first step; inf for none.
         max_trust_radius: largest radius, above 0; None for no limit.
         eta: the ratio :math:`\eta \in [0, 1/4)` above which a step is accepted.
         rtol: largest residual :math:`r > 0` that conjugate gradients end at, relative to the
@@ -79,15 +66,9 @@ class newton_cg(TrustRegionStep):
         curvature: the matrix :math:`B`: ``"hessian"``, or ``"gauss_newton"``, which has no negative
             curvature where the loss is convex in the outputs, for an ``evaluation`` with outputs.
 
-    Raises:
-        TypeError: an argument is no number.
-        ValueError: an argument is out of its range, or, in ``update``, parameters or what it
-            evaluates were not given.
-
     When:
-        A smooth loss of many parameters, whole batches or large ones. With mini-batches of a
-        network ``damping=0.1``, ``warm_start=0.95`` and ``curvature="gauss_newton"``, as in
-        Hessian-free optimization.
+        A smooth loss of many parameters. With large mini-batches of a network ``damping=0.1``,
+        ``warm_start=0.95`` and ``curvature="gauss_newton"``, as in Hessian-free optimization.
 
     References:
         Steihaug, *The conjugate gradient method and trust regions in large scale optimization*,
@@ -97,19 +78,18 @@ class newton_cg(TrustRegionStep):
         conjugate gradients, his preconditioner and his line search left out).
 
     >>> import fnopt, jax, jax.numpy as jnp, optax
-    >>> def rosenbrock(x):
+    >>> def loss(x):
     ...     return jnp.sum((1 - x[:-1]) ** 2 + 100 * (x[1:] - x[:-1] ** 2) ** 2)
     >>> tx = fnopt.newton_cg()
     >>> @jax.jit
     ... def step(x, state):
-    ...     value, grad = jax.value_and_grad(rosenbrock)(x)
-    ...     updates, state = tx.update(grad, state, x, value=value, value_fn=rosenbrock)
+    ...     value, grad = jax.value_and_grad(loss)(x)
+    ...     updates, state = tx.update(grad, state, x, value=value, value_fn=loss)
     ...     return optax.apply_updates(x, updates), state
-    >>> x = jnp.zeros(10)
-    >>> state = tx.init(x)
-    >>> for _ in range(30):
+    >>> x, state = jnp.zeros(10), tx.init(jnp.zeros(10))
+    >>> for _ in range(60):
     ...     x, state = step(x, state)
-    >>> bool(rosenbrock(x) < 1e-8)
+    >>> bool(loss(x) < 1e-8)
     True
     """
 
@@ -120,51 +100,41 @@ class newton_cg(TrustRegionStep):
     _: dataclasses.KW_ONLY
     curvature: Kind = "hessian"
 
-    State = NewtonCGState
     family = "curvature"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_integer("newton_cg: max_cg_steps", self.max_cg_steps)
 
-    def slots(self, real: Any, params: Params) -> dict[str, Any]:
-        direction = None
+    def own(self, real: Any, params: Params) -> NewtonCGState:
+        start = None
         if self.warm_start is not None:
-            wide = jax.tree.map(lambda p: zeros(jnp.asarray(p)), params)
-            direction = jax.tree.map(lambda p: cast(p, computing_dtype(p.dtype)), wide)
-        return {
-            "grad_norm": jnp.zeros((), real),
-            "damping": jnp.asarray(self.damping, real),
-            "direction": direction,
-        }
+            start = jax.tree.map(lambda p: zeros(jnp.asarray(p), computing_dtype(p.dtype)), params)
+        return NewtonCGState(jnp.zeros((), real), jnp.asarray(self.damping, real), start)
 
-    def slots_after(self, state: NewtonCGState, ratio: jax.Array) -> dict[str, Any]:
+    def own_after(self, own: NewtonCGState, ratio: jax.Array) -> NewtonCGState:
         factor = jnp.where(ratio < 0.25, 3 / 2, jnp.where(ratio > 0.75, 2 / 3, 1))
-        return {"damping": cast(factor, ratio.dtype) * state.damping}
+        return own._replace(damping=cast(factor, ratio.dtype) * own.damping)
 
-    def step(
-        self, evaluation: Evaluation, params: Params, grads: Updates, state: NewtonCGState
-    ) -> Step:
+    def step(self, evaluation: Evaluation, params: Params, grads: Updates, state: Any) -> Step:
         matrix_of = hessian if self.curvature == "hessian" else generalized_gauss_newton
-        operator, damping = matrix_of(evaluation, params), state.damping
+        operator, damping, last = matrix_of(evaluation, params), state.own.damping, state.own
 
-        def product(tree: Any) -> Any:
-            def damped(x: jax.Array, v: jax.Array) -> jax.Array:
+        def damped(tree: Any) -> Any:
+            def add(x: jax.Array, v: jax.Array) -> jax.Array:
                 wide = computing_dtype(v.dtype)
                 return cast(x, wide) + cast(damping, wide) * cast(v, wide)
 
-            return jax.tree.map(damped, operator @ tree, tree)
+            return jax.tree.map(add, operator @ tree, tree)
 
         size = global_norm(grads)
-        first = jnp.where(state.count == 0, size, state.grad_norm)
+        first = jnp.where(state.count == 0, size, last.grad_norm)
         share = jnp.sqrt(size / jnp.where(first > 0, first, jnp.ones_like(first)))
-        start = None
-        if self.warm_start is not None:
-            start = jax.tree.map(
-                lambda d: jnp.asarray(self.warm_start, d.dtype) * d, state.direction
-            )
+        start = last.direction
+        if start is not None:
+            start = jax.tree.map(lambda d: jnp.asarray(self.warm_start, d.dtype) * d, start)
         solution = conjugate_gradient(
-            product,
+            damped,
             jax.tree.map(jnp.negative, grads),
             max_steps=self.max_cg_steps,
             rtol=jnp.minimum(self.rtol, share),
@@ -174,5 +144,5 @@ class newton_cg(TrustRegionStep):
         x = solution.x
         # The model itself is without damping.
         decrease = solution.decrease + damping / 2 * vdot(x, x)
-        slots = {"grad_norm": first, "direction": None if start is None else x}
-        return Step(x, decrease, solution.products, slots)
+        own = NewtonCGState(first, damping, None if start is None else x)
+        return Step(x, decrease, solution.products, own)

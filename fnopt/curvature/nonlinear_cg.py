@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fnopt.core import Composed, Positive, Rate, Transform, scale_by_learning_rate
-from fnopt.curvature.linesearch import Linesearch, searched
+from fnopt.core import Composed, Positive, Rate, Transform
+from fnopt.curvature.lbfgs import length
+from fnopt.curvature.line import LineSearch
 from fnopt.curvature.scale_by_hager_zhang_linesearch import scale_by_hager_zhang_linesearch
 from fnopt.curvature.scale_by_nonlinear_cg import Variant, scale_by_nonlinear_cg
 
@@ -57,12 +58,11 @@ class nonlinear_cg(Composed):
     learning_rate: Rate = 1.0
     variant: Variant = "polak_ribiere"
     eta: Positive = 0.01
-    linesearch: Linesearch = scale_by_hager_zhang_linesearch(sigma=0.1, delta=0.01)
+    linesearch: LineSearch = scale_by_hager_zhang_linesearch(sigma=0.1, delta=0.01)
     family = "curvature"
 
     def parts(self) -> tuple[Transform, ...]:
-        return searched(
-            self.linesearch,
+        return (
             scale_by_nonlinear_cg(self.variant, self.eta),
-            scale_by_learning_rate(self.learning_rate),
+            *length(self.learning_rate, self.linesearch),
         )

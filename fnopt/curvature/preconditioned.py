@@ -83,7 +83,10 @@ class Preconditioned(Transform):
         operator = self.matrix(evaluation_of(extra_args), params)
         wide = jax.tree.map(lambda g, p: cast(g, p.dtype), updates, params)
         rule = at_count(self, state.count, RealVector.of(params).dtype)
-        direction, products = damped_solution(rule, operator, wide)
+        if self.solver == "cg":
+            direction, products = solution_by_products(rule, operator, wide, rule.damping)
+        else:
+            direction, products = solution_by_factor(operator, wide, rule.damping)
         square = vdot(wide, direction) - rule.damping * vdot(direction, direction)
         factor = rule.length(square)
         direction = jax.tree.map(
@@ -99,33 +102,37 @@ class Preconditioned(Transform):
         return Outcome(products=state.products)
 
 
-def damped_solution(
-    rule: Any, operator: LinearOperator, b: Updates, damping: Any = None
+def solution_by_products(
+    rule: Any, operator: LinearOperator, b: Updates, damping: Any
 ) -> tuple[Any, jax.Array]:
-    r"""The solution of :math:`(A + \lambda I)\,x = b`, a tree, and how many products it took.
+    r"""The solution of :math:`(A + \lambda I)\,x = b` by conjugate gradients.
 
     Args:
-        rule: a transform with ``damping``, ``solver``, ``max_cg_steps`` and ``rtol``.
+        rule: a transform with ``max_cg_steps`` and ``rtol``.
         operator: A.
         b: a tree like the parameters.
-        damping: :math:`\lambda`; that of the rule if None.
+        damping: :math:`\lambda`.
+
+    Returns:
+        A tree, and the number of products.
     """
-    damping = rule.damping if damping is None else damping
-    if rule.solver == "cg":
 
-        def product(tree: Any) -> Any:
-            def damped(image: jax.Array, x: jax.Array) -> jax.Array:
-                wide = computing_dtype(x.dtype)
-                return cast(image, wide) + jnp.asarray(damping, wide) * cast(x, wide)
+    def product(tree: Any) -> Any:
+        def damped(image: jax.Array, x: jax.Array) -> jax.Array:
+            wide = computing_dtype(x.dtype)
+            return cast(image, wide) + jnp.asarray(damping, wide) * cast(x, wide)
 
-            return jax.tree.map(damped, operator @ tree, tree)
+        return jax.tree.map(damped, operator @ tree, tree)
 
-        solved = conjugate_gradient(product, b, max_steps=rule.max_cg_steps, rtol=rule.rtol)
-        return solved.x, solved.products
+    solved = conjugate_gradient(product, b, max_steps=rule.max_cg_steps, rtol=rule.rtol)
+    return solved.x, solved.products
+
+
+def solution_by_factor(operator: LinearOperator, b: Updates, damping: Any) -> tuple[Any, jax.Array]:
+    """The same by a dense matrix; negative eigenvalues count as positive ones."""
     vectors = RealVector.of(operator.like)
-    x = solve_positive(
-        vectors.matrix(operator), vectors.pack(b), jnp.asarray(damping, vectors.dtype)
-    )
+    damping = jnp.asarray(damping, vectors.dtype)
+    x = solve_positive(vectors.matrix(operator), vectors.pack(b), damping)
     return vectors.unpack(x), jnp.asarray(vectors.size, jnp.int32)
 
 

@@ -71,4 +71,4 @@ class trust_newton(TrustRegionStep):
         matrix = dense_hessian(evaluation, params, vectors)
         radius = state.trust_radius.astype(vectors.dtype)
         step, decrease = trust_region_subproblem(matrix, vectors.pack(grads), radius)
-        return Step(vectors.unpack(step), decrease, vectors.size, {})
+        return Step(vectors.unpack(step), decrease, vectors.size)

@@ -40,13 +40,13 @@ class Step(NamedTuple):
         step: a tree like the parameters.
         decrease: the decrease of the loss that its model predicts.
         products: number of products with a matrix of curvature.
-        slots: what the method itself has found for the next state, by the state's names.
+        own: what the method itself keeps in the next state; None for nothing.
     """
 
     step: PyTree
     decrease: jax.Array
     products: Any
-    slots: dict[str, Any]
+    own: Any = None
 
 
 class TrustRegionState(NamedTuple):
@@ -61,6 +61,7 @@ class TrustRegionState(NamedTuple):
         grad: the gradient there.
         values: number of evaluations of the loss in the last update.
         products: number of products with a matrix of curvature in the last update.
+        own: what the method itself keeps; None for nothing.
     """
 
     count: jax.Array
@@ -70,6 +71,7 @@ class TrustRegionState(NamedTuple):
     grad: Updates
     values: jax.Array
     products: jax.Array
+    own: Any
 
 
 class TrustRegionStep(Transform):
@@ -80,19 +82,20 @@ class TrustRegionStep(Transform):
     eta: Threshold = 0.05
 
     State = TrustRegionState
+    elementwise = alike = True  # of elements in another order the step is that of the same loss
     family = ""
 
     def step(self, evaluation: Evaluation, params: Params, grads: Updates, state: Any) -> Step:
         """The step within the radius of the state that a model of the loss is lowest at."""
         raise NotImplementedError
 
-    def slots(self, real: Any, params: Params) -> dict[str, Any]:
-        """What the state has beyond that of all trust-region methods, before the first update."""
-        return {}
+    def own(self, real: Any, params: Params) -> Any:
+        """What the method itself keeps, before the first update, with numbers of a real dtype."""
+        return None
 
-    def slots_after(self, state: Any, ratio: jax.Array) -> dict[str, Any]:
-        """What of that the ratio decides."""
-        return {}
+    def own_after(self, own: Any, ratio: jax.Array) -> Any:
+        """What it keeps after a step of a ratio."""
+        return own
 
     @property
     def evaluates(self) -> bool | None:
@@ -110,7 +113,7 @@ class TrustRegionStep(Transform):
             grad=treedef.unflatten(map(zeros, leaves)),
             values=none,
             products=none,
-            **self.slots(real, params),
+            own=self.own(real, params),
         )
 
     def count(self, state: OptState) -> jax.Array:
@@ -173,9 +176,8 @@ class TrustRegionStep(Transform):
             ),
             values=values,
             products=jnp.asarray(found.products, jnp.int32),
-            **found.slots,
+            own=rule.own_after(found.own, ratio),
         )
-        state = state._replace(**rule.slots_after(state, ratio))
         moves = jax.tree.map(
             lambda u, g: cast(jnp.where(accepted, u, jnp.zeros_like(u)), g.dtype), step, grads
         )

@@ -6,6 +6,7 @@ The protocol is that of ``first_order``: float64, the parameters as one vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -29,20 +30,21 @@ def nonlinear_cg(
         theta = theta + learning_rate * d
         yield theta
         old, g = g, gradient(theta)
-        y = g - old
-        beta = {
-            "fletcher_reeves": lambda: g @ g / (old @ old),
-            "polak_ribiere": lambda: max(g @ y / (old @ old), 0.0),
-            "hestenes_stiefel": lambda: max(g @ y / (d @ y), 0.0),
-            "dai_yuan": lambda: g @ g / (d @ y),
-            "hager_zhang": lambda: max(
-                (y - 2 * d * (y @ y) / (d @ y)) @ g / (d @ y),
-                -1 / (np.linalg.norm(d) * min(eta, np.linalg.norm(old))),
-            ),
-        }[variant]()
-        d = -g + beta * d
+        d = -g + _betas(g, old, d, eta)[variant] * d
         if d @ g >= 0:
             d = -g
+
+
+def _betas(g: Vector, old: Vector, d: Vector, eta: float) -> dict[str, Any]:
+    y = g - old
+    least = -1 / (np.linalg.norm(d) * min(eta, np.linalg.norm(old)))
+    return {
+        "fletcher_reeves": g @ g / (old @ old),
+        "polak_ribiere": max(g @ y / (old @ old), 0.0),
+        "hestenes_stiefel": max(g @ y / (d @ y), 0.0),
+        "dai_yuan": g @ g / (d @ y),
+        "hager_zhang": max((y - 2 * d * (y @ y) / (d @ y)) @ g / (d @ y), least),
+    }
 
 
 def barzilai_borwein(

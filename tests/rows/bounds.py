@@ -6,8 +6,6 @@ import numpy as np
 from cases import Case, Numbers
 from oracles import bounds
 
-import fnopt
-
 _FIXED = Numbers(1.0, 1.0, refused=(-1e-3, np.nan, np.inf))
 _PROBLEMS = ("parabola", "rosenbrock", "matrix_bowl", "noisy_quadratic")
 _SCHEDULES = [f"takes_schedules_of_{kind}" for kind in ("fnopt", "optax", "functions")]
