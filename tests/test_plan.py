@@ -42,7 +42,11 @@ NOT_FOR_THIS_TREE = {
 }
 MEASURES = "it promises nothing of what it measures"
 CURVATURE = "it asks for the curvature, whatever that depends on"
+UPHILL = "its step is one number for all leaves, and 0 here, where it is sent uphill"
 TOO_MODEST = {
+    "scale_by_hager_zhang_linesearch": UPHILL,
+    "scale_by_zoom_linesearch": UPHILL,
+    "scale_by_backtracking_linesearch": UPHILL,
     "snapshot": MEASURES,
     "monitor": MEASURES,
     "measure_with_ema": MEASURES,
