@@ -57,6 +57,8 @@ TOO_MODEST = {
     "gauss_newton": CURVATURE,
     "scale_by_gauss_newton": CURVATURE,
     "levenberg_marquardt": CURVATURE,
+    "natural_gradient": CURVATURE,
+    "scale_by_natural_gradient": CURVATURE,
     "chain-foreign": "nothing is known of optax's parts",
     "MultiSteps-skip": "its function may depend on any gradient",
     "scale_by_factored_rms": "leaves as small as these are not factored",
