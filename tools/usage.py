@@ -164,6 +164,12 @@ ARGUMENTS = {
         ", evaluation=fnopt.core.Evaluation.of_outputs(lambda w: 3.0 * w, lambda z: jnp.sum(z**2))"
     ),
     "scale_by_adahessian": ", value_fn=lambda w: jnp.sum(w**2)",
+    "scale_by_gauss_newton": (
+        ", evaluation=fnopt.core.Evaluation.of_outputs(lambda w: 3.0 * w, lambda z: jnp.sum(z**2))"
+    ),
+    "scale_by_natural_gradient": (
+        ", evaluation=fnopt.core.Evaluation.of_outputs(lambda w: 3.0 * w, lambda z: jnp.sum(z**2))"
+    ),
     "sophia": ", value_fn=loss",
     "sophia_h": ", value_fn=loss",
 }
