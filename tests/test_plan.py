@@ -42,7 +42,12 @@ NOT_FOR_THIS_TREE = {
 }
 MEASURES = "it promises nothing of what it measures"
 CURVATURE = "it asks for the curvature, whatever that depends on"
+RESTS = "where a gradient is not finite it does not move at all"
 TOO_MODEST = {
+    "lbfgsb": RESTS,
+    "nonlinear_cg": RESTS,
+    "barzilai_borwein": RESTS,
+    "scale_by_nonmonotone_linesearch": RESTS,
     "snapshot": MEASURES,
     "monitor": MEASURES,
     "measure_with_ema": MEASURES,

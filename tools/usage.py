@@ -153,6 +153,7 @@ ARGUMENTS = {
     "momo_adam": ", value=loss(w)",
     "hutchinson_estimator_diag_hessian": ", value_fn=lambda w: jnp.sum(w**2)",
     "scale_by_polyak": ", value=jnp.sum(w**2)",
+    "scale_by_nonmonotone_linesearch": ", value_fn=lambda w: jnp.sum(w**2)",
     "scale_by_sophia": ", value_fn=lambda w: jnp.sum(w**2)",
     "sophia": ", value_fn=loss",
 }
