@@ -44,6 +44,8 @@ from fnopt.registry import optimizer as optimizer
 from fnopt.registry import optimizers as optimizers
 from fnopt.registry import schedules as schedules
 from fnopt.schedule.plot import plot as plot
+from fnopt.solve.least_squares import least_squares as least_squares
+from fnopt.solve.minimize import minimize as minimize
 from fnopt.wrap.adaptive_grad_clip import unitwise_clip as unitwise_clip
 from fnopt.wrap.adaptive_grad_clip import unitwise_norm as unitwise_norm
 from fnopt.wrap.masked import freeze as freeze
@@ -56,6 +58,45 @@ from fnopt.wrap.skip import skip_not_finite as skip_not_finite
 
 # From here on written by `make generate`: the transforms and schedules of all modules.
 # isort: off
+from fnopt.curvature.adahessian import adahessian as adahessian
+from fnopt.curvature.barzilai_borwein import barzilai_borwein as barzilai_borwein
+from fnopt.curvature.bfgs import bfgs as bfgs
+from fnopt.curvature.gauss_newton import gauss_newton as gauss_newton
+from fnopt.curvature.gauss_newton import scale_by_gauss_newton as scale_by_gauss_newton
+from fnopt.curvature.gauss_newton_bartlett import (
+    gauss_newton_bartlett_estimator_diag_hessian as gauss_newton_bartlett_estimator_diag_hessian,
+)
+from fnopt.curvature.lbfgs import lbfgs as lbfgs
+from fnopt.curvature.lbfgsb import lbfgsb as lbfgsb
+from fnopt.curvature.levenberg_marquardt import levenberg_marquardt as levenberg_marquardt
+from fnopt.curvature.natural_gradient import natural_gradient as natural_gradient
+from fnopt.curvature.natural_gradient import scale_by_natural_gradient as scale_by_natural_gradient
+from fnopt.curvature.newton import newton as newton
+from fnopt.curvature.newton_cg import newton_cg as newton_cg
+from fnopt.curvature.nonlinear_cg import nonlinear_cg as nonlinear_cg
+from fnopt.curvature.scale_by_adahessian import scale_by_adahessian as scale_by_adahessian
+from fnopt.curvature.scale_by_backtracking_linesearch import (
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+)
+from fnopt.curvature.scale_by_barzilai_borwein import (
+    scale_by_barzilai_borwein as scale_by_barzilai_borwein,
+)
+from fnopt.curvature.scale_by_bfgs import scale_by_bfgs as scale_by_bfgs
+from fnopt.curvature.scale_by_hager_zhang_linesearch import (
+    scale_by_hager_zhang_linesearch as scale_by_hager_zhang_linesearch,
+)
+from fnopt.curvature.scale_by_lbfgs import scale_by_lbfgs as scale_by_lbfgs
+from fnopt.curvature.scale_by_newton import scale_by_newton as scale_by_newton
+from fnopt.curvature.scale_by_nonlinear_cg import scale_by_nonlinear_cg as scale_by_nonlinear_cg
+from fnopt.curvature.scale_by_nonmonotone_linesearch import (
+    scale_by_nonmonotone_linesearch as scale_by_nonmonotone_linesearch,
+)
+from fnopt.curvature.scale_by_zoom_linesearch import (
+    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
+)
+from fnopt.curvature.sophia_g import sophia_g as sophia_g
+from fnopt.curvature.sophia_h import sophia_h as sophia_h
+from fnopt.curvature.trust_newton import trust_newton as trust_newton
 from fnopt.first_order.acprop import acprop as acprop
 from fnopt.first_order.acprop import scale_by_acprop as scale_by_acprop
 from fnopt.first_order.adabelief import adabelief as adabelief

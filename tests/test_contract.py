@@ -34,7 +34,7 @@ OF_VARIANTS = {
     "takes_any_number",
 }
 
-# Loops that evaluate compile slowly: of a method of curvature these and those of variants are shown.
+# Loops that evaluate compile slowly: of a method of curvature these are shown, of others more.
 OF_CURVATURE = OF_VARIANTS | {
     "compiles_once",
     "descends_rosenbrock",

@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 
 METHODS = list(exported())
-PACKAGES = ("fnopt", "fnopt.core", "fnopt.data", "fnopt.initialize", "fnopt.layers", "fnopt.train")
+PACKAGES = (
+    "fnopt", "fnopt.core", "fnopt.curvature", "fnopt.data", "fnopt.initialize", "fnopt.layers",
+    "fnopt.train",
+)  # fmt: skip
 """Whose public names are documented; those of ``fnopt.pretrained`` are in ``initialize`` too."""
 
 

@@ -77,6 +77,11 @@ DRAWS = {
     "hutchinson_estimator_diag_hessian": "a random sign for every weight",
     "scale_by_sophia": "a random sign for every weight, by Hutchinson's estimator",
     "sophia": "a random sign for every weight, by Hutchinson's estimator",
+    "sophia_h": "a random sign for every weight, by Hutchinson's estimator",
+    "scale_by_adahessian": "a random sign for every weight, by Hutchinson's estimator",
+    "adahessian": "a random sign for every weight, by Hutchinson's estimator",
+    "gauss_newton_bartlett_estimator_diag_hessian": "a random target for every output",
+    "sophia_g": "a random target for every output",
 }
 OTHER = {
     "differentially_private_aggregate": "draws noise, and wants a gradient for each example",

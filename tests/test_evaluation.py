@@ -16,7 +16,7 @@ from xla_flags import compiled_as_usual
 
 import fnopt
 import fnopt.compat.torch
-from fnopt.core import Evaluation, evaluation_of, restrict
+from fnopt.core import Evaluation, Outcome, evaluation_of, restrict
 from fnopt.train import TrainState, make_train_step, objective, train_step
 from fnopt.train.keys import step_keys
 
@@ -64,8 +64,11 @@ def network_task(**kwargs):
 def test_the_loss_of_the_outputs_is_the_value(accumulate, precision, weighted):
     def function(evaluation, params):
         if evaluation is None:
-            return {name: jnp.float32(0) for name in ("value", "of_outputs", "of_pair")}
+            names = ("value", "of_outputs", "of_pair", "of_examples")
+            return {name: jnp.float32(0) for name in names}
+        losses, shares = evaluation.losses_of_outputs(evaluation.outputs(params))
         return {
+            "of_examples": jnp.sum(losses * shares),
             "value": evaluation.value(params),
             "of_outputs": evaluation.loss_of_outputs(evaluation.outputs(params)),
             "of_pair": evaluation.value_and_grad(params)[0],
@@ -117,6 +120,66 @@ def test_a_gauss_newton_product_through_the_outputs_is_the_explicit_one(accumula
     np.testing.assert_allclose(
         jax.flatten_util.ravel_pytree(got)[0], expected, rtol=1e-3, atol=1e-6
     )
+
+
+def test_a_loss_without_examples_has_no_losses_of_examples():
+    def function(evaluation, params):
+        return params if evaluation is None else evaluation.losses_of_outputs(jnp.ones((48, 3)))[0]
+
+    params = {"w": jnp.ones((8, 4)), "v": jnp.ones((4, 3))}
+    task = objective(network, lambda outputs, y: jnp.mean(outputs), params=params)
+    with pytest.raises(ValueError, match=r"needs the loss of each example.*without their mean"):
+        captured(function, task, blobs(48))
+
+
+def test_an_evaluation_of_functions_of_ones_own():
+    x = jnp.asarray([1.0, 2.0, 3.0])
+
+    def losses(outputs):
+        return outputs**2, jnp.full(3, 0.5)
+
+    model = Evaluation.of_outputs(jnp.sin, lambda out: jnp.sum(out**2) / 2, losses)
+    residuals = Evaluation.of_residuals(lambda x: {"a": jnp.sin(x)})
+    expected = jnp.sin(x) * jnp.cos(x)
+    for evaluation in (model, residuals):
+        np.testing.assert_allclose(evaluation.grad(x), expected, rtol=1e-6)
+        value = evaluation.loss_of_outputs(evaluation.outputs(x))
+        np.testing.assert_allclose(value, evaluation.value(x), rtol=1e-6)
+    np.testing.assert_allclose(jnp.sum(losses(model.outputs(x))[0]) / 2, model.value(x), rtol=1e-6)
+    part = residuals.restricted(lambda tree: tree[:2], lambda part: jnp.concatenate([part, x[2:]]))
+    np.testing.assert_allclose(part.residuals(x[:2])["a"], jnp.sin(x), rtol=1e-6)
+    np.testing.assert_allclose(part.grad(x[:2]), expected[:2], rtol=1e-6)
+
+
+class reports(fnopt.Transform):
+    """Says of its update that it evaluated so many times, and where it leads."""
+
+    values: fnopt.core.Number
+
+    def init(self, params):
+        return optax.ScaleState()
+
+    def update(self, updates, state, params=None, **extra_args):
+        return updates, state
+
+    def outcome(self, state):
+        return Outcome(value=7.0, grad=self.values, values=self.values, products=2)
+
+
+def test_the_last_of_a_chain_says_where_it_leads_and_all_count():
+    def outcome(*parts):
+        tx = fnopt.chain(*parts)
+        return tx.outcome(tx.init(jnp.ones(2)))
+
+    assert fnopt.adam(0.1).outcome(fnopt.adam(0.1).init(jnp.ones(2))) is None
+    both = outcome(reports(1.0), reports(3.0))
+    assert (both.value, both.grad) == (7.0, 3.0)
+    assert [float(x) for x in both[2:]] == [4, 0, 4]
+    scaled = outcome(reports(1.0), fnopt.scale(0.5))
+    assert (scaled.value, scaled.grad) == (None, None) and float(scaled.values) == 1
+    wrapped = fnopt.masked(reports(1.0), mask=True)
+    inner = wrapped.outcome(wrapped.init(jnp.ones(2)))
+    assert (inner.value, inner.values) == (None, 1.0)
 
 
 def test_functions_by_hand_make_an_evaluation():
@@ -182,7 +245,9 @@ def test_what_does_not_say_so_does_not_evaluate(name):
 
     params = jnp.ones((4, 3))
     grads = jnp.ones((2, 4, 3)) if name == "dpsgd" else params
-    evaluation = Evaluation(evaluate, gradient, lambda p: (evaluate(p), gradient(p)))
+    evaluation = Evaluation(
+        evaluate, gradient, lambda p: (evaluate(p), gradient(p)), gradient, jnp.sum
+    )
     extra_args = {"value": jnp.float32(1), "grad": params, "key": jax.random.key(0)}
     jax.eval_shape(
         lambda: tx.update(grads, tx.init(params), params, **extra_args, **evaluation.extra_args())

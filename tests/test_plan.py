@@ -12,7 +12,7 @@ import pytest
 from cases import Case
 from zoo import CASES
 
-from fnopt.core import Composed, Wrapper
+from fnopt.core import Composed, Evaluation, Wrapper
 from fnopt.core.plan import frozen_of
 
 SHAPES = {"a": (2, 3), "b": (2, 3), "c": (4,)}
@@ -54,6 +54,11 @@ TOO_MODEST = {
     "hutchinson_estimator_diag_hessian": CURVATURE,
     "scale_by_sophia": CURVATURE,
     "sophia": CURVATURE,
+    "adahessian": CURVATURE,
+    "scale_by_adahessian": CURVATURE,
+    "gauss_newton_bartlett_estimator_diag_hessian": CURVATURE,
+    "sophia_g": CURVATURE,
+    "sophia_h": CURVATURE,
     "chain-foreign": "nothing is known of optax's parts",
     "MultiSteps-skip": "its function may depend on any gradient",
     "scale_by_factored_rms": "leaves as small as these are not factored",
@@ -92,6 +97,7 @@ def steps_of(case: Case, tx: Any) -> Any:
                 "grad": grad,
                 "value_fn": loss,
                 "grad_fn": _GRAD,
+                "evaluation": Evaluation.of_outputs(lambda params: params, loss),
                 "key": jax.random.key(0),
             }
             update, state = tx.update(grad, state, params, **{k: known[k] for k in case.needs})

@@ -47,7 +47,16 @@ def test_a_subpackage_that_lacks_a_library_hides_nothing_else(monkeypatch):
         fnopt.train  # noqa: B018
 
 
-PACKAGES = "core", "data", "initialize", "layers", "pretrained", "train", "compat.torch"
+PACKAGES = (
+    "core",
+    "curvature",
+    "data",
+    "initialize",
+    "layers",
+    "pretrained",
+    "train",
+    "compat.torch",
+)
 
 
 @pytest.mark.parametrize("name", ["fnopt", *(f"fnopt.{package}" for package in PACKAGES)])

@@ -25,6 +25,9 @@ CALLS = {
         "conditionally_transform(fnopt.clip(1.0), lambda step: step < 1000)"
     ),
     "flatten": "flatten(fnopt.adamw(1e-3))",
+    "gauss_newton_bartlett_estimator_diag_hessian": (
+        'gauss_newton_bartlett_estimator_diag_hessian("normal")'
+    ),
     "groups": 'groups(("*bias", {"weight_decay": 0.0}), ("*", {}), base=fnopt.adamw(1e-3))',
     "kahan": "kahan(fnopt.adamw(1e-3))",
     "lookahead": "lookahead(fnopt.sgd(0.1), sync_period=6, slow_step_size=0.5)",
@@ -116,6 +119,7 @@ STEPS = {
     "apply_every": "fnopt.chain(fnopt.sgd(0.1), {})",
     "correct_by_mars": "fnopt.chain({}, fnopt.adamw(1e-3))",
     "ema": "fnopt.chain({}, fnopt.scale_by_learning_rate(0.1))",
+    "gauss_newton_bartlett_estimator_diag_hessian": "{}",
     "hutchinson_estimator_diag_hessian": "{}",
     "identity": "{}",
     "keep_params_nonnegative": "fnopt.chain(fnopt.adam(1e-3), {})",
@@ -155,7 +159,13 @@ ARGUMENTS = {
     "scale_by_polyak": ", value=jnp.sum(w**2)",
     "scale_by_nonmonotone_linesearch": ", value_fn=lambda w: jnp.sum(w**2)",
     "scale_by_sophia": ", value_fn=lambda w: jnp.sum(w**2)",
+    "adahessian": ", value_fn=loss",
+    "gauss_newton_bartlett_estimator_diag_hessian": (
+        ", evaluation=fnopt.core.Evaluation.of_outputs(lambda w: 3.0 * w, lambda z: jnp.sum(z**2))"
+    ),
+    "scale_by_adahessian": ", value_fn=lambda w: jnp.sum(w**2)",
     "sophia": ", value_fn=loss",
+    "sophia_h": ", value_fn=loss",
 }
 """Extra arguments of ``update``."""
 PARAMS = {"split_real_and_imaginary": "jnp.array([1.0 + 2.0j, 3.0j])"}

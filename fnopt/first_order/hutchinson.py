@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import HutchinsonState
 
-from fnopt.core import Seed, Transform, as_key, evaluation_of, required
+from fnopt.core import Outcome, Seed, Transform, as_key, evaluation_of, required
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
 from fnopt.core.moments import cast
-from fnopt.core.types import OptState, Params, Updates
+from fnopt.core.types import Arrays, OptState, Params, Updates
 
 
 class hutchinson_estimator_diag_hessian(Transform):
@@ -64,9 +64,7 @@ class hutchinson_estimator_diag_hessian(Transform):
         for path, grad, param in zip(paths, grads, like, strict=True):
             same_shape(path, grad.shape, param.shape, "parameter")
         key, subkey = jax.random.split(state.key)
-        # Drawn in single precision for all parameters, as in optax, for the same draws.
-        signs: Any = optax.tree.random_like(subkey, like, jax.random.rademacher, dtype="float32")
-        signs = [cast(sign, param.dtype) for sign, param in zip(signs, like, strict=True)]
+        signs = random_signs(subkey, like)
         _, product = jax.jvp(
             jax.grad(loss), (treedef.unflatten(like),), (treedef.unflatten(signs),)
         )
@@ -75,3 +73,13 @@ class hutchinson_estimator_diag_hessian(Transform):
             cast(x * sign, grad.dtype) for x, sign, grad in zip(products, signs, grads, strict=True)
         ]
         return treedef.unflatten(diagonal), HutchinsonState(key)
+
+    def outcome(self, state: OptState) -> Outcome | None:
+        return Outcome(products=1)
+
+
+def random_signs(key: jax.Array, like: Arrays) -> Arrays:
+    """Arrays of independent random signs, 1 or -1, in the shapes and dtypes of others."""
+    # Drawn in single precision for all, as in optax, for the same draws.
+    signs: Any = optax.tree.random_like(key, like, jax.random.rademacher, dtype="float32")
+    return [cast(sign, x.dtype) for sign, x in zip(signs, like, strict=True)]

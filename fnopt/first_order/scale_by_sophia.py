@@ -18,17 +18,16 @@ from fnopt.core import (
     NonNegative,
     Rule,
     Scalar,
-    Wrapper,
     moment,
     real_zeros,
     zeros,
 )
 from fnopt.core.moments import cast, computing_dtype
-from fnopt.core.plan import plan_by
 from fnopt.core.ranges import AtLeastOne, Bound
 from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
 from fnopt.core.types import LeafUpdate, OptState, Params, Slots, Updates
+from fnopt.first_order.estimates import ByEstimates
 from fnopt.first_order.hutchinson import hutchinson_estimator_diag_hessian
 
 
@@ -62,7 +61,7 @@ class _clipped_newton(Rule):
         return step, {"mu": mu, "nu": slots.nu}
 
 
-class scale_by_sophia(Wrapper):
+class scale_by_sophia(ByEstimates):
     r"""Divides the mean of recent gradients by a mean of the Hessian's diagonal, and clips.
 
     .. math::
@@ -86,7 +85,8 @@ class scale_by_sophia(Wrapper):
             clip.
         update_interval: number of updates per estimate, :math:`k \ge 1`, rounded.
         hessian_diagonal_fn: a transform that gives :math:`\hat h`. It receives the extra arguments,
-            of which Hutchinson's needs ``value_fn`` (or ``obj_fn``).
+            of which Hutchinson's needs ``value_fn`` (or ``obj_fn``), and
+            :class:`gauss_newton_bartlett_estimator_diag_hessian` ``evaluation``.
         mu_dtype: dtype of :math:`m`; the parameter's if None.
         nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
     """
@@ -103,14 +103,7 @@ class scale_by_sophia(Wrapper):
     nu_dtype: DType = None
     family = "parts"
 
-    leafwise = elementwise = alike = False  # the curvature may be of any kind
-    keeps_zero = True
-
     State = SophiaState
-    inner_state = "hessian_fn_state"
-
-    def plan(self, params: Params) -> Any:
-        return plan_by(self, params)
 
     def init(self, params: Params) -> SophiaState:
         count = jnp.zeros((), jnp.int32)
@@ -123,7 +116,6 @@ class scale_by_sophia(Wrapper):
     ) -> tuple[Updates, OptState]:
         inner_state = self.check(state)
         now = at_count(self, state.count)
-        period = jnp.round(jnp.asarray(now.update_interval)).astype(state.count.dtype)
 
         def average(new: Any, old: Any) -> Any:
             wide = computing_dtype(old.dtype)
@@ -136,14 +128,11 @@ class scale_by_sophia(Wrapper):
             return jax.tree.map(average, diagonal, state.nu), inner
 
         nu, inner = jax.lax.cond(
-            state.count % period == 0, estimate, lambda: (state.nu, inner_state)
+            self.is_due(state.count), estimate, lambda: (state.nu, inner_state)
         )
         updates, moments = self._direction(now).update(updates, _Moments(state.mu, nu), params)
         count: Any = optax.safe_increment(state.count)
         return updates, SophiaState(count, moments.mu, moments.nu, inner)
-
-    def count(self, state: OptState) -> jax.Array:
-        return state.count
 
     def _direction(self, now: Any) -> _clipped_newton:
         numbers = now.b1, now.eps, now.gamma, now.clip_threshold

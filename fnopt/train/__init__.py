@@ -11,6 +11,7 @@ from fnopt.train.errors import DataError as DataError
 from fnopt.train.errors import NonFiniteError as NonFiniteError
 from fnopt.train.evaluate import evaluate as evaluate
 from fnopt.train.evaluate import observe as observe
+from fnopt.train.evaluation_on import evaluation_on as evaluation_on
 from fnopt.train.fit import fit as fit
 from fnopt.train.history import History as History
 from fnopt.train.imported import import_optax_state as import_optax_state

@@ -64,19 +64,23 @@ class Passes:
         loss_scale: factor of the loss in the backward pass; None for 1.
         frozen: a tree of flags like the parameters, True where the gradient is not computed; None
             if nothing is frozen.
+        train: whether the model computes as in training; if not, as in evaluation.
     """
 
     objective: Objective
     options: StepOptions
     loss_scale: Any = None
     frozen: PyTree = None
+    train: bool = True
 
     def outputs(
         self, params: Params, model_state: ModelState, batch: Batch, key: jax.Array
     ) -> tuple[Outputs, ModelState]:
-        """The outputs of the model in training, and the next model state."""
-        precision = self.options.precision
-        return forward(self.objective, precision, params, model_state, batch, key=key, train=True)
+        """The outputs of the model, and the next model state."""
+        return forward(
+            self.objective, self.options.precision, params, model_state, batch,
+            key=key if self.train else None, train=self.train,
+        )  # fmt: skip
 
     def forward(
         self, params: Params, model_state: ModelState, batch: Batch, key: jax.Array

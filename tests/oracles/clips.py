@@ -107,7 +107,7 @@ def layerwise_dog(
         yield theta
 
 
-def _diagonal(gradient: Gradient, theta: Leaves, key: Any) -> Leaves:
+def diagonal(gradient: Gradient, theta: Leaves, key: Any) -> Leaves:
     """z * (H z) of Bekas et al. 2007, with H z the derivative along z, by the complex step."""
     keys = jax.random.split(key, len(theta))
     signs = [
@@ -125,8 +125,8 @@ def hutchinson(
     key = jax.random.key(random_seed or 0)
     while True:
         key, subkey = jax.random.split(key)
-        diagonal = _diagonal(gradient, theta, subkey)
-        theta = [p - rate * h for p, h in zip(theta, diagonal, strict=True)]
+        estimate = diagonal(gradient, theta, subkey)
+        theta = [p - rate * h for p, h in zip(theta, estimate, strict=True)]
         yield theta
 
 
@@ -153,7 +153,7 @@ def sophia(
         m = [b1 * x + (1 - b1) * g for x, g in zip(m, grads, strict=True)]  # line 6
         if (t - 1) % round(update_interval) == 0:  # line 7: t mod k = 1
             key, subkey = jax.random.split(key)
-            estimate = _diagonal(gradient, theta, subkey)  # line 8
+            estimate = diagonal(gradient, theta, subkey)  # line 8
             h = [b2 * x + (1 - b2) * e for x, e in zip(h, estimate, strict=True)]  # line 9
         rate = float(learning_rate(t - 1)) if callable(learning_rate) else learning_rate
         theta = [
