@@ -43,10 +43,15 @@ NOT_FOR_THIS_TREE = {
 MEASURES = "it promises nothing of what it measures"
 CURVATURE = "it asks for the curvature, whatever that depends on"
 UPHILL = "its step is one number for all leaves, and 0 here, where it is sent uphill"
+RESTS = "where a gradient is not finite it does not move at all"
 TOO_MODEST = {
     "scale_by_hager_zhang_linesearch": UPHILL,
     "scale_by_zoom_linesearch": UPHILL,
     "scale_by_backtracking_linesearch": UPHILL,
+    "lbfgsb": RESTS,
+    "nonlinear_cg": RESTS,
+    "barzilai_borwein": RESTS,
+    "scale_by_nonmonotone_linesearch": RESTS,
     "snapshot": MEASURES,
     "monitor": MEASURES,
     "measure_with_ema": MEASURES,

@@ -158,6 +158,7 @@ ARGUMENTS = {
     "hutchinson_estimator_diag_hessian": ", value_fn=lambda w: jnp.sum(w**2)",
     "scale_by_newton": ", value_fn=lambda w: jnp.sum(w**2)",
     "scale_by_polyak": ", value=jnp.sum(w**2)",
+    "scale_by_nonmonotone_linesearch": ", value_fn=lambda w: jnp.sum(w**2)",
     "scale_by_sophia": ", value_fn=lambda w: jnp.sum(w**2)",
     "adahessian": ", value_fn=loss",
     "gauss_newton_bartlett_estimator_diag_hessian": (
