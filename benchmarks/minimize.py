@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--problems", nargs="+", default=[], help="only these; default: all of the sets")
     add("--no-starts", dest="starts", action="store_false", help="no hundred starts")
     add("--tag", default="local", help="the log is benchmarks/logs/minimize-TAG.jsonl")
-    add("--report", action="store_true", help="only read the log, print the table and draw")
+    add("--report", action="store_true", help="only read logs/minimize-TAG*.jsonl")
     add("--picture", help="file for the performance profiles")
     add("--quick", action="store_true", help="a smoke test: Beale's function")
     chosen = parser.parse_args(arguments)
@@ -189,7 +189,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.quick:
         chosen.sets, chosen.problems, chosen.starts = ["mgh"], ["Beale"], False
     log = Log(HERE / "logs" / f"minimize-{chosen.tag}.jsonl")
-    if not chosen.report:
+    if chosen.report:
+        paths = sorted(log.path.parent.glob(f"minimize-{chosen.tag}*.jsonl"))
+        log.records = [record for path in paths for record in Log(path).records]
+    else:
         warnings.simplefilter("ignore")  # SciPy's, of line searches that find nothing
         demand = Demand()
         about = machine()

@@ -23,7 +23,8 @@ def finite(value: Any) -> float:
 
 
 def cost(record: Record) -> int:
-    return record["evaluations"] + record["products"]
+    """Evaluations and products with the Hessian; a Hessian as a matrix is n products."""
+    return record.get("evaluations", 0) + record.get("products", 0)
 
 
 def lowest(records: Sequence[Record]) -> dict[tuple[str, str], float]:
@@ -41,8 +42,9 @@ def reached(value: Any, first: float, least: float) -> bool:
 
 
 def judge(records: Sequence[Record]) -> list[Record]:
-    """The solves, each with ``solved`` and ``stationary``."""
+    """The solves, each with ``solved`` and ``stationary``; by library, as in its colors."""
     solves = [record for record in records if record["kind"] == "solve"]
+    solves.sort(key=lambda r: (list(LIBRARIES).index(r["solver"].split()[0]), r["solver"]))
     least = lowest(solves)
     judged = []
     for record in solves:
@@ -144,7 +146,7 @@ def unsolved(judged: Sequence[Record], prefix: str = "fnopt") -> list[str]:
             others = sum(r["solved"] for r in judged if r["problem"] == record["problem"])
             lines.append(
                 f"{record['solver']:20} {record['problem']:24} f {value:.6g} least "
-                f"{record['least']:.6g} |g| {grad:.0e} evaluations {record.get('evaluations')} "
+                f"{record['least']:.6g} |g| {grad:.0e} cost {cost(record)} "
                 f"solved by {others}: {record['message'][:60]}"
             )
     return lines
@@ -157,8 +159,8 @@ def draw(judged: Sequence[Record], path: str) -> None:
     figure = Figure(figsize=(11, 5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     panels = (
-        (left, cost, "evaluations and products", 64),
-        (right, lambda r: r["seconds"], "seconds without compilation", 1024),
+        (left, cost, "times the fewest evaluations and products", 64),
+        (right, lambda r: r["seconds"], "times the shortest run, without compilation", 1024),
     )
     for axes, of, name, most in panels:
         styles = {library: iter(STYLES) for library in LIBRARIES}
@@ -169,13 +171,15 @@ def draw(judged: Sequence[Record], path: str) -> None:
             axes.step(
                 np.append(1.0, xs), np.append(np.mean(np.asarray(values) <= 1), shares),
                 where="post", color=LIBRARIES[library], linestyle=next(styles[library]),
-                linewidth=2.5 if solver == "fnopt" else 1.2, label=solver,
+                linewidth=2.5 if solver == "fnopt" else 1.2,
+                label="fnopt, its default" if solver == "fnopt" else solver,
             )  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.set_xlim(1, most)
         axes.set_ylim(0, 1)
         axes.grid(alpha=0.3)
-        axes.set_xlabel(f"{name}, as a multiple of the least of all solvers")
+        axes.set_xlabel(name)
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     left.set_ylabel("share of the problems solved")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)

@@ -231,12 +231,12 @@ def counting(fun: Fun) -> tuple[Fun, list[int]]:
 
 
 # name: how to make it. Made when asked for, so that a peer that is not installed is no mistake.
+# "fnopt" alone is the default method, newton_cg.
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "fnopt": of_fnopt,
     "fnopt bfgs": lambda: of_fnopt("bfgs"),
     "fnopt lbfgs": lambda: of_fnopt("lbfgs"),
     "fnopt trust_newton": lambda: of_fnopt("trust_newton"),
-    "fnopt newton_cg": lambda: of_fnopt("newton_cg"),
     "fnopt nonlinear_cg": lambda: of_fnopt("nonlinear_cg"),
     "scipy BFGS": lambda: of_scipy("BFGS"),
     "scipy L-BFGS-B": lambda: of_scipy("L-BFGS-B", ftol=0.0, maxfun=10**6),

@@ -117,8 +117,8 @@ class SpectrumRecorder:
             state: the train state.
             epoch: the number of the epoch.
         """
-        density = SpectralDensity(*map(np.asarray, self._density(state, self._key)))
-        values = np.asarray(density.nodes[0])
+        density: Any = jax.tree.map(np.asarray, self._density(state, self._key))
+        values = density.nodes[0]
         smallest, largest = values[: self._smallest], values[::-1][: self._largest]
         record = SpectrumRecord(epoch, int(jnp.asarray(state.step)), largest, smallest, density)
         self.records.append(record)

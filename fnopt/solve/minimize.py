@@ -52,7 +52,7 @@ def minimize(
         method: the name of an optimizer in :func:`fnopt.optimizers`, with its usual rate; one of
             SciPy's names (``"BFGS"``, ``"L-BFGS-B"``, ``"CG"``, ``"Newton-CG"``, ``"trust-ncg"``,
             ``"trust-exact"``); or an optimizer, such as ``fnopt.adam(0.1)``, of optax as well.
-            ``"bfgs"`` if None, with bounds ``"lbfgsb"``.
+            ``"newton_cg"`` if None, with bounds ``"lbfgsb"``.
         bounds: a pair ``(lower, upper)``, each a number, an array or a tree like ``x0``, None for
             no bound; or SciPy's ``Bounds``. ``x0`` is moved into them. The method must have
             ``lower`` and ``upper`` as fields, as ``"lbfgsb"`` does.
