@@ -116,11 +116,12 @@ METHODS = {
         lambda damping: fnopt.gauss_newton(damping=damping), DAMPING, (3e-3, 10.0), 256
     ),
     "levenberg_marquardt": Method(
-        lambda damping: fnopt.levenberg_marquardt(damping=damping, solver="cg"),
+        lambda damping: fnopt.levenberg_marquardt(damping=damping),
         DAMPING, (3e-3, 10.0), 256,
     ),
     "natural_gradient": Method(
-        lambda most: fnopt.natural_gradient(max_kl=most), "max_kl", (1e-4, 3e-1), 256
+        lambda damping: fnopt.natural_gradient(damping=damping, max_kl=0.1),
+        DAMPING, (3e-3, 10.0), 256,
     ),
 }  # fmt: skip
 
@@ -246,12 +247,13 @@ def draw(results: Any, path: Path) -> None:
                     costs, [100 * x for x in record.accuracies], color=f"C{number}",
                     alpha=1.0 if middle else 0.25, linewidth=2.0 if middle else 1.0,
                     label=name if middle else None,
+                    marker="o", markevery=[-1], markersize=4,
                 )  # fmt: skip
     for panel, label in zip(panels, ("seconds", "passes over the data (gradients)"), strict=True):
         panel.axhline(100 * GOAL, color="0.6", linewidth=1.0, linestyle="--")
         panel.set_xscale("log")
         panel.set_xlabel(label)
-        panel.set_ylim(80, 100)
+        panel.set_ylim(80, 99)
     panels[0].set_ylabel("validation accuracy, %")
     panels[1].legend(loc="lower right")
     figure.savefig(path, dpi=120)

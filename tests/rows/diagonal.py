@@ -60,18 +60,18 @@ _OFTEN = {
 }
 
 CASES: list[Case] = [
+    *row("adahessian", {"": {"learning_rate": 0.1}}, **_ADAHESSIAN),
     *row(
         "adahessian",
         {
-            "": {"learning_rate": 0.1},
             "seldom": {
                 "learning_rate": halving(0.1),
                 "hessian_power": 0.5,
                 "update_interval": 3.0,
-                "weight_decay": 0.1,
+                "weight_decay": 1e-3,
             },
         },
-        **_ADAHESSIAN,
+        **{**_ADAHESSIAN, "rates": {**_ADAHESSIAN["rates"], "rosenbrock": 0.05}},
     ),
     *row("scale_by_adahessian", {"": {}, "last": {"spatial_axes": "last"}}, **_PART),
     *row(
