@@ -15,6 +15,7 @@ schedule, no weight decay, no clipping.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import time
@@ -31,7 +32,7 @@ from flax import linen
 import fnopt
 from fnopt.core import Inner
 from fnopt.data import digits
-from fnopt.train import accuracy, evaluate, fit, objective
+from fnopt.train import NonFiniteError, accuracy, evaluate, fit, objective
 
 GOAL, VALUES, SEEDS, TUNED_ON = 0.975, 8, range(1, 6), 0
 PRODUCT, LOSS = 2, 1 / 3
@@ -104,13 +105,23 @@ METHODS = {
     "adamw": Method(
         lambda rate: fnopt.adamw(rate, weight_decay=0.0), RATE, (3e-4, 1e-1), 64
     ),
-    "sophia_h": Method(
-        lambda rate: fnopt.sophia_h(rate, weight_decay=0.0), RATE, (3e-4, 1e-1), 64
+    "lbfgs": Method(fnopt.lbfgs, RATE, (3e-2, 3.0), None),
+    "newton_cg": Method(
+        lambda damping: fnopt.newton_cg(
+            damping=damping, warm_start=0.95, max_cg_steps=20, curvature="gauss_newton"
+        ),
+        DAMPING, (3e-3, 10.0), 256,
     ),
-    "sophia_g": Method(
-        lambda rate: fnopt.sophia_g(rate, weight_decay=0.0), RATE, (3e-4, 1e-1), 64
+    "gauss_newton": Method(
+        lambda damping: fnopt.gauss_newton(damping=damping), DAMPING, (3e-3, 10.0), 256
     ),
-    "adahessian": Method(fnopt.adahessian, RATE, (3e-3, 1.0), 64),
+    "levenberg_marquardt": Method(
+        lambda damping: fnopt.levenberg_marquardt(damping=damping, solver="cg"),
+        DAMPING, (3e-3, 10.0), 256,
+    ),
+    "natural_gradient": Method(
+        lambda most: fnopt.natural_gradient(max_kl=most), "max_kl", (1e-4, 3e-1), 256
+    ),
 }  # fmt: skip
 
 
@@ -150,10 +161,11 @@ def run(task: Any, tx: Any, method: Method, seed: int, options: argparse.Namespa
         spent = record.passes[-1] >= options.passes or record.seconds[-1] >= options.seconds
         return spent or record.accuracies[-1] >= GOAL
 
-    fit(
-        task, counted(tx), train, epochs=100_000, batch_size=method.batch_size, key=seed,
-        on_epoch=on_epoch, progress=False,
-    )  # fmt: skip
+    with contextlib.suppress(NonFiniteError):  # such a run did not reach the goal
+        fit(
+            task, counted(tx), train, epochs=100_000, batch_size=method.batch_size, key=seed,
+            on_epoch=on_epoch, progress=False,
+        )  # fmt: skip
     return record
 
 
@@ -164,7 +176,11 @@ def values_of(method: Method) -> list[float]:
 def judged(record: Run) -> tuple[float, float]:
     """What a value is chosen by: the passes to the goal, or else the best accuracy."""
     at = record.at_goal()
-    return (record.passes[at], 0.0) if at is not None else (np.inf, -max(record.accuracies))
+    return (
+        (record.passes[at], 0.0)
+        if at is not None
+        else (np.inf, -max(record.accuracies, default=0.0))
+    )
 
 
 def compare(names: list[str], options: argparse.Namespace, write: Callable[[dict], None]) -> Any:
@@ -197,14 +213,14 @@ def row(name: str, best: float, runs: list[Run]) -> str:
     method, reached = METHODS[name], [r for r in runs if r.at_goal() is not None]
     cells = [name, str(method.batch_size or "all"), f"{method.tuned} {best:.2g}"]
     cells.append(f"{len(reached)} of {len(runs)}")
-    for field, digits in (("steps", 0), ("grads", 0), ("passes", 1), ("seconds", 2)):
+    for field, places in (("steps", 0), ("grads", 0), ("passes", 1), ("seconds", 2)):
         numbers = [getattr(r, field)[r.at_goal()] for r in reached]
         if len(reached) == len(runs):
             low, middle, high = min(numbers), statistics.median(numbers), max(numbers)
-            cells.append(f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+            cells.append(f"{middle:.{places}f} [{low:.{places}f}, {high:.{places}f}]")
         else:
             cells.append("")
-    accuracies = [max(r.accuracies) for r in runs]
+    accuracies = [max(r.accuracies, default=0.0) for r in runs]
     cells.append(f"{100 * statistics.median(accuracies):.1f} %")
     return f"| {' | '.join(cells)} |"
 
@@ -244,7 +260,7 @@ def draw(results: Any, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--passes", type=float, default=300.0, help="most of a run")
+    parser.add_argument("--passes", type=float, default=800.0, help="most of a run")
     parser.add_argument("--seconds", type=float, default=10.0, help="most of a run")
     parser.add_argument("--dropout", type=float, default=0.2)
     parser.add_argument("--tag", default="local", help="names log and picture")

@@ -62,6 +62,7 @@ from fnopt.curvature.adahessian import adahessian as adahessian
 from fnopt.curvature.barzilai_borwein import barzilai_borwein as barzilai_borwein
 from fnopt.curvature.bfgs import bfgs as bfgs
 from fnopt.curvature.gauss_newton import gauss_newton as gauss_newton
+from fnopt.curvature.gauss_newton import scale_by_gauss_newton as scale_by_gauss_newton
 from fnopt.curvature.gauss_newton_bartlett import (
     gauss_newton_bartlett_estimator_diag_hessian as gauss_newton_bartlett_estimator_diag_hessian,
 )
@@ -69,8 +70,8 @@ from fnopt.curvature.lbfgs import lbfgs as lbfgs
 from fnopt.curvature.lbfgsb import lbfgsb as lbfgsb
 from fnopt.curvature.levenberg_marquardt import levenberg_marquardt as levenberg_marquardt
 from fnopt.curvature.natural_gradient import natural_gradient as natural_gradient
+from fnopt.curvature.natural_gradient import scale_by_natural_gradient as scale_by_natural_gradient
 from fnopt.curvature.newton import newton as newton
-from fnopt.curvature.newton import scale_by_newton as scale_by_newton
 from fnopt.curvature.newton_cg import newton_cg as newton_cg
 from fnopt.curvature.nonlinear_cg import nonlinear_cg as nonlinear_cg
 from fnopt.curvature.scale_by_adahessian import scale_by_adahessian as scale_by_adahessian
@@ -85,6 +86,7 @@ from fnopt.curvature.scale_by_hager_zhang_linesearch import (
     scale_by_hager_zhang_linesearch as scale_by_hager_zhang_linesearch,
 )
 from fnopt.curvature.scale_by_lbfgs import scale_by_lbfgs as scale_by_lbfgs
+from fnopt.curvature.scale_by_newton import scale_by_newton as scale_by_newton
 from fnopt.curvature.scale_by_nonlinear_cg import scale_by_nonlinear_cg as scale_by_nonlinear_cg
 from fnopt.curvature.scale_by_nonmonotone_linesearch import (
     scale_by_nonmonotone_linesearch as scale_by_nonmonotone_linesearch,

@@ -557,14 +557,15 @@ def test_a_recorder_has_the_spectra_of_a_run(tmp_path):
     pytest.importorskip("matplotlib")
     figure = recorder.plot(tmp_path / "pictures" / "spectrum.png", title="digits")
     assert (tmp_path / "pictures" / "spectrum.png").stat().st_size > 10_000
-    along, shares = figure.axes[:2]
+    top, corner, along, shares = figure.axes[:4]
     assert figure.get_suptitle() == "digits"
     assert [line.get_label() for line in along.lines] == ["largest", "_child2", "smallest"]
-    np.testing.assert_array_equal(along.lines[0].get_xdata(), [0, 2, 4])
-    np.testing.assert_allclose(along.lines[0].get_ydata()[-1], last.largest[0])
-    labels = [text.get_text() for text in shares.get_legend().get_texts()]
-    assert labels == ["epoch 0", "epoch 2", "epoch 4"]
-    # A curve of shares has the area 1, but for what is off the axis.
+    for axes in (top, along):
+        np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0, 2, 4])
+        np.testing.assert_allclose(axes.lines[0].get_ydata()[-1], last.largest[0])
+    labels = [text.get_text() for text in corner.get_legend().get_texts()]
+    assert labels == ["epoch 0", "epoch 2", "epoch 4"] and len(shares.lines) == 3
+    # A single record is drawn, and so is one that has nothing finite.
     nan = last._replace(density=curvature.SpectralDensity(*(np.nan * x for x in last.density)))
     recorder.records[:] = [nan]
     recorder.plot()

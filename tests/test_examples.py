@@ -146,3 +146,11 @@ def test_regression(tmp_path, capsys):
     assert all(0.3 < error < 0.9 for error in reached.values())
     assert len(list(tmp_path.iterdir())) == 4
     assert "least squares" in capsys.readouterr().out
+
+
+def test_the_spectrum_along_training(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    main = example("curvature/spectrum.py")["main"]
+    assert main(epochs=10, every=5, width=4, steps=6, out=str(tmp_path)) > 0
+    assert "3 spectra" in capsys.readouterr().out
+    assert (tmp_path / "spectrum.png").stat().st_size > 10_000

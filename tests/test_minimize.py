@@ -17,6 +17,7 @@ from fnopt.core import Outcome, Rate, Transform, evaluation_of, required
 from fnopt.curvature.bounds import Bounds
 from fnopt.curvature.operators import hessian
 from fnopt.solve import OptimizeResult
+from fnopt.solve.methods import as_method
 
 START = np.array([-1.2, 1.0], np.float32)
 
@@ -124,6 +125,60 @@ FIRST_ORDER = "adam", "sgd", "lion", "rprop", "prodigy", "sm3", "schedule_free_a
 def test_methods_by_name_get_nearer(method):
     result = fnopt.minimize(bowl, np.zeros(2, np.float32), method=method, maxiter=30)
     assert result.fun < 7.999 and np.isfinite(result.x).all()
+
+
+@pytest.mark.parametrize(
+    "name, method",
+    [
+        ("BFGS", "bfgs"),
+        ("L-BFGS-B", "lbfgsb"),
+        ("CG", "nonlinear_cg"),
+        ("Newton-CG", "newton_cg"),
+        ("trust-ncg", "newton_cg"),
+        ("trust-krylov", "newton_cg"),
+        ("trust-exact", "trust_newton"),
+        ("Adam", "adam"),
+        ("barzilai-borwein", "barzilai_borwein"),
+    ],
+)
+def test_scipy_s_names_are_known(name, method):
+    assert type(as_method("minimize", name)) is getattr(fnopt, method)
+
+
+@pytest.mark.slow
+@pytest.mark.beside_optax
+@pytest.mark.parametrize("method", sorted(fnopt.optimizers()))
+def test_every_method_gets_nearer_or_says_what_it_needs(method):
+    needs = {
+        "dpsgd": (TypeError, r"dpsgd needs .*method=fnopt.dpsgd\("),
+        "gauss_newton": (ValueError, r"no outputs.*fnopt.least_squares\("),
+        "levenberg_marquardt": (ValueError, r"no outputs.*fnopt.least_squares\("),
+        "natural_gradient": (ValueError, r"no outputs.*fnopt.least_squares\("),
+        "sophia_g": (ValueError, "needs the outputs of the model"),
+    }
+    start = np.zeros(2, np.float32)
+    if method in needs:
+        error, words = needs[method]
+        with pytest.raises(error, match=words):
+            fnopt.minimize(bowl, start, method=method)
+    else:
+        result = fnopt.minimize(bowl, start, method=method, maxiter=30)
+        assert result.fun < 8 and np.isfinite(result.x).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bounds", [None, (-1.5, [0.5, 2.0])])
+def test_the_usual_methods_agree_with_scipy(double, bounds):
+    from scipy.optimize import minimize
+
+    upper = None if bounds is None else np.array(bounds[1])
+    pairs = None if bounds is None else [(-1.5, u) for u in upper]
+    theirs = minimize(jax.jit(rosenbrock), START, jac=jax.jit(jax.grad(rosenbrock)), bounds=pairs)
+    box = None if bounds is None else (-1.5, upper)
+    ours = fnopt.minimize(rosenbrock, START.astype(float), bounds=box)
+    assert ours.success and theirs.success
+    np.testing.assert_allclose(ours.x, theirs.x, atol=1e-4)
+    assert int(ours.nfev) <= 1.5 * theirs.nfev
 
 
 @pytest.mark.beside_optax

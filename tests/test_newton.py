@@ -68,7 +68,7 @@ def quadratic(condition, size, seed=0):
 
 
 @pytest.mark.parametrize("condition", [1e3, 1e12])
-@pytest.mark.parametrize("tx", [fnopt.newton(), fnopt.trust_newton(float("inf"))], ids=repr)
+@pytest.mark.parametrize("tx", [fnopt.newton(), fnopt.trust_newton(1.0, float("inf"))], ids=repr)
 def test_a_convex_quadratic_of_any_conditioning_takes_one_step(double, tx, condition):
     loss, goal = quadratic(condition, 12)
     x, state, values, norms = solve(tx, loss, jnp.zeros(12), 2)
@@ -271,7 +271,9 @@ def test_a_trial_that_is_not_finite_is_rejected(double, tx):
 
 
 @pytest.mark.parametrize(
-    "tx", [fnopt.trust_newton(float("inf")), fnopt.newton_cg(float("inf"), rtol=1e-3)], ids=repr
+    "tx",
+    [fnopt.trust_newton(1.0, float("inf")), fnopt.newton_cg(1.0, float("inf"), rtol=1e-3)],
+    ids=repr,
 )
 def test_a_rejected_step_is_0_and_leaves_a_smaller_radius(tx):
     x = jnp.array([60.0, 1.0])
@@ -286,11 +288,22 @@ def test_a_rejected_step_is_0_and_leaves_a_smaller_radius(tx):
     assert outcome.products <= 2
 
 
+def test_a_rate_shortens_the_step_and_what_is_predicted(double):
+    loss, _ = quadratic(10.0, 3)
+    x = jnp.zeros(3)
+    whole, _, values, _ = solve(fnopt.trust_newton(1.0, 10.0), loss, x, 1)
+    part, state, *_ = solve(fnopt.trust_newton(0.3, 10.0), loss, x, 1)
+    np.testing.assert_allclose(part, 0.3 * whole)
+    assert state.ratio == pytest.approx(1) and state.value < values[0]
+    _, state, *_ = solve(fnopt.trust_newton(2.5, 10.0), loss, x, 1)
+    assert state.ratio == -np.inf  # the model itself says that the loss rises
+
+
 # Newton-CG's options.
 
 
 def test_damping_follows_the_ratio():
-    tx = fnopt.newton_cg(1e4, damping=1e-3, warm_start=0.9, rtol=1e-3)
+    tx = fnopt.newton_cg(1.0, 1e4, damping=1e-3, warm_start=0.9, rtol=1e-3)
     x = jnp.array([60.0, 1.0])
     for loss, factor in ((lambda x: jnp.sum(x * x), 2 / 3), (barrier, 3 / 2)):
         _, state, *_ = solve(tx, loss, x, 1)
@@ -304,7 +317,10 @@ def test_gauss_newton_needs_outputs_and_has_no_negative_curvature(double):
         lambda x: jnp.tanh(x[0] * inputs + x[1]) * x[2],
         lambda outputs: jnp.sum((outputs - targets) ** 2),
     )
-    tx, x = fnopt.newton_cg(float("inf"), curvature="gauss_newton", rtol=1e-9), jnp.full(3, 0.1)
+    tx, x = (
+        fnopt.newton_cg(1.0, float("inf"), curvature="gauss_newton", rtol=1e-9),
+        jnp.full(3, 0.1),
+    )
     state = tx.init(x)
     first = evaluation.value(x)
     for _ in range(10):

@@ -156,6 +156,7 @@ ARGUMENTS = {
     "momo": ", value=loss(w)",
     "momo_adam": ", value=loss(w)",
     "hutchinson_estimator_diag_hessian": ", value_fn=lambda w: jnp.sum(w**2)",
+    "scale_by_newton": ", value_fn=lambda w: jnp.sum(w**2)",
     "scale_by_polyak": ", value=jnp.sum(w**2)",
     "scale_by_sophia": ", value_fn=lambda w: jnp.sum(w**2)",
     "adahessian": ", value_fn=loss",

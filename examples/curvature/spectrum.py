@@ -64,8 +64,9 @@ def main(
 
     sharpness = float(recorder.records[-1].largest[0])
     figure = recorder.plot(title="Eigenvalues of the Hessian along gradient descent")
-    figure.axes[0].axhline(2 / learning_rate, color="black", linestyle="--", linewidth=1)
-    figure.axes[0].annotate(
+    largest = figure.axes[0]
+    largest.axhline(2 / learning_rate, color="black", linestyle="--", linewidth=1)
+    largest.annotate(
         "2 / rate", (1, 2 / learning_rate), xycoords=("axes fraction", "data"),
         xytext=(-4, 3), textcoords="offset points", ha="right",
     )  # fmt: skip

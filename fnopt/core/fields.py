@@ -87,8 +87,9 @@ class Field:
             return _PLAIN[self.declared](argument, value)
         try:
             converted = value if self.convert is None else self.convert(value)
-        except TypeError as error:
-            raise TypeError(f"{argument}: {error}") from None
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{argument}: {error}") from None
         if self.choices and converted not in self.choices:
             raise ValueError(f"{argument} must be one of {self.choices}, got {brief(value)}")
         if self.static:

@@ -72,8 +72,8 @@ def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> Box:
         low, high = -jnp.inf if low is None else low, jnp.inf if high is None else high
         for what, bound in (("lower", low), ("upper", high)):
             shape = np.shape(bound)
-            sides = zip(reversed(shape), reversed(leaf.shape), strict=False)
-            if len(shape) > leaf.ndim or any(side not in (1, full) for side, full in sides):
+            sizes = zip(reversed(shape), reversed(leaf.shape), strict=False)
+            if len(shape) > leaf.ndim or any(size not in (1, whole) for size, whole in sizes):
                 raise ValueError(
                     f"{name}: the {what} bound of {path} has shape {shape}; expected that of the"
                     f" parameter, {leaf.shape}, or a number"

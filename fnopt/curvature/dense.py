@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from fnopt.core import Evaluation, computing_dtype
 from fnopt.core.moments import cast
 from fnopt.core.types import Arrays, Params, PyTree
-from fnopt.curvature.operators import LinearOperator, hessian
+from fnopt.curvature.linear_operator import LinearOperator
+from fnopt.curvature.operators import hessian
+from fnopt.curvature.vectors import ravel, unravel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,33 +46,16 @@ class RealVector:
 
     def pack(self, tree: PyTree) -> jax.Array:
         """The vector of a tree."""
-        parts = [jnp.zeros(0, self.dtype)]
-        for leaf, like in zip(self.treedef.flatten_up_to(tree), self.like, strict=True):
-            both = [leaf.real, leaf.imag] if jnp.iscomplexobj(like) else [leaf]
-            parts += [cast(part, self.dtype).reshape(-1) for part in both]
-        return jnp.concatenate(parts)
+        return ravel([jnp.asarray(leaf) for leaf in self.treedef.flatten_up_to(tree)])
 
     def unpack(self, vector: jax.Array) -> PyTree:
         """The tree of a vector, its leaves in their own dtypes."""
-        leaves, start = [], 0
-
-        def take(like: jax.Array) -> jax.Array:
-            nonlocal start
-            part = vector[start : start + like.size].reshape(like.shape)
-            start += like.size
-            return part
-
-        for like in self.like:
-            leaf = take(like)
-            leaf = jax.lax.complex(leaf, take(like)) if jnp.iscomplexobj(like) else leaf
-            leaves.append(cast(leaf, like.dtype))
-        return self.treedef.unflatten(leaves)
+        return self.treedef.unflatten(unravel(vector, self.like))
 
     def matrix(self, operator: LinearOperator) -> jax.Array:
         """A symmetric operator on such trees as a matrix, by one product for each column."""
-        units = jnp.eye(self.size, dtype=self.dtype)
-        columns = jax.vmap(lambda unit: self.pack(operator @ self.unpack(unit)))(units)
-        return (columns + columns.T) / 2
+        matrix = cast(operator.dense(), self.dtype)
+        return (matrix + matrix.T) / 2
 
 
 def dense_hessian(evaluation: Evaluation, params: Params, vectors: RealVector) -> jax.Array:

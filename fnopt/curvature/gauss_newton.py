@@ -12,6 +12,7 @@ from fnopt.core import (
     Transform,
     scale_by_learning_rate,
 )
+from fnopt.core.checks import positive_integer
 from fnopt.core.types import Params
 from fnopt.curvature.operators import LinearOperator, generalized_gauss_newton
 from fnopt.curvature.preconditioned import Preconditioned, PreconditionedState, Solver
@@ -98,6 +99,10 @@ class gauss_newton(Composed):
     rtol: NonNegative = 1e-4
     linesearch: Inner = None
     family = "curvature"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_integer("gauss_newton: max_cg_steps", self.max_cg_steps)
 
     def parts(self) -> tuple[Transform, ...]:
         return (

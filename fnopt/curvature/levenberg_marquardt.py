@@ -18,7 +18,7 @@ from fnopt.core import (
     evaluation_of,
     real_zeros,
 )
-from fnopt.core.checks import integer, refuse_state
+from fnopt.core.checks import positive_integer, refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
@@ -126,7 +126,7 @@ class levenberg_marquardt(Transform):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        integer("levenberg_marquardt: max_cg_steps", self.max_cg_steps, least=1)
+        positive_integer("levenberg_marquardt: max_cg_steps", self.max_cg_steps)
         if self.solver == "cg" and (self.lower is not None or self.upper is not None):
             raise ValueError(
                 "levenberg_marquardt: bounds need solver 'qr' or 'cholesky', got 'cg'; or leave"

@@ -17,6 +17,7 @@ from fnopt.core import (
     Transform,
     scale_by_learning_rate,
 )
+from fnopt.core.checks import positive_integer
 from fnopt.core.fields import Field
 from fnopt.core.ranges import Bound
 from fnopt.core.types import Params
@@ -131,6 +132,10 @@ class natural_gradient(Composed):
     max_kl: Bound = None
     linesearch: Inner = None
     family = "curvature"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_integer("natural_gradient: max_cg_steps", self.max_cg_steps)
 
     def parts(self) -> tuple[Transform, ...]:
         own = self.damping, self.solver, self.max_cg_steps, self.rtol, self.fisher, self.max_kl

@@ -49,10 +49,11 @@ class newton_cg(TrustRegionStep):
 
     One update is one trial step: ``update`` receives ``value_fn`` or ``evaluation`` and evaluates
     the loss and its gradient once, at the trial point. A product costs about two gradients; no
-    matrix is stored. A trial at which the loss is not finite is rejected. There is no learning
-    rate, and no reverse-mode derivative.
+    matrix is stored. A trial at which the loss is not finite is rejected. There is no
+    reverse-mode derivative.
 
     Args:
+        learning_rate: factor :math:`\ge 0` of the step, before it is tried; usually 1.
         initial_trust_radius: the radius :math:`\Delta_1 > 0` of the first step; inf for none.
         max_trust_radius: largest radius, above 0; None for no limit.
         eta: the ratio :math:`\eta \in [0, 1/4)` above which a step is accepted.

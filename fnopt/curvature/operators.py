@@ -167,7 +167,8 @@ def _of_outputs(caller: str, evaluation: Any, name: str) -> tuple[Callable[..., 
     """The outputs of an evaluation, and the function of them of this name."""
     cure = (
         "fnopt.train.evaluation_on(objective, state, batch) makes one of an objective, and"
-        " Evaluation.of_outputs(outputs, loss_of_outputs, losses_of_outputs) of functions"
+        " Evaluation.of_outputs(outputs, loss_of_outputs, losses_of_outputs) of functions; a sum of"
+        " squares is for fnopt.least_squares(residuals, x0)"
     )
     if not isinstance(evaluation, Evaluation):
         raise TypeError(

@@ -18,7 +18,7 @@ from fnopt.core import (
     evaluation_of,
     vdot,
 )
-from fnopt.core.checks import float_leaves, integer, leaves_like, refuse_state, same_shape
+from fnopt.core.checks import float_leaves, leaves_like, positive_integer, refuse_state, same_shape
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
@@ -56,7 +56,7 @@ class Preconditioned(Transform):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        integer(f"{type(self).__name__}: max_cg_steps", self.max_cg_steps, least=1)
+        positive_integer(f"{type(self).__name__}: max_cg_steps", self.max_cg_steps)
 
     def matrix(self, evaluation: Evaluation, params: Params) -> LinearOperator:
         """The matrix A of curvature at the parameters, positive semidefinite."""

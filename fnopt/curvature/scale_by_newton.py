@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import NonNegative, Outcome, Transform, evaluation_of, required
-from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
+from fnopt.core.checks import float_leaves, refuse_state
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
 from fnopt.curvature.dense import RealVector, dense_hessian, solve_positive
+from fnopt.curvature.vectors import checked
 
 
 class ScaleByNewtonState(NamedTuple):
@@ -75,23 +76,13 @@ class scale_by_newton(Transform):
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != ScaleByNewtonState._fields:
             refuse_state(self, state)
-        if params is None:
-            raise ValueError(
-                f"{type(self).__name__} needs the parameters: call update(updates, state, params)"
-            )
+        grads, params = checked(self, updates, params)
         evaluation = evaluation_of(extra_args)
         required(self, "value_fn", evaluation.grad)
-        paths, grads, treedef = float_leaves("updates", updates)
-        here = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
-        for path, grad, param in zip(paths, grads, here, strict=True):
-            same_shape(path, grad.shape, param.shape, "parameter")
-        vectors = RealVector.of(treedef.unflatten(here))
+        vectors = RealVector.of(params)
         rule = at_count(self, state.count, vectors.dtype)
-        matrix = dense_hessian(evaluation, treedef.unflatten(here), vectors)
-        direction = solve_positive(matrix, vectors.pack(treedef.unflatten(grads)), rule.damping)
-        moves = jax.tree.leaves(vectors.unpack(direction))
-        state = ScaleByNewtonState(
-            jnp.asarray(optax.safe_increment(state.count)), jnp.asarray(vectors.size, jnp.int32)
-        )
-        moves = [cast(move, grad.dtype) for move, grad in zip(moves, grads, strict=True)]
-        return treedef.unflatten(moves), state
+        matrix = dense_hessian(evaluation, params, vectors)
+        direction = solve_positive(matrix, vectors.pack(grads), rule.damping)
+        moves = jax.tree.map(lambda u, g: cast(u, g.dtype), vectors.unpack(direction), grads)
+        count = jnp.asarray(optax.safe_increment(state.count))
+        return moves, ScaleByNewtonState(count, jnp.asarray(vectors.size, jnp.int32))

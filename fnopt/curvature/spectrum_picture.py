@@ -29,8 +29,12 @@ def plot_spectra(records: Sequence[Any], path: str | os.PathLike | None, title: 
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import FixedLocator, MaxNLocator
 
-    figure = ShownFigure(figsize=(9.6, 4.2), layout="constrained")
-    along, shares = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1))
+    figure = ShownFigure(figsize=(9.6, 5.6), layout="constrained")
+    panels = figure.subplots(2, 2, sharex="col", width_ratios=(2.2, 1), height_ratios=(1, 2.4))
+    (top, corner), (along, shares) = panels
+    corner.set_axis_off()
+    shares.sharey(along)
+    shares.tick_params(labelleft=False)
     finite = [record for record in records if np.isfinite(record.density.nodes).all()]
     nodes = np.concatenate([record.density.nodes.ravel() for record in finite] or [np.ones(1)])
     linear = 10.0 ** (np.floor(np.log10(np.abs(nodes).max() or 1.0)) - _DECADES)
@@ -51,15 +55,19 @@ def plot_spectra(records: Sequence[Any], path: str | os.PathLike | None, title: 
         for i in sorted({0, len(finite) // 2, len(finite) - 1}):
             shares.plot(curves[i], eigenvalues, label=f"epoch {epochs[i]}")
         shares.set(xscale="log", xlim=(floor, 2 * curves.max()))
-        shares.legend(frameon=False, fontsize="small")
-        _draw_extremes(along, finite)
+        labelled = shares.get_legend_handles_labels()
+        corner.legend(*labelled, frameon=False, fontsize="small", loc="lower left")
+        _draw_extremes(top, finite, ["largest"])
+        _draw_extremes(along, finite, ["largest", "smallest"])
+        along.legend(frameon=False, fontsize="small", loc="lower right")
     decades = 10.0 ** np.arange(round(np.log10(linear)), 300)
     decades = decades[decades <= max(np.abs(eigenvalues))]
     along.yaxis.set_major_locator(FixedLocator([*-decades[::-1], 0, *decades]))
     along.set(xlabel="epoch", ylabel="eigenvalue", ylim=tuple(eigenvalues[[0, -1]]))
     along.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     shares.set_xlabel("share by decade")
-    for axes in (along, shares):
+    top.set_ylabel("largest")
+    for axes in (top, along, shares):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     if title:
@@ -70,18 +78,20 @@ def plot_spectra(records: Sequence[Any], path: str | os.PathLike | None, title: 
     return figure
 
 
-def _draw_extremes(axes: Any, records: Sequence[Any]) -> None:
-    """Lines of the largest and of the smallest eigenvalues by epoch."""
+_COLORS = {"largest": "tab:red", "smallest": "tab:blue"}
+
+
+def _draw_extremes(axes: Any, records: Sequence[Any], names: Sequence[str]) -> None:
+    """Lines of the largest or of the smallest eigenvalues by epoch."""
     epochs = [record.epoch for record in records]
     marker = "o" if len(records) <= 20 else ""
-    for name, color in (("largest", "tab:red"), ("smallest", "tab:blue")):
+    for name in names:
         lines = np.array([getattr(record, name) for record in records]).T
         for i, line in enumerate(lines):
             axes.plot(
-                epochs, line, color=color, linewidth=1.2, marker=marker, markersize=3,
+                epochs, line, color=_COLORS[name], linewidth=1.2, marker=marker, markersize=3,
                 label=name if i == 0 else None,
             )  # fmt: skip
-    axes.legend(frameon=False, fontsize="small", loc="lower right")
 
 
 class _Decades:

@@ -117,7 +117,7 @@ class SpectrumRecorder:
             state: the train state.
             epoch: the number of the epoch.
         """
-        density = SpectralDensity(*map(np.asarray, self._density(state, self._key)))
+        density: Any = jax.tree.map(np.asarray, self._density(state, self._key))
         values = density.nodes[0]
         smallest, largest = values[: self._smallest], values[::-1][: self._largest]
         record = SpectrumRecord(epoch, int(jnp.asarray(state.step)), largest, smallest, density)

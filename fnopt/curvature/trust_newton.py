@@ -26,9 +26,11 @@ class trust_newton(TrustRegionStep):
     One update is one trial step: ``update`` receives ``value_fn`` or ``evaluation``, evaluates the
     loss and its gradient once, at the trial point, and the Hessian by a product for each of its n
     columns. A trial at which the loss is not finite is rejected. Memory is :math:`n^2`, time
-    :math:`n^3`. It has no learning rate. It has no reverse-mode derivative.
+    :math:`n^3`. It has no reverse-mode
+    derivative.
 
     Args:
+        learning_rate: factor :math:`\ge 0` of the step, before it is tried; usually 1.
         initial_trust_radius: the radius :math:`\Delta_1 > 0` of the first step; inf tries the step
             without a boundary first.
         max_trust_radius: largest radius, above 0; None for no limit.

@@ -23,7 +23,8 @@ def reduction_ratio(
     .. math:: \rho = \frac{L(\theta) - L(\theta + p)}{m(0) - m(p)}
 
     It is :math:`-\infty`, which every threshold rejects, where the loss or the slope at the trial
-    point, or the prediction, is not finite, and 1 where nothing is predicted.
+    point, or the prediction, is not finite, or where a rise is predicted, and 1 where the
+    prediction is 0.
 
     The decrease is a difference of nearly equal numbers close to a minimum. Where slopes are given
     and the prediction is below :math:`10^4` units of rounding of the loss, it is
@@ -59,7 +60,8 @@ def reduction_ratio(
         # Halves first: their sum need not be representable.
         actual = jnp.where(small, -(cast(slope, dtype) / 2 + cast(new_slope, dtype) / 2), actual)
     one = jnp.ones_like(predicted)
-    ratio = jnp.where(predicted > 0, actual / jnp.where(predicted > 0, predicted, one), one)
+    none = jnp.where(predicted >= -10 * rounding, one, -jnp.inf)
+    ratio = jnp.where(predicted > 0, actual / jnp.where(predicted > 0, predicted, one), none)
     return jnp.where(finite & ~jnp.isnan(ratio), ratio, -jnp.inf * one)
 
 

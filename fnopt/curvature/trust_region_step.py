@@ -11,6 +11,7 @@ import optax
 from fnopt.core import (
     Evaluation,
     Outcome,
+    Rate,
     Transform,
     computing_dtype,
     evaluation_of,
@@ -19,13 +20,14 @@ from fnopt.core import (
     vdot,
     zeros,
 )
-from fnopt.core.checks import Interval, float_leaves, leaves_like, refuse_state, same_shape
+from fnopt.core.checks import Interval, float_leaves, refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.ranges import Bound, Scheduled
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.curvature.trust_region import next_radius, reduction_ratio
+from fnopt.curvature.vectors import checked
 
 Radius = Annotated[Any, Field(Interval("(0, inf]"))]
 """A radius to begin with, above 0; inf for no boundary."""
@@ -77,6 +79,7 @@ class TrustRegionState(NamedTuple):
 class TrustRegionStep(Transform):
     """Makes a trial step that a subclass finds, or none where the loss does not fall enough."""
 
+    learning_rate: Rate = 1.0
     initial_trust_radius: Radius = 1.0
     max_trust_radius: Bound = None
     eta: Threshold = 0.05
@@ -134,32 +137,29 @@ class TrustRegionStep(Transform):
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != self.State._fields:
             refuse_state(self, state)
-        if params is None:
-            raise ValueError(
-                f"{type(self).__name__} needs the parameters: call update(updates, state, params)"
-            )
-        paths, grads, treedef = float_leaves("updates", updates)
-        here = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
-        for path, grad, param in zip(paths, grads, here, strict=True):
-            same_shape(path, grad.shape, param.shape, "parameter")
+        grads, params = checked(self, updates, params)
         evaluation = evaluation_of(extra_args)
         value_and_grad = required(self, "value_fn", evaluation.value_and_grad)
         real = state.value.dtype
         rule = at_count(self, state.count, real)
-        grads, params = treedef.unflatten(grads), treedef.unflatten(here)
         values = jnp.ones((), jnp.int32)
         if value is None:
             value, values = required(self, "value_fn", evaluation.value)(params), values + 1
         value = cast(jnp.asarray(value), real)
 
         found = rule.step(evaluation, params, grads, state)
-        step = jax.tree.map(lambda p, u: cast(u, p.dtype), params, found.step)
+        rate = jnp.asarray(rule.learning_rate, real)
+        step = jax.tree.map(lambda p, u: cast(cast(rate, u.dtype) * u, p.dtype), params, found.step)
         new_value, new_grad = value_and_grad(optax.apply_updates(params, step))
         new_value = cast(new_value, real)
+        # A rate multiplies the linear part of the model, and its square the quadratic part.
+        slope = cast(vdot(grads, found.step), real)
+        predicted = rate * (rate * (cast(found.decrease, real) + slope) - slope)
         ratio = reduction_ratio(
-            value, new_value, cast(found.decrease, real), vdot(grads, step), vdot(new_grad, step)
+            value, new_value, predicted, vdot(grads, step), vdot(new_grad, step)
         )
-        radius = next_radius(state.trust_radius, ratio, global_norm(step), rule.max_trust_radius)
+        length = global_norm(found.step)
+        radius = next_radius(state.trust_radius, ratio, length, rule.max_trust_radius)
         accepted = ratio > rule.eta
         state = state._replace(
             count=optax.safe_increment(state.count),

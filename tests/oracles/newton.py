@@ -106,6 +106,7 @@ def _trusted(
     radius: float,
     largest: float | None,
     eta: float,
+    rate: float,
 ) -> Iterator[Vector]:
     """Nocedal & Wright 2006, Algorithm 4.1, with the step's length where the radius shrinks.
 
@@ -115,8 +116,8 @@ def _trusted(
     while True:
         g, matrix = gradient(theta), hessian(gradient, theta)
         p = step(matrix, g, radius, ratio)
+        length, p = np.linalg.norm(p), rate * p
         ratio = _ratio(gradient, loss, theta, p, -(g @ p + p @ matrix @ p / 2))
-        length = np.linalg.norm(p)
         if ratio < 0.25:
             radius = min(length, radius) / 4
         elif ratio > 0.75 and length >= 0.99 * radius:
@@ -131,6 +132,7 @@ def trust_newton(
     theta: Vector,
     *,
     loss: Loss,
+    learning_rate: float = 1.0,
     initial_trust_radius: float = 1.0,
     max_trust_radius: float | None = None,
     eta: float = 0.05,
@@ -144,6 +146,7 @@ def trust_newton(
         initial_trust_radius,
         max_trust_radius,
         eta,
+        learning_rate,
     )
 
 
@@ -152,6 +155,7 @@ def newton_cg(
     theta: Vector,
     *,
     loss: Loss,
+    learning_rate: float = 1.0,
     initial_trust_radius: float = 1.0,
     max_trust_radius: float | None = None,
     eta: float = 0.05,
@@ -180,4 +184,6 @@ def newton_cg(
         return last
 
     step.made = False
-    return _trusted(gradient, loss, theta, step, initial_trust_radius, max_trust_radius, eta)
+    return _trusted(
+        gradient, loss, theta, step, initial_trust_radius, max_trust_radius, eta, learning_rate
+    )

@@ -37,7 +37,7 @@ def _row(name: str, variants: Any, **common: Any) -> Any:
     return row(name, variants, **common)
 
 
-_TRUST = {"rates": dict.fromkeys(_PROBLEMS), "not_applicable": _SCHEDULES | _LOOPS}
+_TRUST = {"rates": dict.fromkeys(_PROBLEMS, 1.0), "not_applicable": _SCHEDULES | _LOOPS}
 CASES = [
     *_row(
         "newton",

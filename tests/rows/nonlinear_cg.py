@@ -43,7 +43,7 @@ _AS_DIRECTIONS = {
 CASES: list[Case] = [
     *row(
         "nonlinear_cg",
-        {"": {}, "hager_zhang": {"variant": "hager_zhang"}},
+        {"": {}},
         needs=_NEEDS,
         numbers=_NUMBERS,
         rates=_ONE,
@@ -75,7 +75,7 @@ CASES: list[Case] = [
     ),
     *row(
         "barzilai_borwein",
-        {"": {}, "short": {"variant": "short"}},
+        {"": {}},
         needs=_NEEDS,
         numbers={**_NUMBERS, "learning_rate": Numbers(0.5, 1.0, refused=(-1e-3, np.nan, np.inf))},
         rates=_ONE,
