@@ -14,6 +14,7 @@ TAU = 1e-6
 MOST = 5000
 """Most evaluations and products of a solution that counts."""
 LIBRARIES = {"fnopt": "tab:blue", "scipy": "tab:red", "optimistix": "tab:green", "jaxopt": "0.5"}
+DEFAULT = "fnopt default"
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 Record = dict[str, Any]
 
@@ -44,7 +45,9 @@ def reached(value: Any, first: float, least: float) -> bool:
 def judge(records: Sequence[Record]) -> list[Record]:
     """The solves, each with ``solved`` and ``stationary``; by library, as in its colors."""
     solves = [record for record in records if record["kind"] == "solve"]
-    solves.sort(key=lambda r: (list(LIBRARIES).index(r["solver"].split()[0]), r["solver"]))
+    solves.sort(
+        key=lambda r: (list(LIBRARIES).index(r["solver"].split()[0]), r["solver"] != DEFAULT)
+    )
     least = lowest(solves)
     judged = []
     for record in solves:
@@ -171,8 +174,7 @@ def draw(judged: Sequence[Record], path: str) -> None:
             axes.step(
                 np.append(1.0, xs), np.append(np.mean(np.asarray(values) <= 1), shares),
                 where="post", color=LIBRARIES[library], linestyle=next(styles[library]),
-                linewidth=2.5 if solver == "fnopt" else 1.2,
-                label="fnopt, its default" if solver == "fnopt" else solver,
+                linewidth=2.5 if solver == DEFAULT else 1.2, label=solver,
             )  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.set_xlim(1, most)

@@ -231,9 +231,9 @@ def counting(fun: Fun) -> tuple[Fun, list[int]]:
 
 
 # name: how to make it. Made when asked for, so that a peer that is not installed is no mistake.
-# "fnopt" alone is the default method, newton_cg.
+# The default is newton_cg.
 SOLVERS: dict[str, Callable[[], Solver]] = {
-    "fnopt": of_fnopt,
+    "fnopt default": of_fnopt,
     "fnopt bfgs": lambda: of_fnopt("bfgs"),
     "fnopt lbfgs": lambda: of_fnopt("lbfgs"),
     "fnopt trust_newton": lambda: of_fnopt("trust_newton"),

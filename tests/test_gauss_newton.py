@@ -1,5 +1,7 @@
 """Gauss-Newton, the natural gradient and Levenberg-Marquardt beyond the laws."""
 
+# pyright: reportOptionalCall=false, reportOptionalMemberAccess=false
+
 from __future__ import annotations
 
 import jax
@@ -7,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 from models import blobs
 
 import fnopt
@@ -64,7 +67,7 @@ def test_the_fisher_matrix_of_logits_is_the_gauss_newton_matrix():
             "w": jnp.asarray(RNG.normal(size=(3, 2))),
             "v": jnp.asarray(RNG.normal(size=(2, 3))),
         }
-        flat, unravel = jax.flatten_util.ravel_pytree(params)
+        flat, unravel = ravel_pytree(params)
 
         def losses(logits):
             return optax.softmax_cross_entropy_with_integer_labels(logits, y)
@@ -83,8 +86,8 @@ def test_the_fisher_matrix_of_logits_is_the_gauss_newton_matrix():
             solver = "cg" if fisher == "exact" else "cholesky"
             tx = fnopt.scale_by_natural_gradient(0.1, solver, 60, 1e-13, fisher)
             update = jax.jit(lambda s, tx=tx: tx.update(grads, s, params, evaluation=evaluation))
-            got = jax.flatten_util.ravel_pytree(update(tx.init(params))[0])[0]
-            g = jax.flatten_util.ravel_pytree(grads)[0]
+            got = ravel_pytree(update(tx.init(params))[0])[0]
+            g = ravel_pytree(grads)[0]
             expected = np.linalg.solve(matrix + 0.1 * np.eye(len(flat)), g)
             np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-10)
 

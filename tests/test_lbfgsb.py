@@ -142,7 +142,7 @@ def solve(tx, problem):
     return run(tx, jnp.asarray(problem.start, float))
 
 
-def box(problem):
+def box(problem) -> dict[str, Any]:
     return {name: jnp.asarray(getattr(problem, name), float) for name in ("lower", "upper")}
 
 
@@ -284,7 +284,7 @@ def test_no_matrix_of_all_parameters_is_made():
     params = jnp.ones(n)
     state = jax.eval_shape(tx.init, params)
     compiled = one_step.lower(tx, params, _far_squares, state).compile()
-    memory = compiled.memory_analysis()
+    memory: Any = compiled.memory_analysis()
     assert memory.temp_size_in_bytes < 60 * 5 * n * params.dtype.itemsize
 
 

@@ -1,5 +1,7 @@
 """least_squares: NIST's problems, bounds, derivatives of the solution, mistakes."""
 
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 from __future__ import annotations
 
 import jax

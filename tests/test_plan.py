@@ -42,7 +42,16 @@ NOT_FOR_THIS_TREE = {
 }
 MEASURES = "it promises nothing of what it measures"
 CURVATURE = "it asks for the curvature, whatever that depends on"
+UPHILL = "its step is one number for all leaves, and 0 here, where it is sent uphill"
+RESTS = "where a gradient is not finite it does not move at all"
 TOO_MODEST = {
+    "scale_by_hager_zhang_linesearch": UPHILL,
+    "scale_by_zoom_linesearch": UPHILL,
+    "scale_by_backtracking_linesearch": UPHILL,
+    "lbfgsb": RESTS,
+    "nonlinear_cg": RESTS,
+    "barzilai_borwein": RESTS,
+    "scale_by_nonmonotone_linesearch": RESTS,
     "snapshot": MEASURES,
     "monitor": MEASURES,
     "measure_with_ema": MEASURES,
@@ -54,6 +63,11 @@ TOO_MODEST = {
     "gauss_newton_bartlett_estimator_diag_hessian": CURVATURE,
     "sophia_g": CURVATURE,
     "sophia_h": CURVATURE,
+    "gauss_newton": CURVATURE,
+    "scale_by_gauss_newton": CURVATURE,
+    "levenberg_marquardt": CURVATURE,
+    "natural_gradient": CURVATURE,
+    "scale_by_natural_gradient": CURVATURE,
     "newton": CURVATURE,
     "newton_cg": "its trial steps are rejected here",
     "trust_newton": "its trial steps are rejected here",

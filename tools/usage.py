@@ -158,12 +158,19 @@ ARGUMENTS = {
     "hutchinson_estimator_diag_hessian": ", value_fn=lambda w: jnp.sum(w**2)",
     "scale_by_newton": ", value_fn=lambda w: jnp.sum(w**2)",
     "scale_by_polyak": ", value=jnp.sum(w**2)",
+    "scale_by_nonmonotone_linesearch": ", value_fn=lambda w: jnp.sum(w**2)",
     "scale_by_sophia": ", value_fn=lambda w: jnp.sum(w**2)",
     "adahessian": ", value_fn=loss",
     "gauss_newton_bartlett_estimator_diag_hessian": (
         ", evaluation=fnopt.core.Evaluation.of_outputs(lambda w: 3.0 * w, lambda z: jnp.sum(z**2))"
     ),
     "scale_by_adahessian": ", value_fn=lambda w: jnp.sum(w**2)",
+    "scale_by_gauss_newton": (
+        ", evaluation=fnopt.core.Evaluation.of_outputs(lambda w: 3.0 * w, lambda z: jnp.sum(z**2))"
+    ),
+    "scale_by_natural_gradient": (
+        ", evaluation=fnopt.core.Evaluation.of_outputs(lambda w: 3.0 * w, lambda z: jnp.sum(z**2))"
+    ),
     "sophia": ", value_fn=loss",
     "sophia_h": ", value_fn=loss",
 }

@@ -185,7 +185,7 @@ def line_of(
         for x, pair in zip(treedef.flatten_up_to(tree), complex_, strict=True):
             x = jnp.asarray(x)
             parts += [cast(p, real) for p in ((x.real, x.imag) if pair else (x,))]
-        return parts
+        return parts or [jnp.zeros(0, real)]  # optax wants an array
 
     def tree(parts: Reals, dtypes: Any) -> PyTree:
         left, leaves = iter(parts), []

@@ -86,6 +86,7 @@ class scale_by_backtracking_linesearch(Transform):
     verbose: Static[bool] = False
 
     State = optax.ScaleByBacktrackingLinesearchState
+    elementwise = keeps_zero = alike = True
     example: ClassVar = {"max_backtracking_steps": 15}
 
     @property

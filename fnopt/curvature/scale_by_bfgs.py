@@ -64,7 +64,7 @@ class scale_by_bfgs(Joint):
     State = ScaleByBFGSState
     shared = ("inverse_hessian", "num_pairs")
     needs_params = True
-    keeps_zero = False
+    elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         return {"params": zeros(param), "updates": zeros(param)}

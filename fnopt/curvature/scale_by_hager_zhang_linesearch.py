@@ -99,6 +99,7 @@ class scale_by_hager_zhang_linesearch(Transform):
     initial_guess_strategy: Guess = "keep"
 
     State = ScaleByHagerZhangLinesearchState
+    elementwise = keeps_zero = alike = True
 
     @property
     def evaluates(self) -> bool | None:
@@ -151,7 +152,7 @@ class scale_by_hager_zhang_linesearch(Transform):
         )
         return line.update(point.step), like_state(new, state)
 
-    def _errors(self, line: Line, point: Point) -> tuple[jax.Array, jax.Array]:
+    def _errors(self, line: Line, point: Point) -> tuple[jax.Array, ...]:
         """By how much the conditions are violated."""
         value, slope = line.origin.value, line.origin.slope
         approximate = jnp.maximum(
@@ -160,10 +161,8 @@ class scale_by_hager_zhang_linesearch(Transform):
         )
         decrease = point.value - value - self.delta * point.step * slope
         curvature = self.sigma * slope - point.slope
-        return (
-            jnp.maximum(jnp.minimum(decrease, approximate), 0),
-            jnp.maximum(curvature, 0),
-        )
+        errors = jnp.minimum(decrease, approximate), curvature
+        return tuple(jnp.where(jnp.isnan(e), jnp.inf, jnp.maximum(e, 0)) for e in errors)
 
     def outcome(self, state: OptState) -> Outcome:
         evaluated = state.info.num_linesearch_steps

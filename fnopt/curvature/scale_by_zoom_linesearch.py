@@ -93,6 +93,7 @@ class scale_by_zoom_linesearch(Transform):
     verbose: Static[bool] = False
 
     State = optax.ScaleByZoomLinesearchState
+    elementwise = keeps_zero = alike = True
     example: ClassVar = {"max_linesearch_steps": 15}
 
     @property
