@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from fnopt.core import Outcome, Rate, Transform, evaluation_of, required
 from fnopt.curvature.bounds import Bounds
 from fnopt.curvature.operators import hessian
 from fnopt.solve import OptimizeResult
+from fnopt.solve.checks import as_box
 from fnopt.solve.methods import as_method, usual_method
 
 START = np.array([-1.2, 1.0], np.float32)
@@ -476,6 +478,31 @@ def test_bounds_may_be_a_method_s_own_or_scipy_s():
         assert result.success and np.all(result.x == 1)
 
 
+@pytest.mark.parametrize(
+    ("solve", "bounds"),
+    [
+        (fnopt.minimize, [(None, 1.0), (0.0, None), (0.0, 0.5)]),
+        (fnopt.minimize, np.array([(-np.inf, 1.0), (0.0, np.inf), (0.0, 0.5)])),
+        (fnopt.minimize, ([None, 0.0, 0.0], [1.0, None, 0.5])),
+        (fnopt.least_squares, ([-np.inf, 0.0, 0.0], [1.0, np.inf, 0.5])),
+    ],
+)
+def test_bounds_of_a_vector_may_be_those_of_scipy(solve, bounds):
+    lower, upper = as_box(solve.__name__, bounds, jnp.zeros(3))
+    np.testing.assert_array_equal(lower, [-np.inf, 0, 0])
+    np.testing.assert_array_equal(upper, [1, np.inf, 0.5])
+
+
+def test_two_pairs_and_a_pair_of_two_are_told_apart():
+    pairs, start = [(0.0, 1.0), (0.0, 2.0)], jnp.zeros(2)
+    np.testing.assert_array_equal(as_box("minimize", pairs, start), [[0, 0], [1, 2]])
+    np.testing.assert_array_equal(as_box("least_squares", pairs, start), [[0, 1], [0, 2]])
+    slope = jax.grad(
+        lambda u: fnopt.minimize(bowl, start, 3.0, descent_in_box(0.3), [(None, u), (0, 1)]).x[0]
+    )
+    assert slope(0.5) == 1
+
+
 # The result.
 
 
@@ -503,6 +530,7 @@ def test_a_result_is_short():
     many = jax.vmap(lambda c: fnopt.minimize(bowl, jnp.zeros(2), c, fnopt.sgd(0.25), maxiter=12))(
         jnp.arange(0, 8e4, 2e4)
     )
+    assert "nfev=12345," in repr(dataclasses.replace(one, nfev=jnp.int32(12345)))
     text = repr(many)
     assert "success: 1 of 4" in text and "x=float32[4, 2]" in text and "nit=0 to 12" in text
     assert max(map(len, text.splitlines())) <= 80

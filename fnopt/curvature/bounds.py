@@ -71,6 +71,11 @@ def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> Box:
     for path, leaf, low, high in zip(paths, leaves, lows, highs, strict=True):
         low, high = -jnp.inf if low is None else low, jnp.inf if high is None else high
         for what, bound in (("lower", low), ("upper", high)):
+            if not isinstance(bound, Tracer) and np.any(np.isnan(np.asarray(bound))):
+                raise ValueError(
+                    f"{name}: the {what} bound of {path} is NaN, {brief(bound, 30)}; None or an"
+                    " infinite number is no bound"
+                )
             shape = np.shape(bound)
             sizes = zip(reversed(shape), reversed(leaf.shape), strict=False)
             if len(shape) > leaf.ndim or any(size not in (1, whole) for size, whole in sizes):

@@ -17,6 +17,7 @@ from fnopt.core.tracebacks import hides_frames
 from fnopt.core.types import Params, PyTree
 from fnopt.curvature.bounds import box_of
 from fnopt.solve.loop import Limits
+from fnopt.solve.scipy_bounds import as_pair
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,6 +35,10 @@ CURES = {
     "constraints": "add a penalty to fun; for a box there is bounds=(lower, upper)",
     "gtol": "tol is the tolerance of the gradient",
     "max_nfev": "maxiter is the number of iterations",
+    "maxfun": "maxiter is the number of iterations",
+    "kwargs": "close over them: lambda x: fun(x, name=value)",
+    "disp": "print the result",
+    "verbose": "print the result",
 }
 """What to write for an argument that SciPy has."""
 
@@ -75,12 +80,33 @@ def as_start(caller: str, x0: PyTree) -> Params:
             return jnp.asarray(array, jnp.result_type(float))
         return jnp.asarray(array)
 
+    if x0 is None:
+        raise TypeError(
+            f"{caller}: x0 is None; it is where the search begins, as in {caller}(fun, x0)"
+        )
     return jax.tree_util.tree_map_with_path(convert, x0)
 
 
-def as_args(args: Any) -> tuple[Any, ...]:
-    """The further arguments; one that is no tuple is the only one, as in SciPy."""
-    return args if isinstance(args, tuple) else (args,)
+def as_args(caller: str, name: str, args: Any) -> tuple[Any, ...]:
+    """The further arguments; one that is no tuple is the only one, as in SciPy.
+
+    Args:
+        caller: the function that was called.
+        name: the name of its argument that is the function.
+        args: the further arguments of that.
+
+    Raises:
+        TypeError: one has a leaf that is no number and no array; names its path.
+    """
+    args = args if isinstance(args, tuple) else (args,)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(args):
+        if not isinstance(leaf, (bool, int, float, complex)) and not hasattr(leaf, "dtype"):
+            raise TypeError(
+                f"{caller}: args{jax.tree_util.keystr(path)} is {brief(leaf)}"
+                f" ({type(leaf).__name__}), no number or array; close over it, as in"
+                f" {caller}(lambda x: {name}(x, option), x0)"
+            )
+    return args
 
 
 def as_limits(
@@ -119,8 +145,7 @@ def as_box(caller: str, bounds: Any, start: Params) -> tuple[PyTree, PyTree] | N
 
     Args:
         caller: the function that was called.
-        bounds: a pair ``(lower, upper)``, each a number, None, or a tree like the parameters; or an
-            object with ``lb`` and ``ub``, as SciPy's ``Bounds``.
+        bounds: bounds, as :func:`~fnopt.solve.scipy_bounds.as_pair` takes them.
         start: the parameters at the start.
 
     Raises:
@@ -129,25 +154,12 @@ def as_box(caller: str, bounds: Any, start: Params) -> tuple[PyTree, PyTree] | N
     """
     if bounds is None:
         return None
-    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
-        bounds = bounds.lb, bounds.ub
-    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2 or _are_pairs(bounds, start):
-        raise TypeError(
-            f"{caller}: bounds must be a pair (lower, upper), each a number, None or a tree like"
-            f" x0, got {brief(bounds)}; of SciPy's pairs for each variable make it by"
-            " np.array(bounds, float).T"
-        )
+    lower, upper = as_pair(caller, bounds, start)
     treedef = jax.tree.structure(start)
     boxes = []
-    lower, upper = bounds
     for box in box_of(caller, lower, upper, start):
         leaves = zip(box, jax.tree.leaves(start), strict=True)
         boxes.append(
             treedef.unflatten([jnp.broadcast_to(b, x.shape).astype(x.dtype) for b, x in leaves])
         )
     return boxes[0], boxes[1]
-
-
-def _are_pairs(bounds: Any, start: Params) -> bool:
-    """Whether bounds are the pairs of two variables in one array."""
-    return isinstance(start, jax.Array) and any(isinstance(x, (tuple, list)) for x in bounds)

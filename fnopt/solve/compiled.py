@@ -12,7 +12,7 @@ import numpy as np
 
 from fnopt.core import Evaluation, Transform
 from fnopt.core.types import Params, PyTree
-from fnopt.solve.functions import answers_untraceable
+from fnopt.solve.functions import answers_lists, answers_untraceable
 from fnopt.solve.implicit import solve_implicitly
 from fnopt.solve.loop import Limits, Solution
 from fnopt.solve.program import Program
@@ -80,7 +80,7 @@ def _run(structure: Any, numbers: tuple[Any, ...]) -> tuple[Solution, PyTree]:
         start = jax.tree.map(jnp.clip, start, *bounds)
         tx = tx.replace(lower=bounds[0], upper=bounds[1])
 
-    with answers_untraceable(caller, name):
+    with answers_untraceable(caller, name), answers_lists(caller, name, start, args):
         program = Program(fun, start, *args)
     check(program.shapes, has_aux)
 

@@ -128,6 +128,36 @@ def answers_untraceable(caller: str, name: str) -> Iterator[None]:
         raise TypeError(f"{caller}: {name} {cure}").with_traceback(trace) from None
 
 
+@contextlib.contextmanager
+def answers_lists(caller: str, name: str, x: Any, args: tuple[Any, ...]) -> Iterator[None]:
+    """A context in which a function that takes a list of numbers for a vector is answered.
+
+    Args:
+        caller: the function that was called.
+        name: the name of the argument that is the function.
+        x: the first argument of the function.
+        args: its further arguments.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError) as error:
+        named = {"x0": x, **{f"args[{i}]": arg for i, arg in enumerate(args)}}
+        listed = [name for name, tree in named.items() if _is_list_of_numbers(tree)]
+        if not listed or isinstance(error, jax.errors.JAXTypeError):
+            raise
+        which, cause = listed[0], brief(_Words(error), 150)
+        raise TypeError(
+            f"{caller}: {name} raised {type(error).__name__} ({cause}); {which} is a"
+            f" {type(named[which]).__name__}, a tree of numbers: for a vector give jnp.array([…])"
+        ).with_traceback(error.__traceback__) from None
+
+
+def _is_list_of_numbers(tree: Any) -> bool:
+    return isinstance(tree, list | tuple) and any(
+        jax.tree_util.all_leaves([x]) and np.ndim(x) == 0 for x in tree
+    )
+
+
 def _is_scalar(shapes: Any) -> bool:
     shape = getattr(shapes, "shape", None)
     return shape == () and bool(jnp.issubdtype(shapes.dtype, jnp.floating))

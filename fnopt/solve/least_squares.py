@@ -129,7 +129,7 @@ def least_squares(
     >>> {name: round(float(x), 3) for name, x in result.x.items()}
     {'rate': 0.5, 'size': 3.0}
     """
-    args = as_args(args)
+    args = as_args("least_squares", "residuals", args)
     check_function("least_squares", "residuals", residuals, args)
     start = as_start("least_squares", x0)
     tx = as_method("least_squares", "levenberg_marquardt" if method is None else method)

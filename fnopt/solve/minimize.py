@@ -55,7 +55,8 @@ def minimize(
             If None, ``"bfgs"`` up to 500 variables, ``"newton_cg"`` for more, and with bounds
             ``"lbfgsb"``.
         bounds: a pair ``(lower, upper)``, each a number, an array or a tree like ``x0``, None for
-            no bound; or SciPy's ``Bounds``. ``x0`` is moved into them. The method must have
+            no bound; or SciPy's ``Bounds``; or, for a vector ``x0``, a list of tuples ``(low,
+            high)``, one for each variable. ``x0`` is moved into them. The method must have
             ``lower`` and ``upper`` as fields, as ``"lbfgsb"`` does.
         tol: the largest magnitude of an element of the gradient at a solution; with bounds, of the
             projected gradient. 1e-5 in double precision, 3e-4 in less, if None.
@@ -89,7 +90,7 @@ def minimize(
     >>> jax.jacobian(lambda a: fnopt.minimize(rosenbrock, jnp.zeros(2), a).x)(2.0).round(1)
     Array([1., 4.], dtype=float32)
     """
-    args = as_args(args)
+    args = as_args("minimize", "fun", args)
     check_function("minimize", "fun", fun, args)
     start = as_start("minimize", x0)
     size = sum(x.size for x in jax.tree.leaves(start))

@@ -122,7 +122,8 @@ def _range(x: Any) -> str:
     x = np.asarray(x)
     if x.size == 0:
         return "[]"
-    low, high = (f"{x.min():.4g}", f"{x.max():.4g}")
+    form = "d" if x.dtype.kind in "iu" else ".4g"
+    low, high = f"{x.min():{form}}", f"{x.max():{form}}"
     return low if low == high else f"{low} to {high}"
 
 
