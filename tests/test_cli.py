@@ -145,7 +145,8 @@ def test_every_schedule_begins_as_it_says_and_ends_lower(schedule):
 
 
 def test_a_rate_not_given_is_the_optimizers_own_where_it_has_one():
-    for optimizer, rate in {"prodigy": 1.0, "adam": 3e-3, "sgd": 0.1, "lion": 3e-4}.items():
+    rates = {"prodigy": 1.0, "adam": 3e-3, "sgd": 0.1, "lion": 3e-4, "lbfgs": 1.0, "bfgs": 1.0}
+    for optimizer, rate in rates.items():
         assert make_optimizer(optimizer, "constant", None, 9).learning_rate == rate
     assert make_optimizer("prodigy", "constant", 0.5, 9).learning_rate == 0.5
 

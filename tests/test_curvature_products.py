@@ -263,6 +263,10 @@ OF_OUTPUTS = Evaluation.of_outputs(lambda x: x, jnp.sum)
 OPERATOR = LinearOperator(lambda x: x, {"a": X})
 
 
+def test_an_operator_prints_without_its_parameters():
+    assert repr(OPERATOR) == f"LinearOperator(size={X.size})"
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [

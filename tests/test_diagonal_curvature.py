@@ -278,3 +278,10 @@ def test_fit_trains(name, task):
     losses = result.history["loss"]
     assert losses[-1] < 0.5 * losses[0]
     assert int(result.state.skipped) == 0
+
+
+def test_clipping_of_complex_numbers_is_answered():
+    z = jnp.ones(2, jnp.complex64)
+    tx = fnopt.scale_by_sophia(clip_threshold=1.0)
+    with pytest.raises(TypeError, match=r"complex; .*fnopt\.split_real_and_imaginary"):
+        tx.update(z, tx.init(z), z, value_fn=lambda z: jnp.sum(jnp.abs(z) ** 2))

@@ -79,6 +79,8 @@ ROWS = [
         r"\(lower, upper\) or pairs of variables", r"jnp.array\(lower\).*list of tuples"),
     Row("few_pairs", minimize(bowl, jnp.ones(3), bounds=[(0, 1)] * 2), TypeError,
         "bounds must be a pair", r"\(low, high\) for each"),
+    Row("pairs_of_a_tuple", minimize(lambda x: x[0] ** 2 + x[1] ** 2, (1.0, 1.0),
+        bounds=[(0, 1), (0, 1)]), TypeError, r"bounds must be a pair", "for a vector x0 a list"),
     Row("nan_in_bounds", minimize(bowl, X, bounds=(np.array([0, np.nan]), 1)), ValueError,
         r"lower bound of params is NaN, array\(\[ 0\., nan\]\)", "None or an infinite number"),
     Row("shape_of_bounds", minimize(bowl, X, bounds=(jnp.ones(3), 2)), ValueError,

@@ -61,6 +61,7 @@ class bfgs(Composed):
     scale_init_precond: Static[bool] = True
     linesearch: LineSearch = scale_by_hager_zhang_linesearch(initial_guess_strategy="one")
     family = "curvature"
+    usual_rate = 1.0
 
     def parts(self) -> tuple[Transform, ...]:
         return (

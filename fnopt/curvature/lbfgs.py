@@ -67,6 +67,7 @@ class lbfgs(Composed):
     scale_init_precond: Static[bool] = True
     linesearch: LineSearch = scale_by_zoom_linesearch(20, initial_guess_strategy="one")
     family = "curvature"
+    usual_rate = 1.0
 
     def parts(self) -> tuple[Transform, ...]:
         return (

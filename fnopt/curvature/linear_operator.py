@@ -20,7 +20,7 @@ _AT_ONCE = 256
 """Most columns of a matrix that are computed at once."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class LinearOperator:
     """A symmetric matrix, known by its products with trees like the parameters.
 
@@ -57,6 +57,9 @@ class LinearOperator:
     def size(self) -> int:
         """The number of rows: that of all elements, where a complex one counts twice."""
         return sum(jnp.size(x) * (1 + jnp.iscomplexobj(x)) for x in jax.tree.leaves(self.like))
+
+    def __repr__(self) -> str:
+        return f"LinearOperator(size={self.size})"
 
     def damped(self, damping: Numeric) -> LinearOperator:
         r"""The matrix plus :math:`\lambda I`.

@@ -178,7 +178,10 @@ def _of_outputs(caller: str, evaluation: Any, name: str) -> tuple[Callable[..., 
     functions = {"outputs": evaluation.outputs, name: getattr(evaluation, name)}
     lacking = [name for name, function in functions.items() if function is None]
     if lacking:
-        raise ValueError(f"{caller}: the evaluation has no {' and no '.join(lacking)}; {cure}")
+        raise ValueError(
+            f"{caller}: the evaluation has no {' and no '.join(lacking)}; {cure}; an update"
+            " receives it as update(…, evaluation=…)"
+        )
     return tuple(functions.values())
 
 

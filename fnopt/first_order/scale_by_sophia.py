@@ -57,6 +57,12 @@ class _clipped_newton(Rule):
         # With neither curvature nor eps the clipping alone bounds a step.
         step = jnp.where(mu == 0, mu, mu / jnp.maximum(self.gamma * slots.nu, self.eps))
         if self.clip_threshold is not None:
+            if jnp.iscomplexobj(step):
+                raise TypeError(
+                    "scale_by_sophia clips numbers that have an order, but a parameter is complex;"
+                    " optimize its real and imaginary parts: fnopt.split_real_and_imaginary(…), or"
+                    " give clip_threshold=None"
+                )
             step = jnp.clip(step, -self.clip_threshold, self.clip_threshold)
         return step, {"mu": mu, "nu": slots.nu}
 

@@ -45,6 +45,8 @@ def as_pair(caller: str, bounds: Any, start: Params) -> tuple[Any, Any]:
             rows = tuple(zip(*rows, strict=True))
         if are_pairs or is_pair:
             return _as_array(rows[0], -jnp.inf, start), _as_array(rows[1], jnp.inf, start)
+    # Of a tuple of two numbers, two pairs in a list would pass for its lower and upper bounds.
+    is_nested |= isinstance(bounds, list) and isinstance(start, tuple) and _is_nested(bounds)
     if not isinstance(bounds, tuple | list) or len(bounds) != 2 or is_nested:
         raise TypeError(
             f"{caller}: bounds must be a pair (lower, upper), each a number, None or a tree like"
