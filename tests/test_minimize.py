@@ -434,6 +434,18 @@ def test_complex_variables_have_derivatives(double):
     np.testing.assert_allclose(jax.grad(lambda shift: solve(shift).imag)(1.0), 4, atol=1e-8)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_derivatives_in_half_precision(dtype):
+    def solve(shift):
+        start = {"x": jnp.zeros(2, dtype), "y": jnp.zeros((), jnp.float32)}
+        loss = lambda p: (  # noqa: E731
+            jnp.sum((p["x"] - shift) ** 2).astype(jnp.float32) + (p["y"] - 1) ** 2
+        )
+        return fnopt.minimize(loss, start, bounds=(-9, 9)).x["x"].sum()
+
+    assert jax.grad(solve)(jnp.asarray(3, dtype)) == 2
+
+
 # Bounds.
 
 
