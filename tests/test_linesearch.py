@@ -34,7 +34,6 @@ def step(tx, x, state, loss):
     return optax.apply_updates(x, updates), state
 
 
-
 @each_search
 def test_a_loss_of_minus_infinity_is_too_far(name):
     tx, x = downhill(name), jnp.array(0.5)

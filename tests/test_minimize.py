@@ -210,6 +210,16 @@ def test_it_stops_after_maxiter_at_the_best_point():
     assert fnopt.minimize(bowl, np.zeros(1, np.float32), method="sgd", maxiter=0).nfev == 1
 
 
+def test_it_goes_on_while_the_gradient_falls_though_rounding_hides_the_loss(double):
+    scales = np.logspace(0, 4, 20)
+    method = fnopt.lbfgs(
+        linesearch=fnopt.scale_by_hager_zhang_linesearch(initial_guess_strategy="one")
+    )
+    loss = lambda x: 1e8 + jnp.sum(scales * (x - 1) ** 2)  # noqa: E731
+    result = fnopt.minimize(loss, np.zeros(20), method=method, tol=1e-4)
+    assert result.success
+
+
 def test_it_stops_where_nothing_moves():
     result = fnopt.minimize(bowl, np.zeros(2, np.float32), method=fnopt.sgd(0.0))
     assert not result.success and result.status == 2 and result.nit == 20
