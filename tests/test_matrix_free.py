@@ -14,7 +14,7 @@ from fnopt.core import Evaluation
 METHODS = {
     "newton_cg": fnopt.newton_cg(curvature="gauss_newton", warm_start=0.9),
     "gauss_newton": fnopt.gauss_newton(solver="cg"),
-    "levenberg_marquardt": fnopt.levenberg_marquardt(solver="cg"),
+    "levenberg_marquardt": fnopt.levenberg_marquardt(),
     "natural_gradient": fnopt.natural_gradient(),
     "lbfgs": fnopt.lbfgs(),
     "lbfgsb": fnopt.lbfgsb(lower=0.0),
