@@ -72,3 +72,22 @@ def test_a_method_without_a_matrix_has_no_buffer_of_its_size(name):
 @pytest.mark.parametrize("name", cases(DENSE))
 def test_a_method_with_a_matrix_has_one(name):
     assert largest_buffer_of(DENSE[name]) >= (2 * SIDE * SIDE) ** 2
+
+
+@pytest.mark.parametrize("name", ["newton", "trust_newton", "bfgs", "gauss_newton"])
+def test_a_matrix_of_too_many_parameters_is_refused(name):
+    tx = fnopt.gauss_newton(solver="cholesky") if name == "gauss_newton" else getattr(fnopt, name)()
+    params = jnp.ones(2**14 + 1)
+    evaluation = Evaluation.of_residuals(lambda params: params)
+
+    def update(params):
+        state, (value, grads) = tx.init(params), evaluation.value_and_grad(params)
+        return tx.update(grads, state, params, value=value, **evaluation.extra_args())
+
+    with pytest.raises(ValueError, match=r"16385 parameters 1.07 GB.*take newton_cg"):
+        jax.eval_shape(update, params)
+
+
+def test_bfgs_refuses_its_state_before_it_takes_memory():
+    with pytest.raises(ValueError, match="a matrix of curvature, of 16385 parameters"):
+        fnopt.bfgs().init(jnp.ones(2**14 + 1))

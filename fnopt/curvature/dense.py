@@ -13,7 +13,7 @@ from fnopt.core.moments import cast
 from fnopt.core.types import Arrays, Params, PyTree
 from fnopt.curvature.linear_operator import LinearOperator
 from fnopt.curvature.operators import hessian
-from fnopt.curvature.vectors import ravel, unravel
+from fnopt.curvature.vectors import ravel, refuse_many, unravel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +54,7 @@ class RealVector:
 
     def matrix(self, operator: LinearOperator) -> jax.Array:
         """A symmetric operator on such trees as a matrix, by one product for each column."""
+        refuse_many(self.size)
         matrix = cast(operator.dense(), self.dtype)
         return (matrix + matrix.T) / 2
 

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from fnopt.core import Context, Joint, Static, computing_dtype, divide, global_norm, zeros
 from fnopt.core.types import Arrays, LeavesUpdate, Rows, Updates
 from fnopt.curvature.pairs import curves
-from fnopt.curvature.vectors import ravel, unravel
+from fnopt.curvature.vectors import ravel, refuse_many, unravel
 
 
 class ScaleByBFGSState(NamedTuple):
@@ -72,12 +73,15 @@ class scale_by_bfgs(Joint):
     def init_shared(self, params: Arrays) -> dict[str, Any]:
         real = jnp.finfo(computing_dtype(*(param.dtype for param in params))).dtype
         size = sum(param.size * (1 + jnp.iscomplexobj(param)) for param in params)
+        if not any(isinstance(param, Tracer) for param in params):  # shapes alone take no memory
+            refuse_many(size)
         return {"inverse_hessian": jnp.eye(size, dtype=real), "num_pairs": jnp.zeros((), jnp.int32)}
 
     def update_leaves(
         self, grads: Arrays, slots: Rows, params: Any, shared: Any, ctx: Context, **extra_args: Any
     ) -> LeavesUpdate:
         inverse, pairs = shared["inverse_hessian"], shared["num_pairs"]
+        refuse_many(len(inverse))
         grad = ravel(grads)
         s = ravel(params) - ravel([slot.params for slot in slots])
         y = grad - ravel([slot.updates for slot in slots])

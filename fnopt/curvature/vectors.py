@@ -56,3 +56,21 @@ def checked(transform: Any, updates: Updates, params: Params) -> tuple[Updates, 
     for path, leaf, start in zip(paths, leaves, starts, strict=True):
         same_shape(path, leaf.shape, start.shape, "parameter")
     return treedef.unflatten(leaves), treedef.unflatten(starts)
+
+
+MOST_ROWS = 2**14
+"""Rows of the largest matrix of curvature: 1 GiB in single precision."""
+
+
+def refuse_many(size: int) -> None:
+    """Refuses a matrix of curvature of so many parameters that no step would end.
+
+    Raises:
+        ValueError: there are more than :data:`MOST_ROWS`; the message has the methods without one.
+    """
+    if size > MOST_ROWS:
+        raise ValueError(
+            f"this method stores a matrix of curvature, of {size} parameters"
+            f" {4 * size**2 / 1e9:.3g} GB, and a step takes its square or cube in operations; take"
+            " newton_cg, lbfgs, or solver='cg' of a Gauss-Newton method, which store none"
+        )
