@@ -34,6 +34,13 @@ def step(tx, x, state, loss):
     return optax.apply_updates(x, updates), state
 
 
+@each_search
+def test_a_loss_of_minus_infinity_is_too_far(name):
+    tx, x = downhill(name), jnp.array(0.5)
+    x, _ = step(tx, x, tx.init(x), lambda x: jnp.where(x < -0.2, -jnp.inf, x**2))
+    assert -0.2 <= x < 0.5
+
+
 # Lines whose slope at 0 is -1: waves in a valley, a wall behind which the loss is not finite, a
 # valley far away, a narrow one, and one that rounding hides.
 LINES = {

@@ -218,6 +218,16 @@ def test_it_stops_after_maxiter_at_the_best_point():
     assert fnopt.minimize(bowl, np.zeros(1, np.float32), method="sgd", maxiter=0).nfev == 1
 
 
+def test_it_goes_on_while_the_gradient_falls_though_rounding_hides_the_loss(double):
+    scales = np.logspace(0, 4, 20)
+    method = fnopt.lbfgs(
+        linesearch=fnopt.scale_by_hager_zhang_linesearch(initial_guess_strategy="one")
+    )
+    loss = lambda x: 1e8 + jnp.sum(scales * (x - 1) ** 2)  # noqa: E731
+    result = fnopt.minimize(loss, np.zeros(20), method=method, tol=1e-4)
+    assert result.success
+
+
 def test_it_stops_where_nothing_moves():
     result = fnopt.minimize(bowl, np.zeros(2, np.float32), method=fnopt.sgd(0.0))
     assert not result.success and result.status == 2 and result.nit == 20
@@ -440,6 +450,18 @@ def test_complex_variables_have_derivatives(double):
     derivative = jax.jvp(solve, (1.0,), (1.0,))[1]
     np.testing.assert_allclose(derivative, 2 / 3 + 4j, atol=1e-8)
     np.testing.assert_allclose(jax.grad(lambda shift: solve(shift).imag)(1.0), 4, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_derivatives_in_half_precision(dtype):
+    def solve(shift):
+        start = {"x": jnp.zeros(2, dtype), "y": jnp.zeros((), jnp.float32)}
+        loss = lambda p: (  # noqa: E731
+            jnp.sum((p["x"] - shift) ** 2).astype(jnp.float32) + (p["y"] - 1) ** 2
+        )
+        return fnopt.minimize(loss, start, bounds=(-9, 9)).x["x"].sum()
+
+    assert jax.grad(solve)(jnp.asarray(3, dtype)) == 2
 
 
 # Bounds.

@@ -210,6 +210,14 @@ def _conjugate(matrix, b, radius, start):
     return conjugate_gradient(matrix.dot, b, max_steps=30, rtol=1e-6, radius=radius, start=start)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_conjugate_gradients_end_at_a_boundary_much_shorter_than_the_gradient(sign):
+    b = jnp.array([3e19, 4e19])
+    found = conjugate_gradient(lambda x: sign * x, b, max_steps=3, radius=1e-5)
+    assert found.bounded
+    np.testing.assert_allclose(found.x, [6e-6, 8e-6], rtol=1e-5)
+
+
 def test_conjugate_gradients_start_where_they_ended(double):
     matrix, b = jnp.diag(jnp.arange(1.0, 9.0)), jnp.ones(8)
     cold = conjugate_gradient(matrix.dot, b, max_steps=20, rtol=1e-8)

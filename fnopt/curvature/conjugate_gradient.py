@@ -188,10 +188,15 @@ def _step(times: Callable[[Arrays], Arrays], run: _Run, bound: jax.Array) -> _Ru
 
 def _to_boundary(x: Arrays, direction: Arrays, bound: jax.Array) -> jax.Array:
     """The positive t at which x + t d is on the boundary, without a difference of like numbers."""
-    bound = jnp.where(jnp.isfinite(bound), bound, jnp.zeros_like(bound))
-    square, product = vdot(direction, direction), vdot(x, direction)
-    length = global_norm(x)
-    room = jnp.maximum((bound - length) * (bound + length), 0)
-    root = jnp.sqrt(product * product + square * room)
-    divisor = jnp.where(product > 0, product + root, jnp.where(square > 0, square, 1))
-    return jnp.where(product > 0, room, root - product) / divisor
+    one = jnp.ones_like(bound)
+    bound = jnp.where(jnp.isfinite(bound), bound, one)
+    size = global_norm(direction)
+    size = jnp.where(size > 0, size, one)
+    # In units of the bound and of the direction, whose squares may be too large or too small.
+    position, unit = _over(x, bound), _over(direction, size)
+    product, length = vdot(position, unit), global_norm(position)
+    room = jnp.maximum((1 - length) * (1 + length), 0)
+    root = jnp.sqrt(product * product + room)
+    ahead = product > 0
+    way = jnp.where(ahead, room / jnp.where(ahead, product + root, one), root - product)
+    return way * (bound / size)

@@ -18,11 +18,12 @@ from fnopt.core import (
     evaluation_of,
     root,
 )
-from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
+from fnopt.core.checks import float_leaves, leaves_like, refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.moments import abs_sq, cast
 from fnopt.core.types import OptState, Outputs, Params, Updates
 from fnopt.curvature.likelihoods import LIKELIHOODS, factors
+from fnopt.curvature.vectors import checked
 
 Likelihood = Annotated[Any, Field(static=True, choices=tuple(LIKELIHOODS))]
 """A distribution of the targets, given the outputs of a model."""
@@ -83,18 +84,12 @@ class gauss_newton_bartlett_estimator_diag_hessian(Transform):
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != GaussNewtonBartlettState._fields:
             refuse_state(self, state)
-        if params is None:
-            raise ValueError(
-                f"{type(self).__name__} needs the parameters: call update(updates, state, params)"
-            )
-        paths, grads, treedef = float_leaves("updates", updates)
-        like = [jnp.asarray(x) for x in leaves_like(treedef, "params", params, "updates")]
-        for path, grad, param in zip(paths, grads, like, strict=True):
-            same_shape(path, grad.shape, param.shape, "parameter")
+        updates, params = checked(self, updates, params)
+        grads, treedef = jax.tree.flatten(updates)
         model, loss = self._model_and_loss(evaluation_of(extra_args))
         key, subkey = jax.random.split(state.key)
 
-        outputs, pull_back = jax.vjp(model, treedef.unflatten(like))
+        outputs, pull_back = jax.vjp(model, params)
         (pulled,) = pull_back(self._by_outputs(loss, outputs, subkey))
         drawn = leaves_like(treedef, "the gradient of the outputs", pulled, "updates")
         diagonal = [

@@ -26,7 +26,7 @@ from fnopt.core.types import OptState, Params, Updates
 from fnopt.curvature.bounds import Bounds
 from fnopt.curvature.damped_step import try_step
 from fnopt.curvature.dense import RealVector
-from fnopt.curvature.preconditioned import params_like, real_leaves
+from fnopt.curvature.preconditioned import params_like, refuse_complex
 
 Solver = Annotated[Any, Field(static=True, choices=(None, "qr", "cholesky", "cg"))]
 _ACCEPTED, _REACH, _MOST = 1e-4, 10.0, 1e10
@@ -138,7 +138,7 @@ class levenberg_marquardt(Transform):
         return True
 
     def init(self, params: Params) -> LevenbergMarquardtState:
-        real_leaves(self, params)
+        refuse_complex(self, params)
         zero, real = jnp.zeros((), jnp.int32), RealVector.of(params).dtype
         damping = at_count(self, zero, real).damping
         scale = jax.tree.map(lambda p: real_zeros(jnp.asarray(p), dtype=real), params)

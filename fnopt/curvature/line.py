@@ -102,13 +102,13 @@ class Line:
         return self.origin.slope.dtype
 
     def value(self, position: Reals) -> jax.Array:
-        """The loss at a point of space."""
-        return cast(jnp.asarray(self.value_fn(self.params(position))), self.dtype)
+        """The loss at a point of space; inf instead of -inf, which no search can work with."""
+        return self._bounded_below(self.value_fn(self.params(position)))
 
     def value_and_grad(self, position: Reals) -> tuple[jax.Array, Reals]:
-        """The loss at a point of space, and its gradient."""
+        """The loss at a point of space, as :meth:`value` gives it, and its gradient."""
         value, grad = self.value_and_grad_fn(self.params(position))
-        return cast(jnp.asarray(value), self.dtype), self.reals(grad)
+        return self._bounded_below(value), self.reals(grad)
 
     def at(self, step: jax.Array) -> Point:
         """The point of the line at a step."""
@@ -134,6 +134,10 @@ class Line:
         """A point; the origin where its loss is above ``highest`` or not finite."""
         accepted = jnp.isfinite(point.value) & (point.value <= highest)
         return jax.tree.map(lambda x, old: jnp.where(accepted, x, old), point, self.origin)
+
+    def _bounded_below(self, value: Any) -> jax.Array:
+        value = cast(jnp.asarray(value), self.dtype)
+        return jnp.where(value == -jnp.inf, jnp.inf, value)
 
     def params(self, position: Reals) -> Params:
         """A point of space as parameters."""

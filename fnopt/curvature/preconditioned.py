@@ -18,14 +18,15 @@ from fnopt.core import (
     evaluation_of,
     vdot,
 )
-from fnopt.core.checks import float_leaves, leaves_like, positive_integer, refuse_state, same_shape
+from fnopt.core.checks import float_leaves, positive_integer, refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
 from fnopt.curvature.conjugate_gradient import conjugate_gradient
 from fnopt.curvature.dense import RealVector, solve_positive
-from fnopt.curvature.operators import LinearOperator
+from fnopt.curvature.linear_operator import LinearOperator
+from fnopt.curvature.vectors import checked
 
 Solver = Annotated[Any, Field(static=True, choices=("cg", "cholesky"))]
 """How a damped system is solved: by products alone, or with a dense matrix."""
@@ -71,7 +72,7 @@ class Preconditioned(Transform):
         return True
 
     def init(self, params: Params) -> PreconditionedState:
-        real_leaves(self, params)
+        refuse_complex(self, params)
         return PreconditionedState(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
 
     def update(
@@ -136,7 +137,7 @@ def solution_by_factor(operator: LinearOperator, b: Updates, damping: Any) -> tu
     return vectors.unpack(x), jnp.asarray(vectors.size, jnp.int32)
 
 
-def real_leaves(transform: Transform, params: Params) -> None:
+def refuse_complex(transform: Transform, params: Params) -> None:
     """Raises TypeError where a parameter is not real and floating, naming the cure."""
     for path, leaf in zip(*float_leaves("params", params)[:2], strict=True):
         if jnp.iscomplexobj(leaf):
@@ -148,13 +149,6 @@ def real_leaves(transform: Transform, params: Params) -> None:
 
 def params_like(transform: Transform, updates: Updates, params: Params) -> Any:
     """The parameters as arrays, if they are real and like the updates."""
-    if params is None:
-        raise ValueError(
-            f"{type(transform).__name__} needs the parameters: call update(updates, state, params)"
-        )
-    real_leaves(transform, params)
-    paths, grads, treedef = float_leaves("updates", updates)
-    like = [jnp.asarray(x) for x in leaves_like(treedef, "params", params, "updates")]
-    for path, grad, param in zip(paths, grads, like, strict=True):
-        same_shape(path, grad.shape, param.shape, "parameter")
-    return treedef.unflatten(like)
+    if params is not None:
+        refuse_complex(transform, params)
+    return checked(transform, updates, params)[1]

@@ -17,10 +17,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import zero_from_primal
-from jax.flatten_util import ravel_pytree
 
 from fnopt.core import Evaluation, Transform
 from fnopt.core.types import Params, PyTree
+from fnopt.curvature.vectors import ravel, unravel
 from fnopt.solve.loop import Limits, Solution, solve
 
 DENSE = 512
@@ -127,10 +127,10 @@ def _tangent(
 
 def _symmetric_solve(matrix: Callable[[list[Any]], list[Any]], target: list[Any]) -> list[Any]:
     """The solution of a linear equation with a symmetric matrix that is known by its products."""
-    vector, unravel = ravel_pytree(target)
+    vector = ravel(target)  # in single precision at least
 
     def product(x: jax.Array) -> jax.Array:
-        return ravel_pytree(matrix(unravel(x)))[0]
+        return ravel(matrix(unravel(x, target)))
 
     def solution(product: Callable[[jax.Array], jax.Array], target: jax.Array) -> jax.Array:
         if vector.size <= DENSE:
@@ -139,7 +139,8 @@ def _symmetric_solve(matrix: Callable[[list[Any]], list[Any]], target: list[Any]
         tol = float(jnp.finfo(vector.dtype).eps) ** 0.75
         return jax.scipy.sparse.linalg.cg(product, target, tol=tol)[0]
 
-    return unravel(jax.lax.custom_linear_solve(product, vector, solution, symmetric=True))
+    solved = jax.lax.custom_linear_solve(product, vector, solution, symmetric=True)
+    return unravel(solved, target)
 
 
 def _real_parts(tree: PyTree) -> list[Any]:

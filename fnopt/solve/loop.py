@@ -72,11 +72,13 @@ class _Run(NamedTuple):
     Attributes:
         here: the point to which the last update led.
         best: the point of the smallest loss so far.
+        flattest: the smallest of the largest elements of the gradients so far.
         idle: iterations since there was progress.
     """
 
     here: Point
     best: Point
+    flattest: jax.Array
     opt_state: OptState
     nit: jax.Array
     nfev: jax.Array
@@ -108,8 +110,9 @@ def solve(
     """
     value, grad = _value_and_grad(evaluation, start)
     here, zero, one = Point(start, value, grad), jnp.int32(0), jnp.int32(1)
-    status = _status(here, _is_finite(here), limits, bounds, jnp.inf, zero, zero)
-    run = _Run(here, here, tx.init(start), zero, one, one, zero, zero, status)
+    slope = _slope(here, bounds)
+    status = _status(slope, _is_finite(here), limits, jnp.inf, zero, zero)
+    run = _Run(here, here, slope, tx.init(start), zero, one, one, zero, zero, status)
 
     def iterate(run: _Run) -> _Run:
         return _iterate(evaluation, tx, limits, bounds, run)
@@ -142,9 +145,12 @@ def _iterate(evaluation: Evaluation, tx: Transform, limits: Limits, bounds: Any,
 
     finite = _is_finite(here)
     moved = _differs(new, params, rounding=2.0)
-    # A method that knows the loss it leads to lets it fall; that of others may rise for long.
-    progress = moved if outcome.value is None else moved & (here.value < run.best.value)
-    idle = jnp.where(progress, 0, run.idle + 1)
+    slope = _slope(here, bounds)
+    flatter = slope < run.flattest
+    # A method that knows the loss it leads to lets it fall, or, where rounding hides that, its
+    # gradient; those of others may rise for long.
+    better = (here.value < run.best.value) | flatter
+    idle = jnp.where(moved if outcome.value is None else moved & better, 0, run.idle + 1)
     least = jnp.asarray(limits.least, value.dtype)
     size = jnp.maximum(jnp.maximum(jnp.abs(value), jnp.abs(here.value)), least)
     change = jnp.where(stays, jnp.inf, jnp.abs(value - here.value) / size)
@@ -153,33 +159,30 @@ def _iterate(evaluation: Evaluation, tx: Transform, limits: Limits, bounds: Any,
     return _Run(
         here,
         optax.tree.where(finite & (here.value <= run.best.value), here, run.best),
+        jnp.where(flatter, slope, run.flattest),
         opt_state,
         nit,
         run.nfev + values + _count(outcome.values),
         run.njev + grads + _count(outcome.grads),
         run.nhev + _count(outcome.products),
         idle,
-        _status(here, finite, limits, bounds, change, idle, nit, short),
+        _status(slope, finite, limits, change, idle, nit, short),
     )
 
 
 def _status(
-    here: Point,
+    slope: jax.Array,
     finite: Any,
     limits: Limits,
-    bounds: Any,
     change: Any,
     idle: Any,
     nit: Any,
     short: Any = False,
 ) -> jax.Array:
     """The first test that says stop, or that the loop goes on."""
-    grad = here.grad
-    if bounds is not None:
-        grad = projected_gradient(here.params, grad, *bounds)
     tests = {
         NOT_FINITE: ~finite,
-        CONVERGED: largest(grad) <= limits.tol,
+        CONVERGED: slope <= limits.tol,
         SMALL_REDUCTION: change <= limits.ftol,
         SMALL_STEP: jnp.asarray(short),
         NO_PROGRESS: idle >= PATIENCE,
@@ -188,6 +191,14 @@ def _status(
     return jnp.select(
         list(tests.values()), [jnp.int32(status) for status in tests], jnp.int32(RUNNING)
     )
+
+
+def _slope(here: Point, bounds: Any) -> jax.Array:
+    """The largest element of the gradient, in a box of the projected gradient."""
+    grad = here.grad
+    if bounds is not None:
+        grad = projected_gradient(here.params, grad, *bounds)
+    return largest(grad)
 
 
 def _evaluate(
