@@ -134,8 +134,8 @@ def least_squares(
     start = as_start("least_squares", x0)
     if jac and any(jnp.iscomplexobj(x) for x in jax.tree.leaves(start)):
         raise TypeError(
-            "least_squares: x0 is complex, and real residuals have no Jacobian by it; give jac=False"
-            " and method=fnopt.split_real_and_imaginary(fnopt.levenberg_marquardt())"
+            "least_squares: x0 is complex, and real residuals have no Jacobian by it; give"
+            " jac=False and method=fnopt.split_real_and_imaginary(fnopt.levenberg_marquardt())"
         )
     tx = as_method("least_squares", "levenberg_marquardt" if method is None else method)
     box = box_for("least_squares", tx, bounds, start)
