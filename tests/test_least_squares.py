@@ -222,6 +222,7 @@ def test_a_function_that_becomes_nan_ends_with_the_best_point():
     [
         (lambda: fnopt.least_squares(3, 1.0), TypeError, "residuals must be a function of x"),
         (lambda: fnopt.least_squares(jnp.log, -1.0), ValueError, "the loss at x0 is nan"),
+        (lambda: fnopt.least_squares(jnp.abs, 1j), TypeError, "x0 is complex, and"),
         (
             lambda: fnopt.least_squares(lambda x: x, 1.0, bounds=(2.0, 1.0)),
             ValueError,

@@ -132,6 +132,11 @@ def least_squares(
     args = as_args("least_squares", "residuals", args)
     check_function("least_squares", "residuals", residuals, args)
     start = as_start("least_squares", x0)
+    if jac and any(jnp.iscomplexobj(x) for x in jax.tree.leaves(start)):
+        raise TypeError(
+            "least_squares: x0 is complex, and real residuals have no Jacobian by it; give"
+            " jac=False and method=fnopt.split_real_and_imaginary(fnopt.levenberg_marquardt())"
+        )
     tx = as_method("least_squares", "levenberg_marquardt" if method is None else method)
     box = box_for("least_squares", tx, bounds, start)
     leaves = jax.tree.leaves(start)
