@@ -64,7 +64,8 @@ class gauss_newton(Composed):
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`; 1 is the step to the minimum of the model.
-        damping: :math:`\lambda \ge 0`, in units of the curvature.
+        damping: :math:`\lambda \ge 0`, in units of the curvature. The default is for fits to data;
+            a network that classifies needs about 1, and may diverge with less.
         solver: ``"cg"``, conjugate gradients, which need products with G alone; or
             ``"cholesky"``, which forms G: exact, for up to a few thousand parameters.
         max_cg_steps: largest number of steps of conjugate gradients, a product each, at least 1.
