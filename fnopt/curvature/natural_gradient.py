@@ -88,7 +88,8 @@ class natural_gradient(Composed):
 
     Args:
         learning_rate: learning rate :math:`\eta \ge 0`.
-        damping: :math:`\lambda \ge 0`, in units of F.
+        damping: :math:`\lambda \ge 0`, in units of F. The default is for fits to data; a network
+            that classifies needs about 1, and may diverge with less.
         solver: ``"cg"``, conjugate gradients, which need products with F alone; or
             ``"cholesky"``, which forms F: exact, for up to a few thousand parameters.
         max_cg_steps: largest number of steps of conjugate gradients, a product each, at least 1.
