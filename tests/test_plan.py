@@ -48,6 +48,8 @@ TOO_MODEST = {
     "scale_by_hager_zhang_linesearch": UPHILL,
     "scale_by_zoom_linesearch": UPHILL,
     "scale_by_backtracking_linesearch": UPHILL,
+    "lbfgs": UPHILL,
+    "bfgs": UPHILL,
     "lbfgsb": RESTS,
     "nonlinear_cg": RESTS,
     "barzilai_borwein": RESTS,

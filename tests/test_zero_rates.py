@@ -45,10 +45,16 @@ GOES_ON_AT_0 = {
     **dict.fromkeys(("schedule_free_sgd", "schedule_free_adamw", "ASGD"), _TOWARDS),
 }
 AS_TORCH = dict.fromkeys(("Adam", "NAdam"), "their arithmetic is torch's, 0 / 0 too")
+_SEARCHES = "it searches along gradients that are not those of its loss here, uphill"
 STANDS = {
+    **dict.fromkeys(("lbfgs", "bfgs", "lbfgsb", "nonlinear_cg", "barzilai_borwein"), _SEARCHES),
+    **dict.fromkeys(("newton_cg", "trust_newton", "levenberg_marquardt"), _SEARCHES),
     "momo-bound": "its bound is above the loss",
     "ASGD": "it holds the last average of its rate",
 }
+
+
+MEMORY = {"barzilai_borwein": "the losses that it looks back on begin with -inf"}
 
 
 def rated(excused: dict[str, str]) -> list[Any]:
@@ -64,7 +70,7 @@ def at(case: Case, rate: float) -> Any:
     return case.make().replace(**{case.rate_name: rate})
 
 
-@pytest.mark.parametrize("case", rated(MOVES_AT_0))
+@pytest.mark.parametrize("case", rated({**MOVES_AT_0, **MEMORY}))
 def test_a_rate_of_0_leaves_parameters_in_place(case):
     for step in steps(case, [(at(case, 0.0), 1.0)] * 3):
         assert not moved(step.params, start())

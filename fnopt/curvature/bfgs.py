@@ -51,7 +51,7 @@ class bfgs(Composed):
     ...         grad, state, x, value=value, grad=grad, value_fn=rosenbrock
     ...     )
     ...     return optax.apply_updates(x, updates), state, *tx.outcome(state)[:2]
-    >>> for _ in range(40):
+    >>> for _ in range(50):
     ...     x, state, value, grad = step(x, state, value, grad)
     >>> bool(rosenbrock(x) < 1e-8)
     True

@@ -107,10 +107,11 @@ class levenberg_marquardt(Transform):
     >>> tx, rate = fnopt.levenberg_marquardt(), jnp.array(1.0)
     >>> state = tx.init(rate)
     >>> for _ in range(9):
-    ...     updates, state = tx.update(rate, state, rate, evaluation=evaluation)
+    ...     grad = evaluation.grad(rate)
+    ...     updates, state = tx.update(grad, state, rate, evaluation=evaluation)
     ...     rate = optax.apply_updates(rate, updates)
     >>> round(float(rate), 3)
-    0.391
+    0.389
     """
 
     learning_rate: Rate = 1.0
@@ -160,7 +161,7 @@ class levenberg_marquardt(Transform):
             refuse_state(self, state)
         params, evaluation = params_like(self, updates, params), evaluation_of(extra_args)
         rule = at_count(self, state.count, state.damping.dtype)
-        grads = jax.tree.map(lambda g, p: cast(g, p.dtype), updates, params)
+        grads = jax.tree.map(lambda g, p: cast(jnp.asarray(g), p.dtype), updates, params)
         trial = try_step(rule, evaluation, params, grads, state, value)
         far = (state.accepted == 0) & (trial.length > _REACH * trial.reach) & (trial.reach > 0)
         accepted = (trial.ratio > _ACCEPTED) & ~far
@@ -179,7 +180,7 @@ class levenberg_marquardt(Transform):
             *trial.counts,
         )
         step = jax.tree.map(
-            lambda h, u: cast(jnp.where(accepted, h, jnp.zeros_like(h)), u.dtype),
+            lambda h, u: cast(jnp.where(accepted, h, jnp.zeros_like(h)), jnp.asarray(u).dtype),
             trial.step,
             updates,
         )
