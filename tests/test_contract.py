@@ -39,10 +39,8 @@ OF_CURVATURE = OF_VARIANTS | {
     "compiles_once",
     "descends_rosenbrock",
     "is_sharded_as_parameters",
-    "jit_equals_eager",
     "resumes_bit_for_bit_by_pickle",
     "takes_any_tree",
-    "takes_frozen_leaves",
     "vmap_equals_loop",
 }
 

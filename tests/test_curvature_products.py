@@ -497,6 +497,7 @@ def deep_loss(params):
     return jnp.mean(jnp.tanh(jnp.tanh(params["w"]) @ params["v"]) ** 2)
 
 
+@pytest.mark.slow
 def test_nothing_without_a_matrix_has_memory_for_one():
     """A million elements would need 4 TB; here are 90,000, whose square is 32 GB."""
     params = {"w": jnp.ones((200, 300)) / 300, "v": jnp.ones((300, 100)) / 10}

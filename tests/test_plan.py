@@ -210,7 +210,8 @@ def _cases():
             continue
         kind = (case.name, *case.make().plan(PARAMS).values())
         # What a variant promises as another does, make test-all shows for both.
-        marks = [pytest.mark.slow] if kind in seen else []
+        searching = case.id in {"lbfgsb", "lbfgsb-boxed"}  # which takes long to compile
+        marks = [pytest.mark.slow] if kind in seen or searching else []
         seen.add(kind)
         yield pytest.param(case, id=case.id, marks=marks)
 
