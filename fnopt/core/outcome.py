@@ -11,7 +11,7 @@ from fnopt.core.types import Updates
 
 
 class Outcome(NamedTuple):
-    """What the last update of a transform found out; see :meth:`Transform.outcome`.
+    """What the last update of a transform found out; see ``Transform.outcome``.
 
     The numbers count what the update evaluated, without what was passed to it. Each is a scalar of
     integer dtype, or 0.

@@ -25,7 +25,7 @@ from fnopt.solve.result import Result
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, repr=False)
 class LeastSquaresResult(Result):
-    """The result of :func:`least_squares`; under ``vmap`` each array has an axis more.
+    """The result of :func:`fnopt.least_squares`; under ``vmap`` each array has an axis more.
 
     Attributes:
         x: the solution, a tree like ``x0``: the point at which the solve converged, otherwise the
@@ -83,7 +83,7 @@ def least_squares(
     The loop is compiled at the first call; another start, other data in ``args``, other
     hyperparameters and tolerances run the same program. It works under ``jit``, and under ``vmap``
     over starts and data. The solution is differentiable by ``args``, by what ``residuals`` closes
-    over, and by the bounds, as that of :func:`~fnopt.solve.minimize` is: one linear solve with the
+    over, and by the bounds, as that of :func:`fnopt.minimize` is: one linear solve with the
     whole Hessian, not the Gauss-Newton matrix.
 
     Args:
