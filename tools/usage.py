@@ -14,6 +14,7 @@ CALLS = {
     # Optimizers.
     "adam": "adam(1e-3)",
     "adamw": "adamw(1e-3, weight_decay=0.1)",
+    "lbfgsb": "lbfgsb(lower=0.0)",
     "lion": "lion(1e-4, weight_decay=0.1)",
     "sgd": "sgd(0.1, momentum=0.9)",
     # Wrappers.
