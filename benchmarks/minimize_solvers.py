@@ -231,10 +231,10 @@ def counting(fun: Fun) -> tuple[Fun, list[int]]:
 
 
 # name: how to make it. Made when asked for, so that a peer that is not installed is no mistake.
-# The default is bfgs: all problems have few variables.
+# The default is newton_cg.
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "fnopt default": of_fnopt,
-    "fnopt newton_cg": lambda: of_fnopt("newton_cg"),
+    "fnopt bfgs": lambda: of_fnopt("bfgs"),
     "fnopt lbfgs": lambda: of_fnopt("lbfgs"),
     "fnopt trust_newton": lambda: of_fnopt("trust_newton"),
     "fnopt nonlinear_cg": lambda: of_fnopt("nonlinear_cg"),

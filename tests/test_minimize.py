@@ -19,7 +19,7 @@ from fnopt.curvature.bounds import Bounds
 from fnopt.curvature.operators import hessian
 from fnopt.solve import OptimizeResult
 from fnopt.solve.checks import as_box
-from fnopt.solve.methods import as_method, usual_method
+from fnopt.solve.methods import as_method
 
 START = np.array([-1.2, 1.0], np.float32)
 
@@ -166,12 +166,6 @@ def test_every_method_gets_nearer_or_says_what_it_needs(method):
     else:
         result = fnopt.minimize(bowl, start, method=method, maxiter=30)
         assert result.fun < 8 and np.isfinite(result.x).all()
-
-
-def test_the_usual_method_stores_a_matrix_of_few_variables_alone():
-    assert usual_method(False, 500) == "bfgs"
-    assert usual_method(False, 501) == "newton_cg"
-    assert usual_method(True, 2) == usual_method(True, 501) == "lbfgsb"
 
 
 @pytest.mark.slow

@@ -28,18 +28,12 @@ USUAL_RATE = 3e-3
 """The learning rate of a method that has no usual one."""
 
 
-MOST_DENSE = 500
-"""Variables up to which the usual method stores a matrix."""
+def usual_method(bounded: bool) -> str:
+    """The method where none is given.
 
-
-def usual_method(bounded: bool, size: int) -> str:
-    """The method where none is given; benchmarks/README.md says how many problems each solves.
-
-    Args:
-        bounded: whether there are bounds.
-        size: the number of variables.
+    Of those without bounds it solves most problems in benchmarks/README.md, and stores no matrix.
     """
-    return "lbfgsb" if bounded else "bfgs" if size <= MOST_DENSE else "newton_cg"
+    return "lbfgsb" if bounded else "newton_cg"
 
 
 def as_method(caller: str, method: Any) -> Transform:

@@ -52,8 +52,7 @@ def minimize(
         method: the name of an optimizer in :func:`fnopt.optimizers`, with its usual rate; one of
             SciPy's names (``"BFGS"``, ``"L-BFGS-B"``, ``"CG"``, ``"Newton-CG"``, ``"trust-ncg"``,
             ``"trust-exact"``); or an optimizer, such as ``fnopt.adam(0.1)``, of optax as well.
-            If None, ``"bfgs"`` up to 500 variables, ``"newton_cg"`` for more, and with bounds
-            ``"lbfgsb"``.
+            ``"newton_cg"`` if None, with bounds ``"lbfgsb"``.
         bounds: a pair ``(lower, upper)``, each a number, an array or a tree like ``x0``, None for
             no bound; or SciPy's ``Bounds``; or, for a vector ``x0``, a list of tuples ``(low,
             high)``, one for each variable. ``x0`` is moved into them. The method must have
@@ -93,10 +92,9 @@ def minimize(
     args = as_args("minimize", "fun", args)
     check_function("minimize", "fun", fun, args)
     start = as_start("minimize", x0)
-    size = sum(x.size for x in jax.tree.leaves(start))
-    usual = usual_method(bounds is not None, size)
-    tx = as_method("minimize", usual if method is None else method)
+    tx = as_method("minimize", usual_method(bounds is not None) if method is None else method)
     box = box_for("minimize", tx, bounds, start)
+    size = sum(x.size for x in jax.tree.leaves(start))
     limits = as_limits("minimize", tol, ftol, maxiter, size)
     solution, aux = compiled_solve(
         "minimize", "fun", Evaluation.of_loss, check_scalar,
