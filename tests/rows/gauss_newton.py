@@ -29,7 +29,7 @@ _COMMON: dict[str, Any] = {
         "rtol": Numbers(1e-6, 1e-5, refused=(-1e-3, _NAN)),
         "max_kl": Numbers(0.01, 0.1, refused=(0.0, _NAN)),
     },
-    "rates": {"parabola": 0.5, "rosenbrock": 0.5, "matrix_bowl": 0.5, "noisy_quadratic": 0.03},
+    "rates": {"parabola": 0.5, "rosenbrock": 0.5, "matrix_bowl": 0.5, "noisy_quadratic": 0.3},
 }
 _PART = {**_COMMON, "rate": 0.5}
 _MARQUARDT: dict[str, Any] = {

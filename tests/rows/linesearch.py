@@ -28,8 +28,9 @@ _NUMBERS = {
         _SMALL,
     ),
 }
+_NO_REVERSE = {"has_hypergradients": "its loops have no reverse mode"}
 _LOOP = {
-    "has_hypergradients": "its loops have no reverse mode",
+    **_NO_REVERSE,
     "lives_inside_train_state": "flax's TrainState hands no extra arguments on",
 }
 _SEARCH = {
@@ -95,7 +96,7 @@ CASES = [
         {"": {"memory_size": 3}, "unscaled": {"scale_init_precond": False}},
         rate=0.05,
         oracle=followed_by_step(linesearch.lbfgs_oracle),
-        not_applicable={**_PAIRS, **_UNSEARCHED},
+        not_applicable={**_PAIRS, **_UNSEARCHED, **_NO_REVERSE},
     ),
     *row(
         "scale_by_bfgs",
@@ -115,7 +116,7 @@ CASES = [
         "lbfgs",
         {"fixed": {"learning_rate": 0.05, "memory_size": 4, "linesearch": None}},
         oracle=linesearch.lbfgs_oracle,
-        not_applicable={**_PAIRS, **_UNSEARCHED, **_CLIMBS},
+        not_applicable={**_PAIRS, **_UNSEARCHED, **_CLIMBS, **_NO_REVERSE},
     ),
     *row(
         "bfgs",

@@ -40,6 +40,8 @@ _AS_DIRECTIONS = {
     **{f"descends_{name}": "its steps need a line search" for name in _PROBLEMS},
 }
 
+_RESHAPED = {"refuses_to_reshape_slots": "it compares gradients with parameters alone"}
+
 CASES: list[Case] = [
     *row(
         "nonlinear_cg",
@@ -51,6 +53,7 @@ CASES: list[Case] = [
             **_SEARCHES,
             "agrees_with_oracle": "the line search has its own; without it the rows below have one",
         },
+        xfail=_RESHAPED,
     ),
     *row(
         "nonlinear_cg",
@@ -58,6 +61,7 @@ CASES: list[Case] = [
         numbers=_NUMBERS,
         oracle=oracles.nonlinear_cg,
         not_applicable={**_AS_DIRECTIONS, **TRANSFORMS},
+        xfail=_RESHAPED,
     ),
     *row(
         "scale_by_nonlinear_cg",
@@ -72,6 +76,7 @@ CASES: list[Case] = [
         numbers=_NUMBERS,
         oracle=followed_by_step(oracles.nonlinear_cg),
         not_applicable=_AS_DIRECTIONS,
+        xfail=_RESHAPED,
     ),
     *row(
         "barzilai_borwein",
