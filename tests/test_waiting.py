@@ -301,7 +301,7 @@ def test_the_process_ends(read, at, how, signals, printed, code):
             for number in signals:
                 time.sleep(0.5)
                 process.send_signal(number)
-            out, _ = process.communicate(timeout=20)
+            out, _ = process.communicate(timeout=60)
         finally:
             process.kill()
     assert out == printed and process.returncode == code
