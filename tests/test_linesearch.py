@@ -205,3 +205,11 @@ def test_what_is_missing_is_named(name):
         tx.update(-x, tx.init(x), x)
     with pytest.raises(ValueError, match="needs the parameters"):
         tx.update(-x, tx.init(x), value_fn=barrier)
+
+
+def test_after_a_zoom_that_failed_the_next_begins_shorter():
+    tx, x = fnopt.scale_by_zoom_linesearch(6), jnp.float32(1)
+    given = {"value": x**2, "grad": 2 * x, "value_fn": lambda x: x**2}
+    updates, state = tx.update(x, tx.init(x), x, **given)  # uphill
+    assert updates == 0
+    assert state.learning_rate == 0.5**state.info.num_linesearch_steps < 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import fnopt
 from fnopt.core import Evaluation
-from fnopt.curvature import conjugate_gradient
+from fnopt.curvature import conjugate_gradient, hessian
 from fnopt.curvature.subproblem import trust_region_subproblem
 from fnopt.curvature.trust_region import next_radius, reduction_ratio
 
@@ -208,6 +208,13 @@ def test_conjugate_gradients_lower_the_quadratic(seed, shift, radius):
 @jax.jit
 def _conjugate(matrix, b, radius, start):
     return conjugate_gradient(matrix.dot, b, max_steps=30, rtol=1e-6, radius=radius, start=start)
+
+
+def test_conjugate_gradients_take_an_operator():
+    matrix = hessian(lambda x: x[0] ** 2 + x[0] * x[1] + 3 * x[1] ** 2, jnp.ones(2))
+    b = jnp.array([1.0, 2.0])
+    solved = conjugate_gradient(matrix, b, max_steps=2)
+    np.testing.assert_allclose(matrix @ solved.x, b, rtol=1e-5)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -395,3 +395,8 @@ def test_arrays_of_numpy_are_slots():
     updates, _ = tx.update(PARAMS, stored, PARAMS)
     expected, _ = tx.update(PARAMS, state, PARAMS)
     assert jax.tree.all(jax.tree.map(jnp.array_equal, updates, expected))
+
+
+def test_an_integer_is_divided_as_a_number():
+    assert float(jax.grad(lambda y: divide(1, y))(jnp.float32(2))) == -0.25
+    assert float(divide(1, jnp.float32(0), 3)) == 3

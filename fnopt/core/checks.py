@@ -270,3 +270,25 @@ def required(transform: Any, name: str, value: Any) -> Any:
             f"{type(transform).__name__} needs {_MEANINGS[name]}: call update(…, {name}=…)"
         )
     return value
+
+
+def updates_and_params(transform: Any, updates: Updates, params: Params) -> tuple[Updates, Params]:
+    """Updates and parameters, which a transform cannot do without, as trees of arrays.
+
+    Args:
+        transform: the transform that received them, for errors.
+        updates: the updates.
+        params: the parameters.
+
+    Raises:
+        ValueError: there are no parameters, or structures or shapes differ; names the path.
+        TypeError: an update is not floating.
+    """
+    if params is None:
+        name = type(transform).__name__
+        raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
+    paths, leaves, treedef = float_leaves("updates", updates)
+    starts = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
+    for path, leaf, start in zip(paths, leaves, starts, strict=True):
+        same_shape(path, leaf.shape, start.shape, "parameter")
+    return treedef.unflatten(leaves), treedef.unflatten(starts)

@@ -123,6 +123,8 @@ def divide(x: Any, y: Any, otherwise: Numeric = 0.0, *, eps: Numeric = None) -> 
 @jax.jit
 def _divide(x: Any, y: Any, otherwise: Any) -> jax.Array:
     at_zero = y == 0
+    if jnp.issubdtype(jnp.result_type(x), jnp.integer):
+        x = jnp.asarray(x, y.dtype)  # an integer has no tangent
     return jnp.where(at_zero, otherwise, quotient(x, jnp.where(at_zero, jnp.ones_like(y), y)))
 
 

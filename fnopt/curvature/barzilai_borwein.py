@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fnopt.core import Composed, Positive, Rate, Transform
-from fnopt.curvature.lbfgs import length
 from fnopt.curvature.line import LineSearch
 from fnopt.curvature.scale_by_barzilai_borwein import Variant, scale_by_barzilai_borwein
 from fnopt.curvature.scale_by_nonmonotone_linesearch import scale_by_nonmonotone_linesearch
+from fnopt.curvature.search import length
 
 
 class barzilai_borwein(Composed):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fnopt.core import Composed, Rate, Static, Transform
-from fnopt.curvature.lbfgs import length
 from fnopt.curvature.line import LineSearch
 from fnopt.curvature.scale_by_bfgs import scale_by_bfgs
 from fnopt.curvature.scale_by_hager_zhang_linesearch import scale_by_hager_zhang_linesearch
+from fnopt.curvature.search import length
 
 
 class bfgs(Composed):

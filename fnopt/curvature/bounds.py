@@ -96,24 +96,24 @@ def box_of(name: str, lower: PyTree, upper: PyTree, params: Params) -> Box:
     return boxes
 
 
-def moves_within(params: Arrays, ways: Arrays, like: Arrays, box: Box) -> Arrays:
-    """Ways from parameters into a box as updates that end in it after all rounding.
+def moves_within(params: Arrays, steps: Arrays, like: Arrays, box: Box) -> Arrays:
+    """Steps from parameters into a box as updates that end in it after all rounding.
 
     Args:
         params: the parameters.
-        ways: the ways, in single precision at least.
+        steps: the steps, in single precision at least.
         like: the updates whose dtypes the result has.
         box: the bounds, as :func:`box_of` gives them.
     """
 
-    def move(param: jax.Array, way: jax.Array, like: jax.Array, low: Any, high: Any) -> jax.Array:
-        way = cast(way, like.dtype)
+    def move(param: jax.Array, step: jax.Array, like: jax.Array, low: Any, high: Any) -> jax.Array:
+        step = cast(step, like.dtype)
         with jax.numpy_dtype_promotion("standard"):  # as an update is applied
-            reached = cast(cast(param + way, param.dtype), low.dtype)
-        up, down = (jnp.nextafter(way, jnp.full_like(way, x)) for x in (jnp.inf, -jnp.inf))
-        return jnp.where(reached < low, up, jnp.where(reached > high, down, way))
+            reached = cast(cast(param + step, param.dtype), low.dtype)
+        up, down = (jnp.nextafter(step, jnp.full_like(step, x)) for x in (jnp.inf, -jnp.inf))
+        return jnp.where(reached < low, up, jnp.where(reached > high, down, step))
 
-    return [move(*each) for each in zip(params, ways, like, *box, strict=True)]
+    return [move(*each) for each in zip(params, steps, like, *box, strict=True)]
 
 
 def projected_gradient(

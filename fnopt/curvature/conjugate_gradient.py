@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from fnopt.core import computing_dtype, global_norm, vdot
 from fnopt.core.moments import cast
 from fnopt.core.types import Arrays, Numeric, PyTree
+from fnopt.curvature.linear_operator import LinearOperator
 
 
 class Solution(NamedTuple):
@@ -48,7 +49,7 @@ class _Run(NamedTuple):
 
 
 def conjugate_gradient(
-    product: Callable[[PyTree], PyTree],
+    product: LinearOperator | Callable[[PyTree], PyTree],
     b: PyTree,
     *,
     max_steps: int,
@@ -68,8 +69,8 @@ def conjugate_gradient(
     Where a product is not finite, :math:`x` stays as it was before. No matrix is built.
 
     Args:
-        product: ``product(tree)``, the symmetric :math:`A` times a tree like ``b`` in its dtypes,
-            such as ``operator.product`` or ``lambda v: operator @ v``.
+        product: the symmetric :math:`A`, a :class:`LinearOperator`, or a function
+            ``product(tree)`` that gives it times a tree like ``b`` in its dtypes.
         b: the right-hand side, a tree of floating or complex arrays. Complex ones are twice as
             many real ones.
         max_steps: largest number of steps, with one product each; a Python integer.
@@ -95,6 +96,7 @@ def conjugate_gradient(
     >>> [round(float(number), 4) for number in solved.x]
     [1.0, 1.0]
     """
+    times_tree = product.product if isinstance(product, LinearOperator) else product
     leaves, treedef = jax.tree.flatten(b)
     dtypes = [leaf.dtype for leaf in leaves]
     wide = [computing_dtype(dtype) for dtype in dtypes]
@@ -104,7 +106,7 @@ def conjugate_gradient(
 
     def times(xs: Arrays) -> Arrays:
         narrow = [cast(x, dtype) for x, dtype in zip(xs, dtypes, strict=True)]
-        return widened(product(treedef.unflatten(narrow)))
+        return widened(times_tree(treedef.unflatten(narrow)))
 
     size = global_norm(leaves)
     real = size.dtype

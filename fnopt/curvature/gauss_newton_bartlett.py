@@ -18,12 +18,11 @@ from fnopt.core import (
     evaluation_of,
     root,
 )
-from fnopt.core.checks import float_leaves, leaves_like, refuse_state
+from fnopt.core.checks import float_leaves, leaves_like, refuse_state, updates_and_params
 from fnopt.core.fields import Field
 from fnopt.core.moments import abs_sq, cast
 from fnopt.core.types import OptState, Outputs, Params, Updates
 from fnopt.curvature.likelihoods import LIKELIHOODS, factors
-from fnopt.curvature.vectors import checked
 
 Likelihood = Annotated[Any, Field(static=True, choices=tuple(LIKELIHOODS))]
 """A distribution of the targets, given the outputs of a model."""
@@ -84,7 +83,7 @@ class gauss_newton_bartlett_estimator_diag_hessian(Transform):
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != GaussNewtonBartlettState._fields:
             refuse_state(self, state)
-        updates, params = checked(self, updates, params)
+        updates, params = updates_and_params(self, updates, params)
         grads, treedef = jax.tree.flatten(updates)
         model, loss = self._model_and_loss(evaluation_of(extra_args))
         key, subkey = jax.random.split(state.key)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from fnopt.core import Composed, Rate, Static, Transform, identity, scale, scale_by_learning_rate
+from fnopt.core import Composed, Rate, Static, Transform
 from fnopt.curvature.line import LineSearch
 from fnopt.curvature.scale_by_lbfgs import MemorySize, scale_by_lbfgs
 from fnopt.curvature.scale_by_zoom_linesearch import scale_by_zoom_linesearch
+from fnopt.curvature.search import length
 
 
 class lbfgs(Composed):
@@ -74,14 +73,3 @@ class lbfgs(Composed):
             scale_by_lbfgs(self.memory_size, self.scale_init_precond),
             *length(self.learning_rate, self.linesearch),
         )
-
-
-def length(learning_rate: Any, linesearch: Transform | None) -> tuple[Transform, Transform]:
-    """The parts that make a step downhill of a direction like the gradient.
-
-    Args:
-        learning_rate: factor of the direction; 1 if None.
-        linesearch: the line search behind it; none if None.
-    """
-    rate = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
-    return rate, identity() if linesearch is None else linesearch

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import Outcome, Rate, Transform, evaluation_of, real_zeros, required
-from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
+from fnopt.core.checks import leaves_like, refuse_state, updates_and_params
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
@@ -164,12 +164,9 @@ class lbfgsb(Transform):
         if getattr(state, "_fields", None) != LBFGSBState._fields:
             refuse_state(self, state)
         value_and_grad = required(self, "value_fn", evaluation_of(extra_args).value_and_grad)
-        if params is None:
-            raise ValueError("lbfgsb needs the parameters: call update(updates, state, params)")
-        paths, grads, treedef = float_leaves("updates", updates)
-        params = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
-        for path, leaf, param in zip(paths, grads, params, strict=True):
-            same_shape(path, leaf.shape, param.shape, "parameter")
+        updates, params = updates_and_params(self, updates, params)
+        grads, treedef = jax.tree.flatten(updates)
+        params = jax.tree.leaves(params)
         slots = leaves_like(treedef, "state.grad", state.grad, "updates")
         start, dtype = ravel(params), state.diff_params_memory.dtype
         count: Any = optax.safe_increment(state.count)
@@ -200,8 +197,8 @@ class lbfgsb(Transform):
             curv_rtol=rule.curv_rtol,
             max_linesearch_steps=self.max_linesearch_steps,
         )
-        ways = unravel(step.position - start, slots)
+        moves = unravel(step.position - start, slots)
         evaluations = step.evaluations + (~known).astype(jnp.int32)
         grad = treedef.unflatten(unravel(step.grad, slots))
         after = LBFGSBState(count, *step.pairs, step.value, grad, evaluations)
-        return treedef.unflatten(moves_within(params, ways, grads, box)), after
+        return treedef.unflatten(moves_within(params, moves, grads, box)), after

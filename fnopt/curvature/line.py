@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, evaluation_of, required, vdot
-from fnopt.core.checks import Interval, float_leaves, leaves_like, positive_integer, same_shape
+from fnopt.core.checks import Interval, float_leaves, positive_integer, updates_and_params
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import as_transform
@@ -170,17 +170,13 @@ def line_of(
     Raises:
         ValueError: parameters or ``value_fn`` were not passed.
     """
-    if params is None:
-        name = type(transform).__name__
-        raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
+    updates, params = updates_and_params(transform, updates, params)
     evaluation = evaluation_of(extra_args)
     value_and_grad_fn = required(transform, "value_fn", evaluation.value_and_grad)
     value_fn = evaluation.value
     value_fn = (lambda params: value_and_grad_fn(params)[0]) if value_fn is None else value_fn
-    paths, directions, treedef = float_leaves("updates", updates)
-    starts = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
-    for path, direction, start in zip(paths, directions, starts, strict=True):
-        same_shape(path, direction.shape, start.shape, "parameter")
+    directions, treedef = jax.tree.flatten(updates)
+    starts = jax.tree.leaves(params)
     real = jnp.finfo(computing_dtype(*(x.dtype for x in (*starts, *directions)))).dtype
     complex_ = [jnp.iscomplexobj(x) for x in starts]
 

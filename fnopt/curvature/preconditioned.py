@@ -18,7 +18,7 @@ from fnopt.core import (
     evaluation_of,
     vdot,
 )
-from fnopt.core.checks import float_leaves, positive_integer, refuse_state
+from fnopt.core.checks import float_leaves, positive_integer, refuse_state, updates_and_params
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
@@ -26,7 +26,6 @@ from fnopt.core.types import OptState, Params, Updates
 from fnopt.curvature.conjugate_gradient import conjugate_gradient
 from fnopt.curvature.dense import RealVector, solve_positive
 from fnopt.curvature.linear_operator import LinearOperator
-from fnopt.curvature.vectors import checked
 
 Solver = Annotated[Any, Field(static=True, choices=("cg", "cholesky"))]
 """How a damped system is solved: by products alone, or with a dense matrix."""
@@ -151,4 +150,4 @@ def params_like(transform: Transform, updates: Updates, params: Params) -> Any:
     """The parameters as arrays, if they are real and like the updates."""
     if params is not None:
         refuse_complex(transform, params)
-    return checked(transform, updates, params)[1]
+    return updates_and_params(transform, updates, params)[1]

@@ -16,12 +16,9 @@ from fnopt.core import (
     Inner,
     NonNegative,
     abs_sq,
-    moment,
 )
 from fnopt.core.fields import Field
-from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.ranges import AtLeastOne
-from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
 from fnopt.curvature.quotient import Moments, QuotientByPower
@@ -104,25 +101,11 @@ class scale_by_adahessian(ByEstimates):
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
-        inner_state = self.check(state)
-        now = at_count(self, state.count)
-
-        def average(new: Any, old: Any) -> Any:
-            wide = computing_dtype(old.dtype)
-            square = abs_sq(self._over_space(cast(new.real, wide)))
-            return cast(moment(square, cast(old, wide), to_dtype(now.b2, wide)), old.dtype)
-
-        def estimate() -> Any:
-            estimator = self.hessian_diagonal_fn
-            diagonal, inner = estimator.update(updates, inner_state, params, **extra_args)
-            nu = jax.tree.map(average, diagonal, state.nu)
-            return optax.safe_increment(state.estimates), nu, inner
-
-        estimates, nu, inner = jax.lax.cond(
-            self.is_due(state.count),
-            estimate,
-            lambda: (state.estimates, state.nu, inner_state),
+        nu, inner = self.next_nu(
+            lambda h: abs_sq(self._over_space(h)), updates, state, params, extra_args
         )
+        now, more = at_count(self, state.count), optax.safe_increment(state.estimates)
+        estimates = jnp.where(self.is_due(state.count), more, state.estimates)
         moments = Moments(state.count, state.mu, nu)
         updates, moments = self._quotient(now, estimates).update(updates, moments, params)
         count: Any = moments.count

@@ -8,24 +8,24 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Outcome, Static, Transform
-from fnopt.core.checks import refuse_state
+from fnopt.core import Outcome, Static
 from fnopt.core.transform import at_count
-from fnopt.core.types import OptState, Params, Updates
+from fnopt.core.types import OptState, Params
 from fnopt.curvature.line import (
     Evaluations,
     Growth,
+    Line,
     Longest,
     Point,
     Share,
     Tolerance,
     like_state,
-    line_of,
     real_dtype,
 )
+from fnopt.curvature.search import Search
 
 
-class scale_by_backtracking_linesearch(Transform):
+class scale_by_backtracking_linesearch(Search):
     r"""Multiplies by a step that lowers the loss enough, made shorter until it does; as in optax.
 
     .. math::
@@ -85,32 +85,17 @@ class scale_by_backtracking_linesearch(Transform):
     store_grad: Static[bool] = False
     verbose: Static[bool] = False
 
+    family = "parts"
     State = optax.ScaleByBacktrackingLinesearchState
     elementwise = keeps_zero = alike = True
     example: ClassVar = {"max_backtracking_steps": 15}
-
-    @property
-    def evaluates(self) -> bool | None:
-        return True
 
     def init(self, params: Params) -> optax.ScaleByBacktrackingLinesearchState:
         first: Any = self._in_optax(self).init(jnp.zeros((), real_dtype(params)))
         grad = jax.tree.map(jnp.zeros_like, params) if self.store_grad else None
         return like_state(first, first)._replace(grad=grad)
 
-    def update(
-        self,
-        updates: Updates,
-        state: OptState,
-        params: Params = None,
-        *,
-        value: Any = None,
-        grad: Updates | None = None,
-        **extra_args: Any,
-    ) -> tuple[Any, Any]:
-        if getattr(state, "_fields", None) != self.State._fields:
-            refuse_state(self, state)
-        line = line_of(self, updates, params, value, grad, extra_args)
+    def search(self, line: Line, state: OptState) -> tuple[Point, OptState]:
         search, origin = at_count(self, None, line.dtype), line.origin
         begin = line.begin(state.learning_rate)
         stored = origin.grad if self.store_grad else None
@@ -139,7 +124,7 @@ class scale_by_backtracking_linesearch(Transform):
             line.params(point.grad) if self.store_grad else None,
             found.info._replace(num_linesearch_steps=count + line.evaluated),
         )
-        return line.update(point.step), like_state(new, state)
+        return point, new
 
     @staticmethod
     def _in_optax(search: Any) -> Any:

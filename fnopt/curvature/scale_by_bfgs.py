@@ -92,14 +92,14 @@ class scale_by_bfgs(Joint):
         inverse, pairs = jnp.where(stays, inverse, identity), jnp.where(stays, pairs, 0)
         if self.scale_init_precond:
             inverse = jnp.where(curved & (pairs == 0), divide(ys, yy) * identity, inverse)
-        rho, y_changed = divide(1.0, ys), _dot(inverse, y)
+        rho, y_changed = divide(1, ys), _dot(inverse, y)
         outer = jnp.outer(y_changed, s)
         change = (1 + rho * _dot(y, y_changed)) * rho * jnp.outer(s, s) - rho * (outer + outer.T)
         inverse = jnp.where(curved, inverse + change, inverse)
         pairs = pairs + curved.astype(pairs.dtype)
         direction = _dot(inverse, grad)
         if self.scale_init_precond:
-            short = jnp.minimum(1, divide(1.0, global_norm(grads), 1))
+            short = jnp.minimum(1, divide(1, global_norm(grads), 1))
             direction = jnp.where(pairs == 0, short, jnp.ones_like(short)) * direction
         rows = [{"params": p, "updates": g} for p, g in zip(params, grads, strict=True)]
         return unravel(direction, grads), rows, {"inverse_hessian": inverse, "num_pairs": pairs}

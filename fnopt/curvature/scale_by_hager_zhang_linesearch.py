@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Outcome, Transform
-from fnopt.core.checks import refuse_state
 from fnopt.core.transform import at_count
-from fnopt.core.types import OptState, Params, Updates
+from fnopt.core.types import OptState, Params
 from fnopt.curvature.hager_zhang import (
     HagerZhangLinesearchInfo,
     ScaleByHagerZhangLinesearchState,
@@ -25,13 +21,12 @@ from fnopt.curvature.line import (
     Point,
     Share,
     Tolerance,
-    like_state,
-    line_of,
     real_dtype,
 )
+from fnopt.curvature.search import Search
 
 
-class scale_by_hager_zhang_linesearch(Transform):
+class scale_by_hager_zhang_linesearch(Search):
     r"""Multiplies by the step of Hager and Zhang's line search, which rounding does not stop.
 
     With :math:`\varphi(t) = f(\theta + t\,u)` the step satisfies the Wolfe conditions
@@ -98,12 +93,9 @@ class scale_by_hager_zhang_linesearch(Transform):
     rho: Growth = 5.0
     initial_guess_strategy: Guess = "keep"
 
+    family = "parts"
     State = ScaleByHagerZhangLinesearchState
     elementwise = keeps_zero = alike = True
-
-    @property
-    def evaluates(self) -> bool | None:
-        return True
 
     def init(self, params: Params) -> ScaleByHagerZhangLinesearchState:
         real = real_dtype(params)
@@ -115,19 +107,7 @@ class scale_by_hager_zhang_linesearch(Transform):
             info=HagerZhangLinesearchInfo(jnp.zeros((), jnp.int32), infinite, infinite),
         )
 
-    def update(
-        self,
-        updates: Updates,
-        state: OptState,
-        params: Params = None,
-        *,
-        value: Any = None,
-        grad: Updates | None = None,
-        **extra_args: Any,
-    ) -> tuple[Any, Any]:
-        if getattr(state, "_fields", None) != self.State._fields:
-            refuse_state(self, state)
-        line = line_of(self, updates, params, value, grad, extra_args)
+    def search(self, line: Line, state: OptState) -> tuple[Point, OptState]:
         search = at_count(self, None, line.dtype)
         keeps = self.initial_guess_strategy == "keep"
         limit = jnp.inf if self.max_learning_rate is None else search.max_learning_rate
@@ -150,7 +130,7 @@ class scale_by_hager_zhang_linesearch(Transform):
             line.params(point.grad),
             HagerZhangLinesearchInfo(count + line.evaluated, *search._errors(line, point)),
         )
-        return line.update(point.step), like_state(new, state)
+        return point, new
 
     def _errors(self, line: Line, point: Point) -> tuple[jax.Array, ...]:
         """By how much the conditions are violated."""
@@ -163,7 +143,3 @@ class scale_by_hager_zhang_linesearch(Transform):
         curvature = self.sigma * slope - point.slope
         errors = jnp.minimum(decrease, approximate), curvature
         return tuple(jnp.where(jnp.isnan(e), jnp.inf, jnp.maximum(e, 0)) for e in errors)
-
-    def outcome(self, state: OptState) -> Outcome:
-        evaluated = state.info.num_linesearch_steps
-        return Outcome(state.value, state.grad, evaluated, evaluated)

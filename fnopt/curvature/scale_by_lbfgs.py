@@ -82,19 +82,19 @@ class scale_by_lbfgs(Joint):
         ys, ss, yy = vdot(y, s), vdot(s, s), vdot(y, y)
         started = count > 0
         curved = started & curves(ys, ss, yy)
-        weight = jnp.where(curved, divide(1.0, ys), jnp.zeros_like(ys))
+        weight = jnp.where(curved, divide(1, ys), jnp.zeros_like(ys))
         weights = jnp.where(ss > 0, weights.at[newest].set(weight), jnp.zeros_like(weights))
         steps = store([slot.diff_params_memory for slot in slots], newest, s, curved)
         changes = store([slot.diff_updates_memory for slot in slots], newest, y, curved)
 
         scale = jnp.ones_like(ys)
         if self.scale_init_precond:
-            scale = jnp.minimum(scale, divide(1.0, global_norm(grads), 1))
+            scale = jnp.minimum(scale, divide(1, global_norm(grads), 1))
             # Of the newest pair that was not left out.
             ages = (newest - jnp.arange(size)) % size
             row = ages[jnp.argmax(weights[ages] > 0)]
             change = at_row(changes, row)
-            fitted = divide(1.0, weights[row] * vdot(change, change))
+            fitted = divide(1, weights[row] * vdot(change, change))
             scale = jnp.where(weights[row] > 0, fitted, scale)
         stored = jnp.minimum(count, size)
         directions = inverse_hessian_product(

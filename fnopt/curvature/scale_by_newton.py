@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import NonNegative, Outcome, Transform, evaluation_of, required
-from fnopt.core.checks import float_leaves, refuse_state
+from fnopt.core.checks import float_leaves, refuse_state, updates_and_params
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
 from fnopt.curvature.dense import RealVector, dense_hessian, solve_positive
-from fnopt.curvature.vectors import checked
 
 
 class ScaleByNewtonState(NamedTuple):
@@ -76,7 +75,7 @@ class scale_by_newton(Transform):
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != ScaleByNewtonState._fields:
             refuse_state(self, state)
-        grads, params = checked(self, updates, params)
+        grads, params = updates_and_params(self, updates, params)
         evaluation = evaluation_of(extra_args)
         required(self, "value_fn", evaluation.grad)
         vectors = RealVector.of(params)

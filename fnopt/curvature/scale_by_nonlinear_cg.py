@@ -93,6 +93,4 @@ class scale_by_nonlinear_cg(Joint):
         steep = 2 * divide(vdot(change, change), along) * vdot(last_updates, grads)
         beta = divide(vdot(change, grads) + steep, along)
         length = jnp.sqrt(vdot(last_updates, last_updates))
-        return jnp.maximum(
-            beta, -divide(1.0, length * jnp.minimum(self.eta, jnp.sqrt(last_square)))
-        )
+        return jnp.maximum(beta, -divide(1, length * jnp.minimum(self.eta, jnp.sqrt(last_square))))

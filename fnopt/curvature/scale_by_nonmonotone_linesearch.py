@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Outcome, Transform
-from fnopt.core.checks import refuse_state
+from fnopt.core import Outcome
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
-from fnopt.curvature.line import Evaluations, Point, Share, line_of, real_dtype
+from fnopt.curvature.line import (
+    Evaluations,
+    Line,
+    Point,
+    Share,
+    real_dtype,
+)
+from fnopt.curvature.search import Search
 
 
 class ScaleByNonmonotoneLinesearchState(NamedTuple):
@@ -42,7 +48,7 @@ class _Trial(NamedTuple):
     accepted: jax.Array
 
 
-class scale_by_nonmonotone_linesearch(Transform):
+class scale_by_nonmonotone_linesearch(Search):
     r"""Multiplies by a step after which the loss is below the largest of the last losses.
 
     .. math::
@@ -85,12 +91,9 @@ class scale_by_nonmonotone_linesearch(Transform):
     slope_rtol: Share = 1e-4
     max_linesearch_steps: Evaluations = 30
 
+    family = "parts"
     State = ScaleByNonmonotoneLinesearchState
     elementwise = keeps_zero = alike = True
-
-    @property
-    def evaluates(self) -> bool | None:
-        return True
 
     def init(self, params: Params) -> ScaleByNonmonotoneLinesearchState:
         real = real_dtype(params)
@@ -102,19 +105,7 @@ class scale_by_nonmonotone_linesearch(Transform):
             num_linesearch_steps=jnp.zeros((), jnp.int32),
         )
 
-    def update(
-        self,
-        updates: Updates,
-        state: OptState,
-        params: Params = None,
-        *,
-        value: Any = None,
-        grad: Updates | None = None,
-        **extra_args: Any,
-    ) -> tuple[Any, Any]:
-        if getattr(state, "_fields", None) != self.State._fields:
-            refuse_state(self, state)
-        line = line_of(self, updates, params, value, grad, extra_args)
+    def search(self, line: Line, state: OptState) -> tuple[Point, OptState]:
         start, slope = line.origin.value, line.origin.slope
         values = jnp.roll(state.values, -1).at[-1].set(cast(start, state.values.dtype))
         largest = cast(jnp.max(values), line.dtype)
@@ -145,8 +136,7 @@ class scale_by_nonmonotone_linesearch(Transform):
             line.params(point.grad),
             trial.evaluations + line.evaluated,
         )
-        new = jax.tree.map(lambda x, old: cast(x, jnp.asarray(old).dtype), new, state)
-        return line.update(point.step), new
+        return point, new
 
     def outcome(self, state: OptState) -> Outcome:
         evaluated = state.num_linesearch_steps

@@ -8,26 +8,26 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Outcome, Static, Transform
-from fnopt.core.checks import refuse_state
+from fnopt.core import Static
 from fnopt.core.transform import at_count
-from fnopt.core.types import OptState, Params, Updates
+from fnopt.core.types import OptState, Params
 from fnopt.curvature.line import (
     Evaluations,
     Growth,
     Guess,
     Largest,
+    Line,
     Point,
     Tolerance,
     ToleranceOrInf,
     ToleranceOrNone,
     like_state,
-    line_of,
     real_dtype,
 )
+from fnopt.curvature.search import Search
 
 
-class scale_by_zoom_linesearch(Transform):
+class scale_by_zoom_linesearch(Search):
     r"""Multiplies by a step that satisfies the strong Wolfe conditions, found as in optax.
 
     .. math::
@@ -92,31 +92,16 @@ class scale_by_zoom_linesearch(Transform):
     initial_guess_strategy: Guess = "keep"
     verbose: Static[bool] = False
 
+    family = "parts"
     State = optax.ScaleByZoomLinesearchState
     elementwise = keeps_zero = alike = True
     example: ClassVar = {"max_linesearch_steps": 15}
-
-    @property
-    def evaluates(self) -> bool | None:
-        return True
 
     def init(self, params: Params) -> optax.ScaleByZoomLinesearchState:
         first: Any = self._in_optax(self).init(jnp.zeros((), real_dtype(params)))
         return like_state(first, first)._replace(grad=jax.tree.map(jnp.zeros_like, params))
 
-    def update(
-        self,
-        updates: Updates,
-        state: OptState,
-        params: Params = None,
-        *,
-        value: Any = None,
-        grad: Updates | None = None,
-        **extra_args: Any,
-    ) -> tuple[Any, Any]:
-        if getattr(state, "_fields", None) != self.State._fields:
-            refuse_state(self, state)
-        line = line_of(self, updates, params, value, grad, extra_args)
+    def search(self, line: Line, state: OptState) -> tuple[Point, OptState]:
         search, origin = at_count(self, None, line.dtype), line.origin
         begin = line.begin(state.learning_rate)
         with jax.numpy_dtype_promotion("standard"):
@@ -134,19 +119,15 @@ class scale_by_zoom_linesearch(Transform):
         point = Point(found.learning_rate, found.value, found.grad, origin.slope)
         point = line.accept(point, highest)
         begin = begin if self.initial_guess_strategy == "keep" else jnp.ones_like(begin)
-        halved = begin * jnp.exp2(1 - count.astype(line.dtype))
+        halved = begin * jnp.exp2(-count.astype(line.dtype))
         new = self.State(
             jnp.where(point.step > 0, point.step, halved),
             point.value,
             line.params(point.grad),
             found.info._replace(num_linesearch_steps=count + line.evaluated),
         )
-        return line.update(point.step), like_state(new, state)
+        return point, new
 
     @staticmethod
     def _in_optax(search: Any) -> Any:
         return optax.scale_by_zoom_linesearch(**vars(search))
-
-    def outcome(self, state: OptState) -> Outcome:
-        evaluated = state.info.num_linesearch_steps
-        return Outcome(state.value, state.grad, evaluated, evaluated)

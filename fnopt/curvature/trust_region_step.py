@@ -20,14 +20,13 @@ from fnopt.core import (
     vdot,
     zeros,
 )
-from fnopt.core.checks import Interval, float_leaves, refuse_state
+from fnopt.core.checks import Interval, float_leaves, refuse_state, updates_and_params
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.ranges import Bound, Scheduled
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.curvature.trust_region import next_radius, reduction_ratio
-from fnopt.curvature.vectors import checked
 
 Radius = Annotated[Any, Field(Interval("(0, inf]"))]
 """A radius to begin with, above 0; inf for no boundary."""
@@ -137,7 +136,7 @@ class TrustRegionStep(Transform):
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != self.State._fields:
             refuse_state(self, state)
-        grads, params = checked(self, updates, params)
+        grads, params = updates_and_params(self, updates, params)
         evaluation = evaluation_of(extra_args)
         value_and_grad = required(self, "value_fn", evaluation.value_and_grad)
         real = state.value.dtype

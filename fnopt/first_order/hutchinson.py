@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from optax.contrib import HutchinsonState
 
 from fnopt.core import Outcome, Seed, Transform, as_key, evaluation_of, required
-from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
+from fnopt.core.checks import float_leaves, leaves_like, refuse_state, updates_and_params
 from fnopt.core.moments import cast
 from fnopt.core.types import Arrays, OptState, Params, Updates
 
@@ -54,15 +53,10 @@ class hutchinson_estimator_diag_hessian(Transform):
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != HutchinsonState._fields:
             refuse_state(self, state)
-        if params is None:
-            raise ValueError(
-                f"{type(self).__name__} needs the parameters: call update(updates, state, params)"
-            )
+        updates, params = updates_and_params(self, updates, params)
         loss = required(self, "value_fn", evaluation_of(extra_args).value)
-        paths, grads, treedef = float_leaves("updates", updates)
-        like = [jnp.asarray(x) for x in leaves_like(treedef, "params", params, "updates")]
-        for path, grad, param in zip(paths, grads, like, strict=True):
-            same_shape(path, grad.shape, param.shape, "parameter")
+        grads, treedef = jax.tree.flatten(updates)
+        like = jax.tree.leaves(params)
         key, subkey = jax.random.split(state.key)
         signs = random_signs(subkey, like)
         _, product = jax.jvp(

@@ -22,9 +22,7 @@ from fnopt.core import (
     real_zeros,
     zeros,
 )
-from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.ranges import AtLeastOne, Bound
-from fnopt.core.schedule import to_dtype
 from fnopt.core.transform import at_count
 from fnopt.core.types import LeafUpdate, OptState, Params, Slots, Updates
 from fnopt.first_order.estimates import ByEstimates
@@ -120,22 +118,8 @@ class scale_by_sophia(ByEstimates):
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
-        inner_state = self.check(state)
+        nu, inner = self.next_nu(lambda h: h, updates, state, params, extra_args)
         now = at_count(self, state.count)
-
-        def average(new: Any, old: Any) -> Any:
-            wide = computing_dtype(old.dtype)
-            mean = moment(cast(new.real, wide), cast(old, wide), to_dtype(now.b2, wide))
-            return cast(mean, old.dtype)
-
-        def estimate() -> Any:
-            estimator = self.hessian_diagonal_fn
-            diagonal, inner = estimator.update(updates, inner_state, params, **extra_args)
-            return jax.tree.map(average, diagonal, state.nu), inner
-
-        nu, inner = jax.lax.cond(
-            self.is_due(state.count), estimate, lambda: (state.nu, inner_state)
-        )
         updates, moments = self._direction(now).update(updates, _Moments(state.mu, nu), params)
         count: Any = optax.safe_increment(state.count)
         return updates, SophiaState(count, moments.mu, moments.nu, inner)

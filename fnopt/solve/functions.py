@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from fnopt.core.checks import brief
+from fnopt.solve.printing import Words, kind
 from fnopt.solve.result import NOT_FINITE
 
 
@@ -53,7 +54,7 @@ def check_scalar(shapes: Any, has_aux: bool) -> None:
     if has_aux and not is_pair:
         raise TypeError(
             "minimize: with has_aux=True fun must return a pair, the loss and what else is wanted,"
-            f" got {_kind(shapes)}; write return loss, aux"
+            f" got {_shown(shapes)}; write return loss, aux"
         )
     loss = shapes[0] if has_aux else shapes
     if _is_scalar(loss):
@@ -63,7 +64,7 @@ def check_scalar(shapes: Any, has_aux: bool) -> None:
         cure = "say has_aux=True, or return the loss alone"
     elif getattr(loss, "shape", None) == ():
         cure = "return a real floating-point number"
-    raise TypeError(f"minimize: fun must return a scalar, got {_kind(loss)}; {cure}")
+    raise TypeError(f"minimize: fun must return a scalar, got {_shown(loss)}; {cure}")
 
 
 def check_residuals(shapes: Any, has_aux: bool) -> None:
@@ -76,13 +77,13 @@ def check_residuals(shapes: Any, has_aux: bool) -> None:
     leaves = jax.tree.leaves(shapes)
     if any(not jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
         raise TypeError(
-            f"least_squares: residuals must return real floating numbers, got {_kind(shapes)};"
+            f"least_squares: residuals must return real floating numbers, got {_shown(shapes)};"
             " of complex ones return the real and the imaginary part"
         )
     if not sum(leaf.size for leaf in leaves):
         raise ValueError(
-            f"least_squares: residuals must return at least one number, got {_kind(shapes)}; return"
-            " predictions minus observations"
+            f"least_squares: residuals must return at least one number, got {_shown(shapes)};"
+            " return predictions minus observations"
         )
 
 
@@ -145,7 +146,7 @@ def answers_lists(caller: str, name: str, x: Any, args: tuple[Any, ...]) -> Iter
         listed = [name for name, tree in named.items() if _is_list_of_numbers(tree)]
         if not listed or isinstance(error, jax.errors.JAXTypeError):
             raise
-        which, cause = listed[0], brief(_Words(error), 150)
+        which, cause = listed[0], brief(Words(error), 150)
         raise TypeError(
             f"{caller}: {name} raised {type(error).__name__} ({cause}); {which} is a"
             f" {type(named[which]).__name__}, a tree of numbers: for a vector give jnp.array([…])"
@@ -163,18 +164,9 @@ def _is_scalar(shapes: Any) -> bool:
     return shape == () and bool(jnp.issubdtype(shapes.dtype, jnp.floating))
 
 
-def _kind(shapes: Any) -> str:
+def _shown(shapes: Any) -> str:
     """What a function returns, in short."""
-    if hasattr(shapes, "shape"):
-        return f"{shapes.dtype}{list(shapes.shape)}"
-    return brief(jax.tree.map(lambda x: _Words(_kind(x)), shapes))
-
-
-class _Words(str):
-    """Text that prints without quotes."""
-
-    def __repr__(self) -> str:
-        return str(self)
+    return brief(jax.tree.map(kind, shapes))
 
 
 def _where_not_finite(grad: Any) -> str:

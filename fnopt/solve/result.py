@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from fnopt.core.types import Params, PyTree, Updates
+from fnopt.solve.printing import Words, kind
 
 RUNNING, CONVERGED, OUT_OF_ITERATIONS, NO_PROGRESS, NOT_FINITE = range(-1, 4)
 SMALL_REDUCTION, SMALL_STEP = 4, 5
@@ -133,20 +134,9 @@ def _shown(tree: PyTree, values: bool) -> str:
     known = all(isinstance(x, (jax.Array, np.ndarray)) for x in leaves)
     if values and known and sum(x.size for x in leaves) <= 12:
         return str(jax.tree.map(_numbers, tree))
-    text = str(jax.tree.map(_Words, jax.tree.map(_kind, tree)))
+    text = str(jax.tree.map(kind, tree))
     return text if len(text) <= 300 else f"{len(leaves)} arrays"
 
 
 def _numbers(x: Any) -> Any:
-    return _Words(np.array2string(np.asarray(x), precision=6, separator=", "))
-
-
-def _kind(x: Any) -> str:
-    return f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else repr(x)
-
-
-class _Words(str):
-    """Text that prints without quotes."""
-
-    def __repr__(self) -> str:
-        return str(self)
+    return Words(np.array2string(np.asarray(x), precision=6, separator=", "))

@@ -23,7 +23,7 @@ from fnopt.core import (
     required,
     vdot,
 )
-from fnopt.core.checks import float_leaves, leaves_like, refuse_state, same_shape
+from fnopt.core.checks import float_leaves, leaves_like, refuse_state, updates_and_params
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.transform import at_count
@@ -180,13 +180,10 @@ class LBFGS(Transform):
     ) -> tuple[Any, Any]:
         if getattr(state, "_fields", None) != LBFGSState._fields:
             refuse_state(self, state)
-        if params is None:
-            raise ValueError("LBFGS needs the parameters: call update(updates, state, params)")
+        updates, params = updates_and_params(self, updates, params)
         value_and_grad = required(self, "value_fn", evaluation_of(extra_args).value_and_grad)
-        paths, grads, treedef = float_leaves("updates", updates)
-        starts = [jnp.asarray(p) for p in leaves_like(treedef, "params", params, "updates")]
-        for path, grad, start in zip(paths, grads, starts, strict=True):
-            same_shape(path, grad.shape, start.shape, "parameter")
+        grads, treedef = jax.tree.flatten(updates)
+        starts = jax.tree.leaves(params)
         state = state._replace(
             **{
                 name: leaves_like(treedef, f"state.{name}", getattr(state, name), "updates")
