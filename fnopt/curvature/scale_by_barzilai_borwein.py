@@ -58,12 +58,15 @@ class scale_by_barzilai_borwein(Joint):
     ) -> LeavesUpdate:
         moved = [p - s.last_param for p, s in zip(params, slots, strict=True)]
         change = [g - s.last_grad for g, s in zip(grads, slots, strict=True)]
-        way, bend = global_norm(moved), global_norm(change)
+        length, change_length = global_norm(moved), global_norm(change)
         # By norms and the angle between the two, since squares may be too large or too small.
-        units = ([over_norm(x, size) for x in xs] for xs, size in ((moved, way), (change, bend)))
+        units = (
+            [over_norm(x, size) for x in xs]
+            for xs, size in ((moved, length), (change, change_length))
+        )
         cosine = vdot(*units)
-        exists = (way > 0) & (bend > 0)
-        step = way / jnp.where(exists, bend, jnp.ones_like(bend))
+        exists = (length > 0) & (change_length > 0)
+        step = length / jnp.where(exists, change_length, jnp.ones_like(change_length))
         curved = cosine > 0
         divisor = jnp.where(curved, cosine, jnp.ones_like(cosine))
         step = step / divisor if self.variant == "long" else step * divisor

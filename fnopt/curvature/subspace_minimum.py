@@ -20,7 +20,7 @@ def subspace_minimum(
     r"""The minimum of the model with the held elements where they are, brought into the box.
 
     By the direct primal method. The minimum is projected on the box; where that is no descent, the
-    way from the Cauchy point to it is cut off at the box instead.
+    direction from the Cauchy point to it is cut off at the box instead.
 
     Args:
         position: x, in the box; a vector, as all others.
@@ -40,11 +40,13 @@ def subspace_minimum(
     model_grad -= matrix.expand(dot(matrix.middle, cauchy.product))
     rest = jnp.where(free, -model_grad, zero)
     inverse = jnp.linalg.solve(_reduced_middle(matrix, free), matrix.project(rest)[:, None])[:, 0]
-    way = (rest + jnp.where(free, matrix.expand(inverse), zero) / theta) / theta
-    projected = jnp.clip(start + way, low, high)
-    room = jnp.where(way < 0, low - start, high - start)
-    shares = jnp.where(way == 0, jnp.ones_like(way), room / jnp.where(way == 0, 1, way))
-    cut = jnp.clip(start + jnp.min(shares, initial=1) * way, low, high)
+    direction = (rest + jnp.where(free, matrix.expand(inverse), zero) / theta) / theta
+    projected = jnp.clip(start + direction, low, high)
+    room = jnp.where(direction < 0, low - start, high - start)
+    shares = jnp.where(
+        direction == 0, jnp.ones_like(direction), room / jnp.where(direction == 0, 1, direction)
+    )
+    cut = jnp.clip(start + jnp.min(shares, initial=1) * direction, low, high)
     return jnp.where(dot(grad, projected - position) < 0, projected, cut)
 
 
