@@ -83,24 +83,27 @@ def box_step(
         matrix = compact_form(memory)
         cauchy = cauchy_point(position, grad, low, high, matrix)
         goal = subspace_minimum(position, grad, low, high, matrix, cauchy)
-        way = goal - position
-        slope = dot(grad, way)
+        direction = goal - position
+        slope = dot(grad, direction)
         descends = slope < 0
-        way, goal = jnp.where(descends, way, 0 * grad), jnp.where(descends, goal, position)
+        direction, goal = (
+            jnp.where(descends, direction, 0 * grad),
+            jnp.where(descends, goal, position),
+        )
         unit = jnp.ones_like(slope)
-        room = jnp.where(way < 0, low - position, high - position)
-        steps = jnp.where(way == 0, jnp.inf, room / jnp.where(way == 0, 1, way))
+        room = jnp.where(direction < 0, low - position, high - position)
+        steps = jnp.where(direction == 0, jnp.inf, room / jnp.where(direction == 0, 1, direction))
         largest = jnp.where(is_first, unit, jnp.maximum(jnp.min(steps), unit))
         largest = jnp.where(jnp.any(bounded), jnp.minimum(largest, 1e10), 1e10 * unit)
-        short = jnp.minimum(1 / jnp.sqrt(dot(way, way)), unit)
+        short = jnp.minimum(1 / jnp.sqrt(dot(direction, direction)), unit)
         trial = learning_rate * jnp.where(is_first & ~boxed, short, unit)
 
         def at(step: jax.Array) -> jax.Array:
-            return jnp.where(step == 1, goal, jnp.clip(position + step * way, low, high))
+            return jnp.where(step == 1, goal, jnp.clip(position + step * direction, low, high))
 
         def along(step: jax.Array) -> Any:
             value, grad = evaluate(at(step))
-            return value, grad, dot(grad, way)
+            return value, grad, dot(grad, direction)
 
         def search() -> tuple[Point, jax.Array, jax.Array]:
             return more_thuente(

@@ -16,7 +16,7 @@ class CauchyPoint(NamedTuple):
     Attributes:
         position: the point.
         free: which elements are not held by a bound there.
-        product: c, the product of W transposed with the way to the point.
+        product: c, the product of W transposed with the step to the point.
     """
 
     position: jax.Array
@@ -79,10 +79,10 @@ def cauchy_point(
     def hold(s: _Segment) -> _Segment:
         """Beyond a breakpoint its element is at the bound."""
         i, at = order[s.next], time(s)
-        g, way, w = grad[i], at - s.start, matrix.row(order[s.next])
-        moved, c = -at * g, s.product + way * s.direction
+        g, step, w = grad[i], at - s.start, matrix.row(order[s.next])
+        moved, c = -at * g, s.product + step * s.direction
         of_row = dot(middle, w)
-        slope = s.slope + way * s.curvature + g * g + theta * g * moved - g * dot(of_row, c)
+        slope = s.slope + step * s.curvature + g * g + theta * g * moved - g * dot(of_row, c)
         curvature = s.curvature - theta * g * g
         curvature -= 2 * g * dot(of_row, s.direction) + g * g * dot(of_row, w)
         curvature = jnp.maximum(curvature, smallest)

@@ -200,5 +200,5 @@ def _to_boundary(x: Arrays, direction: Arrays, bound: jax.Array) -> jax.Array:
     room = jnp.maximum((1 - length) * (1 + length), 0)
     root = jnp.sqrt(product * product + room)
     ahead = product > 0
-    way = jnp.where(ahead, room / jnp.where(ahead, product + root, one), root - product)
-    return way * (bound / size)
+    step = jnp.where(ahead, room / jnp.where(ahead, product + root, one), root - product)
+    return step * (bound / size)

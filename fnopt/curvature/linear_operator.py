@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from fnopt.core import computing_dtype
 from fnopt.core.checks import brief, leaves_like, same_kind, same_shape
 from fnopt.core.moments import cast
 from fnopt.core.tracebacks import hides_frames
@@ -62,14 +63,14 @@ class LinearOperator:
         return f"LinearOperator(size={self.size})"
 
     def damped(self, damping: Numeric) -> LinearOperator:
-        r"""The matrix plus :math:`\lambda I`.
+        r"""The matrix plus :math:`\lambda I`, with products in single precision at least.
 
         Args:
             damping: :math:`\lambda`, a number or a scalar array.
         """
 
         def add(x: Any, product: jax.Array) -> jax.Array:
-            dtype = wider(x, product)
+            dtype = computing_dtype(wider(x, product))
             term = jnp.asarray(damping).astype(dtype) * jnp.asarray(x).astype(dtype)
             return cast(product, dtype) + term
 

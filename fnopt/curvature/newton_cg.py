@@ -120,14 +120,6 @@ class newton_cg(TrustRegionStep):
     def step(self, evaluation: Evaluation, params: Params, grads: Updates, state: Any) -> Step:
         matrix_of = hessian if self.curvature == "hessian" else generalized_gauss_newton
         operator, damping, last = matrix_of(evaluation, params), state.own.damping, state.own
-
-        def damped(tree: Any) -> Any:
-            def add(x: jax.Array, v: jax.Array) -> jax.Array:
-                wide = computing_dtype(v.dtype)
-                return cast(x, wide) + cast(damping, wide) * cast(v, wide)
-
-            return jax.tree.map(add, operator @ tree, tree)
-
         size = global_norm(grads)
         first = jnp.where(state.count == 0, size, last.grad_norm)
         share = jnp.sqrt(size / jnp.where(first > 0, first, jnp.ones_like(first)))
@@ -135,7 +127,7 @@ class newton_cg(TrustRegionStep):
         if start is not None:
             start = jax.tree.map(lambda d: jnp.asarray(self.warm_start, d.dtype) * d, start)
         solution = conjugate_gradient(
-            damped,
+            operator.damped(damping),
             jax.tree.map(jnp.negative, grads),
             max_steps=self.max_cg_steps,
             rtol=jnp.minimum(self.rtol, share),

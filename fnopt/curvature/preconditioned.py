@@ -14,7 +14,6 @@ from fnopt.core import (
     Outcome,
     Static,
     Transform,
-    computing_dtype,
     evaluation_of,
     vdot,
 )
@@ -116,15 +115,9 @@ def solution_by_products(
     Returns:
         A tree, and the number of products.
     """
-
-    def product(tree: Any) -> Any:
-        def damped(image: jax.Array, x: jax.Array) -> jax.Array:
-            wide = computing_dtype(x.dtype)
-            return cast(image, wide) + jnp.asarray(damping, wide) * cast(x, wide)
-
-        return jax.tree.map(damped, operator @ tree, tree)
-
-    solved = conjugate_gradient(product, b, max_steps=rule.max_cg_steps, rtol=rule.rtol)
+    solved = conjugate_gradient(
+        operator.damped(damping), b, max_steps=rule.max_cg_steps, rtol=rule.rtol
+    )
     return solved.x, solved.products
 
 
