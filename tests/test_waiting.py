@@ -257,7 +257,7 @@ def test_a_loader_s_processes_can_be_ended():
 
 
 PROGRAM = """
-import sys, threading, time
+import signal, sys, threading, time
 import fnopt
 from fnopt.data import Batches
 from fnopt.train import fit
@@ -276,6 +276,8 @@ def loader():
             threading.Event().wait(60)
         yield x[10 * i : 10 * i + 10], y[10 * i : 10 * i + 10]
 
+# In a terminal; a shell in the background has it ignored, and so have its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 data = {"plain": lambda: loader, "Batches": lambda: Batches(loader)}[sys.argv[1]]()
 result = fit(function_task(), fnopt.sgd(0.1), data, epochs=1)
 print(result.ended, int(result.state.step), flush=True)
@@ -301,7 +303,7 @@ def test_the_process_ends(read, at, how, signals, printed, code):
             for number in signals:
                 time.sleep(0.5)
                 process.send_signal(number)
-            out, _ = process.communicate(timeout=60)
+            out, _ = process.communicate(timeout=20)
         finally:
             process.kill()
     assert out == printed and process.returncode == code
