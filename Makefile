@@ -53,8 +53,8 @@ generate: $(STAMP)-all  ## write what is drawn from the methods: fnopt/__init__.
 	$(BIN)/python -m tools.pages
 
 docs: $(STAMP)-docs  ## the pages of docs/ as HTML under build/docs
-	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --doctree-dir build/doctrees \
-		docs build/docs
+	$(BIN)/python -m sphinx --quiet --jobs auto --fresh-env --fail-on-warning --doctree-dir build/doctrees \
+		$(ARGS) docs build/docs
 	@echo build/docs/index.html
 
 bench: $(STAMP)-all  ## time a step beside optax's (see benchmarks/README.md)

@@ -1,27 +1,41 @@
 """How the pages are made: ``make docs``."""
 
+import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-
+EXTENSIONS = str(Path(__file__).parent / "_ext")
+sys.path.insert(0, EXTENSIONS)
 from docstrings import option_titles
+
+# The kernels that run the course find its claims there.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [EXTENSIONS, *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 project = "fnopt"
 author = "The fnopt authors"
 copyright = "The fnopt authors"
 
 extensions = [
+    "claim_pages",
     "docstrings",
     "mathml",
     "presentation",
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
+
+# The course is run at every build, and an error in it is one of the build.
+nb_execution_mode = "force"
+nb_execution_show_tb = True
+nb_execution_timeout = 180
+nb_merge_streams = True
+nb_render_markdown_format = "myst"
 
 smartquotes = False
 
