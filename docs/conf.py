@@ -4,13 +4,12 @@ import os
 import sys
 from pathlib import Path
 
-EXTENSIONS = str(Path(__file__).parent / "_ext")
-sys.path.insert(0, EXTENSIONS)
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 from docstrings import option_titles
 
 # The kernels that run the course find its claims there.
 os.environ["PYTHONPATH"] = os.pathsep.join(
-    [EXTENSIONS, *filter(None, [os.environ.get("PYTHONPATH")])]
+    [sys.path[0], *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 
 project = "fnopt"

@@ -6,7 +6,7 @@ the table, in the order of the pages.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from claims import VERDICTS
 from docutils import nodes
@@ -41,7 +41,7 @@ class TablePlace(nodes.General, nodes.Element):
 
 class Claim(SphinxDirective):
     required_arguments, final_argument_whitespace = 1, True
-    option_spec = {"figure": directives.unchanged_required}
+    option_spec: ClassVar = {"figure": directives.unchanged_required}
     has_content = True
 
     def run(self) -> list[nodes.Node]:
