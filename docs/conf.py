@@ -1,16 +1,10 @@
 """How the pages are made: ``make docs``."""
 
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 from docstrings import option_titles
-
-# The kernels that run the course find its claims there.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [sys.path[0], *filter(None, [os.environ.get("PYTHONPATH")])]
-)
 
 project = "fnopt"
 author = "The fnopt authors"
@@ -20,8 +14,9 @@ extensions = [
     "claim_pages",
     "docstrings",
     "mathml",
-    "presentation",
     "myst_nb",
+    "page_runs",
+    "presentation",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
@@ -29,11 +24,11 @@ extensions = [
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 
-# The course is run at every build, and an error in it is one of the build.
-nb_execution_mode = "force"
-nb_execution_show_tb = True
+# page_runs.py fills the cache at every build; "off" leaves the cells as they are written.
+nb_execution_mode = "cache"
 nb_execution_timeout = 180
 nb_merge_streams = True
+nb_output_stderr = "remove"  # what libraries say of the machine is not for readers
 nb_render_markdown_format = "myst"
 
 smartquotes = False
