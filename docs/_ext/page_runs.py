@@ -103,7 +103,7 @@ class PageRuns:
 
 
 def opened(path: Path) -> JupyterCacheAbstract:
-    """The cache of outputs, empty if the package or what it needs has changed since it was filled."""
+    """The cache of outputs, emptied if the package or what it needs is not that of the outputs."""
     key, now = path / "sources", sources.digest(sources.PACKAGE)
     if not key.exists() or key.read_text() != now:
         shutil.rmtree(path, ignore_errors=True)
