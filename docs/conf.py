@@ -30,6 +30,7 @@ nb_execution_timeout = 180
 nb_merge_streams = True
 nb_output_stderr = "remove"  # what libraries say of the machine is not for readers
 nb_render_markdown_format = "myst"
+suppress_warnings = ["myst-nb.lexer"]  # it is a kernel that says which; of cells left as they are
 
 smartquotes = False
 
