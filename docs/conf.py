@@ -30,11 +30,14 @@ nb_execution_timeout = 180
 nb_merge_streams = True
 nb_output_stderr = "remove"  # what libraries say of the machine is not for readers
 nb_render_markdown_format = "myst"
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 suppress_warnings = ["myst-nb.lexer"]  # it is a kernel that says which; of cells left as they are
 
 smartquotes = False
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "fnopt"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = (ROOT / "fnopt", ROOT / "docs" / "_ext" / "claims.py")
 """What the cells of the pages run, beside themselves."""
-SITE = (ROOT / "fnopt", ROOT / "docs", ROOT / "benchmarks", ROOT / "CONTRIBUTING.md")
+SITE = tuple(ROOT / name for name in ("fnopt", "docs", "benchmarks", "examples", "CONTRIBUTING.md"))
 """What the site is made of."""
 
 
@@ -30,3 +30,7 @@ def digest(paths: Iterable[Path]) -> str:
                 total.update(f"{file.relative_to(ROOT)}\0".encode())
                 total.update(hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()
+
+
+if __name__ == "__main__":
+    print(digest(SITE))
