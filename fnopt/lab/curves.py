@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fnopt.core.checks import one_of
-from fnopt.lab.labels import EndLabel, label_ends
-from fnopt.lab.style import COLORS, dress, theme_of
+from fnopt.lab.labels import End, label_ends
+from fnopt.lab.style import dress, line_styles, save, theme_of
 
 BANDS = ("quartiles", "range", "deviation", "runs")
 SCALES = ("linear", "log")
@@ -107,20 +106,19 @@ def plot_curves(
     references = dict(references or {})
     for height in references.values():
         axes.axhline(height, color=look.muted, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
-    labels = [EndLabel(label, None, y, look.muted) for label, y in references.items()]
-    for number, curve in enumerate(drawn):
-        color = COLORS[number % len(COLORS)]
-        dashes = ("-", "--", ":")[number // len(COLORS) % 3]
-        _draw(axes, curve, band, color, "" if curve.label in points else dashes)
+    labels = [End(label, None, y, look.muted) for label, y in references.items()]
+    styles = line_styles(len(drawn))
+    for curve, style in zip(drawn, styles, strict=True):
+        _draw(axes, curve, band, style | {"linestyle": ""} if curve.label in points else style)
     _limits(axes, drawn, list(references.values()), xscale, yscale)
     axes.set_ylim(*ylim)
-    for number, curve in enumerate(drawn):
-        labels.append(_end(axes, curve, COLORS[number % len(COLORS)]))
+    labels += [
+        _end(axes, curve, style["color"]) for curve, style in zip(drawn, styles, strict=True)
+    ]
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    label_ends(axes, labels)
+    label_ends(axes, labels, look)
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        axes.figure.savefig(path, dpi=120)
+        save(axes.figure, path, 120)
     return axes.figure
 
 
@@ -157,21 +155,20 @@ def _curve(label: str, curve: Any, band: str, xscale: str, yscale: str) -> Curve
     return Curve(label, at, runs, middle, low, high)
 
 
-def _draw(axes: Any, curve: Curve, band: str, color: str, dashes: str) -> None:
-    several = len(curve.runs) > 1
-    marker = "o" if len(curve.at) <= FEW or not dashes else ""
-    size = 4 if marker else None
-    axes.plot(curve.at, curve.middle, linestyle=dashes, color=color, marker=marker, markersize=size)
+def _draw(axes: Any, curve: Curve, band: str, style: dict[str, Any]) -> None:
+    several, color, line = len(curve.runs) > 1, style["color"], style["linestyle"]
+    marker = "o" if len(curve.at) <= FEW or not line else ""
+    axes.plot(curve.at, curve.middle, **style, marker=marker, markersize=4)
     if several and band == "runs":
         axes.plot(curve.at, curve.runs.T, color=color, alpha=0.35, linewidth=0.7)
-    elif several and dashes:
+    elif several and line:
         axes.fill_between(curve.at, curve.low, curve.high, color=color, alpha=0.2, linewidth=0)
     elif several:
         middle, beyond = curve.middle, [curve.middle - curve.low, curve.high - curve.middle]
         axes.errorbar(curve.at, middle, beyond, linestyle="", color=color, capsize=2, linewidth=1)
 
 
-def _end(axes: Any, curve: Curve, color: str) -> EndLabel:
+def _end(axes: Any, curve: Curve, color: str) -> End:
     """The label at the last point that is seen; a cross where the curve ends before its places."""
     finite = np.flatnonzero(np.isfinite(curve.middle))
     low, high = sorted(axes.get_ylim())
@@ -183,7 +180,7 @@ def _end(axes: Any, curve: Curve, color: str) -> EndLabel:
         axes.plot(curve.at[last], curve.middle[last], "x", color=color, markersize=8, mew=2)
     there, all_runs = int(np.isfinite(curve.runs[:, last]).sum()), len(curve.runs)
     rest = "" if there == all_runs else f" ({there} of {all_runs} runs)"
-    return EndLabel(curve.label + rest, float(curve.at[end]), float(curve.middle[end]), color)
+    return End(curve.label + rest, float(curve.at[end]), float(curve.middle[end]), color)
 
 
 def _limits(
