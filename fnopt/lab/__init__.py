@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from fnopt.lab.curves import plot_curves as plot_curves
+from fnopt.lab.filters import filter_normalized_directions as filter_normalized_directions
+from fnopt.lab.path_picture import plot_path as plot_path
+from fnopt.lab.path_recorder import PathRecorder as PathRecorder
 from fnopt.lab.problem import Problem as Problem
 from fnopt.lab.problem import noisy as noisy
 from fnopt.lab.problems import ackley as ackley
