@@ -18,6 +18,7 @@ extensions = [
     "page_runs",
     "presentation",
     "sphinx.ext.autodoc",
+    "sphinx.ext.githubpages",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
