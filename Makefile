@@ -53,7 +53,7 @@ generate: $(STAMP)-all  ## write what is drawn from the methods: fnopt/__init__.
 	$(BIN)/python -m tools.pages
 
 docs: $(STAMP)-docs  ## the pages of docs/ as HTML under build/docs; they run the cells that they show
-	@rm -f build/docs.sources
+	@rm -rf build/docs build/docs.sources
 	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --doctree-dir build/doctrees \
 		$(ARGS) docs build/docs
 	@# For tests/test_built_site.py: the sources of the whole site, built without other arguments.

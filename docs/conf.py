@@ -36,6 +36,7 @@ nb_code_prompt_hide = "Hide the code"
 suppress_warnings = ["myst-nb.lexer"]  # it is a kernel that says which; of cells left as they are
 
 smartquotes = False
+highlight_language = "none"  # commands for a shell; Python says what it is
 
 html_theme = "furo"
 pygments_dark_style = "github-dark"
