@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import select
@@ -51,7 +52,7 @@ class Browser:
         self.requests: list[str] = []
         """The addresses of all that the page asked for."""
         self.errors: list[str] = []
-        """What the console shows in red: exceptions, errors and what could not be loaded."""
+        """What the page's scripts raised, and what was written to its console as an error."""
         targets = self._call("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         attached = self._call("Target.attachToTarget", targetId=page, flatten=True)
@@ -89,6 +90,10 @@ class Browser:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
+    def screenshot(self) -> bytes:
+        """What is seen, as PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
     def click(self, selector: str) -> None:
         """Clicks into the middle of the first element that a selector matches."""
         x, y = self.run(
@@ -111,7 +116,7 @@ class Browser:
             )
 
     def wait(self, script: str) -> Any:
-        """The value of an expression as soon as it is true."""
+        """The value of an expression of JavaScript, as soon as it is true."""
         deadline = time.monotonic() + 20
         while not (value := self.run(script)):
             assert time.monotonic() < deadline, f"still not true: {script}"
@@ -132,14 +137,14 @@ class Browser:
                 return answer["result"]
 
     def _note(self, event: str | None, params: dict[str, Any]) -> None:
+        """Keeps what an event says of requests and errors."""
         if event == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
         elif event == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
-            self.errors.append(details.get("exception", {}).get("description", details["text"]))
+            self.errors.append(details.get("exception", details).get("description", str(details)))
         elif event == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert"):
-            words = (value.get("value", value.get("description")) for value in params["args"])
-            self.errors.append(" ".join(map(str, words)))
+            self.errors.append(" ".join(str(part.get("value", part)) for part in params["args"]))
         elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(params["entry"]["text"])
 
