@@ -47,7 +47,9 @@ def test_a_visitor_trains_swaps_sweeps_and_animates_by_copying(tmp_path, monkeyp
 
     exec(snippet("Animate it"), copied)
     assert copied["contest"]["adam"].values.shape == (16, 1, 101)
-    for name, signature in {"digits.png": b"\x89PNG", "race.png": b"\x89PNG", "race.gif": b"GIF8"}.items():
+    assert "heavy_ball" in capsys.readouterr().out
+    begins = {"digits.png": b"\x89PNG", "race.gif": b"GIF8", "race.html": b"<!doctype html>"}
+    for name, signature in begins.items():
         assert (tmp_path / name).read_bytes().startswith(signature), name
 
 
