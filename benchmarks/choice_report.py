@@ -134,7 +134,7 @@ def summary(records: Sequence[Record]) -> list[str]:
     names = dict.fromkeys(name for found in by_task.values() for name in found)
     heads = ["method", "bytes", "ms a step"]
     for task in networks:
-        heads += [f"{task}: accuracy, %", "good rates"]
+        heads += [f"{task}: accuracy, %", "good rates of 10"]
     heads += [f"{task.replace('_', ' ')}: steps" for task in tasks if task not in networks]
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for name in names:
@@ -143,9 +143,13 @@ def summary(records: Sequence[Record]) -> list[str]:
         for task, found in by_task.items():
             one = found.get(name)
             if task in networks:
-                scores = one.scores if one else []
-                cells.append(spread(scores, 100, 1))
-                cells.append(f"{near[task][name]} of 10" if one else "")
+                scores = [100 * x for x in one.scores] if one else []
+                cells.append(
+                    f"{statistics.fmean(scores):.1f} ± {statistics.stdev(scores):.1f}"
+                    if one
+                    else ""
+                )
+                cells.append(str(near[task][name]) if one else "")
             elif one:
                 cells.append(number(one.steps[one.fastest]) if one.fastest is not None else "–")
             else:
@@ -156,8 +160,6 @@ def summary(records: Sequence[Record]) -> list[str]:
 
 def spread(values: Sequence[float], scale: float, digits: int) -> str:
     """Mean, and least and largest in brackets."""
-    if not values:
-        return ""
     mean, low, high = (f"{scale * f(values):.{digits}f}" for f in (statistics.fmean, min, max))
     return f"{mean} [{low}, {high}]"
 
