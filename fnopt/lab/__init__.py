@@ -4,5 +4,18 @@ from __future__ import annotations
 
 from fnopt.lab.curves import plot_curves as plot_curves
 from fnopt.lab.problem import Problem as Problem
+from fnopt.lab.problem import noisy as noisy
+from fnopt.lab.problems import ackley as ackley
+from fnopt.lab.problems import beale as beale
+from fnopt.lab.problems import himmelblau as himmelblau
+from fnopt.lab.problems import ill_conditioned_quadratic as ill_conditioned_quadratic
+from fnopt.lab.problems import long_valley as long_valley
+from fnopt.lab.problems import matyas as matyas
+from fnopt.lab.problems import plateau as plateau
+from fnopt.lab.problems import problems as problems
+from fnopt.lab.problems import rastrigin as rastrigin
+from fnopt.lab.problems import rosenbrock as rosenbrock
+from fnopt.lab.problems import saddle as saddle
+from fnopt.lab.race import race as race
 from fnopt.lab.race_result import Entrant as Entrant
 from fnopt.lab.race_result import Race as Race

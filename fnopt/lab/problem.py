@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import jax
 
+from fnopt.core.checks import brief
+
 Point = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A function of two variables, with what is known of it.
+    """A function of two variables, with what is known of it; calling it gives a value.
 
     Attributes:
         name: its name.
@@ -22,6 +24,14 @@ class Problem:
         minima: its global minima; empty where there is none.
         minimum: its value there; None where there is none.
         noise: standard deviation of the normal noise on each number of a gradient; 0 for none.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from fnopt.lab import Problem, race
+    >>> def bowl(point):
+    ...     return jnp.sum(point**2)
+    >>> problem = Problem("bowl", bowl, domain=((-1, 1), (-1, 1)), start=(0.9, 0.5))
+    >>> float(problem(jnp.array([1.0, 2.0])))
+    5.0
     """
 
     name: str
@@ -31,3 +41,57 @@ class Problem:
     minima: tuple[Point, ...] = ()
     minimum: float | None = None
     noise: float = 0.0
+
+    def __call__(self, point: jax.Array) -> jax.Array:
+        return self.function(point)
+
+
+def noisy(problem: Problem, scale: float) -> Problem:
+    """A problem whose gradients have noise, as those of mini-batches have.
+
+    In a step, the loss is the problem's function plus a linear one, so that what an optimizer
+    evaluates elsewhere in that step has the same noise in its gradient. Values are without noise.
+
+    Args:
+        problem: the problem; noise that it has is replaced.
+        scale: standard deviation of the normal noise on each number of a gradient, at least 0.
+
+    Raises:
+        TypeError: ``problem`` is no problem.
+        ValueError: ``scale`` is negative or not finite.
+
+    >>> from fnopt.lab import beale, noisy
+    >>> noisy(beale, 0.5).name
+    'noisy_beale'
+    """
+    if not isinstance(problem, Problem):
+        raise TypeError(
+            f"noisy: problem must be a Problem, such as fnopt.lab.beale, got {brief(problem, 40)}"
+        )
+    if not 0 <= scale < float("inf"):
+        raise ValueError(f"noisy: scale must be in [0, inf), got {brief(scale, 40)}")
+    name = "noisy_" * (scale > 0) + problem.name.removeprefix("noisy_")
+    return dataclasses.replace(problem, name=name, noise=float(scale))
+
+
+def of_function(
+    domain: tuple[Point, Point],
+    start: Point,
+    minima: tuple[Point, ...] = (),
+    minimum: float | None = None,
+) -> Callable[[Callable[[jax.Array, jax.Array], jax.Array]], Problem]:
+    """A decorator: a function of x and y becomes the problem of its name, with its docstring.
+
+    Args:
+        domain: as the attribute of :class:`Problem`; likewise the others.
+    """
+
+    def decorate(function: Callable[[jax.Array, jax.Array], jax.Array]) -> Problem:
+        def of_point(point: jax.Array) -> jax.Array:
+            return function(point[0], point[1])
+
+        problem = Problem(function.__name__, of_point, domain, start, minima, minimum)
+        object.__setattr__(problem, "__doc__", function.__doc__)
+        return problem
+
+    return decorate

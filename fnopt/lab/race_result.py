@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fnopt.core.checks import did_you_mean
 from fnopt.lab.problem import Problem
 
 
@@ -45,3 +46,14 @@ class Race:
     problem: Problem
     entrants: tuple[Entrant, ...]
     programs: int
+
+    def __getitem__(self, name: str) -> Entrant:
+        """What the optimizer of this label did.
+
+        Raises:
+            KeyError: there is none of this label.
+        """
+        known = {entrant.name: entrant for entrant in self.entrants}
+        if name not in known:
+            raise KeyError(f"no entrant {name!r}; {did_you_mean(str(name), known)}")
+        return known[name]

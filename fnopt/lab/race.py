@@ -1,0 +1,124 @@
+"""A race of optimizers on a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnopt.core import Transform
+from fnopt.core.checks import brief, positive_integer
+from fnopt.core.prng import typed_key
+from fnopt.core.tracebacks import hides_frames
+from fnopt.lab.problem import Problem
+from fnopt.lab.race_arguments import as_entrants, as_rates, as_starts
+from fnopt.lab.race_program import paths_of
+from fnopt.lab.race_rates import rate_of, with_rate
+from fnopt.lab.race_result import Entrant, Race
+
+
+@hides_frames
+def race(
+    optimizers: Sequence[Any] | Mapping[str, Any],
+    problem: Problem,
+    *,
+    starts: Any = None,
+    steps: int = 200,
+    learning_rates: Any = None,
+    key: Any = 0,
+) -> Race:
+    """The paths of several optimizers on one problem, each at one rate or at many.
+
+    All optimizers of one structure, at all rates and from all starts, run side by side in one
+    program, and another race with the same problem, structures and shapes compiles nothing. The
+    same key gives the same numbers to the bit. A run that diverges goes on with infinite numbers.
+
+    Args:
+        optimizers: a list of optimizers of fnopt or of optax, or of names such as ``"adam"``, which
+            stand for an optimizer with its usual rate; or a dict from labels to such.
+        problem: the problem, such as :data:`fnopt.lab.beale`.
+        starts: where they start: an array of shape (starts, 2) or (2,); or the number of starts, to
+            be drawn uniformly from the domain; by default the problem's own.
+        steps: number of steps.
+        learning_rates: by default each optimizer has its own. An array of rates gives all of them
+            to each optimizer. ``"tune"`` does so with 16 from 1e-4 to 10, evenly spaced on a
+            logarithmic scale. A rate in a schedule's place scales the schedule so that this is its
+            largest value in these steps. Optimizers without a rate, those with a line search and
+            optax's run as they are.
+        key: key or seed of the starts, of the noise of a noisy problem and of an optimizer's own
+            draws. At one step and from one start, all optimizers have the same noise.
+
+    Returns:
+        The race. Of several rates of an optimizer, the best has the smallest value after the last
+        step, as a mean over the starts; one at which a run diverged comes last.
+
+    Raises:
+        TypeError: ``problem`` is no problem, or an optimizer is none.
+        ValueError: there is no optimizer of a name; or a number is out of its range.
+
+    >>> from fnopt.lab import beale, race
+    >>> result = race(["sgd", "adam"], beale, learning_rates="tune")
+    >>> result["adam"].paths.shape
+    (16, 1, 201, 2)
+    """
+    entrants = as_entrants(optimizers)
+    if not isinstance(problem, Problem):
+        raise TypeError(
+            f"race: problem must be a Problem, such as fnopt.lab.beale, got {brief(problem, 40)}"
+        )
+    steps = positive_integer("race: steps", steps)
+    rates = as_rates(learning_rates)
+    start_key, key = jax.random.split(typed_key(key))
+    points = as_starts(starts, problem, start_key)
+
+    fields = {name: _at_rates(name, tx, rates, steps) for name, tx in entrants.items()}
+    groups: dict[Any, list[str]] = {}
+    for name, (_, variants) in fields.items():
+        groups.setdefault(_structure(variants[0]), []).append(name)
+    done = {}
+    for names in groups.values():
+        variants = [tx for name in names for tx in fields[name][1]]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(jnp.asarray(leaves)), *variants)
+        paths, values = paths_of(
+            problem.function, steps, problem.noise > 0, stacked, points, problem.noise, key
+        )
+        ends = np.cumsum([len(fields[name][1]) for name in names])[:-1]
+        parts = (np.split(np.asarray(x), ends) for x in (paths, values))
+        done.update(zip(names, zip(*parts, strict=True), strict=True))
+    return Race(
+        problem,
+        tuple(_entrant(name, *fields[name], *done[name]) for name in entrants),
+        len(groups),
+    )
+
+
+def _at_rates(
+    name: str, tx: Transform, rates: np.ndarray | None, steps: int
+) -> tuple[np.ndarray | None, list[Transform]]:
+    """The rates of an entrant, and the optimizer at each."""
+    own = rate_of(tx, steps)
+    if own is None:
+        return None, [tx]
+    if rates is None:
+        return np.array([own]), [tx]
+    return rates, [with_rate(tx, float(rate), steps) for rate in rates]
+
+
+def _structure(tx: Transform) -> Any:
+    leaves, treedef = jax.tree.flatten(tx)
+    return treedef, tuple((jnp.shape(x), jnp.result_type(x)) for x in leaves)
+
+
+def _entrant(
+    name: str,
+    rates: np.ndarray | None,
+    variants: list[Transform],
+    paths: np.ndarray,
+    values: np.ndarray,
+) -> Entrant:
+    last = values[:, :, -1].mean(axis=1)
+    best = int(np.argmin(np.where(np.isfinite(last), last, np.inf)))
+    return Entrant(name, variants[best], rates, paths, values, best)

@@ -1,0 +1,129 @@
+"""The arguments of a race, checked and converted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnopt.core import Transform, chain
+from fnopt.core.checks import brief, positive_integer
+from fnopt.lab.problem import Problem
+from fnopt.solve.methods import as_method
+
+TUNED = np.geomspace(1e-4, 10.0, 16)
+"""The rates that are tried: each about 2.15 times the one before."""
+
+
+def as_entrants(optimizers: Any) -> dict[str, Transform]:
+    """The optimizers by their labels.
+
+    Raises:
+        TypeError: it is no list and no dict, or one is no optimizer.
+        ValueError: there is none, or none of a name.
+    """
+    if isinstance(optimizers, (str, Transform)) or not isinstance(optimizers, (Mapping, Sequence)):
+        raise TypeError(
+            "race: optimizers must be a list of optimizers or names, or a dict from labels to"
+            f" such, got {brief(optimizers, 40)}; a single one is [optimizer]"
+        )
+    if not optimizers:
+        raise ValueError('race: optimizers is empty; name at least one, as in ["adam"]')
+    if isinstance(optimizers, Mapping):
+        return {str(label): as_method("race", given) for label, given in optimizers.items()}
+    transforms = [as_method("race", given) for given in optimizers]
+    plain = [_label(tx) for tx in transforms]
+    entrants: dict[str, Transform] = {}
+    for label, tx in zip(plain, transforms, strict=True):
+        like = [other for other in transforms if type(other) is type(tx)]
+        label += _differing(tx, like) if plain.count(label) > 1 else ""
+        same = sum(1 for known in entrants if known.split(" #")[0] == label)
+        entrants[f"{label} #{same + 1}" if same else label] = tx
+    return entrants
+
+
+def as_rates(learning_rates: Any) -> np.ndarray | None:
+    """The rates that all optimizers have, an array; None for each one's own.
+
+    Raises:
+        TypeError: it is neither, and not ``"tune"``.
+        ValueError: there is none, or one is not positive and finite.
+    """
+    if learning_rates is None:
+        return None
+    if isinstance(learning_rates, str):
+        if learning_rates != "tune":
+            raise ValueError(
+                'race: learning_rates must be an array of rates, "tune" or None, got'
+                f" {brief(learning_rates, 40)}"
+            )
+        return TUNED
+    try:
+        rates = np.atleast_1d(np.asarray(learning_rates, float))
+    except (TypeError, ValueError):
+        raise TypeError(
+            'race: learning_rates must be an array of rates, "tune" or None, got'
+            f" {brief(learning_rates, 40)}"
+        ) from None
+    if rates.ndim > 1 or not rates.size:
+        raise ValueError(
+            f"race: learning_rates must have shape (rates,), at least one, got {rates.shape}"
+        )
+    wrong = rates[~((rates > 0) & np.isfinite(rates))]
+    if wrong.size:
+        raise ValueError(f"race: learning_rates must be in (0, inf), got {wrong[0]:g}")
+    return rates
+
+
+def as_starts(starts: Any, problem: Problem, key: jax.Array) -> jax.Array:
+    """Where the optimizers start, an array of shape (starts, 2).
+
+    Raises:
+        TypeError: it is neither an array of numbers nor an integer.
+        ValueError: its shape is another, a number is not finite, or there is no start.
+    """
+    dtype = jnp.result_type(float)
+    if starts is None:
+        return jnp.asarray([problem.start], dtype)
+    if np.ndim(starts) == 0:
+        number = positive_integer("race: starts, where it is a number,", starts)
+        low, high = (jnp.asarray(corner, dtype) for corner in zip(*problem.domain, strict=True))
+        share = jax.random.uniform(key, (number, 2), dtype)
+        return low[None] + share * (high - low)[None]
+    try:
+        points = np.asarray(starts, float)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "race: starts must be an array of shape (starts, 2), a number of starts or None, got"
+            f" {brief(starts, 40)}"
+        ) from None
+    if points.shape == (2,):
+        points = points[None]
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+        raise ValueError(
+            f"race: starts must have shape (starts, 2), or (2,) for one, got {points.shape}"
+        )
+    if not np.isfinite(points).all():
+        raise ValueError("race: starts must be finite; it has an infinite number or NaN")
+    return jnp.asarray(points, dtype)
+
+
+def _label(tx: Transform) -> str:
+    """What an optimizer is called where no label is given."""
+    if isinstance(tx, chain):
+        return " + ".join(map(_label, tx.transforms))
+    kind = type(tx).__name__
+    return repr(tx) if kind == "foreign" else kind
+
+
+def _differing(tx: Transform, like: list[Transform]) -> str:
+    """The arguments in which some of one type differ, as in a call."""
+    shown = [
+        f"{name}={value!r}"
+        for name, value in vars(tx).items()
+        if any(vars(other)[name] != value for other in like)
+    ]
+    return f"({', '.join(shown)})" if shown else ""
