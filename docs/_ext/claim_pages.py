@@ -55,7 +55,7 @@ class Claim(SphinxDirective):
         box = nodes.admonition("", classes=["claim", _name(verdict)], ids=[anchor])
         box += nodes.title("", f"Claim: {verdict}")
         box += _copies(statement)
-        box += nodes.paragraph("", "", *_copies(figure))
+        box += nodes.paragraph("", "", nodes.strong("", "Measured: "), *_copies(figure))
         return [box, *messages]
 
 
