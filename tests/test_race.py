@@ -12,6 +12,7 @@ import optax
 import pytest
 
 import fnopt
+import fnopt.lab
 from fnopt.core import Evaluation
 from fnopt.core.transform import as_transform
 from fnopt.lab import Entrant, Problem, Race, beale, noisy, race
@@ -370,3 +371,23 @@ def test_mistakes_are_answered_with_the_cure(name):
 def test_one_start_may_be_a_point():
     result = race(["sgd"], beale, starts=(2.0, 1.0), steps=1)
     np.testing.assert_array_equal(result["sgd"].paths[:, :, 0], [[(2.0, 1.0)]])
+
+
+@pytest.mark.slow
+@pytest.mark.beside_optax
+@pytest.mark.parametrize("name", sorted(fnopt.optimizers()))
+def test_every_optimizer_races_or_says_what_it_needs(name):
+    needs = {
+        "dpsgd": (TypeError, r"dpsgd needs .*fnopt.dpsgd\("),
+        "gauss_newton": (ValueError, "no outputs"),
+        "levenberg_marquardt": (ValueError, "no outputs"),
+        "natural_gradient": (ValueError, "no outputs"),
+        "sophia_g": (ValueError, "needs the outputs of the model"),
+    }
+    if name in needs:
+        error, words = needs[name]
+        with pytest.raises(error, match=words):
+            race([name], beale, steps=3)
+    else:
+        entrant = race([name], noisy(fnopt.lab.matyas, 0.01), steps=30)[name]
+        assert entrant.values[0, 0, -1] < entrant.values[0, 0, 0]
