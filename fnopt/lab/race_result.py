@@ -44,7 +44,7 @@ class Race:
     Attributes:
         problem: the problem.
         entrants: what each optimizer did.
-        programs: number of programs that were compiled for it, one for each structure.
+        programs: number of compiled programs that it ran, one for each structure.
     """
 
     problem: Problem
