@@ -41,8 +41,8 @@ def result(record: Record, score: str) -> Result:
     means = [math.inf if None in seeds else sign * statistics.fmean(seeds) for seeds in by_rate]
     best = means.index(min(means))
     steps = [median(seeds) for seeds in zip(*record["steps"], strict=True)]
-    reached = [i for i, x in enumerate(steps) if x is not None]
-    fastest = min(reached, key=lambda i: steps[i]) if reached else None
+    reached = {i: x for i, x in enumerate(steps) if x is not None}
+    fastest = min(reached, key=reached.__getitem__) if reached else None
     gradients = list(zip(*record["gradients"], strict=True))
     return Result(
         record["rates"] and record["rates"][best],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import optax
 import optax.contrib
@@ -19,7 +20,7 @@ TEXT = (Path(__file__).parents[1] / "docs" / "from_optax.md").read_text()
 pytestmark = pytest.mark.beside_optax
 
 
-def functions() -> dict[str, object]:
+def functions() -> dict[str, Any]:
     """The public functions of optax and optax.contrib; losses are documented as one."""
     return {
         name: thing
