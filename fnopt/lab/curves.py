@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fnopt.core.checks import one_of
-from fnopt.lab.labels import EndLabel, label_ends
-from fnopt.lab.style import COLORS, dress, theme_of
+from fnopt.lab.labels import End, label_ends
+from fnopt.lab.style import dress, line_styles, save, theme_of
 
 BANDS = ("quartiles", "range", "deviation", "runs")
 SCALES = ("linear", "log")
@@ -29,6 +28,7 @@ class Curve(NamedTuple):
         middle: the line, shape (points,).
         low: lower edge of the band.
         high: upper edge of the band.
+        ends: whether no run is finite at the last place.
     """
 
     label: str
@@ -37,6 +37,7 @@ class Curve(NamedTuple):
     middle: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    ends: bool
 
 
 def plot_curves(
@@ -107,20 +108,19 @@ def plot_curves(
     references = dict(references or {})
     for height in references.values():
         axes.axhline(height, color=look.muted, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
-    labels = [EndLabel(label, None, y, look.muted) for label, y in references.items()]
-    for number, curve in enumerate(drawn):
-        color = COLORS[number % len(COLORS)]
-        dashes = ("-", "--", ":")[number // len(COLORS) % 3]
-        _draw(axes, curve, band, color, "" if curve.label in points else dashes)
+    labels = [End(label, None, y, look.muted) for label, y in references.items()]
+    styles = line_styles(len(drawn))
+    for curve, style in zip(drawn, styles, strict=True):
+        _draw(axes, curve, band, style | {"linestyle": ""} if curve.label in points else style)
     _limits(axes, drawn, list(references.values()), xscale, yscale)
     axes.set_ylim(*ylim)
-    for number, curve in enumerate(drawn):
-        labels.append(_end(axes, curve, COLORS[number % len(COLORS)]))
+    labels += [
+        _end(axes, curve, style["color"]) for curve, style in zip(drawn, styles, strict=True)
+    ]
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    label_ends(axes, labels)
+    label_ends(axes, labels, look)
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        axes.figure.savefig(path, dpi=120)
+        save(axes.figure, path, 120)
     return axes.figure
 
 
@@ -139,14 +139,15 @@ def _curve(label: str, curve: Any, band: str, xscale: str, yscale: str) -> Curve
             f"plot_curves: {label!r} has places of shape {at.shape} for {runs.shape[1]} points;"
             " give one place for each"
         )
-    seen = np.isfinite(runs) & (at > 0 if xscale == "log" else True)
+    finite = np.isfinite(runs)
+    seen = finite & (at > 0 if xscale == "log" else True)
     seen &= runs > 0 if yscale == "log" else True
     if not seen.any():
         of = " on these axes" if "log" in (xscale, yscale) else ""
         raise ValueError(f"plot_curves: {label!r} has no value that can be drawn{of}")
     runs = np.where(seen, runs, np.nan)
     columns = seen.any(0)  # of an empty one there are no quantiles
-    shares = {"range": [0.0, 0.5, 1.0]}.get(band, [0.25, 0.5, 0.75])
+    shares = [0.25, 0.5, 0.75] if band == "quartiles" else [0.0, 0.5, 1.0]
     edges = np.full((3, len(at)), np.nan)
     if band == "deviation":
         mean, deviation = np.nanmean(runs[:, columns], 0), np.nanstd(runs[:, columns], 0)
@@ -154,24 +155,23 @@ def _curve(label: str, curve: Any, band: str, xscale: str, yscale: str) -> Curve
     else:
         edges[:, columns] = np.nanquantile(runs[:, columns], shares, axis=0)
     low, middle, high = edges
-    return Curve(label, at, runs, middle, low, high)
+    return Curve(label, at, runs, middle, low, high, not finite[:, -1].any())
 
 
-def _draw(axes: Any, curve: Curve, band: str, color: str, dashes: str) -> None:
-    several = len(curve.runs) > 1
-    marker = "o" if len(curve.at) <= FEW or not dashes else ""
-    size = 4 if marker else None
-    axes.plot(curve.at, curve.middle, linestyle=dashes, color=color, marker=marker, markersize=size)
+def _draw(axes: Any, curve: Curve, band: str, style: dict[str, Any]) -> None:
+    several, color, line = len(curve.runs) > 1, style["color"], style["linestyle"]
+    marker = "o" if len(curve.at) <= FEW or not line else ""
+    axes.plot(curve.at, curve.middle, **style, marker=marker, markersize=4)
     if several and band == "runs":
         axes.plot(curve.at, curve.runs.T, color=color, alpha=0.35, linewidth=0.7)
-    elif several and dashes:
+    elif several and line:
         axes.fill_between(curve.at, curve.low, curve.high, color=color, alpha=0.2, linewidth=0)
     elif several:
         middle, beyond = curve.middle, [curve.middle - curve.low, curve.high - curve.middle]
         axes.errorbar(curve.at, middle, beyond, linestyle="", color=color, capsize=2, linewidth=1)
 
 
-def _end(axes: Any, curve: Curve, color: str) -> EndLabel:
+def _end(axes: Any, curve: Curve, color: str) -> End:
     """The label at the last point that is seen; a cross where the curve ends before its places."""
     finite = np.flatnonzero(np.isfinite(curve.middle))
     low, high = sorted(axes.get_ylim())
@@ -179,11 +179,11 @@ def _end(axes: Any, curve: Curve, color: str) -> EndLabel:
     inside = (curve.middle[finite] >= low) & (curve.middle[finite] <= high)
     if not inside[-1]:  # then where it leaves
         end = finite[np.flatnonzero(inside)[-1] + 1] if inside.any() else last
-    elif last + 1 < len(curve.at):
+    elif curve.ends:
         axes.plot(curve.at[last], curve.middle[last], "x", color=color, markersize=8, mew=2)
     there, all_runs = int(np.isfinite(curve.runs[:, last]).sum()), len(curve.runs)
     rest = "" if there == all_runs else f" ({there} of {all_runs} runs)"
-    return EndLabel(curve.label + rest, float(curve.at[end]), float(curve.middle[end]), color)
+    return End(curve.label + rest, float(curve.at[end]), float(curve.middle[end]), color)
 
 
 def _limits(
@@ -197,8 +197,8 @@ def _limits(
     number_ticks(axes.xaxis, at.min(), at.max(), logarithmic=xscale == "log")
     axes.margins(x=0.02)
     marked = np.array([height for height in references if height > 0 or yscale == "linear"])
-    all_values = [_all(curve) for curve in curves]
-    complete = [_all(curve) for curve in curves if np.isfinite(curve.middle[-1])]
+    all_values = [_all(curve, yscale) for curve in curves]
+    complete = [_all(curve, yscale) for curve in curves if not curve.ends]
     starts = np.array([curve.middle[np.isfinite(curve.middle)][0] for curve in curves])
     everything = np.concatenate([marked, *all_values])
     kept = np.concatenate([marked, starts, *complete]) if complete else everything
@@ -208,9 +208,10 @@ def _limits(
     axes.set_ylim(_range(np.array([low, high]), yscale, 0.04))
 
 
-def _all(curve: Curve) -> np.ndarray:
+def _all(curve: Curve, yscale: str) -> np.ndarray:
+    """What is drawn of a curve: its line and its band."""
     values = np.concatenate([curve.low, curve.middle, curve.high])
-    return values[np.isfinite(values)]
+    return values[np.isfinite(values) & (values > 0 if yscale == "log" else True)]
 
 
 def _range(values: np.ndarray, yscale: str, share: float) -> tuple[float, float]:

@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox, IdentityTransform
 
-from fnopt.lab.labels import EndLabel, readable, spread
+from fnopt.lab.labels import End, spread
+from fnopt.lab.style import Theme, text_color
 
 WIDTH = 24
 """Most characters of a line of a label."""
@@ -25,19 +26,20 @@ class EndLabels(Artist):
 
     Args:
         axes: matplotlib's axes.
-        labels: the labels, at least one.
+        ends: the ends of lines and their labels, at least one.
+        theme: the theme.
+        size: size of the text in points.
     """
 
-    def __init__(self, axes: Any, labels: Sequence[EndLabel]) -> None:
+    def __init__(self, axes: Any, ends: Sequence[End], theme: Theme, size: float) -> None:
         super().__init__()
-        self.beside, self.labels = axes, tuple(labels)
-        background = axes.figure.get_facecolor()
-        colors = [readable(label.color, background) for label in labels]
+        self.beside, self.ends = axes, tuple(ends)
+        look = {"size": size, "va": "center_baseline"}
         self.texts = [
-            Text(0, 0, textwrap.fill(label.text, WIDTH), color=color, va="center_baseline")
-            for label, color in zip(labels, colors, strict=True)
+            Text(0, 0, _broken(end.text), color=text_color(end.color, theme), **look)
+            for end in ends
         ]
-        self.lines = [Line2D([], [], color=color, linewidth=0.6, alpha=0.7) for color in colors]
+        self.lines = [Line2D([], [], color=end.color, linewidth=0.7) for end in ends]
         for artist in (*self.texts, *self.lines):
             artist.set_figure(axes.figure)
             artist.set_transform(IdentityTransform())
@@ -63,8 +65,9 @@ class EndLabels(Artist):
         axes, box, unit = self.beside, self.beside.bbox, renderer.points_to_pixels(1)
         edge = axes.get_xlim()[1]
         ends = axes.transData.transform(
-            [(edge if label.x is None else label.x, label.y) for label in self.labels]
+            [(edge if end.x is None else end.x, end.y) for end in self.ends]
         )
+        ends[np.isnan(ends[:, 1]), 1] = box.y1
         ends = np.clip(ends, [box.x0, box.y0], [box.x1, box.y1])
         heights = [text.get_window_extent(renderer).height + unit for text in self.texts]
         centres = spread(ends[:, 1], heights, box.y0, box.y1)
@@ -73,3 +76,8 @@ class EndLabels(Artist):
             text.set_position((left, centre))
             line.set_visible(abs(centre - y) > 3 * unit or box.x1 - x > 2 * GAP * unit)
             line.set_data([x, box.x1, left - 2 * unit], [y, y, centre])
+
+
+def _broken(text: str) -> str:
+    """A label in lines; a long word, such as the name of a schedule, stays whole."""
+    return textwrap.fill(text, WIDTH, break_long_words=False)

@@ -1,4 +1,4 @@
-"""Labels at the ends of curves, beside the axes, none upon another."""
+"""Labels at the ends of lines that do not overlap."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import isotonic_regression
+
+from fnopt.lab.style import Theme
 
 
-class EndLabel(NamedTuple):
-    """What is written beside the axes.
+class End(NamedTuple):
+    """Where a line ends, and what is to be said of it.
 
     Attributes:
         text: the label.
-        x: where its curve ends; None for the edge of the axes.
-        y: the height there.
-        color: the color of its curve.
+        x: its horizontal place, in units of the data; None for the edge of the axes.
+        y: its vertical place, likewise.
+        color: that of the line.
     """
 
     text: str
@@ -24,83 +27,58 @@ class EndLabel(NamedTuple):
     color: str
 
 
-def spread(targets: Sequence[float], heights: Sequence[float], low: float, high: float) -> Any:
-    """Places nearest to those wished for at which boxes do not overlap.
+def spread(
+    wanted: Sequence[float], gap: float | Sequence[float], low: float, high: float
+) -> np.ndarray:
+    """The places next to the wanted ones that keep a distance from each other.
 
-    They minimize the squared distances, and lie between ``low`` and ``high`` where there is room.
+    They are the solution of least squares with these constraints: order, distance and range. Of
+    equal ones the first is highest.
 
     Args:
-        targets: wished centres of the boxes.
-        heights: heights of the boxes.
-        low: the lowest edge of a box.
-        high: the highest edge of a box.
+        wanted: where they would best be.
+        gap: the least distance between two of them, or the height of each, of which two are half
+            the sum apart. It is smaller where the range has no room.
+        low: the lowest place.
+        high: the highest place.
 
     Returns:
-        The centres, an array.
+        The places, in the order of ``wanted``.
 
-    >>> spread([0, 1, 10], [4, 4, 4], -10, 20)
-    array([-1.5,  2.5, 10. ])
+    >>> spread([1.0, 1.0, 5.0], gap=1.0, low=0.0, high=10.0)
+    array([1.5, 0.5, 5. ])
     """
-    order = np.lexsort(
-        (-np.arange(len(targets)), np.asarray(targets, float))
-    )  # of equal ones the first is highest
-    tall = np.asarray(heights, float)[order]
-    below = np.cumsum(tall) - tall / 2  # the centres of boxes that stand on each other
-    # Without what is below it a place must not be lower than the one before: isotonic regression.
-    pools: list[list[float]] = []
-    for place in np.asarray(targets, float)[order] - below:
-        pools.append([place, 1])
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (one, many), (other, more) = pools[-2:]
-            pools[-2:] = [[(one * many + other * more) / (many + more), many + more]]
-    places = np.concatenate([np.full(int(many), place) for place, many in pools])
-    centres = np.empty(len(order))
-    centres[order] = np.clip(places, low, max(low, high - tall.sum())) + below
-    return centres
+    best = np.asarray(wanted, float)
+    if len(best) < 2:
+        return np.clip(best, low, high)
+    order = np.lexsort((-np.arange(len(best)), best))
+    heights = np.broadcast_to(np.asarray(gap, float), best.shape)[order]
+    above = np.cumsum([0.0, *(heights[1:] + heights[:-1]) / 2])
+    above *= min(1.0, (high - low) / above[-1])
+    level = isotonic_regression(best[order] - above).x
+    places = np.empty_like(best)
+    places[order] = np.clip(level, low, high - above[-1]) + above
+    return places
 
 
-def readable(color: str, background: str, contrast: float = 4.5) -> str:
-    """The color for text on a background: darker or lighter until its contrast is that of WCAG.
+def label_ends(axes: Any, ends: Sequence[End], theme: Theme, *, size: float = 9.0) -> list[Any]:
+    """Labels lines in a column to the right of axes, each as near to the end of its line as it can.
+
+    They are placed when the figure is drawn, so that limits and sizes may still change, and a
+    layout leaves room for them. A label away from the end of its line has a thin line to it.
 
     Args:
-        color: a color of matplotlib.
-        background: likewise.
-        contrast: ratio of the luminances, 1 to 21.
+        axes: matplotlib's axes.
+        ends: where the lines end. An end outside the axes is labelled at their edge, one that is
+            NaN at the upper one.
+        theme: the theme, which decides how dark the text is.
+        size: size of the text in points.
 
-    >>> readable("#0072B2", "#ffffff"), readable("#E69F00", "#ffffff")
-    ('#0072b2', '#9c6c00')
-    """
-    from matplotlib.colors import to_hex, to_rgb
-
-    start, behind = np.array(to_rgb(color)), _luminance(np.array(to_rgb(background)))
-    end = np.zeros(3) if behind > 0.18 else np.ones(3)
-    mixed = start
-    for share in np.linspace(0, 1, 51):
-        mixed = (1 - share) * start + share * end
-        lighter, darker = sorted([_luminance(mixed), behind], reverse=True)
-        if (lighter + 0.05) / (darker + 0.05) >= contrast:
-            break
-    return to_hex(tuple(mixed))
-
-
-def _luminance(rgb: np.ndarray) -> float:
-    """The relative luminance of a color in sRGB."""
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def label_ends(axes: Any, labels: Sequence[EndLabel]) -> None:
-    """Writes labels to the right of the axes, at the heights at which their curves end.
-
-    They are spread when the picture is drawn, so that limits and sizes may still change; one that
-    is moved, or whose curve ends before the edge, has a thin line to its end. A constrained layout
-    leaves room for them.
-
-    Args:
-        axes: matplotlib's axes, whose figure has its background.
-        labels: the labels; long ones are broken into lines.
+    Returns:
+        The labels, matplotlib's texts.
     """
     from fnopt.lab.end_labels import EndLabels
 
-    if labels:
-        axes.add_artist(EndLabels(axes, labels))
+    if not ends:
+        return []
+    return axes.add_artist(EndLabels(axes, ends, theme, size)).texts
