@@ -13,7 +13,7 @@ PYTEST := -q -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format generate docs bench clean
+.PHONY: help demo test test-all lint format generate docs site bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -52,10 +52,17 @@ generate: $(STAMP)-all  ## write what is drawn from the methods: fnopt/__init__.
 	$(BIN)/python tools/face.py
 	$(BIN)/python -m tools.pages
 
-docs: $(STAMP)-docs  ## the pages of docs/ as HTML under build/docs
-	$(BIN)/python -m sphinx --quiet --jobs auto --fresh-env --fail-on-warning --doctree-dir build/doctrees \
+docs: $(STAMP)-docs  ## the pages of docs/ as HTML under build/docs; they run the cells that they show
+	@rm -rf build/docs build/docs.sources
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --doctree-dir build/doctrees \
 		$(ARGS) docs build/docs
+	@# For tests/test_built_site.py: the sources of the whole site, built without other arguments.
+	@$(if $(ARGS),,$(BIN)/python docs/_ext/sources.py >build/docs.sources)
 	@echo build/docs/index.html
+
+site: docs  ## the same, packed for any static host, as dist/fnopt-docs.tar.gz
+	@mkdir -p dist
+	tar -czf dist/fnopt-docs.tar.gz --exclude .buildinfo -C build docs
 
 bench: $(STAMP)-all  ## time a step beside optax's (see benchmarks/README.md)
 	$(BIN)/python benchmarks/step.py $(ARGS)

@@ -1,16 +1,10 @@
 """How the pages are made: ``make docs``."""
 
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 from docstrings import option_titles
-
-# The kernels that run the course find its claims there.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [sys.path[0], *filter(None, [os.environ.get("PYTHONPATH")])]
-)
 
 project = "fnopt"
 author = "The fnopt authors"
@@ -20,25 +14,32 @@ extensions = [
     "claim_pages",
     "docstrings",
     "mathml",
-    "presentation",
     "myst_nb",
+    "page_runs",
+    "presentation",
     "sphinx.ext.autodoc",
+    "sphinx.ext.githubpages",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 
-# The course is run at every build, and an error in it is one of the build.
-nb_execution_mode = "force"
-nb_execution_show_tb = True
+# page_runs.py fills the cache at every build; "off" leaves the cells as they are written.
+nb_execution_mode = "cache"
 nb_execution_timeout = 180
 nb_merge_streams = True
+nb_output_stderr = "remove"  # what libraries say of the machine is not for readers
 nb_render_markdown_format = "myst"
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
+suppress_warnings = ["myst-nb.lexer"]  # it is a kernel that says which; of cells left as they are
 
 smartquotes = False
+highlight_language = "none"  # commands for a shell; Python says what it is
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "fnopt"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]

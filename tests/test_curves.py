@@ -11,6 +11,7 @@ pytest.importorskip("matplotlib")
 
 from scipy.optimize import minimize
 
+from fnopt.core.ticks import plain_number
 from fnopt.lab import plot_curves
 from fnopt.lab.end_labels import EndLabels
 from fnopt.lab.labels import spread
@@ -111,6 +112,15 @@ def test_a_curve_that_is_no_longer_finite_leaves_the_others_to_be_seen():
     assert (cross.get_xdata(), cross.get_ydata()) == (19, 1.5)
 
 
+def test_a_value_that_a_logarithm_has_not_is_no_end():
+    falls = np.where(np.arange(30) < 20, 0.5 ** np.arange(30), 0.0)
+    figure = plot_curves({"to 0": falls}, yscale="log")
+    assert not [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    wide = np.stack([np.full(30, 1e-3), np.full(30, 1.0)])  # less a deviation it is below 0
+    low, high = plot_curves({"a": wide}, band="deviation", yscale="log").axes[0].get_ylim()
+    assert 0 < low and 1 < high < 2
+
+
 def test_a_curve_far_above_the_others_is_seen_whole():
     figure = plot_curves({"low": np.ones(30), "high": np.linspace(1, 1e6, 30)})
     assert figure.axes[0].get_ylim()[1] > 1e6
@@ -130,7 +140,12 @@ def test_logarithmic_axes_have_plain_numbers():
     figure.draw_without_rendering()
     for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
         words = [tick.get_text() for tick in axis.get_ticklabels()]
-        assert [f"{float(word):g}" for word in words] == words and len(words) > 3
+        assert all(word.strip("0.125") == "" for word in words) and len(words) > 3
+
+
+def test_plain_numbers():
+    got = [plain_number(value) for value in (0, 0.05, 1000, 1e-5, 2e-12, 1e9)]
+    assert got == ["0", "0.05", "1000", "1e-5", "2e-12", "1e9"]
 
 
 def test_steps_count_from_1_on_a_logarithmic_axis():

@@ -98,6 +98,28 @@ def test_every_public_name_is_on_one_page():
     assert (missing, twice) == ([], [])
 
 
+PROGRAMS = {
+    "docs/command_line.md": "test_cli_page.py",
+    "docs/from_pytorch.md": "test_from_pytorch.py",
+    "docs/recipes.md": "test_recipes.py",
+    "README.md": "test_readme.py",
+}
+"""The pages with code that has no prompts, and so is no doctest, and the test that runs it."""
+
+
+def test_all_code_on_pages_is_run():
+    # The lines on the pages of the reference are run above.
+    texts = {*DOCS.rglob("*.md")} - {*pages.paths()}
+    with_programs = set()
+    for page in [*texts, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        blocks = re.findall(r"(?ms)^```(?:python|py)\n(.*?)^```", page.read_text())
+        if not all(">>>" in block for block in blocks):
+            with_programs.add(str(page.relative_to(ROOT)))
+    assert with_programs == set(PROGRAMS)
+    for page, test in PROGRAMS.items():
+        assert f'"{Path(page).name}"' in (ROOT / "tests" / test).read_text()
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_docstring_says_what_it_is_and_what_it_takes(name):
     method = getattr(fnopt, name)

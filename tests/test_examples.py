@@ -154,3 +154,11 @@ def test_the_spectrum_along_training(tmp_path, capsys):
     assert main(epochs=10, every=5, width=4, steps=6, out=str(tmp_path)) > 0
     assert "3 spectra" in capsys.readouterr().out
     assert (tmp_path / "spectrum.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_race_of_readme(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    example("race/race.py")["main"](tmp_path, steps=5, seconds=0.4)
+    assert {path.name for path in tmp_path.iterdir()} == {"race_light.gif", "race_dark.gif"}
+    assert "lbfgs" in capsys.readouterr().out

@@ -152,7 +152,7 @@ def test_scipy_s_names_are_known(name, method):
 @pytest.mark.parametrize("method", sorted(fnopt.optimizers()))
 def test_every_method_gets_nearer_or_says_what_it_needs(method):
     needs = {
-        "dpsgd": (TypeError, r"dpsgd needs .*method=fnopt.dpsgd\("),
+        "dpsgd": (TypeError, r"dpsgd needs .*fnopt.dpsgd\("),
         "gauss_newton": (ValueError, r"no outputs.*fnopt.least_squares\("),
         "levenberg_marquardt": (ValueError, r"no outputs.*fnopt.least_squares\("),
         "natural_gradient": (ValueError, r"no outputs.*fnopt.least_squares\("),

@@ -106,7 +106,7 @@ ROWS = [
     Row("of_residuals", minimize(bowl, X, method="levenberg_marquardt"), ValueError,
         "the evaluation has no outputs", r"fnopt.least_squares\(residuals, x0\)"),
     Row("needs_more", minimize(bowl, X, method="dpsgd"), TypeError,
-        "dpsgd needs l2_norm_clip, noise_multiplier, seed", r"method=fnopt.dpsgd\("),
+        "dpsgd needs l2_norm_clip, noise_multiplier, seed", r"as a value, fnopt.dpsgd\("),
     Row("uncalled", minimize(bowl, X, method=fnopt.adam), TypeError,
         "adam is a class", r"call it.*fnopt.adam\("),
     Row("number_as_method", minimize(bowl, X, method=0.1), TypeError,

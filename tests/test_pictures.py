@@ -64,7 +64,13 @@ def test_a_notebook_shows_every_picture():
     """As IPython does without ``%matplotlib inline``."""
     schedule = fnopt.linear_schedule(1.0, 0.0, 10)
     for picture in (history(1).plot(), fnopt.plot(schedule, 10)):
-        assert picture._repr_png_().startswith(b"\x89PNG")
+        assert is_sharp(*picture._repr_png_())
+
+
+def is_sharp(png: bytes, shown: dict[str, int]) -> bool:
+    """Whether a PNG has two pixels for each one that it is shown in."""
+    size = (int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big"))
+    return png.startswith(b"\x89PNG") and size == (2 * shown["width"], 2 * shown["height"])
 
 
 def test_a_loss_over_decades_is_drawn_on_a_logarithmic_axis():
@@ -183,7 +189,7 @@ def test_saturation_is_drawn_and_marked(tmp_path):
         "std of pre-activation": [], "std of gradient there": [], "saturated activations": [2],
     }  # fmt: skip
     title = figure.get_suptitle().splitlines()
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert is_sharp(*figure._repr_png_())
     assert title[0] == "three layers" and title[1].startswith("layer 2 (1): saturated. ")
     assert ticks(drawn["saturated activations"].xaxis) == ["1", "2", "3", "4"]
 

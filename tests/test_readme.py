@@ -10,20 +10,54 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SECTIONS = dict(re.findall(r"(?ms)^## (.*?)\n(.*?)(?=^## |\Z)", (ROOT / "README.md").read_text()))
 
 pytestmark = pytest.mark.beside_optax
 
 
-def test_the_programs_in_readme_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    first, training = (block for block in blocks if ">>>" not in block)
+def snippet(title: str) -> str:
+    """The one program under a heading."""
+    (block,) = re.findall(r"```python\n(.*?)```", SECTIONS[title], re.DOTALL)
+    return block
+
+
+def test_the_first_ten_lines_run():
     namespace: dict = {}
-    exec(first, namespace)
+    exec(snippet("A first optimization, in ten lines"), namespace)
     np.testing.assert_allclose(namespace["w"], 3.0, atol=0.05)
-    exec(training, namespace)
-    assert namespace["result"].history["val_accuracy"][-1] > 0.97
-    assert (tmp_path / "digits.png").exists()
+
+
+def test_a_visitor_trains_swaps_sweeps_and_animates_by_copying(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    copied: dict = {}
+    exec(snippet("Train a model"), copied)
+    assert copied["result"].history["val_accuracy"][-1] > 0.95
+    assert copied["logits"].shape == (len(copied["validation"][1]), 10)
+    capsys.readouterr()
+
+    exec(snippet("Swap the optimizer"), copied)
+    accuracy = copied["swapped"].history["val_accuracy"][-1]
+    assert accuracy > 0.95 and accuracy != copied["result"].history["val_accuracy"][-1]
+    assert f"{accuracy} {copied['tx']}" in capsys.readouterr().out
+
+    exec(snippet("Sweep it"), copied)
+    losses, rates = copied["losses"], copied["rates"]
+    assert losses.shape == (100, len(rates)) and 1e-3 <= copied["best"] <= 1e-1
+    assert losses[-20:, rates.index(copied["best"])].mean() < 0.2
+
+    exec(snippet("Animate it"), copied)
+    assert copied["contest"]["adam"].values.shape == (16, 1, 101)
+    assert "heavy_ball" in capsys.readouterr().out
+    begins = {"digits.png": b"\x89PNG", "race.gif": b"GIF8", "race.html": b"<!doctype html>"}
+    for name, signature in begins.items():
+        assert (tmp_path / name).read_bytes().startswith(signature), name
+
+
+def test_the_picture_on_the_first_screen_is_there_and_small():
+    pictures = re.findall(r'"(docs/pictures/[\w.]+)"', (ROOT / "README.md").read_text())
+    assert len(pictures) == 2
+    for path in pictures:
+        assert 50_000 < (ROOT / path).stat().st_size < 1_500_000, path
 
 
 def test_the_digits_example_runs(tmp_path):

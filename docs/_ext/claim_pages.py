@@ -52,16 +52,21 @@ class Claim(SphinxDirective):
         figure, messages = self.parse_inline(self.options["figure"])
         anchor = f"claim-{self.env.new_serialno('claim') + 1}"
         _records(self.env).append(Record(self.env.docname, anchor, verdict, statement, figure))
-        box = nodes.admonition("", classes=["claim", verdict.replace(" ", "-")], ids=[anchor])
+        box = nodes.admonition("", classes=["claim", _name(verdict)], ids=[anchor])
         box += nodes.title("", f"Claim: {verdict}")
         box += _copies(statement)
-        box += nodes.paragraph("", "", *_copies(figure))
+        box += nodes.paragraph("", "", nodes.strong("", "Measured: "), *_copies(figure))
         return [box, *messages]
 
 
 class ClaimsTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         return [TablePlace("")]
+
+
+def _name(verdict: str) -> str:
+    """Of a verdict as a class of style sheets."""
+    return verdict.replace(" ", "-")
 
 
 def _records(env: Any) -> list[Record]:
@@ -78,10 +83,6 @@ def _purge(app: Sphinx, env: Any, docname: str) -> None:
     env.fnopt_claims = [record for record in _records(env) if record.page != docname]
 
 
-def _merge(app: Sphinx, env: Any, docnames: set[str], other: Any) -> None:
-    env.fnopt_claims = [*_records(env), *(r for r in _records(other) if r.page in docnames)]
-
-
 def _fill(app: Sphinx, tree: nodes.document, docname: str) -> None:
     for place in list(tree.findall(TablePlace)):
         place.replace_self(_table(app, docname))
@@ -91,7 +92,6 @@ def _table(app: Sphinx, docname: str) -> list[nodes.Node]:
     order = app.env.toctree_includes.get("course/index", [])
     records = [r for page in order for r in _records(app.env) if r.page == page]
     counts = {verdict: sum(r.verdict == verdict for r in records) for verdict in VERDICTS}
-    words = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     head, body = nodes.thead(), nodes.tbody()
     head += _row([[nodes.paragraph("", title)] for title in ("claim", "verdict", "figure", "page")])
     for record in records:
@@ -100,15 +100,21 @@ def _table(app: Sphinx, docname: str) -> list[nodes.Node]:
         link = nodes.reference("", title, refuri=uri, internal=True)
         cells = [
             _copies(record.statement),
-            [nodes.paragraph("", "", nodes.strong("", record.verdict))],
+            [nodes.paragraph("", "", _badge(record.verdict, record.verdict))],
             [nodes.paragraph("", "", *_copies(record.figure))],
             [nodes.paragraph("", "", link)],
         ]
         body += _row(cells)
     group = nodes.tgroup(cols=4)
-    group += [*(nodes.colspec(colwidth=width) for width in (40, 10, 35, 15)), head, body]
-    summary = nodes.paragraph("", f"{len(records)} claims: {words}.")
+    group += [*(nodes.colspec(colwidth=width) for width in (38, 12, 34, 16)), head, body]
+    summary = nodes.paragraph("", f"{len(records)} claims: ")
+    for verdict, count in counts.items():
+        summary += [_badge(f"{count} {verdict}", verdict), nodes.Text(" ")]
     return [summary, nodes.table("", group, classes=["claims"])]
+
+
+def _badge(text: str, verdict: str) -> nodes.inline:
+    return nodes.inline("", text, classes=["verdict", _name(verdict)])
 
 
 def _row(cells: list[list[nodes.Node]]) -> nodes.row:
@@ -122,8 +128,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("claim", Claim)
     app.add_directive("claims-table", ClaimsTable)
     app.connect("env-purge-doc", _purge)
-    app.connect("env-merge-info", _merge)
     # Its page shows what the others found.
     app.connect("env-updated", lambda app, env: [TABLE] if TABLE in env.found_docs else [])
     app.connect("doctree-resolved", _fill)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -15,21 +15,24 @@ except ImportError as error:
 class ShownFigure(Figure):
     """A figure that a notebook shows where it ends a cell, with any backend of matplotlib.
 
-    After ``%matplotlib inline`` it is IPython that draws it, in the format of its settings.
+    It is as sharp as the screens of today. After ``%matplotlib inline`` it is IPython that draws
+    it, in the format of its settings.
     """
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         return _png(self)
 
 
 class ShownAxes(Axes):
     """Axes that a notebook shows, as it does a figure."""
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         return _png(self.figure)
 
 
-def _png(figure: Any) -> bytes:
+def _png(figure: Any) -> tuple[bytes, dict[str, int]]:
+    """A picture, and the size to show it in: two of its pixels beside each other are one."""
     file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()
+    figure.savefig(file, format="png", dpi=2 * figure.dpi)
+    width, height = (round(inches * figure.dpi) for inches in figure.get_size_inches())
+    return file.getvalue(), {"width": width, "height": height}

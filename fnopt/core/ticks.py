@@ -23,4 +23,9 @@ def number_ticks(axis: Any, low: float, high: float, *, logarithmic: bool) -> No
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1000 else (1,)))
     else:
         axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+    axis.set_major_formatter(FuncFormatter(plain_number))
+
+
+def plain_number(value: float, place: Any = None) -> str:
+    """A number as a tick has it: ``0.001``, ``1e-5``; the second argument is not used."""
+    return f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")

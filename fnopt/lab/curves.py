@@ -28,6 +28,7 @@ class Curve(NamedTuple):
         middle: the line, shape (points,).
         low: lower edge of the band.
         high: upper edge of the band.
+        ends: whether no run is finite at the last place.
     """
 
     label: str
@@ -36,6 +37,7 @@ class Curve(NamedTuple):
     middle: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    ends: bool
 
 
 def plot_curves(
@@ -137,14 +139,15 @@ def _curve(label: str, curve: Any, band: str, xscale: str, yscale: str) -> Curve
             f"plot_curves: {label!r} has places of shape {at.shape} for {runs.shape[1]} points;"
             " give one place for each"
         )
-    seen = np.isfinite(runs) & (at > 0 if xscale == "log" else True)
+    finite = np.isfinite(runs)
+    seen = finite & (at > 0 if xscale == "log" else True)
     seen &= runs > 0 if yscale == "log" else True
     if not seen.any():
         of = " on these axes" if "log" in (xscale, yscale) else ""
         raise ValueError(f"plot_curves: {label!r} has no value that can be drawn{of}")
     runs = np.where(seen, runs, np.nan)
     columns = seen.any(0)  # of an empty one there are no quantiles
-    shares = {"range": [0.0, 0.5, 1.0]}.get(band, [0.25, 0.5, 0.75])
+    shares = [0.25, 0.5, 0.75] if band == "quartiles" else [0.0, 0.5, 1.0]
     edges = np.full((3, len(at)), np.nan)
     if band == "deviation":
         mean, deviation = np.nanmean(runs[:, columns], 0), np.nanstd(runs[:, columns], 0)
@@ -152,7 +155,7 @@ def _curve(label: str, curve: Any, band: str, xscale: str, yscale: str) -> Curve
     else:
         edges[:, columns] = np.nanquantile(runs[:, columns], shares, axis=0)
     low, middle, high = edges
-    return Curve(label, at, runs, middle, low, high)
+    return Curve(label, at, runs, middle, low, high, not finite[:, -1].any())
 
 
 def _draw(axes: Any, curve: Curve, band: str, style: dict[str, Any]) -> None:
@@ -176,7 +179,7 @@ def _end(axes: Any, curve: Curve, color: str) -> End:
     inside = (curve.middle[finite] >= low) & (curve.middle[finite] <= high)
     if not inside[-1]:  # then where it leaves
         end = finite[np.flatnonzero(inside)[-1] + 1] if inside.any() else last
-    elif last + 1 < len(curve.at):
+    elif curve.ends:
         axes.plot(curve.at[last], curve.middle[last], "x", color=color, markersize=8, mew=2)
     there, all_runs = int(np.isfinite(curve.runs[:, last]).sum()), len(curve.runs)
     rest = "" if there == all_runs else f" ({there} of {all_runs} runs)"
@@ -194,8 +197,8 @@ def _limits(
     number_ticks(axes.xaxis, at.min(), at.max(), logarithmic=xscale == "log")
     axes.margins(x=0.02)
     marked = np.array([height for height in references if height > 0 or yscale == "linear"])
-    all_values = [_all(curve) for curve in curves]
-    complete = [_all(curve) for curve in curves if np.isfinite(curve.middle[-1])]
+    all_values = [_all(curve, yscale) for curve in curves]
+    complete = [_all(curve, yscale) for curve in curves if not curve.ends]
     starts = np.array([curve.middle[np.isfinite(curve.middle)][0] for curve in curves])
     everything = np.concatenate([marked, *all_values])
     kept = np.concatenate([marked, starts, *complete]) if complete else everything
@@ -205,9 +208,10 @@ def _limits(
     axes.set_ylim(_range(np.array([low, high]), yscale, 0.04))
 
 
-def _all(curve: Curve) -> np.ndarray:
+def _all(curve: Curve, yscale: str) -> np.ndarray:
+    """What is drawn of a curve: its line and its band."""
     values = np.concatenate([curve.low, curve.middle, curve.high])
-    return values[np.isfinite(values)]
+    return values[np.isfinite(values) & (values > 0 if yscale == "log" else True)]
 
 
 def _range(values: np.ndarray, yscale: str, share: float) -> tuple[float, float]:

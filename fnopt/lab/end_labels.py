@@ -36,7 +36,7 @@ class EndLabels(Artist):
         self.beside, self.ends = axes, tuple(ends)
         look = {"size": size, "va": "center_baseline"}
         self.texts = [
-            Text(0, 0, textwrap.fill(end.text, WIDTH), color=text_color(end.color, theme), **look)
+            Text(0, 0, _broken(end.text), color=text_color(end.color, theme), **look)
             for end in ends
         ]
         self.lines = [Line2D([], [], color=end.color, linewidth=0.7) for end in ends]
@@ -76,3 +76,8 @@ class EndLabels(Artist):
             text.set_position((left, centre))
             line.set_visible(abs(centre - y) > 3 * unit or box.x1 - x > 2 * GAP * unit)
             line.set_data([x, box.x1, left - 2 * unit], [y, y, centre])
+
+
+def _broken(text: str) -> str:
+    """A label in lines; a long word, such as the name of a schedule, stays whole."""
+    return textwrap.fill(text, WIDTH, break_long_words=False)

@@ -81,10 +81,11 @@ def race(
     done = {}
     for names in groups.values():
         variants = [tx for name in names for tx in fields[name][1]]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(jnp.asarray(leaves)), *variants)
+        stacked = jax.tree.map(lambda *leaves: jnp.stack([*map(jnp.asarray, leaves)]), *variants)
         paths, values = paths_of(
-            problem.function, steps, problem.noise > 0, stacked, points, problem.noise, key
-        )
+            problem.function, steps, problem.noise > 0, len(variants), stacked, points,
+            problem.noise, key,
+        )  # fmt: skip
         ends = np.cumsum([len(fields[name][1]) for name in names])[:-1]
         parts = (np.split(np.asarray(x), ends) for x in (paths, values))
         done.update(zip(names, zip(*parts, strict=True), strict=True))

@@ -13,11 +13,12 @@ import optax
 from fnopt.core import Evaluation, Transform
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def paths_of(
     function: Callable[[jax.Array], jax.Array],
     steps: int,
     noisy: bool,
+    number: int,
     optimizers: Transform,
     starts: jax.Array,
     noise: Any,
@@ -31,7 +32,8 @@ def paths_of(
         function: the function, of an array of shape (2,).
         steps: number of steps.
         noisy: whether gradients have noise.
-        optimizers: optimizers of one structure, their leaves stacked.
+        number: number of optimizers.
+        optimizers: optimizers of one structure, their leaves stacked; optax's have no leaves.
         starts: shape (starts, 2).
         noise: standard deviation of the noise.
         key: the key.
@@ -41,10 +43,11 @@ def paths_of(
         steps + 1).
     """
 
-    def path_of(tx: Transform, number: jax.Array, start: jax.Array) -> jax.Array:
-        key_of_start = jax.random.fold_in(key, number)
+    def path_of(tx: Transform, number_of_start: jax.Array, start: jax.Array) -> jax.Array:
+        key_of_start = jax.random.fold_in(key, number_of_start)
 
         def step(carry: Any, count: jax.Array) -> tuple[Any, jax.Array]:
+            params: Any
             params, state = carry
             noise_key, own_key = jax.random.split(jax.random.fold_in(key_of_start, count))
 
@@ -66,7 +69,9 @@ def paths_of(
         _, points = jax.lax.scan(step, (start, tx.init(start)), jnp.arange(steps))
         return jnp.concatenate([start[None], points])
 
-    numbers = jnp.arange(len(starts))
+    which = jnp.arange(len(starts))
     of_starts = jax.vmap(path_of, in_axes=(None, 0, 0))
-    points = jax.vmap(of_starts, in_axes=(0, None, None))(optimizers, numbers, starts)
+    points = jax.vmap(of_starts, in_axes=(0, None, None), axis_size=number)(
+        optimizers, which, starts
+    )
     return points, jax.vmap(jax.vmap(jax.vmap(function)))(points)

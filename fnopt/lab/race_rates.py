@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import GetAttrKey
 
 from fnopt.core import Schedule, Transform, Wrapper
 from fnopt.core.schedule import is_schedule
@@ -15,10 +16,12 @@ from fnopt.core.schedule import is_schedule
 def rate_of(tx: Transform, steps: int) -> float | None:
     """The learning rate; of a schedule the largest value in so many steps; None without one.
 
-    Where there are several, as in groups, none is the rate.
+    Where there are several, as in groups, or one for each element, there is none.
     """
-    leaves = _rates(tx)
-    return _peak(leaves[0], steps) if len(leaves) == 1 else None
+    rates = _rates(tx)
+    if len(rates) != 1 or (not isinstance(rates[0], Schedule) and np.ndim(rates[0])):
+        return None
+    return _peak(rates[0], steps)
 
 
 def with_rate(tx: Transform, rate: float, steps: int) -> Transform:
@@ -28,9 +31,21 @@ def with_rate(tx: Transform, rate: float, steps: int) -> Transform:
         tx: an optimizer that has a rate.
         rate: the rate.
         steps: number of steps in which a schedule is to have this as its largest value.
+
+    Raises:
+        ValueError: the schedule is never above 0.
     """
-    (old,) = _rates(tx)
-    new = old.scaled(rate / _peak(old, steps)) if isinstance(old, Schedule) else rate
+    (new,) = _rates(tx)
+    if isinstance(new, Schedule):
+        peak = _peak(new, steps)
+        if not peak > 0:
+            raise ValueError(
+                f"race: the learning rate of {type(tx).__name__} is at most {peak:g} in {steps}"
+                " steps, which no factor turns into another rate; give it one above 0"
+            )
+        new = new.scaled(rate / peak)
+    else:
+        new = rate
     return _mapped(tx, lambda path, leaf: new if _is_rate(tx, path) else leaf)
 
 
@@ -45,30 +60,27 @@ def _mapped(tx: Transform, function: Any) -> Any:
 
 
 def _is_rate(tx: Any, path: tuple[Any, ...]) -> bool:
-    """Whether a leaf is a learning rate of the optimizer itself, where a step has this length."""
+    """Whether a leaf is the rate of a part that determines the length of the optimizer's step."""
     owner = tx
     for key in path[:-1]:
         inner = _item(owner, key)
-        # Of several transforms in a wrapper, the first is the optimizer of the parameters.
         if isinstance(owner, Wrapper) and isinstance(inner, Transform):
+            # Of several transforms in a wrapper, one is the optimizer of the parameters.
             if inner is not owner.wrapped:
                 return False
         owner = inner
-    searches = getattr(owner, "linesearch", None) is not None
-    return isinstance(owner, Transform) and _name(path[-1]) == owner.rate_name and not searches
+    if not isinstance(owner, Transform) or getattr(owner, "linesearch", None) is not None:
+        return False
+    return isinstance(path[-1], GetAttrKey) and path[-1].name == owner.rate_name
 
 
 def _item(owner: Any, key: Any) -> Any:
-    if isinstance(key, jax.tree_util.GetAttrKey):
+    if isinstance(key, GetAttrKey):
         return getattr(owner, key.name)
     return owner[getattr(key, "key", getattr(key, "idx", None))]
 
 
-def _name(key: Any) -> Any:
-    return getattr(key, "name", None)
-
-
 def _peak(rate: Any, steps: int) -> float:
     if isinstance(rate, Schedule):
-        return float(jnp.max(rate(jnp.arange(steps))))
+        return float(jnp.max(jax.vmap(rate)(jnp.arange(steps))))
     return float(np.asarray(rate))

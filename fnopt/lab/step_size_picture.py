@@ -55,6 +55,7 @@ def _heat_map(
     from matplotlib.ticker import FuncFormatter
 
     from fnopt.core.figure import ShownFigure
+    from fnopt.core.ticks import plain_number
 
     look, rows = theme_of(theme), np.stack(list(sizes.values()))
     rows = np.where(np.isfinite(rows) & (rows > 0), rows, np.nan)
@@ -71,8 +72,7 @@ def _heat_map(
     axes.set_yticks(np.arange(len(rows)) + 0.5, list(sizes), fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set(xlabel="step", title=title)
-    plain = FuncFormatter(lambda value, _: f"{value:.3g}")
-    bar = figure.colorbar(image, ax=axes, format=plain)
+    bar = figure.colorbar(image, ax=axes, format=FuncFormatter(plain_number))
     bar.set_label(label, color=look.ink)
     bar.ax.tick_params(colors=look.ink, which="both")
     bar.outline.set_visible(False)

@@ -105,6 +105,6 @@ def _make(caller: str, make: Any, arguments: dict[str, Any]) -> Transform:
         name = make.__name__
         raise TypeError(
             f"{caller}: {name} needs {', '.join(sorted(missing))}; give it as a value,"
-            f" method=fnopt.{name}({', '.join(f'{x}=…' for x in sorted(missing))})"
+            f" fnopt.{name}({', '.join(f'{x}=…' for x in sorted(missing))})"
         )
     return make(**arguments)

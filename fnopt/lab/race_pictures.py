@@ -1,0 +1,57 @@
+"""Pictures and animations of a race, by the suffix of their file."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from fnopt.core.checks import brief
+from fnopt.lab.race_result import Race
+from fnopt.lab.style import save, theme_of
+
+DPI = 200
+"""Pixels per inch of a PNG: twice those of a README, for sharp screens."""
+SUFFIXES = (".gif", ".html", ".mp4", ".png")
+
+
+def plot(race: Race, path: str | os.PathLike | None, theme: str, fan: bool) -> Any:
+    """The picture of a race; see :meth:`fnopt.lab.Race.plot`."""
+    from fnopt.lab.race_scene import Scene
+
+    scene = Scene(race, theme, rates=True, fan=fan)
+    scene.label()
+    if path is not None:
+        save(scene.figure, path, DPI)
+    return scene.figure
+
+
+def animate(
+    race: Race, path: str | os.PathLike, theme: str | None, seconds: float, fps: float
+) -> None:
+    """Writes an animation of a race; see :meth:`fnopt.lab.Race.animate`."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"animate: the path must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, got"
+            f" {brief(str(path))}"
+        )
+    theme_of(theme or "light")
+    for name, value, high in (("seconds", seconds, math.inf), ("fps", fps, 50)):
+        if not 0 < value <= high or math.isinf(value):
+            upper = "inf)" if math.isinf(high) else f"{high}]"
+            raise ValueError(f"animate: {name} must lie in (0, {upper}, got {brief(value)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if suffix == ".html":
+        from fnopt.lab.race_page import write_page
+
+        write_page(race, path, theme, seconds)
+    elif suffix == ".png":
+        plot(race, path, theme or "light", fan=False)
+    else:
+        from fnopt.lab.race_animation import write_gif, write_mp4
+
+        write = write_gif if suffix == ".gif" else write_mp4
+        write(race, path, theme or "light", seconds, fps)
