@@ -43,6 +43,7 @@ pygments_dark_style = "github-dark"
 html_title = "fnopt"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
+html_extra_path = ["_extra"]
 html_css_files = ["fnopt.css"]
 
 # A copied example is what was typed: no prompts, no output.

@@ -165,6 +165,13 @@ def test_few_points_are_marked_and_points_have_no_line():
     assert (few.get_linestyle(), alone.get_linestyle()) == ("-", "None")
 
 
+def test_a_point_between_gaps_is_seen():
+    gaps = np.where(np.isin(np.arange(50), [10, 12]), np.nan, 1.0)
+    assert [line.get_marker() for line in lines(plot_curves({"a": gaps}))] == ["o"]
+    ends = np.where(np.arange(50) < 30, 1.0, np.nan)
+    assert [line.get_marker() for line in lines(plot_curves({"a": ends}))] == [""]
+
+
 def test_more_curves_than_colors_are_dashed():
     drawn = lines(plot_curves({str(n): np.ones(30) for n in range(10)}))
     assert [line.get_linestyle() for line in drawn] == ["-"] * 8 + ["--"] * 2

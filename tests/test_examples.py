@@ -162,3 +162,14 @@ def test_the_race_of_readme(tmp_path, capsys):
     example("race/race.py")["main"](tmp_path, steps=5, seconds=0.4)
     assert {path.name for path in tmp_path.iterdir()} == {"race_light.gif", "race_dark.gif"}
     assert "lbfgs" in capsys.readouterr().out
+
+
+def test_the_pictures_of_runs(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    main = example("pictures/pictures.py")["main"]
+    main(epochs=2, seeds=2, width=4, resolution=3, examples=20, themes=("dark",), out=str(tmp_path))
+    assert "pictures" in capsys.readouterr().out
+    drawn = {path.name for path in tmp_path.iterdir()}
+    committed = {path.name[4:] for path in (EXAMPLES.parent / "docs/pictures").glob("lab_*.png")}
+    assert drawn == {name for name in committed if name.endswith("_dark.png")}
+    assert all(path.stat().st_size > 10_000 for path in tmp_path.iterdir())

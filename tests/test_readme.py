@@ -46,7 +46,7 @@ def test_a_visitor_trains_swaps_sweeps_and_animates_by_copying(tmp_path, monkeyp
     assert losses[-20:, rates.index(copied["best"])].mean() < 0.2
 
     exec(snippet("Animate it"), copied)
-    assert copied["contest"]["adam"].values.shape == (16, 1, 101)
+    assert copied["contest"]["adam"].values.shape == (16, 1, 81)
     assert "heavy_ball" in capsys.readouterr().out
     begins = {"digits.png": b"\x89PNG", "race.gif": b"GIF8", "race.html": b"<!doctype html>"}
     for name, signature in begins.items():

@@ -93,7 +93,9 @@ def _table(app: Sphinx, docname: str) -> list[nodes.Node]:
     records = [r for page in order for r in _records(app.env) if r.page == page]
     counts = {verdict: sum(r.verdict == verdict for r in records) for verdict in VERDICTS}
     head, body = nodes.thead(), nodes.tbody()
-    head += _row([[nodes.paragraph("", title)] for title in ("claim", "verdict", "figure", "page")])
+    head += _row(
+        [[nodes.paragraph("", title)] for title in ("claim", "verdict", "measured", "page")]
+    )
     for record in records:
         title = app.env.titles[record.page].astext()
         uri = f"{app.builder.get_relative_uri(docname, record.page)}#{record.anchor}"

@@ -95,6 +95,7 @@ async def _run(
         km=manager,
         resources={"metadata": {"path": str(folder)}},
         timeout=timeout,
+        startup_timeout=timeout,
         record_timing=False,
         extra_arguments=ARGUMENTS,
         on_cell_start=note_cell,

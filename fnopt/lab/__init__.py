@@ -28,3 +28,4 @@ from fnopt.lab.race_result import Entrant as Entrant
 from fnopt.lab.race_result import Race as Race
 from fnopt.lab.schedules import plot_schedule as plot_schedule
 from fnopt.lab.step_sizes import StepSizeRecorder as StepSizeRecorder
+from fnopt.lab.themed import themed as themed

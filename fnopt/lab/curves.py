@@ -78,7 +78,7 @@ def plot_curves(
             standard deviation on both sides, ``"runs"`` for the median and each run as a thin line.
         references: a dict from labels to heights at which a dashed line is drawn.
         points: labels of the curves that are drawn as points without a line. The others have
-            both where they are no more than 20.
+            both where they are no more than 20, or some of them are missing.
         ylim: lowest and highest value of the vertical axis; None for those of the curves.
         axes: matplotlib's axes to draw on; those of a new figure if None.
 
@@ -160,7 +160,9 @@ def _curve(label: str, curve: Any, band: str, xscale: str, yscale: str) -> Curve
 
 def _draw(axes: Any, curve: Curve, band: str, style: dict[str, Any]) -> None:
     several, color, line = len(curve.runs) > 1, style["color"], style["linestyle"]
-    marker = "o" if len(curve.at) <= FEW or not line else ""
+    inside = curve.middle[slice(*np.flatnonzero(np.isfinite(curve.middle))[[0, -1]])]
+    gaps = not np.isfinite(inside).all()  # a point between two gaps has no line
+    marker = "o" if len(curve.at) <= FEW or gaps or not line else ""
     axes.plot(curve.at, curve.middle, **style, marker=marker, markersize=4)
     if several and band == "runs":
         axes.plot(curve.at, curve.runs.T, color=color, alpha=0.35, linewidth=0.7)
