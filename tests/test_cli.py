@@ -39,9 +39,8 @@ def printed(capsys, monkeypatch):
 def test_the_command_alone_says_what_there_is(printed):
     text = printed()
     assert text == printed("--help")
-    assert all(
-        f"fnopt {command}" in text for command in ("animate", "train", "optimizers", "schedules")
-    )
+    commands = ("animate", "train", "optimizers", "schedules")
+    assert all(f"fnopt {command}" in text for command in commands)
     assert max(map(columns, text.splitlines())) <= 80
 
 

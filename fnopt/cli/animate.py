@@ -14,7 +14,7 @@ from fnopt.lab import noisy, problems, race
 from fnopt.lab.race_pictures import check_animation
 
 OPTIMIZERS = ["sgd", "heavy_ball", "rmsprop", "adam"]
-OTHER_NAMES = {"momentum": "heavy_ball", "gd": "sgd", "gradient_descent": "sgd", "bfgs-b": "lbfgsb"}
+OTHER_NAMES = {"momentum": "heavy_ball", "gd": "sgd", "gradient_descent": "sgd"}
 """What some call an optimizer that has another name here."""
 
 
@@ -30,15 +30,13 @@ def animate(options: AnimateOptions) -> None:
     if name not in known:
         raise no_such("there is no problem", name, known, "fnopt animate --help")
     names = options.optimizers or OPTIMIZERS
+    optimizers = fnopt.optimizers()
     for optimizer in names:
         if optimizer in OTHER_NAMES:
-            raise UsageError(
-                f"there is no optimizer {optimizer!r}; it is {OTHER_NAMES[optimizer]} here"
-            )
-        if optimizer not in fnopt.optimizers():
-            raise no_such(
-                "there is no optimizer", optimizer, fnopt.optimizers(), "fnopt optimizers"
-            )
+            here = OTHER_NAMES[optimizer]
+            raise UsageError(f"there is no optimizer {optimizer!r}; it is {here} here")
+        if optimizer not in optimizers:
+            raise no_such("there is no optimizer", optimizer, optimizers, "fnopt optimizers")
     out = options.out or Path(f"{name}.gif")
     check_animation(out, options.theme, options.seconds)  # before the work, not after it
     with _shown(f"racing {len(names)} optimizers"):

@@ -19,7 +19,7 @@ usage: fnopt COMMAND [OPTIONS]
 Functional optimization for JAX.
 
   fnopt train                 train a network on a data set, or on your arrays
-  fnopt animate [PROBLEM]     race optimizers on a function, and write an animation
+  fnopt animate [PROBLEM]     race optimizers on a function, as an animation
   fnopt optimizers [NAME]     list the optimizers, or say all about one
   fnopt schedules [NAME]      list the schedules, or say all about one
   fnopt COMMAND --help        the options of a command

@@ -53,7 +53,10 @@ def check_animation(path: Path, theme: str | None, seconds: float, fps: float = 
     Raises:
         ValueError: the suffix, the theme or a number is none of those that there are.
         RuntimeError: ffmpeg is needed and not installed.
+        ImportError: matplotlib is not installed.
     """
+    import fnopt.core.figure  # noqa: F401  # raises the error that says what to install
+
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
