@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ usage: fnopt COMMAND [OPTIONS]
 Functional optimization for JAX.
 
   fnopt train                 train a network on a data set, or on your arrays
+  fnopt animate [PROBLEM]     race optimizers on a function, and write an animation
   fnopt optimizers [NAME]     list the optimizers, or say all about one
   fnopt schedules [NAME]      list the schedules, or say all about one
   fnopt COMMAND --help        the options of a command
@@ -76,6 +78,19 @@ def _train(words: list[str]) -> None:
     train(_parsed(TrainOptions, "train", words))
 
 
+def _animate(words: list[str]) -> None:
+    from fnopt.cli.animate import animate
+    from fnopt.cli.animate_options import AnimateOptions
+
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--starts" and re.match(r"-[\d.]", word):
+            joined[-1] += f"={word}"  # else it would be taken for an option
+        else:
+            joined.append(word)
+    animate(_parsed(AnimateOptions, "animate", joined))
+
+
 def _optimizers(words: list[str]) -> None:
     from fnopt.cli.catalogue import print_optimizers
     from fnopt.cli.options import OptimizersOptions
@@ -92,6 +107,7 @@ def _schedules(words: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "animate": _animate,
     "optimizers": _optimizers,
     "schedules": _schedules,
     "train": _train,
