@@ -154,3 +154,14 @@ def test_the_spectrum_along_training(tmp_path, capsys):
     assert main(epochs=10, every=5, width=4, steps=6, out=str(tmp_path)) > 0
     assert "3 spectra" in capsys.readouterr().out
     assert (tmp_path / "spectrum.png").stat().st_size > 10_000
+
+
+def test_the_pictures_of_runs(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    main = example("pictures/pictures.py")["main"]
+    main(epochs=2, seeds=2, width=4, resolution=3, examples=20, themes=("dark",), out=str(tmp_path))
+    assert "pictures" in capsys.readouterr().out
+    drawn = {path.name for path in tmp_path.iterdir()}
+    committed = {path.name[4:] for path in (EXAMPLES.parent / "docs/pictures").glob("lab_*.png")}
+    assert drawn == {name for name in committed if name.endswith("_dark.png")}
+    assert all(path.stat().st_size > 10_000 for path in tmp_path.iterdir())

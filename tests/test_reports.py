@@ -99,6 +99,51 @@ def test_an_exception_of_any_callback_has_state_and_history(name, tmp_path):
         assert len(run(checkpoint_dir=folder, resume=True).history) == 3
 
 
+class Steps:
+    """Notes the steps and the parameters at which it sees the state."""
+
+    def __init__(self, every: Any) -> None:
+        self.every, self.seen, self.params = every, [], []
+
+    def on_state(self, state: Any) -> None:
+        self.seen.append(int(state.step))
+        self.params.append(np.array(state.params["w"]))
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 4, None])
+def test_states_are_seen_before_the_first_step_every_few_and_at_the_end(steps_per_call):
+    both = [Steps(4), Steps(5)]
+    result = run(callbacks=both, steps_per_call=steps_per_call)
+    assert [callback.seen for callback in both] == [[0, 4, 8, 12, 15], [0, 5, 10, 15]]
+    np.testing.assert_array_equal(both[0].params[-1], both[1].params[-1])
+    np.testing.assert_array_equal(both[0].params[-1], np.array(result.last.params["w"]))
+    one_by_one = Steps(1)
+    run(callbacks=one_by_one, steps_per_call=1)
+    np.testing.assert_array_equal(both[0].params[1], one_by_one.params[4])
+
+
+def test_states_of_a_run_that_goes_on(tmp_path):
+    run(callbacks=Stop(), checkpoint_dir=tmp_path)
+    rest = Steps(4)
+    run(callbacks=rest, checkpoint_dir=tmp_path, resume=True)
+    assert rest.seen == [10, 12, 15]
+    again = Steps(4)
+    run(callbacks=again, checkpoint_dir=tmp_path, resume=True)
+    assert again.seen == [15]
+
+
+def test_an_exception_at_a_state_has_state_and_history():
+    class Fails(Steps):
+        def on_state(self, state: Any) -> None:
+            super().on_state(state)
+            if len(self.seen) == 3:
+                raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more") as caught:
+        run(callbacks=Fails(3))
+    assert int(caught.value.state.step) == 6 and len(caught.value.history) == 1
+
+
 def print_nothing(*arguments: Any) -> None:
     pass
 
@@ -117,10 +162,11 @@ class Odd:
         ({"callbacks": [Stop]}, r"callbacks has the class Stop; give an object of it, Stop\(…\)"),
         (
             {"callbacks": print},
-            "without a method on_epoch or on_step; give a function to on_ep",
+            "without a method on_epoch, on_step or on_state; give a function to on_ep",
         ),
-        ({"callbacks": [3]}, "callbacks has 3 without a method .*; define one, or both"),
-        ({"callbacks": Odd()}, "without a method on_epoch or on_step; define one"),
+        ({"callbacks": [3]}, "callbacks has 3 without a method .*; define one of them"),
+        ({"callbacks": Odd()}, "without a method on_epoch, on_step or on_state; define one"),
+        ({"callbacks": Steps("epoch")}, r"every \(steps\) of the callback .* must be an integer"),
         ({"log": 3}, r"log must be a path such as 'run.txt', or a list of paths, got 3 \(int\)"),
     ],
 )

@@ -19,6 +19,7 @@ usage: fnopt COMMAND [OPTIONS]
 Functional optimization for JAX.
 
   fnopt train                 train a network on a data set, or on your arrays
+  fnopt plot LOG …            draw curves of logs, or schedules
   fnopt animate [PROBLEM]     race optimizers on a function, as an animation
   fnopt optimizers [NAME]     list the optimizers, or say all about one
   fnopt schedules [NAME]      list the schedules, or say all about one
@@ -106,9 +107,17 @@ def _schedules(words: list[str]) -> None:
     print_schedules(_parsed(SchedulesOptions, "schedules", words).name)
 
 
+def _plot(words: list[str]) -> None:
+    from fnopt.cli.options import PlotOptions
+    from fnopt.cli.plot import plot
+
+    plot(_parsed(PlotOptions, "plot", words))
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "animate": _animate,
     "optimizers": _optimizers,
+    "plot": _plot,
     "schedules": _schedules,
     "train": _train,
 }

@@ -231,6 +231,43 @@ class SchedulesOptions:
     ] = None
 
 
+@dataclasses.dataclass(frozen=True)
+class PlotOptions:
+    """Draws curves of logs, or schedules.
+
+    Args:
+        what: logs, such as out/digits.jsonl; with a label, as sgd=runs/sgd-*.jsonl, all of one
+            label are runs of one curve with a band. Or the word schedule and names of schedules.
+        metric: what is drawn of logs: loss, val_loss, val_accuracy, learning_rate, or another one.
+        by: epoch or step.
+        yscale: linear or log.
+        learning_rate: rate at the start of a schedule, or at its peak.
+        steps: length of a schedule.
+        title: title above the picture.
+        theme: light or dark.
+        out: the picture: a .png, .svg or .pdf.
+    """
+
+    what: tyro.conf.Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="LOG …", help_behavior_hint="")]
+    ] = ()
+    metric: Annotated[Any, *option("--metric", "NAME")] = "loss"
+    by: Annotated[
+        Any, *option("--by", "NAME", default="epoch, if there are", choices=("epoch", "step"))
+    ] = None
+    yscale: Annotated[
+        Any,
+        *option("--yscale", "NAME", default="log for a wide loss", choices=("linear", "log")),
+    ] = None
+    learning_rate: Annotated[Any, *option("--learning-rate", "RATE", float, aliases=("--lr",))] = (
+        0.1
+    )
+    steps: Annotated[Any, *option("--steps", "N", int)] = 1000
+    title: Annotated[Any, *option("--title", "TEXT", default="none")] = None
+    theme: Annotated[Any, *option("--theme", "NAME", choices=("light", "dark"))] = "light"
+    out: Annotated[Any, *option("--out", "FILE", Path, default="curves.png or schedule.png")] = None
+
+
 def names(options: type) -> list[str]:
     """The options that a dataclass of options has, with their hyphens."""
     found: list[str] = []

@@ -65,6 +65,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return (f"did you mean {near!r}? " if near else "") + "known: " + ", ".join(known)
 
 
+def one_of(argument: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raises ValueError if a value is none of the choices."""
+    if value not in choices:
+        raise ValueError(f"{argument} must be one of {choices}, got {brief(value, 40)}")
+
+
 def positive_integer(argument: str, value: Any) -> int:
     """An integer of any kind, at least 1; raises TypeError or ValueError naming the argument."""
     return integer(argument, value, least=1)

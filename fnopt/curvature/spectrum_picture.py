@@ -52,8 +52,9 @@ def plot_spectra(records: Sequence[Any], path: str | os.PathLike | None, title: 
             norm=LogNorm(floor, curves.max()), cmap="Greys", rasterized=True,
         )  # fmt: skip
         figure.colorbar(image, ax=shares, label="share of eigenvalues by decade")
-        for i in sorted({0, len(finite) // 2, len(finite) - 1}):
-            shares.plot(curves[i], eigenvalues, label=f"epoch {epochs[i]}")
+        chosen = sorted({0, len(finite) // 2, len(finite) - 1})
+        for i, color in zip(chosen, _OF_EPOCHS, strict=False):
+            shares.plot(curves[i], eigenvalues, color=color, label=f"epoch {epochs[i]}")
         shares.set(xscale="log", xlim=(floor, 2 * curves.max()))
         labelled = shares.get_legend_handles_labels()
         corner.legend(*labelled, frameon=False, fontsize="small", loc="lower left")
@@ -78,7 +79,9 @@ def plot_spectra(records: Sequence[Any], path: str | os.PathLike | None, title: 
     return figure
 
 
-_COLORS = {"largest": "tab:red", "smallest": "tab:blue"}
+# Those of fnopt.lab, which colour-blind people can tell apart.
+_COLORS = {"largest": "#D55E00", "smallest": "#0072B2"}
+_OF_EPOCHS = ("#56B4E9", "#E69F00", "#009E73")
 
 
 def _draw_extremes(axes: Any, records: Sequence[Any], names: Sequence[str]) -> None:

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from fnopt.lab.curves import plot_curves as plot_curves
+from fnopt.lab.filters import filter_normalized_directions as filter_normalized_directions
+from fnopt.lab.noise import GradientNoise as GradientNoise
+from fnopt.lab.noise import GradientNoiseRecorder as GradientNoiseRecorder
+from fnopt.lab.noise import NoiseRecord as NoiseRecord
+from fnopt.lab.noise import gradient_noise as gradient_noise
+from fnopt.lab.path_picture import plot_path as plot_path
+from fnopt.lab.path_recorder import PathRecorder as PathRecorder
 from fnopt.lab.problem import Problem as Problem
 from fnopt.lab.problem import noisy as noisy
 from fnopt.lab.problems import ackley as ackley
@@ -19,3 +26,6 @@ from fnopt.lab.problems import saddle as saddle
 from fnopt.lab.race import race as race
 from fnopt.lab.race_result import Entrant as Entrant
 from fnopt.lab.race_result import Race as Race
+from fnopt.lab.schedules import plot_schedule as plot_schedule
+from fnopt.lab.step_sizes import StepSizeRecorder as StepSizeRecorder
+from fnopt.lab.themed import themed as themed

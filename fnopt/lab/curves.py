@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fnopt.lab.style import COLORS, dress, theme_of
+from fnopt.core.checks import one_of
+from fnopt.lab.labels import End, label_ends
+from fnopt.lab.style import dress, line_styles, save, theme_of
+
+BANDS = ("quartiles", "range", "deviation", "runs")
+SCALES = ("linear", "log")
+FEW = 20
+"""Most points of a curve that are marked."""
+
+
+class Curve(NamedTuple):
+    """What is drawn of a curve.
+
+    Attributes:
+        label: its label.
+        at: places, shape (points,).
+        runs: values, shape (runs, points).
+        middle: the line, shape (points,).
+        low: lower edge of the band.
+        high: upper edge of the band.
+        ends: whether no run is finite at the last place.
+    """
+
+    label: str
+    at: np.ndarray
+    runs: np.ndarray
+    middle: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    ends: bool
 
 
 def plot_curves(
@@ -22,44 +50,177 @@ def plot_curves(
     title: str = "",
     theme: str = "light",
     path: str | os.PathLike | None = None,
+    band: str = "quartiles",
+    references: Mapping[str, float] | None = None,
+    points: Collection[str] = (),
+    ylim: tuple[float | None, float | None] = (None, None),
+    axes: Any = None,
 ) -> Any:
     """A picture of curves, each labelled at its end; of several runs, the median and a band.
 
+    A curve that is no longer finite, as one of a run that diverged or was stopped early, ends with
+    a cross. Where it goes far beyond the curves that stay finite, it leaves the picture. Where some
+    of its runs are not finite at a point, the median and the band are those of the others, and the
+    label says how many reach the end.
+
     Args:
         curves: a dict from labels to curves. A curve is an array of values, or a pair of places
-            and values. Values of shape (runs, points) are drawn as their median, with a band
-            between the quartiles.
+            and values. Values of shape (runs, points) are drawn as their median, with a band.
         xlabel: what is along the horizontal axis.
         ylabel: what is along the vertical axis.
-        xscale: ``"linear"`` or ``"log"``.
-        yscale: likewise.
+        xscale: ``"linear"`` or ``"log"``, on which steps count from 1.
+        yscale: likewise; on ``"log"`` values that are not positive are not drawn.
         title: title above it.
         theme: ``"light"`` or ``"dark"``.
         path: path of the picture; not saved if None.
+        band: of several runs. ``"quartiles"`` for the median and the quartiles, ``"range"`` for the
+            median and all between the lowest and the highest, ``"deviation"`` for the mean and one
+            standard deviation on both sides, ``"runs"`` for the median and each run as a thin line.
+        references: a dict from labels to heights at which a dashed line is drawn.
+        points: labels of the curves that are drawn as points without a line. The others have
+            both where they are no more than 20, or some of them are missing.
+        ylim: lowest and highest value of the vertical axis; None for those of the curves.
+        axes: matplotlib's axes to draw on; those of a new figure if None.
 
     Returns:
         The figure, which a notebook shows.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: there is no curve, a curve has another number of places than of values or no
+            value that can be drawn, or an option is none of those named.
     """
+    one_of("plot_curves: band", band, BANDS)
+    for name, scale in (("xscale", xscale), ("yscale", yscale)):
+        one_of(f"plot_curves: {name}", scale, SCALES)
+    look = theme_of(theme)
+    drawn = [_curve(label, curve, band, xscale, yscale) for label, curve in curves.items()]
+    if not drawn:
+        raise ValueError("plot_curves: there are no curves; give a dict from labels to values")
+    if unknown := [label for label in points if label not in curves]:
+        raise ValueError(f"plot_curves: points names {unknown[0]!r}, which is none of the curves")
+
     from fnopt.core.figure import ShownFigure
 
-    look = theme_of(theme)
-    figure = ShownFigure(figsize=(7.2, 4.2), layout="constrained")
-    axes = figure.subplots()
-    for (label, curve), color in zip(curves.items(), COLORS * len(curves), strict=False):
-        at, values = curve if isinstance(curve, tuple) else (None, curve)
-        values = np.atleast_2d(np.asarray(values, float))
-        at = np.arange(values.shape[1]) if at is None else np.asarray(at, float)
-        low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75], axis=0)
-        axes.plot(at, middle, color=color)
-        if len(values) > 1:
-            axes.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)
-        axes.annotate(
-            label, (at[-1], middle[-1]), xytext=(4, 0), textcoords="offset points", color=color,
-            va="center", annotation_clip=False,
-        )  # fmt: skip
-    axes.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale, yscale=yscale, title=title)
+    if axes is None:
+        axes = ShownFigure(figsize=(7.2, 4.2), layout="constrained").subplots()
     dress(axes, look)
+    references = dict(references or {})
+    for height in references.values():
+        axes.axhline(height, color=look.muted, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+    labels = [End(label, None, y, look.muted) for label, y in references.items()]
+    styles = line_styles(len(drawn))
+    for curve, style in zip(drawn, styles, strict=True):
+        _draw(axes, curve, band, style | {"linestyle": ""} if curve.label in points else style)
+    _limits(axes, drawn, list(references.values()), xscale, yscale)
+    axes.set_ylim(*ylim)
+    labels += [
+        _end(axes, curve, style["color"]) for curve, style in zip(drawn, styles, strict=True)
+    ]
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    label_ends(axes, labels, look)
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-    return figure
+        save(axes.figure, path, 120)
+    return axes.figure
+
+
+def _curve(label: str, curve: Any, band: str, xscale: str, yscale: str) -> Curve:
+    """A curve and its band; on a logarithmic axis without what cannot be drawn."""
+    at, values = curve if isinstance(curve, tuple) else (None, curve)
+    runs = np.atleast_2d(np.asarray(values, float))
+    if runs.ndim > 2:
+        raise ValueError(
+            f"plot_curves: the values of {label!r} have the shape {runs.shape}; it must be"
+            " (points,) or (runs, points)"
+        )
+    at = np.arange(runs.shape[1]) + (xscale == "log") if at is None else np.asarray(at, float)
+    if at.shape != runs.shape[1:]:
+        raise ValueError(
+            f"plot_curves: {label!r} has places of shape {at.shape} for {runs.shape[1]} points;"
+            " give one place for each"
+        )
+    finite = np.isfinite(runs)
+    seen = finite & (at > 0 if xscale == "log" else True)
+    seen &= runs > 0 if yscale == "log" else True
+    if not seen.any():
+        of = " on these axes" if "log" in (xscale, yscale) else ""
+        raise ValueError(f"plot_curves: {label!r} has no value that can be drawn{of}")
+    runs = np.where(seen, runs, np.nan)
+    columns = seen.any(0)  # of an empty one there are no quantiles
+    shares = [0.25, 0.5, 0.75] if band == "quartiles" else [0.0, 0.5, 1.0]
+    edges = np.full((3, len(at)), np.nan)
+    if band == "deviation":
+        mean, deviation = np.nanmean(runs[:, columns], 0), np.nanstd(runs[:, columns], 0)
+        edges[:, columns] = mean - deviation, mean, mean + deviation
+    else:
+        edges[:, columns] = np.nanquantile(runs[:, columns], shares, axis=0)
+    low, middle, high = edges
+    return Curve(label, at, runs, middle, low, high, not finite[:, -1].any())
+
+
+def _draw(axes: Any, curve: Curve, band: str, style: dict[str, Any]) -> None:
+    several, color, line = len(curve.runs) > 1, style["color"], style["linestyle"]
+    inside = curve.middle[slice(*np.flatnonzero(np.isfinite(curve.middle))[[0, -1]])]
+    gaps = not np.isfinite(inside).all()  # a point between two gaps has no line
+    marker = "o" if len(curve.at) <= FEW or gaps or not line else ""
+    axes.plot(curve.at, curve.middle, **style, marker=marker, markersize=4)
+    if several and band == "runs":
+        axes.plot(curve.at, curve.runs.T, color=color, alpha=0.35, linewidth=0.7)
+    elif several and line:
+        axes.fill_between(curve.at, curve.low, curve.high, color=color, alpha=0.2, linewidth=0)
+    elif several:
+        middle, beyond = curve.middle, [curve.middle - curve.low, curve.high - curve.middle]
+        axes.errorbar(curve.at, middle, beyond, linestyle="", color=color, capsize=2, linewidth=1)
+
+
+def _end(axes: Any, curve: Curve, color: str) -> End:
+    """The label at the last point that is seen; a cross where the curve ends before its places."""
+    finite = np.flatnonzero(np.isfinite(curve.middle))
+    low, high = sorted(axes.get_ylim())
+    last = end = finite[-1]
+    inside = (curve.middle[finite] >= low) & (curve.middle[finite] <= high)
+    if not inside[-1]:  # then where it leaves
+        end = finite[np.flatnonzero(inside)[-1] + 1] if inside.any() else last
+    elif curve.ends:
+        axes.plot(curve.at[last], curve.middle[last], "x", color=color, markersize=8, mew=2)
+    there, all_runs = int(np.isfinite(curve.runs[:, last]).sum()), len(curve.runs)
+    rest = "" if there == all_runs else f" ({there} of {all_runs} runs)"
+    return End(curve.label + rest, float(curve.at[end]), float(curve.middle[end]), color)
+
+
+def _limits(
+    axes: Any, curves: list[Curve], references: list[float], xscale: str, yscale: str
+) -> None:
+    """Scales, ticks, and what is seen where curves that end before the others go far beyond."""
+    from fnopt.core.ticks import number_ticks
+
+    at = np.concatenate([curve.at for curve in curves])
+    at = at[at > 0] if xscale == "log" else at
+    number_ticks(axes.xaxis, at.min(), at.max(), logarithmic=xscale == "log")
+    axes.margins(x=0.02)
+    marked = np.array([height for height in references if height > 0 or yscale == "linear"])
+    all_values = [_all(curve, yscale) for curve in curves]
+    complete = [_all(curve, yscale) for curve in curves if not curve.ends]
+    starts = np.array([curve.middle[np.isfinite(curve.middle)][0] for curve in curves])
+    everything = np.concatenate([marked, *all_values])
+    kept = np.concatenate([marked, starts, *complete]) if complete else everything
+    low, high = _range(kept, yscale, 0.5)
+    low, high = max(low, everything.min()), min(high, everything.max())
+    number_ticks(axes.yaxis, low, high, logarithmic=yscale == "log")
+    axes.set_ylim(_range(np.array([low, high]), yscale, 0.04))
+
+
+def _all(curve: Curve, yscale: str) -> np.ndarray:
+    """What is drawn of a curve: its line and its band."""
+    values = np.concatenate([curve.low, curve.middle, curve.high])
+    return values[np.isfinite(values) & (values > 0 if yscale == "log" else True)]
+
+
+def _range(values: np.ndarray, yscale: str, share: float) -> tuple[float, float]:
+    """The range of values, with a share of its length on the axis added on both sides."""
+    if yscale == "log":
+        low, high = _range(np.log10(values), "linear", share)
+        return 10**low, 10**high
+    low, high = values.min(), values.max()
+    room = share * (high - low) or abs(high) / 10 or 0.5
+    return low - room, high + room

@@ -16,25 +16,29 @@ class End(NamedTuple):
 
     Attributes:
         text: the label.
-        x: its horizontal place, in units of the data.
+        x: its horizontal place, in units of the data; None for the edge of the axes.
         y: its vertical place, likewise.
         color: that of the line.
     """
 
     text: str
-    x: float
+    x: float | None
     y: float
     color: str
 
 
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+def spread(
+    wanted: Sequence[float], gap: float | Sequence[float], low: float, high: float
+) -> np.ndarray:
     """The places next to the wanted ones that keep a distance from each other.
 
-    They are the solution of least squares with these constraints: order, distance and range.
+    They are the solution of least squares with these constraints: order, distance and range. Of
+    equal ones the first is highest.
 
     Args:
         wanted: where they would best be.
-        gap: the least distance between two of them. It is smaller where the range has no room.
+        gap: the least distance between two of them, or the height of each, of which two are half
+            the sum apart. It is smaller where the range has no room.
         low: the lowest place.
         high: the highest place.
 
@@ -42,57 +46,42 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> np.n
         The places, in the order of ``wanted``.
 
     >>> spread([1.0, 1.0, 5.0], gap=1.0, low=0.0, high=10.0)
-    array([0.5, 1.5, 5. ])
+    array([1.5, 0.5, 5. ])
     """
     best = np.asarray(wanted, float)
     if len(best) < 2:
         return np.clip(best, low, high)
-    gap = min(gap, (high - low) / (len(best) - 1))
-    order = np.argsort(best, kind="stable")
-    steps = gap * np.arange(len(best))
-    level = isotonic_regression(best[order] - steps).x
+    order = np.lexsort((-np.arange(len(best)), best))
+    heights = np.broadcast_to(np.asarray(gap, float), best.shape)[order]
+    above = np.cumsum([0.0, *(heights[1:] + heights[:-1]) / 2])
+    above *= min(1.0, (high - low) / above[-1])
+    level = isotonic_regression(best[order] - above).x
     places = np.empty_like(best)
-    places[order] = np.clip(level, low, high - steps[-1]) + steps
+    places[order] = np.clip(level, low, high - above[-1]) + above
     return places
 
 
 def label_ends(axes: Any, ends: Sequence[End], theme: Theme, *, size: float = 9.0) -> list[Any]:
     """Labels lines in a column to the right of axes, each as near to the end of its line as it can.
 
-    Call it when all else is drawn and the limits of the axes are set: it lays out the figure.
+    They are placed when the figure is drawn, so that limits and sizes may still change, and a
+    layout leaves room for them. A label away from the end of its line has a thin line to it.
 
     Args:
         axes: matplotlib's axes.
-        ends: where the lines end. An end outside the axes is labelled at their edge.
+        ends: where the lines end. An end outside the axes is labelled at their edge, one that is
+            NaN at the upper one.
         theme: the theme, which decides how dark the text is.
         size: size of the text in points.
 
     Returns:
-        The labels, matplotlib's annotations.
+        The labels, matplotlib's texts.
     """
-    figure = axes.figure
-    (left, right), (bottom, top) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
-    labels = []
-    for text, x, y, color in ends:
-        leader = {"arrowstyle": "-", "color": color, "linewidth": 0.8, "relpos": (0, 0.5)}
-        label = axes.annotate(
-            text,
-            (np.clip(x, left, right), np.clip(np.nan_to_num(y, nan=top), bottom, top)),
-            (1.03, 0.5),
-            textcoords="axes fraction",
-            size=size,
-            va="center",
-            color=text_color(color, theme),
-            annotation_clip=False,
-            arrowprops={**leader, "shrinkA": 1, "shrinkB": 0},
-        )
-        labels.append(label)
-    if (engine := figure.get_layout_engine()) is not None:
-        engine.execute(figure)  # the labels' width is known, so that the axes have their height
-    places = _places(axes, [label.xy for label in labels], size)
-    for label, place in zip(labels, places, strict=True):
-        label.set_position((1.03, place))
-    return labels
+    from fnopt.lab.end_labels import EndLabels
+
+    if not ends:
+        return []
+    return axes.add_artist(EndLabels(axes, ends, theme, size)).texts
 
 
 def _places(axes: Any, points: Sequence[tuple[float, float]], size: float) -> np.ndarray:

@@ -26,7 +26,7 @@ def plot(
     *,
     axes: Any = None,
 ) -> Any:
-    """Draws schedules over the count of updates.
+    """Draws schedules over the count of updates; ``fnopt.lab.plot_schedule`` labels them directly.
 
     Args:
         schedules: a schedule, several in a list or a tuple, or a dict from labels to them; numbers
@@ -47,13 +47,8 @@ def plot(
 
         figure = ShownFigure(figsize=(6.4, 3.6), layout="constrained")
         axes = figure.add_subplot(axes_class=ShownAxes)
-    counts = np.arange(int(steps)) if np.ndim(steps) == 0 else np.asarray(steps)
-    for label, schedule in _labelled(schedules):
-        axes.plot(
-            counts,
-            jax.vmap(schedule)(counts),
-            label=textwrap.fill(label, 80, break_long_words=False),
-        )
+    for label, counts, values in evaluated(schedules, steps):
+        axes.plot(counts, values, label=textwrap.fill(label, 80, break_long_words=False))
     axes.set(xlabel="updates", ylabel="value")
     axes.grid(alpha=0.3)
     # Above the picture: a schedule that prints long would cover it.
@@ -62,6 +57,15 @@ def plot(
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         axes.figure.canvas.figure.savefig(path, dpi=120)
     return axes
+
+
+def evaluated(schedules: Any, steps: Any) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """The label, the counts and the values of each schedule; the arguments are :func:`plot`'s."""
+    counts = np.arange(int(steps)) if np.ndim(steps) == 0 else np.asarray(steps)
+    return [
+        (label, counts, np.asarray(jax.vmap(schedule)(counts)))
+        for label, schedule in _labelled(schedules)
+    ]
 
 
 def _labelled(schedules: Any) -> list[tuple[str, Schedule]]:

@@ -8,10 +8,12 @@ import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from fnopt.core.checks import positive_integer
 from fnopt.train.state import TrainState
 
 OnEpoch = Callable[[TrainState, dict[str, Any]], Any]
 OnStep = Callable[[int, dict[str, Any]], Any]
+OnState = Callable[[TrainState], Any]
 
 
 class EpochCallback(Protocol):
@@ -26,7 +28,21 @@ class StepCallback(Protocol):
     def on_step(self, step: int, metrics: dict[str, Any], /) -> Any: ...
 
 
-Callback = EpochCallback | StepCallback
+class StateCallback(Protocol):
+    """An object that is called with the state before the first step, every few, and at the end.
+
+    Attributes:
+        every: the number of steps from one call to the next.
+    """
+
+    every: int
+
+    def on_state(self, state: TrainState, /) -> Any: ...
+
+
+Callback = EpochCallback | StepCallback | StateCallback
+METHODS = ("on_epoch", "on_step", "on_state")
+"""Those that a callback may have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +52,12 @@ class Callbacks:
     Attributes:
         on_epoch: called with the state and the record of an epoch.
         on_step: called with the number of steps and the metrics of some steps.
+        on_state: called with the state, each after a number of steps.
     """
 
     on_epoch: tuple[OnEpoch, ...] = ()
     on_step: tuple[OnStep, ...] = ()
+    on_state: tuple[tuple[int, OnState], ...] = ()
 
     def epoch(self, state: TrainState, record: dict[str, Any]) -> bool:
         """Calls all after an epoch; whether one of them ends the run."""
@@ -51,6 +69,22 @@ class Callbacks:
         for function in self.on_step:
             function(step, metrics)
 
+    def begin(self, state: TrainState) -> None:
+        """Calls those that see the state before the first step."""
+        for _, function in self.on_state:
+            function(state)
+
+    def state(self, state: TrainState, steps: int, *, ended: bool = False) -> None:
+        """Calls those that see the state after so many steps; at the end those that have not."""
+        for every, function in self.on_state:
+            if (steps % every == 0) != ended:
+                function(state)
+
+    @property
+    def every(self) -> tuple[int, ...]:
+        """The numbers of steps after which the state is asked for."""
+        return tuple(every for every, _ in self.on_state)
+
 
 def make_callbacks(on_epoch: Any, on_step: Any, callbacks: Any) -> Callbacks:
     """The callbacks of a run: functions first, then methods of objects.
@@ -58,14 +92,16 @@ def make_callbacks(on_epoch: Any, on_step: Any, callbacks: Any) -> Callbacks:
     Args:
         on_epoch: a function, a list of functions, or None.
         on_step: likewise.
-        callbacks: an object with methods ``on_epoch`` or ``on_step``, a list of them, or None.
+        callbacks: an object with some of the methods :data:`METHODS`, a list of them, or None.
 
     Raises:
-        TypeError: something is not called so.
+        TypeError: something is not called so, or ``every`` of an object is no integer.
+        ValueError: ``every`` of an object is below 1.
     """
     of_epoch, of_step = _functions("on_epoch", on_epoch), _functions("on_step", on_step)
+    of_state = []
     for callback in _listed(callbacks):
-        methods = {name: getattr(callback, name, None) for name in ("on_epoch", "on_step")}
+        methods = {name: getattr(callback, name, None) for name in METHODS}
         what = reprlib.repr(callback)
         if isinstance(callback, type):
             raise TypeError(
@@ -76,10 +112,10 @@ def make_callbacks(on_epoch: Any, on_step: Any, callbacks: Any) -> Callbacks:
             cure = (
                 "give a function to on_epoch= or on_step="
                 if callable(callback)
-                else "define one, or both"
+                else "define one of them"
             )
             raise TypeError(
-                f"fit: callbacks has {what} without a method on_epoch or on_step; {cure}"
+                f"fit: callbacks has {what} without a method on_epoch, on_step or on_state; {cure}"
             )
         for name, method in methods.items():
             if method is not None and not callable(method):
@@ -88,7 +124,11 @@ def make_callbacks(on_epoch: Any, on_step: Any, callbacks: Any) -> Callbacks:
                 _check_call(name, method)
         of_epoch += [methods["on_epoch"]] * (methods["on_epoch"] is not None)
         of_step += [methods["on_step"]] * (methods["on_step"] is not None)
-    return Callbacks(tuple(of_epoch), tuple(of_step))
+        if methods["on_state"] is not None:
+            every = getattr(callback, "every", None)
+            every = positive_integer(f"fit: every (steps) of the callback {what}", every)
+            of_state.append((every, methods["on_state"]))
+    return Callbacks(tuple(of_epoch), tuple(of_step), tuple(of_state))
 
 
 def _functions(argument: str, functions: Any) -> list[Any]:
@@ -109,7 +149,11 @@ def _functions(argument: str, functions: Any) -> list[Any]:
     return functions
 
 
-_ARGUMENTS = {"on_epoch": ("state", "record"), "on_step": ("step", "metrics")}
+_ARGUMENTS = {
+    "on_epoch": ("state", "record"),
+    "on_step": ("step", "metrics"),
+    "on_state": ("state",),
+}
 """What each kind of callback is called with."""
 
 
@@ -128,7 +172,7 @@ def _check_call(argument: str, function: Any) -> None:
         raise TypeError(
             f"fit: {argument} is called with ({', '.join(arguments)}), but"
             f" {getattr(function, '__name__', type(function).__name__)} takes ({takes:.80}):"
-            f" {error}. Give it these two arguments"
+            f" {error}. Give it {'these two arguments' if len(arguments) == 2 else 'this one'}"
         ) from None
 
 

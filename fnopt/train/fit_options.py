@@ -136,7 +136,10 @@ class ReportOptions:
             of the steps of the call, arrays by name. A function or a list of functions. An
             exception that a callback raises gets the run's ``state`` and ``history`` as attributes.
         callbacks: objects whose methods ``on_epoch(state, record)`` and ``on_step(step, metrics)``,
-            one or both, are called after those functions; a list, or one object.
+            if they have them, are called after those functions; a list, or one object. One with a
+            method ``on_state(state)`` and a number ``every`` is called before the first step,
+            after each ``every`` steps, at which calls of the loop end, and at the end of the run.
+            What it keeps of a state it must copy: the next step takes over the buffers.
         step_history: whether ``history.steps`` keeps the metrics of every step, over the whole run
             and in its checkpoints: 4 bytes for each metric of a step. Otherwise it is empty.
 

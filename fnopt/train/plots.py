@@ -140,17 +140,12 @@ def _draw(axes: Any, name: str, curves: list[Curve]) -> None:
 
 def _scale(axes: Any, low: float, high: float, *, logarithmic: bool) -> None:
     """Sets the ticks: plain numbers, and at least two of them on a logarithmic axis."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+    from fnopt.core.ticks import number_ticks
 
-    if logarithmic and low > 0 and high / low >= 5:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1000 else (1,)))
-        axes.yaxis.set_minor_locator(NullLocator())
-    else:
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=_STEPS))
+    logarithmic = logarithmic and low > 0 and high / low >= 5
+    number_ticks(axes.yaxis, low, high, logarithmic=logarithmic)
+    if not logarithmic:
         single = all(line.get_xdata().size == 1 for line in axes.lines)
         if single or high - low <= 1e-6 * abs(high):  # else a small difference would fill the axis
             room = max(abs(low), abs(high)) / 4 or 0.5
             axes.set_ylim(low - room, high + room)
-    # Not as a difference from an offset, nor with a common power of ten, both hard to read.
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))

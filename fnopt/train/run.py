@@ -49,7 +49,7 @@ class Run:
         recorder: collects metrics and writes records.
         saver: writes checkpoints.
         call_length: number of steps to make at a time.
-        callbacks: called after epochs and after some steps.
+        callbacks: called after epochs, after some steps, and with states.
         signals: signals received so far; the first ends the run.
     """
 
@@ -71,8 +71,12 @@ class Run:
             What ended it, see :class:`~fnopt.train.FitResult`.
         """
         try:
+            begun = self.position.steps_done
+            self.callbacks.begin(self.state)
             ended = self._go()
             self.save()
+            if self.position.steps_done > begun:
+                self.callbacks.state(self.state, self.position.steps_done, ended=True)
             return ended
         except BaseException as error:
             # What a second signal raises ends the process at once.
@@ -154,6 +158,7 @@ class Run:
                 self.save()
             if result.steps:
                 self.callbacks.step(position.step, result.metrics)
+                self.callbacks.state(self.state, position.steps_done)
             if record and self.callbacks.epoch(self.state, record):
                 return "on_epoch"
             if not self.stopped:
@@ -183,7 +188,7 @@ class Run:
             due.append(self.feed.most)
         if self.feed.steps is not None:
             due.append(self.feed.steps - position.epoch_step)
-        for every in (self.evaluator.every, self.saver.every):
+        for every in (self.evaluator.every, self.saver.every, *self.callbacks.every):
             if isinstance(every, int):
                 due.append(every - position.steps_done % every)
         return max(1, min(due))

@@ -1,0 +1,267 @@
+"""The noise of gradients of mini-batches along a run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.core.checks import positive_integer
+from fnopt.core.prng import typed_key
+from fnopt.core.types import Batch
+from fnopt.data.numbers import own
+from fnopt.train.arguments import check_objective, check_state
+from fnopt.train.data_argument import check_data
+from fnopt.train.evaluation_on import evaluation_on
+from fnopt.train.objective import Objective
+from fnopt.train.state import TrainState
+
+
+class GradientNoise(NamedTuple):
+    """Estimates of the gradient's size and of its noise, without bias.
+
+    Attributes:
+        squared_norm: the squared norm of the mean gradient, which may come out below 0 where the
+            noise of the estimate is larger.
+        trace: the trace of the covariance of the gradients of single examples.
+    """
+
+    squared_norm: float
+    trace: float
+
+    @property
+    def scale(self) -> float:
+        """The simple noise scale, a number of examples; NaN where the gradient is not resolved."""
+        return self.trace / self.squared_norm if self.squared_norm > 0 else float("nan")
+
+
+class NoiseRecord(NamedTuple):
+    """The noise after an epoch.
+
+    Attributes:
+        epoch: the number of the epoch, 0 for the start.
+        step: the number of steps taken.
+        noise: the estimates.
+    """
+
+    epoch: int
+    step: int
+    noise: GradientNoise
+
+
+def gradient_noise(
+    objective: Objective,
+    state: TrainState,
+    data: Any,
+    *,
+    batch_size: int = 16,
+    key: Any = 0,
+    train: bool = False,
+) -> GradientNoise:
+    r"""The size of the gradient and its noise at a train state.
+
+    The simple noise scale
+
+    .. math:: B_\text{simple} = \frac{\operatorname{tr}(\Sigma)}{\lVert G \rVert^2}
+
+    is the batch size at which the noise of a batch's gradient is as large as the gradient :math:`G`
+    (:math:`\Sigma` is the covariance of the gradients of examples): far below it a batch twice as
+    large makes nearly twice the progress in a step, far above it hardly more.
+
+    The data are divided into batches of :math:`b` examples; :math:`B` is the number of examples in
+    all of them, :math:`G_b` the gradient of one and :math:`G_B` their mean. Then
+
+    .. math::
+        \lVert G \rVert^2 \approx
+            \frac{B \lVert G_B \rVert^2 - b\,\overline{\lVert G_b \rVert^2}}{B - b}, \qquad
+        \operatorname{tr}(\Sigma) \approx
+            \frac{\overline{\lVert G_b \rVert^2} - \lVert G_B \rVert^2}{1/b - 1/B}
+
+    without bias, as the data are drawn from their distribution. It costs one pass over the data,
+    forward and backward.
+
+    Args:
+        objective: the objective, whose loss is a mean over examples.
+        state: a train state, for its parameters, its model state and its key.
+        data: the data, a tree of arrays with examples along the first axis. Examples beyond the
+            last whole batch are left out.
+        batch_size: :math:`b`, the number of examples of a batch; there must be two batches at
+            least. Small batches give the better estimate; a model that normalizes by the statistics
+            of a batch needs some dozens.
+        key: a PRNG key, or an integer to make one, by which the data are shuffled.
+        train: whether the model computes as in training, with dropout and the statistics of each
+            batch; otherwise as in evaluation.
+
+    Returns:
+        The estimates.
+
+    Raises:
+        TypeError: the objective or the state is something else.
+        ValueError: there are fewer than two batches.
+
+    References:
+        McCandlish, Kaplan, Amodei & OpenAI Dota Team, *An empirical model of large-batch training*,
+        2018, arXiv:1812.06162, equation 2.9 and appendix A.1.
+
+    >>> import numpy as np
+    >>> import fnopt
+    >>> from fnopt.lab import gradient_noise
+    >>> from fnopt.train import TrainState, objective
+    >>> task = objective(lambda w, x: x * w, "squared_error", params=np.float32(1))
+    >>> state = TrainState.create(task, fnopt.sgd(0.1), key=0)
+    >>> x = np.ones(1000, np.float32)
+    >>> y = np.random.default_rng(0).normal(size=1000).astype("f4")  # the gradients are 2 (w - y)
+    >>> noise = gradient_noise(task, state, (x, y), batch_size=1)
+    >>> bool(abs(noise.trace - 4 * np.var(y, ddof=1)) < 1e-3)
+    True
+    """
+    check_objective("gradient_noise(objective, state, data)", objective)
+    check_state("gradient_noise(objective, state, data)", state)
+    batches = _batches("gradient_noise", data, batch_size, key)
+    return _estimates(_sums(objective, train)(state, batches), batches)
+
+
+def _batches(caller: str, data: Any, batch_size: int, key: Any) -> Batch:
+    """The data in batches along the first axis."""
+    check_data(f"{caller}(…, data)", data, "data")
+    batch_size = positive_integer(f"{caller}: batch_size", batch_size)
+    data = own(data, "data")
+    examples = jax.tree.leaves(data)[0].shape[0]
+    number = examples // batch_size
+    if number < 2:
+        raise ValueError(
+            f"{caller}: {examples} examples are {number} batches of {batch_size}; the noise is the"
+            " difference between batches, of which there must be two: take a smaller batch_size"
+        )
+    order = jax.random.permutation(typed_key(key), examples)[: number * batch_size]
+    return jax.tree.map(lambda x: x[order].reshape(number, batch_size, *x.shape[1:]), data)
+
+
+def _sums(objective: Objective, train: bool) -> Any:
+    """A compiled function of state and batches: the mean of squared norms, and that of the mean."""
+
+    @jax.jit
+    def sums(state: TrainState, batches: Batch) -> tuple[jax.Array, jax.Array]:
+        def add(total: Any, batch: Batch) -> tuple[Any, jax.Array]:
+            evaluation: Any = evaluation_on(objective, state, batch, train=train)
+            grads = evaluation.grad(state.params)
+            return jax.tree.map(jnp.add, total, grads), _squared_norm(grads)
+
+        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        total, squares = jax.lax.scan(add, zeros, batches)
+        mean = jax.tree.map(lambda x: x / len(squares), total)
+        return jnp.mean(squares), _squared_norm(mean)
+
+    return sums
+
+
+def _squared_norm(tree: Any) -> jax.Array:
+    return sum((jnp.sum(jnp.abs(x) ** 2) for x in jax.tree.leaves(tree)), jnp.zeros(()))
+
+
+def _estimates(sums: Any, batches: Batch) -> GradientNoise:
+    of_batches, of_all = map(float, sums)
+    number, small = jax.tree.leaves(batches)[0].shape[:2]
+    large = number * small
+    return GradientNoise(
+        (large * of_all - small * of_batches) / (large - small),
+        (of_batches - of_all) / (1 / small - 1 / large),
+    )
+
+
+class GradientNoiseRecorder:
+    """Estimates the noise of the gradient at the state of a run, every few epochs.
+
+    It is a callback: ``fit(…, callbacks=[recorder])``. All records are computed by one program, as
+    :func:`gradient_noise` does, and ``recorder.plot()`` draws them.
+
+    Args:
+        objective: the objective that is minimized.
+        data: the data, a tree of arrays: those of training, or a part of them.
+        every: the number of epochs from one record to the next, above 0.
+        batch_size: the number of examples of the batches that are compared.
+        key: a PRNG key, or an integer to make one, by which the data are shuffled.
+        train: whether the model computes as in training.
+
+    Attributes:
+        records: a list of :class:`NoiseRecord`.
+
+    Raises:
+        TypeError: the objective is something else.
+        ValueError: there are fewer than two batches.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        data: Any,
+        *,
+        every: int = 1,
+        batch_size: int = 16,
+        key: Any = 0,
+        train: bool = False,
+    ) -> None:
+        name = "GradientNoiseRecorder"
+        check_objective(f"{name}(objective, data)", objective)
+        self.every_epochs = positive_integer(f"{name}: every", every)
+        self._batches = _batches(name, data, batch_size, key)
+        self._sums = _sums(objective, train)
+        self.records: list[NoiseRecord] = []
+
+    def on_epoch(self, state: TrainState, record: dict[str, Any]) -> None:
+        """Records the noise after an epoch whose number is a multiple of ``every``.
+
+        Args:
+            state: the train state.
+            record: the record of the epoch, with its number.
+        """
+        if record["epoch"] % self.every_epochs == 0:
+            self.record(state, record["epoch"])
+
+    def record(self, state: TrainState, epoch: int = 0) -> NoiseRecord:
+        """Records the noise at a state: by itself for the start, before the first epoch.
+
+        Args:
+            state: the train state.
+            epoch: the number of the epoch.
+        """
+        noise = _estimates(self._sums(state, self._batches), self._batches)
+        self.records.append(NoiseRecord(epoch, int(state.step), noise))
+        return self.records[-1]
+
+    def plot(
+        self,
+        *,
+        batch_size: int | None = None,
+        title: str = "",
+        theme: str = "light",
+        path: str | os.PathLike | None = None,
+    ) -> Any:
+        """Draws the noise scale by epoch, and below it what it is made of.
+
+        Args:
+            batch_size: that of the run, drawn as a line; None for none.
+            title: title above it.
+            theme: ``"light"`` or ``"dark"``.
+            path: path of the picture; not saved if None.
+
+        Returns:
+            The figure, which a notebook shows.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            ValueError: nothing is recorded yet, or no gradient is resolved.
+        """
+        from fnopt.lab.noise_picture import plot_noise
+
+        if not self.records:
+            raise ValueError(
+                "GradientNoiseRecorder.plot: nothing is recorded yet; there is a record after every"
+                f" {self.every_epochs} epochs of fit(…, callbacks=[recorder])"
+            )
+        return plot_noise(self.records, batch_size, title, theme, path)
+
+    def __repr__(self) -> str:
+        return f"GradientNoiseRecorder(every={self.every_epochs}, records={len(self.records)})"
