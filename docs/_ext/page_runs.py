@@ -104,7 +104,7 @@ class PageRuns:
 
 def opened(path: Path) -> JupyterCacheAbstract:
     """The cache of outputs, emptied if the package or what it needs is not that of the outputs."""
-    key, now = path / "sources", sources.digest(sources.PACKAGE)
+    key, now = path / "sources", sources.digest(sources.PACKAGE) + sources.environment()
     if not key.exists() or key.read_text() != now:
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)

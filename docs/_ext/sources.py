@@ -1,4 +1,4 @@
-"""Which sources something was made of, as a number that changes with them."""
+"""What something was made of, as a number that changes with it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ SITE = tuple(ROOT / name for name in ("fnopt", "docs", "benchmarks", "examples",
 
 
 def digest(paths: Iterable[Path]) -> str:
-    """A number of all files under paths, of their names, and of the packages installed.
+    """A number of all files under paths and of their names.
 
     Args:
         paths: files, and folders, of which caches are left out.
     """
-    total = hashlib.sha256(sys.version.encode())
-    total.update(repr(sorted((d.name, d.version) for d in distributions())).encode())
+    total = hashlib.sha256()
     for path in paths:
         files = [path] if path.is_file() else sorted(path.rglob("*"))
         for file in files:
@@ -30,6 +29,12 @@ def digest(paths: Iterable[Path]) -> str:
                 total.update(f"{file.relative_to(ROOT)}\0".encode())
                 total.update(hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()
+
+
+def environment() -> str:
+    """A number of what is installed: Python and all packages."""
+    packages = sorted((package.name, package.version) for package in distributions())
+    return hashlib.sha256(repr((sys.version, packages)).encode()).hexdigest()
 
 
 if __name__ == "__main__":
