@@ -24,7 +24,7 @@ from fnopt.lab.problems import rastrigin as rastrigin
 from fnopt.lab.problems import rosenbrock as rosenbrock
 from fnopt.lab.problems import saddle as saddle
 from fnopt.lab.race import race as race
-from fnopt.lab.race_result import Entrant as Entrant
+from fnopt.lab.race_data import Entrant as Entrant
 from fnopt.lab.race_result import Race as Race
 from fnopt.lab.schedules import plot_schedule as plot_schedule
 from fnopt.lab.step_sizes import StepSizeRecorder as StepSizeRecorder

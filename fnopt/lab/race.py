@@ -15,9 +15,10 @@ from fnopt.core.prng import typed_key
 from fnopt.core.tracebacks import hides_frames
 from fnopt.lab.problem import Problem
 from fnopt.lab.race_arguments import as_entrants, as_rates, as_starts
+from fnopt.lab.race_data import Entrant
 from fnopt.lab.race_program import paths_of
 from fnopt.lab.race_rates import rate_of, with_rate
-from fnopt.lab.race_result import Entrant, Race
+from fnopt.lab.race_result import Race
 
 
 @hides_frames

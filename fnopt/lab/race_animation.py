@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 
 from fnopt.lab.labels import MovingLabels
-from fnopt.lab.race_result import Race
+from fnopt.lab.race_data import RaceData
 from fnopt.lab.race_scene import Scene
 from fnopt.lab.race_tracks import Track
 
@@ -35,7 +35,7 @@ class Animation:
         fps: frames per second.
     """
 
-    def __init__(self, race: Race, theme: str, seconds: float, fps: float) -> None:
+    def __init__(self, race: RaceData, theme: str, seconds: float, fps: float) -> None:
         self.scene = scene = Scene(race, theme, rates=False, fan=False)
         frames = max(2, round(seconds * fps))
         steps = np.unique(np.round(np.linspace(0, scene.steps, frames)).astype(int))
@@ -94,7 +94,7 @@ class Animation:
         self._labels.move(points)
 
 
-def write_gif(race: Race, path: Path, theme: str, seconds: float, fps: float) -> None:
+def write_gif(race: RaceData, path: Path, theme: str, seconds: float, fps: float) -> None:
     """Writes an animation that repeats, its colours those of the last frame."""
     frames = [_packed(frame) for frame in Animation(race, theme, seconds, fps).frames()]
     palette = _palette(frames[-1])
@@ -138,7 +138,7 @@ def _unpacked(colors: np.ndarray) -> np.ndarray:
     return np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=-1).astype(np.uint8)
 
 
-def write_mp4(race: Race, path: Path, theme: str, seconds: float, fps: float) -> None:
+def write_mp4(race: RaceData, path: Path, theme: str, seconds: float, fps: float) -> None:
     """Writes a video by ffmpeg."""
     animation = Animation(race, theme, seconds, fps)
     figure = animation.scene.figure

@@ -15,7 +15,7 @@ from contourpy import FillType, contour_generator
 from matplotlib.colors import to_hex
 
 from fnopt.lab.landscape import Landscape, landscape
-from fnopt.lab.race_result import Race
+from fnopt.lab.race_data import RaceData
 from fnopt.lab.race_tracks import Track, diverged, inside, loss_range, title_of_losses, tracks
 from fnopt.lab.style import THEMES, Theme, heights, text_color
 
@@ -23,7 +23,7 @@ UNIT = 1000
 """Contours are drawn on a square of so many units a side."""
 
 
-def write_page(race: Race, path: Path, theme: str | None, seconds: float) -> None:
+def write_page(race: RaceData, path: Path, theme: str | None, seconds: float) -> None:
     """Writes the page of a race; see :meth:`fnopt.lab.Race.animate`."""
     template = importlib.resources.files("fnopt.lab").joinpath("race_page.html").read_text("utf-8")
     title = html.escape(f"Optimizers on {race.problem.name.replace('_', ' ')}")
@@ -32,7 +32,7 @@ def write_page(race: Race, path: Path, theme: str | None, seconds: float) -> Non
     path.write_text(page, "utf-8", newline="\n")
 
 
-def page_data(race: Race, theme: str | None, seconds: float) -> dict[str, Any]:
+def page_data(race: RaceData, theme: str | None, seconds: float) -> dict[str, Any]:
     """What the page is drawn from; arrays are float32 in base64, row after row.
 
     Args:
@@ -63,7 +63,7 @@ def page_data(race: Race, theme: str | None, seconds: float) -> dict[str, Any]:
     }
 
 
-def _track(race: Race, track: Track) -> dict[str, Any]:
+def _track(race: RaceData, track: Track) -> dict[str, Any]:
     style = track.style["linestyle"]
     return {
         "name": track.name,

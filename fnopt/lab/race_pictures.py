@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fnopt.core.checks import brief
-from fnopt.lab.race_result import Race
+from fnopt.lab.race_data import RaceData
 from fnopt.lab.style import save, theme_of
 
 DPI = 200
@@ -16,7 +16,7 @@ DPI = 200
 SUFFIXES = (".gif", ".html", ".mp4", ".png")
 
 
-def plot(race: Race, path: str | os.PathLike | None, theme: str, fan: bool) -> Any:
+def plot(race: RaceData, path: str | os.PathLike | None, theme: str, fan: bool) -> Any:
     """The picture of a race; see :meth:`fnopt.lab.Race.plot`."""
     from fnopt.lab.race_scene import Scene
 
@@ -28,7 +28,7 @@ def plot(race: Race, path: str | os.PathLike | None, theme: str, fan: bool) -> A
 
 
 def animate(
-    race: Race, path: str | os.PathLike, theme: str | None, seconds: float, fps: float
+    race: RaceData, path: str | os.PathLike, theme: str | None, seconds: float, fps: float
 ) -> None:
     """Writes an animation of a race; see :meth:`fnopt.lab.Race.animate`."""
     path = Path(path)

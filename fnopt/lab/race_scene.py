@@ -8,7 +8,7 @@ import numpy as np
 
 from fnopt.lab.labels import End, label_ends
 from fnopt.lab.landscape import draw_landscape, landscape
-from fnopt.lab.race_result import Race
+from fnopt.lab.race_data import RaceData
 from fnopt.lab.race_tracks import Track, inside, loss_range, title_of_losses, tracks
 from fnopt.lab.style import dress, theme_of
 
@@ -37,7 +37,7 @@ class Scene:
         steps: the number of the last step.
     """
 
-    def __init__(self, race: Race, theme: str, *, rates: bool, fan: bool) -> None:
+    def __init__(self, race: RaceData, theme: str, *, rates: bool, fan: bool) -> None:
         from fnopt.core.figure import ShownFigure
 
         self.problem, self.theme, self.tracks = race.problem, theme_of(theme), tracks(race)

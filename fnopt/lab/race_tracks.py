@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnopt.lab.problem import Problem
-from fnopt.lab.race_result import Race
+from fnopt.lab.race_data import RaceData
 from fnopt.lab.style import line_styles
 
 DECADES = 9
@@ -39,7 +39,7 @@ class Track(NamedTuple):
     losses: np.ndarray
 
 
-def tracks(race: Race) -> list[Track]:
+def tracks(race: RaceData) -> list[Track]:
     """What is drawn of each optimizer, in the order of the race."""
     entrants = race.entrants
     lengths = [_length(entrant.paths[entrant.best]) for entrant in entrants]
