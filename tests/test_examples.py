@@ -156,6 +156,7 @@ def test_the_spectrum_along_training(tmp_path, capsys):
     assert (tmp_path / "spectrum.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_pictures_of_runs(tmp_path, capsys):
     pytest.importorskip("sklearn")
     main = example("pictures/pictures.py")["main"]
