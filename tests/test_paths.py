@@ -272,6 +272,8 @@ def test_mistakes():
     task, recorder, _ = recorded()
     with pytest.raises(ValueError, match=r"PathRecorder\.plot: nothing is recorded yet"):
         PathRecorder().plot(task, blobs())
+    with pytest.raises(ValueError, match="plot_path: nothing is recorded yet in 'b'"):
+        plot_path({"a": recorder, "b": PathRecorder()}, task, blobs())
     with pytest.raises(ValueError, match="directions must be one of"):
         recorder.plot(task, blobs(), directions="first")
     with pytest.raises(ValueError, match="there are no recorders"):
