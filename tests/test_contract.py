@@ -47,6 +47,9 @@ OF_CURVATURE = OF_VARIANTS | {
 # What the core alone decides, nearly: half of the methods show each of these, another half the
 # next, and make test-all every one.
 OF_THE_CORE = [
+    "ignores_unknown_arguments",
+    "is_sharded_as_parameters",
+    "jit_equals_eager",
     "lives_in_cond",
     "lives_inside_chain",
     "lives_inside_inject_hyperparams",
@@ -54,6 +57,7 @@ OF_THE_CORE = [
     "lives_inside_multi_steps",
     "lives_inside_nnx_optimizer",
     "lives_inside_train_state",
+    "takes_frozen_leaves",
     "takes_schedules_of_functions",
     "takes_schedules_of_optax",
 ]

@@ -110,6 +110,13 @@ def name_of(case: unittest.TestCase) -> str:
     return "-".join(part for part in parts if part)
 
 
+# What costs most of all, and the zoo shows as well: draws against an oracle, dtypes, each clip.
+LONG = re.compile(
+    r"test_add_noise_has_correct_variance|test_multi_steps_mixed_precision|test_adaptive_grad_clip$"
+    r"|test_hyperparam_dtypes_bf16"
+)
+
+
 def collected() -> Iterator[Any]:
     seen: set[str] = set()
     for suite in SUITES:
@@ -122,7 +129,8 @@ def collected() -> Iterator[Any]:
             # optimizer converges is a law of the zoo too.
             kind = re.sub(r"\d+(?=$|-)", "", name)
             converges = re.fullmatch(r".*\.test_optimiz(ation|ers)", kind.split("-")[0])
-            marks: list[Any] = [pytest.mark.slow] if kind in seen or converges else []
+            later = kind in seen or converges or LONG.search(kind.split("-")[0])
+            marks: list[Any] = [pytest.mark.slow] if later else []
             seen.add(kind)
             reasons = [why for pattern, why in EXCEPTIONS.items() if re.search(pattern, name)]
             marks += [pytest.mark.xfail(reason=why, strict=True) for why in reasons]

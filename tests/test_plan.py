@@ -210,8 +210,9 @@ def _cases():
             continue
         kind = (case.name, *case.make().plan(PARAMS).values())
         # What a variant promises as another does, make test-all shows for both.
-        searching = case.id in {"lbfgsb", "lbfgsb-boxed"}  # which takes long to compile
-        marks = [pytest.mark.slow] if kind in seen or searching else []
+        # Loops that evaluate take long to compile: newton shows what promises such methods make.
+        curved = case.factory.__module__.startswith("fnopt.curvature") or case.name == "LBFGS"
+        marks = [pytest.mark.slow] if kind in seen or (curved and case.id != "newton") else []
         seen.add(kind)
         yield pytest.param(case, id=case.id, marks=marks)
 

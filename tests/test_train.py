@@ -60,7 +60,7 @@ def same(a, b) -> bool:
 # The step
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", ["nnx", pytest.param("linen", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("compiled_from", ["make_train_step", "fit"])
 def test_the_compiled_step_aliases_its_state_and_copies_no_parameter(kind, compiled_from):
     task = MODELS[kind]()
@@ -244,6 +244,7 @@ def test_the_same_seed_gives_the_same_run_to_the_bit():
     assert same(first.state.opt_state, tested.opt_state)
 
 
+@pytest.mark.slow  # a killed run that goes on in another process to the same bits shows it too
 def test_the_same_seed_gives_the_same_run_in_two_processes():
     program = (
         "import hashlib, jax, fnopt; from fnopt.train import fit;"

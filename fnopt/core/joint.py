@@ -76,6 +76,8 @@ class Joint(Rule):
     ) -> Any:
         paths, grads, rows, params, _ = leaves
         present = [param for param in params if param is not None]
+        if len(present) < len(grads):
+            self._check_shapes(paths, grads, rows)
         real = jnp.finfo(computing_dtype(*(jnp.result_type(x) for x in (*grads, *present)))).dtype
         wide = [computing_dtype(grad.dtype, real) for grad in grads]
         # A number for all leaves meets leaves of every dtype, real and complex.
@@ -112,6 +114,19 @@ class Joint(Rule):
             grads[i] = round_direction(self, paths[i], grads[i], direction)
         same_names(f"{kind}: what is shared next", new, shared)
         return {name: _round_shared(name, new[name], old) for name, old in shared.items()}
+
+    def _check_shapes(self, paths: list[str], grads: Arrays, rows: Rows) -> None:
+        """Raises ValueError where the slots of a gradient are of another shape.
+
+        Without parameters nothing else says so before the formula meets both.
+        """
+        for path, grad, row in zip(paths, grads, rows, strict=True):
+            start = jax.eval_shape(self.init_leaf, grad)
+            for name, slot in start.items():
+                old = getattr(row, name)
+                for a, b in zip(jax.tree.leaves(slot), jax.tree.leaves(old), strict=True):
+                    what = f"{type(self).__name__}: the gradient of {path} needs a slot that"
+                    same_shape(what, a.shape, jnp.shape(b), f"slot state.{name}")
 
 
 def _floating(x: Any, dtype: Any) -> Any:

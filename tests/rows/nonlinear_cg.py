@@ -40,8 +40,6 @@ _AS_DIRECTIONS = {
     **{f"descends_{name}": "its steps need a line search" for name in _PROBLEMS},
 }
 
-_RESHAPED = {"refuses_to_reshape_slots": "it compares gradients with parameters alone"}
-
 CASES: list[Case] = [
     *row(
         "nonlinear_cg",
@@ -53,7 +51,6 @@ CASES: list[Case] = [
             **_SEARCHES,
             "agrees_with_oracle": "the line search has its own; without it the rows below have one",
         },
-        xfail=_RESHAPED,
     ),
     *row(
         "nonlinear_cg",
@@ -61,7 +58,6 @@ CASES: list[Case] = [
         numbers=_NUMBERS,
         oracle=oracles.nonlinear_cg,
         not_applicable={**_AS_DIRECTIONS, **TRANSFORMS},
-        xfail=_RESHAPED,
     ),
     *row(
         "scale_by_nonlinear_cg",
@@ -76,7 +72,6 @@ CASES: list[Case] = [
         numbers=_NUMBERS,
         oracle=followed_by_step(oracles.nonlinear_cg),
         not_applicable=_AS_DIRECTIONS,
-        xfail=_RESHAPED,
     ),
     *row(
         "barzilai_borwein",
