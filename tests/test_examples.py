@@ -164,6 +164,7 @@ def test_the_race_of_readme(tmp_path, capsys):
     assert "lbfgs" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_pictures_of_runs(tmp_path, capsys):
     pytest.importorskip("sklearn")
     main = example("pictures/pictures.py")["main"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fnopt.lab.ends import End as End
 from fnopt.lab.ends import spread as spread
 from fnopt.lab.style import Theme, text_color
