@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import select
@@ -50,12 +51,14 @@ class Browser:
         self._number, self._buffer = 0, b""
         self.requests: list[str] = []
         """The addresses of all that the page asked for."""
+        self.errors: list[str] = []
+        """What the page's scripts raised, and what was written to its console as an error."""
         targets = self._call("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         attached = self._call("Target.attachToTarget", targetId=page, flatten=True)
         self._session = attached["sessionId"]
-        self.call("Network.enable")
-        self.call("Page.enable")
+        for domain in ("Network", "Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
 
     def __enter__(self) -> Browser:
         return self
@@ -87,6 +90,10 @@ class Browser:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
+    def screenshot(self) -> bytes:
+        """What is seen, as PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
     def click(self, selector: str) -> None:
         """Clicks into the middle of the first element that a selector matches."""
         x, y = self.run(
@@ -104,11 +111,22 @@ class Browser:
         deadline = time.monotonic() + 30
         while True:
             answer = self._receive(deadline)
-            if answer.get("method") == "Network.requestWillBeSent":
-                self.requests.append(answer["params"]["request"]["url"])
+            self._note(answer.get("method"), answer.get("params", {}))
             if answer.get("id") == self._number:
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]
+
+    def _note(self, event: str | None, params: dict[str, Any]) -> None:
+        """Keeps what an event says of requests and errors."""
+        if event == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+        elif event == "Runtime.exceptionThrown":
+            details = params["exceptionDetails"]
+            self.errors.append(details.get("exception", details).get("description", str(details)))
+        elif event == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert"):
+            self.errors.append(" ".join(str(part.get("value", part)) for part in params["args"]))
+        elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.errors.append(params["entry"]["text"])
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._buffer:

@@ -12,11 +12,13 @@ import optax
 import pytest
 
 import fnopt
+import fnopt.lab
 from fnopt.core import Evaluation
 from fnopt.core.transform import as_transform
 from fnopt.lab import Entrant, Problem, Race, beale, noisy, race
 from fnopt.lab.race_arguments import as_entrants
 from fnopt.lab.race_program import paths_of
+from fnopt.lab.race_rates import rate_of, with_rate
 
 STEPS = 12
 ENTRANTS = {
@@ -26,7 +28,7 @@ ENTRANTS = {
     "adam": fnopt.adam(fnopt.exponential_decay(0.1, 5, 0.5)),
     "clipped": fnopt.chain(fnopt.clip_by_global_norm(1.0), fnopt.rmsprop(0.05)),
     "quickprop": fnopt.quickprop(0.003),
-    "newton": fnopt.newton(),
+    "newton": fnopt.newton(linesearch=None),
     "lbfgs": fnopt.lbfgs(),
     "sam": fnopt.sam(
         fnopt.sgd(0.01), fnopt.chain(fnopt.normalize(), fnopt.sgd(0.1)), opaque_mode=True
@@ -75,7 +77,6 @@ def test_a_path_is_the_optimizer_s_own(double, name):
             path = double[name].paths[0, number]
             np.testing.assert_allclose(path, by_hand(ENTRANTS[name], start), rtol=1e-6, atol=1e-12)
             np.testing.assert_allclose(double[name].values[0, number], jax.vmap(beale)(path))
-        assert double[name].values[0, :, -1].mean() < double[name].values[0, :, 0].mean()
 
 
 def compiled(caplog: Any) -> list[str]:
@@ -89,32 +90,27 @@ def test_a_structure_is_one_program(caplog):
     rates = np.geomspace(1e-4, 1e-1, 16)
 
     def optimizers(x):
-        plain = [fnopt.adam(x), fnopt.adam(x, b1=0.5), fnopt.adam(x, b2=0.9), fnopt.sgd(x)]
-        return [
-            *plain, fnopt.heavy_ball(x), fnopt.heavy_ball(x, momentum=0.5), fnopt.rmsprop(x),
-            fnopt.rmsprop(x, decay=0.5),
-        ]  # fmt: skip
+        adams = [fnopt.adam(x, b1=b1) for b1 in (0.3, 0.5, 0.7, 0.9)]
+        return adams + [fnopt.heavy_ball(x, momentum=decay) for decay in (0.3, 0.5, 0.7, 0.9)]
 
     before = paths_of._cache_size()
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         first = race(optimizers(0.1), beale, learning_rates=rates, steps=200)
-        assert compiled(caplog).count("jit(paths_of)") == first.programs == 4
-        assert paths_of._cache_size() - before == 4
+        assert compiled(caplog).count("jit(paths_of)") == first.programs == 2
+        assert paths_of._cache_size() - before == 2
         caplog.clear()
         again = race(optimizers(0.2), beale, learning_rates=2 * rates, steps=200, key=1)
-        assert compiled(caplog) == [] and again.programs == 4
+        assert compiled(caplog) == [] and again.programs == 2
         race(optimizers(0.2), noisy(beale, 0.1), learning_rates=rates, steps=200)
         noise = compiled(caplog).count("jit(paths_of)")
         race(optimizers(0.2), noisy(beale, 0.2), learning_rates=rates, steps=200)
-        assert compiled(caplog).count("jit(paths_of)") == noise == 4
+        assert compiled(caplog).count("jit(paths_of)") == noise == 2
     assert first.entrants[1].paths.shape == (16, 1, 201, 2)
     # Its rates are those of the same optimizer alone.
-    with jax.enable_x64(False):
-        for number in (0, 7, 15):
-            alone = by_hand(fnopt.rmsprop(rates[number]), beale.start, 200)[-1]
-            np.testing.assert_allclose(
-                first["rmsprop(decay=0.9)"].paths[number, 0, -1], alone, rtol=1e-4
-            )
+    for number in (0, 7, 15):
+        alone = by_hand(fnopt.heavy_ball(rates[number], momentum=0.7), beale.start, 200)[-1]
+        last = first["heavy_ball(momentum=0.7)"].paths[number, 0, -1]
+        np.testing.assert_allclose(last, alone, rtol=1e-4)
 
 
 def test_programs_of_all_kinds(double):
@@ -180,10 +176,6 @@ def band():
         "of optax": fnopt.sgd(lambda count: 0.5 / (1 + count)),
         "in a chain": fnopt.chain(fnopt.clip(1e9), fnopt.sgd(0.5)),
         "wrapped": fnopt.cautious(fnopt.sgd(0.5)),
-        "searching": fnopt.bfgs(),
-        "two rates": fnopt.chain(
-            fnopt.sgd(0.1), fnopt.scale_by_learning_rate(0.1, flip_sign=False)
-        ),
         "optax": optax.sgd(0.01),
     }
     with jax.numpy_dtype_promotion("standard"):
@@ -210,17 +202,49 @@ def test_a_rate_in_place_of_a_schedule_is_its_largest_value(band):
     np.testing.assert_allclose(
         band["of optax"].paths[1, 0], by_hand(halved, beale.start), rtol=1e-5
     )
-    own = race({"falling": fnopt.sgd(fnopt.linear_schedule(0.1, 0.0, 5))}, beale, steps=3)
-    np.testing.assert_allclose(own["falling"].learning_rates, [0.1], rtol=1e-6)
 
 
-def test_what_has_no_single_rate_runs_as_it_is(band):
-    for name in ("searching", "two rates", "optax"):
-        assert band[name].learning_rates is None
-        assert band[name].paths.shape == (1, 1, STEPS + 1, 2)
-    np.testing.assert_allclose(
-        band["two rates"].paths[0, 0], by_hand(fnopt.sgd(0.01), beale.start), rtol=1e-5
-    )
+def test_what_has_no_rate_runs_as_it_is(band):
+    assert band["optax"].learning_rates is None
+    assert band["optax"].paths.shape == (1, 1, STEPS + 1, 2)
+    plain = by_hand(fnopt.sgd(0.01), beale.start)
+    np.testing.assert_allclose(band["optax"].paths[0, 0], plain, rtol=1e-5)
+
+
+ASCENT = fnopt.chain(fnopt.normalize(), fnopt.sgd(0.05))
+
+
+@pytest.mark.parametrize(
+    ("tx", "rate"),
+    [
+        (fnopt.sgd(0.25), 0.25),
+        (fnopt.sgd(fnopt.linear_schedule(0.0, 0.25, 4)), 0.25),
+        (fnopt.sgd(fnopt.linear_schedule(0.0, 0.25, 8)), 0.125),  # so far in five steps
+        (fnopt.chain(fnopt.clip(1.0), fnopt.scale_by_learning_rate(0.25)), 0.25),
+        (fnopt.lookahead(fnopt.sgd(0.25), 6, 0.5), 0.25),
+        (fnopt.sam(fnopt.sgd(0.25), ASCENT, opaque_mode=True), 0.25),
+        (fnopt.newton(0.25, linesearch=None), 0.25),
+        (fnopt.newton(0.25), None),
+        (fnopt.lbfgs(), None),
+        (fnopt.chain(fnopt.sgd(0.5), fnopt.scale_by_learning_rate(0.5)), None),
+        (fnopt.groups(("*", {}), base=fnopt.sgd(0.25)), 0.25),
+        (
+            fnopt.groups(("a", fnopt.sgd(0.5)), ("*", {"learning_rate": 0.1}), base=fnopt.sgd(0.1)),
+            None,
+        ),
+        (fnopt.sgd(jnp.array([0.25, 0.5])), None),
+        (fnopt.sign_sgd(0.25), 0.25),
+        (as_transform(optax.sgd(0.25)), None),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_the_rate_of_an_optimizer(tx, rate):
+    """One, and of what has a line search none; with another it is the same but for that."""
+    assert rate_of(tx, 5) == rate
+    if rate is not None:
+        other = with_rate(tx, 0.5, 5)
+        assert rate_of(other, 5) == 0.5 and other != tx
+        assert rate_of(with_rate(other, rate, 5), 5) == rate
 
 
 def test_a_run_that_diverges_goes_on_and_is_never_the_best(band):
@@ -229,6 +253,16 @@ def test_a_run_that_diverges_goes_on_and_is_never_the_best(band):
     assert band["sgd"].best == 1 and band["sgd"].optimizer == fnopt.sgd(0.01)
     row = next(line for line in repr(band).splitlines() if line.startswith("sgd "))
     assert re.search(rf"0\.01 +{band['sgd'].values[1, 0, -1]:.3g} ", row)
+
+
+def test_runs_that_diverge_to_both_sides_warn_of_nothing():
+    def cliff(point):
+        return point[0] ** 4 * jnp.sign(point[1])
+
+    problem = Problem("cliff", cliff, ((-1, 1), (-1, 1)), (0, 0), ((0, 0),), 0.0)
+    result = race([fnopt.sgd(10.0)], problem, starts=[(1, 1), (1, -1)], steps=4)
+    assert (result["sgd"].values[0, :, -1] == [np.inf, -np.inf]).all()
+    assert "nan" in repr(result)
 
 
 def test_tuning_takes_the_rate_of_the_smallest_mean_of_last_values():
@@ -247,6 +281,12 @@ def test_labels():
     adam = fnopt.adam(0.1)
     assert names("sgd", adam) == ["sgd", "adam"]
     assert names(adam, fnopt.adam(0.1, b1=0.5)) == ["adam(b1=0.9)", "adam(b1=0.5)"]
+    falling = fnopt.linear_schedule(0.1, 0.0, 10)
+    assert names(fnopt.sgd(falling), fnopt.sgd(0.02154434690031882)) == [
+        "sgd(learning_rate=linear_schedule)", "sgd(learning_rate=0.0215443)",
+    ]  # fmt: skip
+    boxes = [fnopt.lbfgsb(lower=np.full(2, x)) for x in (0.0, 1.0)]
+    assert names(*boxes) == ["lbfgsb(lower=array([0., 0.]))", "lbfgsb(lower=array([1., 1.]))"]
     assert names(adam, adam, fnopt.sgd(0.1)) == ["adam", "adam #2", "sgd"]
     clipped = fnopt.chain(fnopt.clip_by_global_norm(1.0), adam)
     assert names(clipped) == ["clip_by_global_norm + adam"]
@@ -341,3 +381,23 @@ def test_mistakes_are_answered_with_the_cure(name):
 def test_one_start_may_be_a_point():
     result = race(["sgd"], beale, starts=(2.0, 1.0), steps=1)
     np.testing.assert_array_equal(result["sgd"].paths[:, :, 0], [[(2.0, 1.0)]])
+
+
+@pytest.mark.slow
+@pytest.mark.beside_optax
+@pytest.mark.parametrize("name", sorted(fnopt.optimizers()))
+def test_every_optimizer_races_or_says_what_it_needs(name):
+    needs = {
+        "dpsgd": (TypeError, r"dpsgd needs .*fnopt.dpsgd\("),
+        "gauss_newton": (ValueError, "no outputs"),
+        "levenberg_marquardt": (ValueError, "no outputs"),
+        "natural_gradient": (ValueError, "no outputs"),
+        "sophia_g": (ValueError, "needs the outputs of the model"),
+    }
+    if name in needs:
+        error, words = needs[name]
+        with pytest.raises(error, match=words):
+            race([name], beale, steps=3)
+    else:
+        entrant = race([name], noisy(fnopt.lab.matyas, 0.01), steps=30)[name]
+        assert entrant.values[0, 0, -1] < entrant.values[0, 0, 0]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fnopt.lab.ends import End as End
 from fnopt.lab.ends import spread as spread
-from fnopt.lab.style import Theme
+from fnopt.lab.style import Theme, text_color
 
 
 def label_ends(axes: Any, ends: Sequence[End], theme: Theme, *, size: float = 9.0) -> list[Any]:
@@ -31,3 +33,57 @@ def label_ends(axes: Any, ends: Sequence[End], theme: Theme, *, size: float = 9.
     if not ends:
         return []
     return axes.add_artist(EndLabels(axes, ends, theme, size)).texts
+
+
+def _places(axes: Any, points: Sequence[tuple[float, float]], size: float) -> np.ndarray:
+    """The heights of labels beside points, as shares of that of the axes."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    wanted = to_axes.transform(np.reshape(points, (-1, 2)))[:, 1]
+    gap = 1.25 * size * axes.figure.dpi / 72 / axes.bbox.height
+    return spread(wanted, gap, gap / 2, 1 - gap / 2)
+
+
+class MovingLabels:
+    """Labels that stay beside the points of an animation.
+
+    Args:
+        axes: matplotlib's axes, all drawn and with their limits set. The figure is laid out so that
+            there is room for the labels to the right, and stays so.
+        texts: the labels.
+        colors: the colour of each.
+        theme: the theme.
+        size: size of the text in points.
+
+    Attributes:
+        artists: the labels, matplotlib's annotations.
+    """
+
+    def __init__(
+        self, axes: Any, texts: Sequence[str], colors: Sequence[str], theme: Theme, size: float = 9
+    ) -> None:
+        self.axes, self.size = axes, size
+        corner = axes.get_xlim()[1], axes.get_ylim()[0]
+        self.artists = [
+            axes.annotate(
+                text,
+                corner,
+                (8, 0),
+                textcoords="offset points",
+                size=size,
+                va="center",
+                color=text_color(color, theme),
+                annotation_clip=False,
+                zorder=9,
+            )
+            for text, color in zip(texts, colors, strict=True)
+        ]
+        axes.figure.get_layout_engine().execute(axes.figure)
+        axes.figure.set_layout_engine("none")
+
+    def move(self, points: Sequence[tuple[float, float]]) -> None:
+        """Puts each label to the right of its point, and as near its height as there is room."""
+        places = _places(self.axes, points, self.size) * self.axes.bbox.height
+        for label, (x, y), place in zip(self.artists, points, places, strict=True):
+            at = self.axes.transData.transform((x, y))[1] - self.axes.bbox.y0
+            label.xy = (x, y)
+            label.set_position((8, (place - at) * 72 / self.axes.figure.dpi))

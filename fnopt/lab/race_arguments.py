@@ -11,6 +11,7 @@ import numpy as np
 
 from fnopt.core import Transform, chain
 from fnopt.core.checks import brief, positive_integer
+from fnopt.core.value import Value
 from fnopt.lab.problem import Problem
 from fnopt.solve.methods import as_method
 
@@ -121,9 +122,15 @@ def _label(tx: Transform) -> str:
 
 def _differing(tx: Transform, like: list[Transform]) -> str:
     """The arguments in which some of one type differ, as in a call."""
-    shown = [
-        f"{name}={value!r}"
+    differing = [
+        f"{name}={_shown(value)}"
         for name, value in vars(tx).items()
-        if any(vars(other)[name] != value for other in like)
+        if any(_shown(vars(other)[name]) != _shown(value) for other in like)
     ]
-    return f"({', '.join(shown)})" if shown else ""
+    return f"({', '.join(differing)})" if differing else ""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Value):
+        return type(value).__name__
+    return f"{value:g}" if isinstance(value, float) else brief(value, 20)

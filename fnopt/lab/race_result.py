@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Race:
     Attributes:
         problem: the problem.
         entrants: what each optimizer did.
-        programs: number of programs that were compiled for it, one for each structure.
+        programs: number of compiled programs that it ran, one for each structure.
     """
 
     problem: Problem
@@ -86,8 +87,8 @@ class Race:
         """How an optimizer ended at its best rate: a mean over the starts, of steps the median."""
         rates, values = entrant.learning_rates, entrant.values[entrant.best]
         rate = "" if rates is None else f"{rates[entrant.best]:.3g}"
-        row = [entrant.name, rate, f"{values[:, -1].mean():.3g}"]
         with np.errstate(over="ignore", invalid="ignore"):
+            row = [entrant.name, rate, f"{values[:, -1].mean():.3g}"]
             if self.problem.minima:
                 ends = entrant.paths[entrant.best, :, -1]
                 apart = ends[:, None] - np.asarray(self.problem.minima, ends.dtype)
@@ -98,3 +99,57 @@ class Race:
                 steps = np.where(reached.any(axis=1), reached.argmax(axis=1), np.inf)
                 row.append(f"{np.median(steps):.0f}".replace("inf", "-"))
         return row
+
+    def plot(
+        self, path: str | os.PathLike | None = None, *, theme: str = "light", fan: bool = False
+    ) -> Any:
+        """A picture of it: the paths on the function's contours, and beside them the losses.
+
+        Each optimizer is drawn at the best of its rates. Where there are several, a panel shows the
+        loss after the last step at each of them. A path that leaves the domain is cut there; that
+        of an optimizer that ended outside, higher than it began, is labelled as diverged.
+
+        Args:
+            path: path of a picture, such as ``"race.png"``; not saved if None.
+            theme: ``"light"`` or ``"dark"``.
+            fan: whether paths and losses at all rates are drawn as well, faintly, except those that
+                leave the domain.
+
+        Returns:
+            The matplotlib figure, which a notebook shows.
+
+        Raises:
+            ValueError: there is no such theme.
+            ImportError: matplotlib is not installed.
+        """
+        from fnopt.lab.race_pictures import plot
+
+        return plot(self, path, theme, fan)
+
+    def animate(
+        self,
+        path: str | os.PathLike,
+        *,
+        theme: str | None = None,
+        seconds: float = 6.0,
+        fps: float = 20.0,
+    ) -> None:
+        """Writes an animation of it, in the format that the suffix of the path names.
+
+        Args:
+            path: path of the file: .gif; .mp4, which needs ffmpeg; .html, a page that needs no
+                network, with a slider for the step, and one for the rate where there are several;
+                or .png, a picture of the end, as :meth:`plot` draws it.
+            theme: ``"light"`` or ``"dark"``; by default light, and for a page what its reader has
+                chosen for all pages.
+            seconds: time from the first step to the last, in seconds.
+            fps: frames per second of .gif and .mp4, in (0, 50].
+
+        Raises:
+            ValueError: the suffix, the theme or a number is none of those.
+            RuntimeError: ffmpeg is needed and not installed.
+            ImportError: matplotlib is not installed.
+        """
+        from fnopt.lab.race_pictures import animate
+
+        animate(self, path, theme, seconds, fps)

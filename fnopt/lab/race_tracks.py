@@ -1,0 +1,107 @@
+"""What is drawn of each optimizer of a race, whatever it is drawn with."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fnopt.lab.problem import Problem
+from fnopt.lab.race_result import Race
+from fnopt.lab.style import line_styles
+
+DECADES = 9
+"""Losses are drawn down to this many powers of ten below that of the start."""
+
+
+class Track(NamedTuple):
+    """What is drawn of one optimizer.
+
+    Attributes:
+        name: its label.
+        note: what is added to the label if it diverged.
+        style: colour and dashes.
+        rank: the place of its lines above those of others; who goes far lies below.
+        rates: the rates, shape (rates,); None where it has none.
+        best: the number of the rate that is drawn in full.
+        paths: shape (rates, starts, steps + 1, 2).
+        losses: above the minimum where that is known, shape (rates, starts, steps + 1). What is not
+            a number is infinite.
+    """
+
+    name: str
+    note: str
+    style: dict[str, Any]
+    rank: float
+    rates: np.ndarray | None
+    best: int
+    paths: np.ndarray
+    losses: np.ndarray
+
+
+def tracks(race: Race) -> list[Track]:
+    """What is drawn of each optimizer, in the order of the race."""
+    entrants = race.entrants
+    lengths = [_length(entrant.paths[entrant.best]) for entrant in entrants]
+    ranks = np.argsort(np.argsort(lengths)[::-1]) / len(entrants)
+    found = []
+    for entrant, style, rank in zip(entrants, line_styles(len(entrants)), ranks, strict=True):
+        paths = np.asarray(entrant.paths, float)
+        losses = np.asarray(entrant.values, float) - (race.problem.minimum or 0.0)
+        losses = np.where(np.isnan(losses), np.inf, losses)
+        note = _note(diverged(race.problem, paths[entrant.best], losses[entrant.best]))
+        drawn = entrant.learning_rates, entrant.best, paths, losses
+        found.append(Track(entrant.name, note, style, float(rank), *drawn))
+    return found
+
+
+def diverged(problem: Problem, paths: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Which paths ended outside the domain and higher than they began, or at no number.
+
+    Args:
+        problem: the problem.
+        paths: shape (..., steps + 1, 2).
+        losses: shape (..., steps + 1).
+    """
+    return ~(inside(problem, paths[..., -1, :]) | (losses[..., -1] <= losses[..., 0]))
+
+
+def inside(problem: Problem, points: np.ndarray) -> np.ndarray:
+    """Which points, of shape (..., 2), lie in the domain."""
+    low, high = np.transpose(problem.domain)
+    return np.all((points >= low) & (points <= high), axis=-1)
+
+
+def title_of_losses(problem: Problem, of: list[Track]) -> str:
+    """What is said above the losses."""
+    starts = of[0].losses.shape[1]
+    title = "loss" if problem.minimum is None else "loss above the minimum"
+    return f"{title}, median of {starts} starts" if starts > 1 else title
+
+
+def loss_range(problem: Problem, of: list[Track]) -> tuple[tuple[float, float], bool]:
+    """The range of losses that is drawn, and whether its scale is logarithmic.
+
+    It is where the minimum is known. The range goes down to the least loss at the best rates, by
+    nine powers of ten at most, and up to ten times the largest loss of a start.
+    """
+    drawn = np.concatenate([track.losses[track.best].ravel() for track in of])
+    drawn = drawn[np.isfinite(drawn)]
+    top = max(track.losses[0, :, 0].max() for track in of)
+    if problem.minimum is None:
+        low, high = drawn.min(), max(top, np.quantile(drawn, 0.9))
+        margin = 0.05 * (high - low) or 1.0
+        return (low - margin, high + margin), False
+    least = max(drawn[drawn > 0].min(initial=top), top * 10.0**-DECADES)
+    return (least / 2, min(drawn.max(), 10 * top) * 2), True
+
+
+def _length(paths: np.ndarray) -> float:
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.nan_to_num(np.abs(np.diff(paths, axis=-2)).sum(), nan=np.inf))
+
+
+def _note(which: np.ndarray) -> str:
+    if not which.any():
+        return ""
+    return " (diverged)" if which.all() else f" ({which.sum()} of {len(which)} diverged)"

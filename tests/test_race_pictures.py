@@ -1,0 +1,190 @@
+"""Pictures of a race: what is drawn is what the optimizers did."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from hand_race import STEPS, hand_race
+
+pytest.importorskip("matplotlib")
+
+from matplotlib import rcParams
+from matplotlib.text import Text
+from PIL import Image
+
+from fnopt.core.figure import ShownFigure
+from fnopt.lab import problems
+from fnopt.lab.landscape import landscape
+from fnopt.lab.race_animation import Animation
+
+FLAT = dict(rates=(0.01,))
+
+
+def page_of(race, folder):
+    """The data of the page of a race."""
+    race.animate(folder / "race.html")
+    text = (folder / "race.html").read_text("utf-8")
+    return json.loads(re.search(r'type="application/json">(.*?)</script>', text)[1])
+
+
+def labels_of(figure):
+    return [text.get_text() for text in figure.axes[1].artists[0].texts]
+
+
+@pytest.mark.parametrize("starts", [((-1.5, 1.0),), ((-1.5, 1.0), (1.0, 0.0), (0.0, 1.5))])
+def test_the_lines_of_the_picture_are_the_paths_of_the_optimizers(starts):
+    race = hand_race(starts)
+    figure = race.plot()
+    map_axes, loss_axes = figure.axes[:2]
+    for entrant in race.entrants:
+        paths, values = entrant.paths[entrant.best], entrant.values[entrant.best]
+        lines = [line for line in map_axes.lines if line.get_label() == entrant.name]
+        assert len(lines) == len(starts)
+        for line, path in zip(lines, paths, strict=True):
+            finite = path[np.isfinite(path).all(axis=1)]
+            np.testing.assert_array_equal(line.get_xydata(), finite)
+        (curve,) = (line for line in loss_axes.lines if line.get_label() == entrant.name)
+        wanted = np.median(np.where(np.isnan(values), np.inf, values), axis=0)
+        low, _ = loss_axes.get_ylim()
+        np.testing.assert_allclose(curve.get_ydata(), np.maximum(wanted, low))
+    starts_drawn = {
+        tuple(line.get_xydata()[0]) for line in map_axes.lines if len(line.get_xdata()) == 1
+    }
+    assert starts_drawn >= {*starts, (0.5, 0.5)}
+
+
+def test_what_leaves_the_domain_is_cut_there_and_said_to_diverge():
+    figure = hand_race().plot()
+    map_axes, loss_axes = figure.axes[:2]
+    assert (map_axes.get_xlim(), map_axes.get_ylim()) == ((-2, 2), (-1, 2))
+    assert sorted(labels_of(figure)) == ["heavy", "plain", "wild (diverged)"]
+    assert loss_axes.get_yscale() == "log" and loss_axes.get_ylim()[1] < 1e4
+    several = hand_race(((-1.5, 1.0), (0.0, 0.5)))  # from the second, only x moves, and converges
+    assert "wild (1 of 2 diverged)" in labels_of(several.plot())
+
+
+def test_labels_do_not_overlap():
+    figure = hand_race().plot()
+    figure.draw_without_rendering()
+    boxes = sorted(
+        (Text.get_window_extent(text) for text in figure.axes[1].texts), key=lambda b: b.y0
+    )
+    assert all(low.y1 <= high.y0 + 0.5 for low, high in itertools.pairwise(boxes))
+    assert all(box.x1 <= figure.bbox.width for box in boxes)
+
+
+def test_rates_have_a_panel_and_a_fan_on_demand():
+    race = hand_race()
+    figure = race.plot()
+    assert len(figure.axes) == 3 and figure.axes[2].get_xlabel() == "learning rate"
+    for entrant, line in zip(race.entrants, figure.axes[2].lines[::2], strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), entrant.learning_rates)
+    assert len(hand_race(**FLAT).plot().axes) == 2
+    more = len(race.plot(fan=True).axes[0].lines) - len(figure.axes[0].lines)
+    assert more == 4  # two rates of plain and of heavy; those of wild leave the domain
+
+
+def test_losses_without_a_known_minimum_are_as_they_are():
+    figure = hand_race(minimum=None).plot()
+    assert figure.axes[1].get_yscale() == "linear" and figure.axes[1].get_title() == "loss"
+
+
+@pytest.mark.parametrize("name", problems())
+def test_levels_show_valley_and_walls(name):
+    land = landscape(problems()[name])
+    assert np.all(np.diff(land.levels) > 0)
+    share = np.mean(land.height[None] < land.levels[:, None, None], axis=(1, 2))
+    assert share[0] < 0.1 < share[-1]
+    assert np.sum((share > 0.02) & (share < 0.98)) >= 4
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "html"])
+def test_the_same_race_gives_the_same_bytes(suffix, tmp_path):
+    files = [tmp_path / f"{i}.{suffix}" for i in range(2)]
+    for path in files:
+        hand_race(**FLAT).animate(path, seconds=0.2)
+    first, second = (path.read_bytes() for path in files)
+    assert first == second and len(first) > 10_000
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_gif_shows_the_race_step_by_step(theme, tmp_path):
+    race, path = hand_race(), tmp_path / "new" / "race.gif"
+    race.animate(path, theme=theme, seconds=0.5, fps=10)
+    with Image.open(path) as gif:
+        assert (gif.n_frames, gif.size) == (5, (800, 400))
+        assert gif.info["duration"] == 100 and gif.info["loop"] == 0
+        gif.seek(gif.n_frames - 1)
+        assert gif.info["duration"] == 2000
+        shown = np.asarray(gif.convert("RGB"), int)
+    animation = Animation(race, theme, 0.5, 10)
+    assert animation.steps[0] == 0 and animation.steps[-1] == STEPS
+    *_, last = animation.frames()
+    apart = np.abs(shown - last.astype(int)).sum(axis=-1)
+    assert apart.max() < 90 and np.mean(apart > 12) < 0.01  # with 255 colours
+    for line, path in zip(animation.scene.paths[1], race["heavy"].paths[-1], strict=True):
+        np.testing.assert_array_equal(line.get_xydata()[-1], path[-1])
+
+
+def test_a_video_needs_ffmpeg_and_gets_every_frame(tmp_path, monkeypatch):
+    monkeypatch.setitem(rcParams, "animation.ffmpeg_path", str(tmp_path / "ffmpeg"))
+    with pytest.raises(RuntimeError, match=r"race.mp4 needs ffmpeg, .* or write a \.gif or \.html"):
+        hand_race().animate(tmp_path / "race.mp4")
+    if shutil.which("sh"):  # what stands for ffmpeg here keeps what it is given
+        (tmp_path / "ffmpeg").write_text('#!/bin/sh\nfor path; do :; done\ncat > "$path"\n')
+        (tmp_path / "ffmpeg").chmod(0o755)
+        hand_race(**FLAT).animate(tmp_path / "race.mp4", seconds=1, fps=3)
+        assert (tmp_path / "race.mp4").stat().st_size == 3 * 1600 * 800 * 4
+
+
+def test_the_data_of_a_page_are_the_race(tmp_path):
+    race = hand_race(((-1.5, 1.0), (1.0, 0.0)))
+    data = page_of(race, tmp_path)
+    assert [track["name"] for track in data["tracks"]] == ["plain", "heavy", "wild"]
+    for track, entrant in zip(data["tracks"], race.entrants, strict=True):
+        for key, wanted in (("paths", entrant.paths), ("losses", entrant.values)):
+            got = np.frombuffer(base64.b64decode(track[key]), "<f4").reshape(wanted.shape)
+            same = np.where(np.isnan(wanted) & (key == "losses"), np.inf, wanted)
+            np.testing.assert_array_equal(got, same)
+        assert track["rates"] == entrant.learning_rates.tolist() and track["best"] == entrant.best
+    assert data["tracks"][2]["diverged"] == [True, True]
+    assert data["starts"] == [[-1.5, 1.0], [1.0, 0.0]] and data["minima"] == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "words"),
+    [
+        ("race.jpg", {}, r"must end in \.gif, \.html, \.mp4 or \.png, got .*race\.jpg"),
+        ("race", {}, r"must end in \.gif"),
+        ("race.gif", {"theme": "blue"}, "theme must be one of light, dark, got 'blue'"),
+        ("race.gif", {"seconds": 0}, r"seconds must lie in \(0, inf\), got 0"),
+        ("race.gif", {"fps": 60}, r"fps must lie in \(0, 50\], got 60"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(path, options, words, tmp_path):
+    with pytest.raises(ValueError, match=words) as refusal:
+        hand_race().animate(tmp_path / path, **options)
+    assert len(str(refusal.value)) < 400 and not list(tmp_path.iterdir())
+
+
+def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "fnopt.core.figure")
+    for name in ("matplotlib", "matplotlib.axes", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for draw in (hand_race().plot, lambda: hand_race().animate(tmp_path / "race.html")):
+        with pytest.raises(ImportError, match=r"pip install 'fnopt\[lab\]'"):
+            draw()
+
+
+def test_a_notebook_shows_the_picture(tmp_path):
+    figure = hand_race().plot(tmp_path / "new" / "race.png")
+    assert isinstance(figure, ShownFigure)
+    with Image.open(tmp_path / "new" / "race.png") as image:
+        assert image.size == (1600, 1000)
