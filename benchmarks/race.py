@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
-import io
 import json
 import os
 import statistics
@@ -48,8 +46,8 @@ COMPARED: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 }
 """Each as fnopt's and as optax's function of the rate."""
 PEER, SHOWN_NAME = "optax, a rate is an argument", "race and GIF"
-TURNS = ("first", "second")
-"""A call in a process that has compiled nothing, and one after it."""
+TURNS = ("first", "second", "first_cpu", "second_cpu")
+"""Seconds of a call in a process that has compiled nothing, and of one after it; and of the CPU."""
 
 
 def shown() -> Any:
@@ -128,15 +126,14 @@ CONTENDERS: dict[str, Callable[[], Any]] = {
 def measure(name: str) -> None:
     """Prints the seconds of two calls, in a process that has compiled nothing."""
     jax.block_until_ready(jnp.zeros(2) + 1)
-    seconds: list[float] = []
-    with contextlib.redirect_stdout(io.StringIO()):
-        for _ in range(2):
-            start = time.perf_counter()
-            ends, programs = CONTENDERS[name]()
-            seconds.append(time.perf_counter() - start)
+    seconds: dict[str, float] = {}
+    for turn in TURNS[:2]:
+        start, of_cpu = time.perf_counter(), time.process_time()
+        ends, programs = CONTENDERS[name]()
+        seconds[turn] = time.perf_counter() - start
+        seconds[f"{turn}_cpu"] = time.process_time() - of_cpu
     ends = [np.asarray(end, float).tolist() for end in ends]
-    first, second = seconds
-    print(json.dumps({"first": first, "second": second, "programs": programs, "ends": ends}))
+    print(json.dumps({**seconds, "programs": programs, "ends": ends}))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -39,7 +39,8 @@ def printed(capsys, monkeypatch):
 def test_the_command_alone_says_what_there_is(printed):
     text = printed()
     assert text == printed("--help")
-    assert all(f"fnopt {command}" in text for command in ("train", "optimizers", "schedules"))
+    commands = ("animate", "train", "optimizers", "schedules")
+    assert all(f"fnopt {command}" in text for command in commands)
     assert max(map(columns, text.splitlines())) <= 80
 
 
@@ -190,6 +191,20 @@ MISTAKES = {
     "train --loss sqared_error": "no loss 'sqared_error'; did you mean squared_error?",
     "train --dataset digits --data x.npz": "either --dataset digits or --data x.npz, not both",
     "train --task regression": "--task is for --data",
+    "animate beal": "there is no problem 'beal'; did you mean beale? fnopt animate --help lists",
+    "animate --optimizers adam,sdg": "no optimizer 'sdg'; did you mean sgd? fnopt optimizers lists",
+    "animate --optimizers momentum": "there is no optimizer 'momentum'; it is heavy_ball here",
+    "animate --optimizers ,": "--optimizers must be names of optimizers with commas between them",
+    "animate --optimizers dpsgd": "dpsgd needs l2_norm_clip, noise_multiplier, seed",
+    "animate --lr fast": "--learning-rates must be a rate, rates with commas between them, a band",
+    "animate --lr 1:0.1:log5": "a band such as 1e-3:1:log16, tune or usual, got '1:0.1:log5'",
+    "animate --lr 0": "--learning-rates must be in (0, inf), got 0",
+    "animate --starts 0": "--starts must be a number of starts, or points such as 1,1 or 1,1:-2",
+    "animate --steps 0": "--steps must be at least 1, got 0",
+    "animate --noise -1": "--noise must be in [0, inf), got -1",
+    "animate --out race.jpg": "must end in .gif, .html, .mp4 or .png, got 'race.jpg'",
+    "animate --theme blue": "--theme must be light or dark, got 'blue'",
+    "animate --seconds 0": "--seconds must lie in (0, inf), got 0",
     "optimizers adamv": "there is no optimizer 'adamv'; did you mean adam?",
     "optimizers --family signs": "there is no family 'signs'; did you mean sign?",
     "schedules step": "there is no schedule 'step'; did you mean step_decay?",
@@ -216,6 +231,28 @@ def test_what_is_not_installed_is_named_with_the_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "tyro", None)
     with pytest.raises(SystemExit, match=r"tyro.*; the command line needs pip install 'fnopt\["):
         main(["optimizers"])
+
+
+def test_animate_prints_the_table_and_writes_the_page(printed, tmp_path):
+    out = tmp_path / "new" / "race.html"
+    options = ["--starts", "-1,0.5:1,1", "--learning-rates", "1e-3:1e-2:log2", "--steps", 5]
+    text = printed("animate", "matyas", "--optimizers", "sgd, heavy_ball", *options, "--out", out)
+    head, titles, sgd, heavy_ball, wrote = text.splitlines()
+    assert head == "matyas: 5 steps from 2 starts, means over the starts"
+    assert titles.split()[:2] == ["optimizer", "rate"]
+    assert sgd.split()[:2] == ["sgd", "0.01"] and heavy_ball.split()[:2] == ["heavy_ball", "0.01"]
+    assert wrote.startswith(f"wrote {out}, 0.") and wrote.endswith(" MB")
+    assert '"starts":[[-1.0,0.5],[1.0,1.0]]' in out.read_text("utf-8")
+
+
+@pytest.mark.parametrize("command", ["animate"])
+def test_help_fits_80_columns(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code in (0, None)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 10 and max(map(columns, lines)) <= 80
 
 
 def test_a_run_stops_early_and_resumes(printed, tmp_path):

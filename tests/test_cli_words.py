@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 
+from fnopt.cli.animate_options import AnimateOptions
 from fnopt.cli.options import TrainOptions, names
 from fnopt.cli.step_log import StepLog
 from fnopt.cli.words import ARGUMENTS, in_options
@@ -16,6 +17,7 @@ from fnopt.train import fit
 
 ROWS = {
     "fit: epochs must be at least 1, got 0": "--epochs must be at least 1, got 0",
+    "race: steps must be at least 1, got 0": "--steps must be at least 1, got 0",
     "adamw: learning_rate must lie in [0, inf), got -1.0": (
         "--learning-rate must lie in [0, inf), got -1.0"
     ),
@@ -81,7 +83,7 @@ def test_what_the_user_wrote_stays():
 
 
 def test_every_argument_of_fit_that_is_an_option_has_its_word():
-    options = names(TrainOptions)
+    options = names(TrainOptions) + names(AnimateOptions)
     assert set(ARGUMENTS.values()) <= set(options)
     of_fit = {name for name in inspect.signature(fit).parameters}
     fields = {

@@ -160,29 +160,36 @@ def test_without_layers_there_are_no_filters():
 # The recorder and the picture
 
 
+class Kept:
+    """Keeps the trees of the parameters."""
+
+    every = 4
+
+    def __init__(self):
+        self.trees = []
+
+    def on_state(self, state):
+        self.trees.append(jax.tree.map(np.array, state.params))
+
+
+TASK = nnx_task()
+
+
 @functools.cache
-def recorded(rate=0.1, every=4, dropout=0.5):
-    task, recorder = nnx_task(dropout), PathRecorder(every)
+def recorded(rate=0.1):
+    """A run with batch normalization and dropout: its task, its path, and trees of the same."""
+    recorder, kept = PathRecorder(every=4), Kept()
     fit(
-        task, fnopt.sgd(rate), blobs(), epochs=2, batch_size=5, callbacks=[recorder], progress=False
-    )
-    return task, recorder
+        TASK, fnopt.heavy_ball(rate), blobs(), epochs=1, batch_size=5,
+        callbacks=[kept, recorder], progress=False,
+    )  # fmt: skip
+    return TASK, recorder, kept.trees
 
 
 def test_the_recorder_copies_the_parameters_of_the_steps():
-    class Kept:
-        every = 4
-
-        def __init__(self):
-            self.trees = []
-
-        def on_state(self, state):
-            self.trees.append(jax.tree.map(np.array, state.params))
-
-    task, kept, recorder = nnx_task(), Kept(), PathRecorder(every=4)
-    fit(task, fnopt.adam(0.1), blobs(), epochs=1, batch_size=5, callbacks=[kept, recorder])
-    assert recorder.steps == [0, 4, 8, 10] == [*range(0, 10, 4), 10]
-    for number, tree in enumerate(kept.trees):
+    _, recorder, trees = recorded()
+    assert recorder.steps == [0, 4, 8, 10]
+    for number, tree in enumerate(trees):
         jax.tree.map(np.testing.assert_array_equal, recorder.params(number), tree)
     assert recorder.points[0].dtype == np.float32
     assert recorder.state.opt_state is None
@@ -199,7 +206,7 @@ def test_the_vector_of_several_dtypes_and_back():
 
 
 def test_the_loss_at_points_of_the_plane_is_that_of_their_parameters():
-    task, recorder = recorded()
+    task, recorder, _ = recorded()
     plane = principal_plane([np.stack(recorder.points)])
     value = evaluation_on(task, recorder.state, blobs()).value
     x, y = np.array([-1.0, 0, 2]), np.array([0.0, 0.5])
@@ -219,7 +226,7 @@ def test_the_loss_at_points_of_the_plane_is_that_of_their_parameters():
 
 @pytest.mark.parametrize("directions", ["principal", "random"])
 def test_the_picture_of_a_path(directions, tmp_path):
-    task, recorder = recorded()
+    task, recorder, _ = recorded()
     figure = recorder.plot(
         task, blobs(), directions=directions, resolution=5, theme="dark", path=tmp_path / "p.png"
     )
@@ -242,8 +249,8 @@ def _texts(axes):
 
 
 def test_several_runs_in_one_plane():
-    task, slow = recorded()
-    _, fast = recorded(0.4)
+    task, slow, _ = recorded()
+    _, fast, _ = recorded(0.4)
     figure = plot_path({"slow": slow, "fast": fast}, task, blobs(), resolution=4)
     lines = [line.get_xydata() for line in figure.axes[0].lines if len(line.get_xydata()) > 2]
     assert len(lines) == 2
@@ -251,6 +258,7 @@ def test_several_runs_in_one_plane():
     assert [text.get_text().split(":")[0] for text in _texts(figure.axes[0])] == ["slow", "fast"]
 
 
+@pytest.mark.slow
 def test_a_level_plane_and_a_loss_that_is_not_finite_are_drawn():
     task = objective(lambda w, x: jnp.log(x @ w), "squared_error", params=jnp.ones(2))
     data = np.eye(2, dtype="f4"), np.full(2, 2, "f4")
@@ -261,9 +269,11 @@ def test_a_level_plane_and_a_loss_that_is_not_finite_are_drawn():
 
 
 def test_mistakes():
-    task, recorder = recorded()
+    task, recorder, _ = recorded()
     with pytest.raises(ValueError, match=r"PathRecorder\.plot: nothing is recorded yet"):
         PathRecorder().plot(task, blobs())
+    with pytest.raises(ValueError, match="plot_path: nothing is recorded yet in 'b'"):
+        plot_path({"a": recorder, "b": PathRecorder()}, task, blobs())
     with pytest.raises(ValueError, match="directions must be one of"):
         recorder.plot(task, blobs(), directions="first")
     with pytest.raises(ValueError, match="there are no recorders"):

@@ -255,6 +255,16 @@ def test_a_run_that_diverges_goes_on_and_is_never_the_best(band):
     assert re.search(rf"0\.01 +{band['sgd'].values[1, 0, -1]:.3g} ", row)
 
 
+def test_runs_that_diverge_to_both_sides_warn_of_nothing():
+    def cliff(point):
+        return point[0] ** 4 * jnp.sign(point[1])
+
+    problem = Problem("cliff", cliff, ((-1, 1), (-1, 1)), (0, 0), ((0, 0),), 0.0)
+    result = race([fnopt.sgd(10.0)], problem, starts=[(1, 1), (1, -1)], steps=4)
+    assert (result["sgd"].values[0, :, -1] == [np.inf, -np.inf]).all()
+    assert "nan" in repr(result)
+
+
 def test_tuning_takes_the_rate_of_the_smallest_mean_of_last_values():
     result = race([fnopt.sgd(5.0)], beale, starts=3, steps=STEPS, learning_rates="tune")
     entrant = result.entrants[0]

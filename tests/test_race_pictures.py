@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def page_of(race, folder):
 
 
 def labels_of(figure):
-    return [text.get_text() for axes in figure.axes for text in axes.texts]
+    return [text.get_text() for text in figure.axes[1].artists[0].texts]
 
 
 @pytest.mark.parametrize("starts", [((-1.5, 1.0),), ((-1.5, 1.0), (1.0, 0.0), (0.0, 1.5))])
@@ -171,6 +172,15 @@ def test_what_cannot_be_written_is_refused(path, options, words, tmp_path):
     with pytest.raises(ValueError, match=words) as refusal:
         hand_race().animate(tmp_path / path, **options)
     assert len(str(refusal.value)) < 400 and not list(tmp_path.iterdir())
+
+
+def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "fnopt.core.figure")
+    for name in ("matplotlib", "matplotlib.axes", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for draw in (hand_race().plot, lambda: hand_race().animate(tmp_path / "race.html")):
+        with pytest.raises(ImportError, match=r"pip install 'fnopt\[lab\]'"):
+            draw()
 
 
 def test_a_notebook_shows_the_picture(tmp_path):

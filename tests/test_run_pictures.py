@@ -12,11 +12,20 @@ from models import blobs, function_task
 
 pytest.importorskip("matplotlib")
 
+from matplotlib.colors import to_hex
+
 import fnopt
-from fnopt.lab import GradientNoiseRecorder, StepSizeRecorder, gradient_noise, plot_schedule
+from fnopt.lab import (
+    GradientNoiseRecorder,
+    StepSizeRecorder,
+    gradient_noise,
+    plot_schedule,
+    themed,
+)
 from fnopt.lab.end_labels import EndLabels
 from fnopt.lab.noise import _estimates, _sums
 from fnopt.lab.step_size_picture import plot_step_sizes
+from fnopt.lab.style import THEMES
 from fnopt.train import TrainState, fit, objective
 
 task = functools.cache(function_task)
@@ -205,3 +214,31 @@ def test_mistakes_about_noise():
     assert np.isnan(recorder.record(state).noise.scale)
     with pytest.raises(ValueError, match="the gradient is smaller than the noise"):
         recorder.plot()
+
+
+# Other pictures
+
+
+def test_a_picture_without_a_theme_gets_one(tmp_path):
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2)
+    line = left.axhline(1, color="black")
+    colored = left.plot([1, 2], color="tab:blue", label="a")[0]
+    words = left.text(0, 1, "words", color="black")
+    left.legend()
+    mesh = right.pcolormesh(np.eye(3), cmap="Greys")
+    bar = figure.colorbar(mesh)
+    figure.suptitle("title")
+    assert themed(figure, "dark") is figure
+    ink, background = THEMES["dark"].ink, THEMES["dark"].background
+    assert line.get_color() == words.get_color() == ink
+    assert colored.get_color() == "tab:blue" and mesh.get_cmap().name == "Greys_r"
+    assert to_hex(left.get_facecolor()) == to_hex(figure.get_facecolor()) == background
+    assert left.get_legend().get_texts()[0].get_color() == figure._suptitle.get_color() == ink
+    assert bar.ax.yaxis.get_ticklabels()[0].get_color() == ink
+    themed(figure, "light")
+    assert line.get_color() == THEMES["light"].ink and mesh.get_cmap().name == "Greys"
+    plt.close(figure)
+    with pytest.raises(ValueError, match="theme must be one of"):
+        themed(figure, "blue")

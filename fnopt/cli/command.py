@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ Functional optimization for JAX.
 
   fnopt train                 train a network on a data set, or on your arrays
   fnopt plot LOG …            draw curves of logs, or schedules
+  fnopt animate [PROBLEM]     race optimizers on a function, as an animation
   fnopt optimizers [NAME]     list the optimizers, or say all about one
   fnopt schedules [NAME]      list the schedules, or say all about one
   fnopt COMMAND --help        the options of a command
@@ -77,6 +79,19 @@ def _train(words: list[str]) -> None:
     train(_parsed(TrainOptions, "train", words))
 
 
+def _animate(words: list[str]) -> None:
+    from fnopt.cli.animate import animate
+    from fnopt.cli.animate_options import AnimateOptions
+
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--starts" and re.match(r"-[\d.]", word):
+            joined[-1] += f"={word}"  # else it would be taken for an option
+        else:
+            joined.append(word)
+    animate(_parsed(AnimateOptions, "animate", joined))
+
+
 def _optimizers(words: list[str]) -> None:
     from fnopt.cli.catalogue import print_optimizers
     from fnopt.cli.options import OptimizersOptions
@@ -100,6 +115,7 @@ def _plot(words: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "animate": _animate,
     "optimizers": _optimizers,
     "plot": _plot,
     "schedules": _schedules,

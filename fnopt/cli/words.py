@@ -14,11 +14,16 @@ ARGUMENTS = {
     "early_stopping": "--early-stop",
     "epochs": "--epochs",
     "learning_rate": "--learning-rate",
+    "learning_rates": "--learning-rates",
     "loss": "--loss",
     "model": "--model",
     "patience": "--early-stop",
     "precision": "--precision",
     "resume": "--resume",
+    "scale": "--noise",
+    "seconds": "--seconds",
+    "starts": "--starts",
+    "steps": "--steps",
     "weight_decay": "--weight-decay",
 }
 """The arguments that a message of the library may name, and the option of each."""

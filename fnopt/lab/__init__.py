@@ -1,7 +1,6 @@
 """Problems to look at, races of optimizers on them, and pictures."""
 
-from __future__ import annotations
-
+from fnopt.core.exports import public as _public
 from fnopt.lab.curves import plot_curves as plot_curves
 from fnopt.lab.filters import filter_normalized_directions as filter_normalized_directions
 from fnopt.lab.noise import GradientNoise as GradientNoise
@@ -28,4 +27,6 @@ from fnopt.lab.race_result import Entrant as Entrant
 from fnopt.lab.race_result import Race as Race
 from fnopt.lab.schedules import plot_schedule as plot_schedule
 from fnopt.lab.step_sizes import StepSizeRecorder as StepSizeRecorder
-from fnopt.lab.themed import themed as themed
+from fnopt.lab.themes import themed as themed
+
+__all__ = _public(globals())  # pyright: ignore[reportUnsupportedDunderAll]

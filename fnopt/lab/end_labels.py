@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox, IdentityTransform
 
-from fnopt.lab.labels import End, spread
+from fnopt.lab.ends import End, spread
 from fnopt.lab.style import Theme, text_color
 
 WIDTH = 24

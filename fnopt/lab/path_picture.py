@@ -15,7 +15,6 @@ from fnopt.core.types import Params
 from fnopt.lab.filters import filter_normalized_directions
 from fnopt.lab.flat import Layout, vector_of
 from fnopt.lab.labels import End, label_ends
-from fnopt.lab.path_recorder import PathRecorder, nothing
 from fnopt.lab.plane import Plane, plane_along, principal_plane
 from fnopt.lab.style import Theme, dress, heights, line_styles, save, theme_of
 from fnopt.train.evaluation_on import evaluation_on
@@ -26,7 +25,7 @@ DIRECTIONS = ("principal", "random")
 
 
 def plot_path(
-    recorders: Mapping[str, PathRecorder],
+    recorders: Mapping[str, Any],
     objective: Any,
     data: Any,
     *,
@@ -49,7 +48,7 @@ def plot_path(
     The loss is computed at each point of a grid: ``resolution ** 2`` forward passes over the data.
 
     Args:
-        recorders: a dict from labels to recorders; the runs must be of one model.
+        recorders: a dict from labels to :class:`PathRecorder`; the runs must be of one model.
         objective: the objective that was minimized.
         data: the data on which the loss is computed, a tree of arrays with examples along the first
             axis: those of training, or a part of them.
@@ -178,7 +177,7 @@ def _draw_contours(
     axes.clabel(lines, lines.levels[::2], **numbers)
 
 
-def _first(recorders: Mapping[str, PathRecorder]) -> Any:
+def _first(recorders: Mapping[str, Any]) -> Any:
     """The first recorder; all are of one model."""
     if not recorders:
         raise ValueError("plot_path: there are no recorders; give a dict from labels to them")
@@ -186,7 +185,10 @@ def _first(recorders: Mapping[str, PathRecorder]) -> Any:
     label, first = next(iter(layouts.items()))
     for other, layout in layouts.items():
         if first is None or layout is None:
-            raise nothing("plot")
+            raise ValueError(
+                f"plot_path: nothing is recorded yet in {other!r}; a recorder records in a run,"
+                " fit(…, callbacks=[recorder])"
+            )
         if (layout.paths, layout.shapes) != (first.paths, first.shapes):
             raise ValueError(
                 f"plot_path: the model of {other!r} is not that of {label!r}; only"

@@ -87,7 +87,7 @@ class PathRecorder:
             ValueError: nothing is recorded yet.
         """
         if self.layout is None:
-            raise nothing("params")
+            raise self._nothing("params")
         return self.layout.tree(self.points[record])
 
     def plot(
@@ -109,15 +109,15 @@ class PathRecorder:
         """
         from fnopt.lab.path_picture import plot_path
 
+        if not self.points:
+            raise self._nothing("plot")
         return plot_path({"": self}, objective, data, path=path, **options)
 
     def __repr__(self) -> str:
         return f"PathRecorder(every={self.every}, records={len(self.steps)})"
 
-
-def nothing(method: str) -> ValueError:
-    """The error of a recorder without records."""
-    return ValueError(
-        f"PathRecorder.{method}: nothing is recorded yet; it records in a run,"
-        " fit(…, callbacks=[recorder])"
-    )
+    def _nothing(self, method: str) -> ValueError:
+        return ValueError(
+            f"PathRecorder.{method}: nothing is recorded yet; it records in a run,"
+            " fit(…, callbacks=[recorder])"
+        )

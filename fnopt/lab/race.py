@@ -120,6 +120,7 @@ def _entrant(
     paths: np.ndarray,
     values: np.ndarray,
 ) -> Entrant:
-    last = values[:, :, -1].mean(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        last = values[:, :, -1].mean(axis=1)
     best = int(np.argmin(np.where(np.isfinite(last), last, np.inf)))
     return Entrant(name, variants[best], rates, paths, values, best)

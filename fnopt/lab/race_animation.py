@@ -139,16 +139,7 @@ def _unpacked(colors: np.ndarray) -> np.ndarray:
 
 
 def write_mp4(race: Race, path: Path, theme: str, seconds: float, fps: float) -> None:
-    """Writes a video by ffmpeg.
-
-    Raises:
-        RuntimeError: ffmpeg is not installed.
-    """
-    if not FFMpegWriter.isAvailable():
-        raise RuntimeError(
-            f"animate: {path.name} needs ffmpeg, which is not installed; install it, as by apt"
-            " install ffmpeg or conda install ffmpeg, or write a .gif or .html file"
-        )
+    """Writes a video by ffmpeg."""
     animation = Animation(race, theme, seconds, fps)
     figure = animation.scene.figure
     writer = FFMpegWriter(fps=len(animation.steps) / seconds, codec="h264")  # pyright: ignore

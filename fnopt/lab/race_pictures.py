@@ -32,6 +32,31 @@ def animate(
 ) -> None:
     """Writes an animation of a race; see :meth:`fnopt.lab.Race.animate`."""
     path = Path(path)
+    check_animation(path, theme, seconds, fps)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() == ".html":
+        from fnopt.lab.race_page import write_page
+
+        write_page(race, path, theme, seconds)
+    elif path.suffix.lower() == ".png":
+        plot(race, path, theme or "light", fan=False)
+    else:
+        from fnopt.lab.race_animation import write_gif, write_mp4
+
+        write = write_gif if path.suffix.lower() == ".gif" else write_mp4
+        write(race, path, theme or "light", seconds, fps)
+
+
+def check_animation(path: Path, theme: str | None, seconds: float, fps: float = 20.0) -> None:
+    """Checks the arguments of :meth:`fnopt.lab.Race.animate`.
+
+    Raises:
+        ValueError: the suffix, the theme or a number is none of those that there are.
+        RuntimeError: ffmpeg is needed and not installed.
+        ImportError: matplotlib is not installed.
+    """
+    import fnopt.core.figure  # noqa: F401  # raises the error that says what to install
+
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
@@ -39,19 +64,15 @@ def animate(
             f" {brief(str(path))}"
         )
     theme_of(theme or "light")
-    for name, value, high in (("seconds", seconds, math.inf), ("fps", fps, 50)):
-        if not 0 < value <= high or math.isinf(value):
-            upper = "inf)" if math.isinf(high) else f"{high}]"
-            raise ValueError(f"animate: {name} must lie in (0, {upper}, got {brief(value)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if suffix == ".html":
-        from fnopt.lab.race_page import write_page
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"animate: seconds must lie in (0, inf), got {brief(seconds)}")
+    if not 0 < fps <= 50:
+        raise ValueError(f"animate: fps must lie in (0, 50], got {brief(fps)}")
+    if suffix == ".mp4":
+        from matplotlib.animation import FFMpegWriter
 
-        write_page(race, path, theme, seconds)
-    elif suffix == ".png":
-        plot(race, path, theme or "light", fan=False)
-    else:
-        from fnopt.lab.race_animation import write_gif, write_mp4
-
-        write = write_gif if suffix == ".gif" else write_mp4
-        write(race, path, theme or "light", seconds, fps)
+        if not FFMpegWriter.isAvailable():
+            raise RuntimeError(
+                f"animate: {path.name} needs ffmpeg, which is not installed; install it, as by apt"
+                " install ffmpeg or conda install ffmpeg, or write a .gif or .html file"
+            )

@@ -87,8 +87,8 @@ class Race:
         """How an optimizer ended at its best rate: a mean over the starts, of steps the median."""
         rates, values = entrant.learning_rates, entrant.values[entrant.best]
         rate = "" if rates is None else f"{rates[entrant.best]:.3g}"
-        row = [entrant.name, rate, f"{values[:, -1].mean():.3g}"]
         with np.errstate(over="ignore", invalid="ignore"):
+            row = [entrant.name, rate, f"{values[:, -1].mean():.3g}"]
             if self.problem.minima:
                 ends = entrant.paths[entrant.best, :, -1]
                 apart = ends[:, None] - np.asarray(self.problem.minima, ends.dtype)

@@ -1,0 +1,66 @@
+"""``fnopt animate``: a race of optimizers, its table and its animation."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import fnopt
+from fnopt.cli.animate_options import AnimateOptions
+from fnopt.cli.usage import UsageError, no_such
+from fnopt.lab import noisy, problems, race
+from fnopt.lab.race_pictures import check_animation
+
+OPTIMIZERS = ["sgd", "heavy_ball", "rmsprop", "adam"]
+OTHER_NAMES = {"momentum": "heavy_ball", "gd": "sgd", "gradient_descent": "sgd"}
+"""What some call an optimizer that has another name here."""
+
+
+def animate(options: AnimateOptions) -> None:
+    """Races, prints the table of how each optimizer ended, and writes the animation.
+
+    Raises:
+        UsageError: there is no problem or no optimizer of a name.
+        ValueError, TypeError: an option is out of its range, or an optimizer needs arguments.
+        RuntimeError: ffmpeg is needed and not installed.
+    """
+    known, name = problems(), options.problem or "beale"
+    if name not in known:
+        raise no_such("there is no problem", name, known, "fnopt animate --help")
+    names = options.optimizers or OPTIMIZERS
+    optimizers = fnopt.optimizers()
+    for optimizer in names:
+        if optimizer in OTHER_NAMES:
+            here = OTHER_NAMES[optimizer]
+            raise UsageError(f"there is no optimizer {optimizer!r}; it is {here} here")
+        if optimizer not in optimizers:
+            raise no_such("there is no optimizer", optimizer, optimizers, "fnopt optimizers")
+    out = options.out or Path(f"{name}.gif")
+    check_animation(out, options.theme, options.seconds)  # before the work, not after it
+    with _shown(f"racing {len(names)} optimizers"):
+        result = race(
+            names,
+            noisy(known[name], options.noise),
+            starts=options.starts,
+            steps=options.steps,
+            learning_rates=options.learning_rates,
+            key=options.seed,
+        )
+    print(result, flush=True)
+    with _shown(f"drawing {out}"):
+        result.animate(out, theme=options.theme, seconds=options.seconds)
+    print(f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB")
+
+
+@contextlib.contextmanager
+def _shown(work: str) -> Iterator[None]:
+    """On a terminal, says what is being done while it is."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(work):
+        yield
