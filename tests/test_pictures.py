@@ -121,7 +121,7 @@ def test_what_is_not_finite_or_no_number_is_left_out():
     drawn = panels(run.plot())
     assert "note" not in drawn
     assert [text.get_text() for text in drawn["loss"].texts] == ["no finite value"]
-    assert "1e-05" in ticks(drawn["learning rate"].yaxis)
+    assert "1e-5" in ticks(drawn["learning rate"].yaxis)
     with pytest.raises(ValueError, match="nothing is recorded yet"):
         History().plot()
 
