@@ -72,7 +72,16 @@ def build(tmp_path_factory):
         path = folder / "source" / (name if name == "conf.py" else f"{name}.md")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "source", "html"]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "--quiet",
+        "--no-color",
+        "--fail-on-warning",
+        "source",
+        "html",
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     return folder, done
 

@@ -29,7 +29,6 @@ OF_VARIANTS = {
     "prints_as_itself",
     "refuses_a_foreign_state",
     "refuses_bad_numbers",
-    "rests_at_zero_gradient",
     "survives_flax_serialization",
     "takes_any_number",
 }
@@ -40,6 +39,7 @@ OF_CURVATURE = OF_VARIANTS | {
     "descends_rosenbrock",
     "is_sharded_as_parameters",
     "resumes_bit_for_bit_by_pickle",
+    "rests_at_zero_gradient",
     "takes_any_tree",
     "vmap_equals_loop",
 }

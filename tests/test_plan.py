@@ -208,8 +208,8 @@ def _cases():
     for case in CASES:
         if {case.id, case.name} & set(NOT_FOR_THIS_TREE):
             continue
-        kind = (case.name, *case.make().plan(PARAMS).values())
-        # What a variant promises as another does, make test-all shows for both.
+        kind = (case.name.removeprefix("scale_by_"), *case.make().plan(PARAMS).values())
+        # What a variant or a part promises as another does, make test-all shows for both.
         # Loops that evaluate take long to compile: newton shows what promises such methods make.
         curved = case.factory.__module__.startswith("fnopt.curvature") or case.name == "LBFGS"
         marks = [pytest.mark.slow] if kind in seen or (curved and case.id != "newton") else []

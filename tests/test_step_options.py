@@ -111,10 +111,10 @@ def in_one_batch(weighted):
     ("dtype", "precision", "weighted"),
     [
         (None, 1e-6, True),
-        ("float32", 1e-6, False),
+        pytest.param("float32", 1e-6, False, marks=pytest.mark.slow),
         ("float64", 1e-6, False),
         ("bfloat16", 1e-2, True),
-        ("float16", 1e-3, False),
+        pytest.param("float16", 1e-3, False, marks=pytest.mark.slow),
     ],
 )
 def test_micro_batches_are_one_batch_to_the_precision_of_their_sum(dtype, precision, weighted):
