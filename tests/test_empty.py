@@ -18,7 +18,6 @@ import fnopt
 # One case of every public transform that stands for an optimizer or a part of one.
 ONCE = list({(case.home.__name__, case.name): case for case in reversed(CASES)}.values())
 JOINT = ["prodigy", "dog", "dowg", "momo", "momo_adam", "dadapt_sgd", "dadapt_adamw", "dadapt_lion"]
-each = pytest.mark.parametrize("case", ONCE, ids=lambda case: case.id)
 
 
 def needed(case: Case) -> dict[str, Any]:
