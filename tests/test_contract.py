@@ -47,6 +47,10 @@ OF_CURVATURE = OF_VARIANTS | {
 # What the core alone decides, nearly: half of the methods show each of these, another half the
 # next, and make test-all every one.
 OF_THE_CORE = [
+    "compiles_once",
+    "descends_matrix_bowl",
+    "descends_noisy_quadratic",
+    "descends_parabola",
     "ignores_unknown_arguments",
     "is_sharded_as_parameters",
     "jit_equals_eager",
