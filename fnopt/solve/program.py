@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import jaxpr_as_fun
 
 from fnopt.core.types import PyTree
 
@@ -29,9 +29,8 @@ class Program:
         """
         closed, self.shapes = jax.make_jaxpr(function, return_shape=True)(*args)
         self.constants: list[Any] = list(closed.consts)
-        self._jaxpr = closed.jaxpr
+        self._closed = closed
 
     def __call__(self, constants: list[Any], *args: PyTree) -> PyTree:
-        closed = ClosedJaxpr(self._jaxpr, constants)
-        leaves = jaxpr_as_fun(closed)(*jax.tree.leaves(args))
+        leaves = jaxpr_as_fun(self._closed.replace(consts=constants))(*jax.tree.leaves(args))
         return jax.tree.unflatten(jax.tree.structure(self.shapes), leaves)
