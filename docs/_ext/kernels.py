@@ -88,8 +88,13 @@ async def _run(
     def note_cell(cell: NotebookNode, cell_index: int) -> None:
         run.cell = cell_index
 
-    # Sockets in files: nobody else reads them, and no port is needed.
-    manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(socket))
+    # Sockets in files: nobody else reads them, no port is needed, and nothing is left at home.
+    manager = AsyncKernelManager(
+        kernel_name="python3",
+        transport="ipc",
+        ip=str(socket),
+        connection_file=f"{socket}.json",
+    )
     client = NotebookClient(
         notebook,
         km=manager,
