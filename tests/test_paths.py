@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib")
 import fnopt
 from fnopt.lab import PathRecorder, filter_normalized_directions, plot_path
 from fnopt.lab.flat import layout_of, vector_of
-from fnopt.lab.path_picture import loss_in_plane
+from fnopt.lab.path_picture import _percent, loss_in_plane
 from fnopt.lab.plane import plane_along, principal_plane
 from fnopt.train import TrainState, evaluation_on, fit, objective
 
@@ -246,6 +246,15 @@ def _texts(axes):
 
     (labels,) = [x for x in axes.get_children() if isinstance(x, EndLabels)]
     return labels.texts
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(1.0, "100 %"), (0.9997, "100 %"), (0.997, "99.7 %"), (0.995, "99.5 %"), (0.9944, "99 %"),
+     (0.61, "61 %"), (0.0234, "2.3 %"), (0.0, "0 %")],
+)  # fmt: skip
+def test_shares_of_the_variance_in_percent(share, words):
+    assert _percent(share) == words
 
 
 def test_several_runs_in_one_plane():
