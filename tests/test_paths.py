@@ -18,7 +18,7 @@ from fnopt.lab import PathRecorder, filter_normalized_directions, plot_path
 from fnopt.lab.flat import layout_of, vector_of
 from fnopt.lab.path_picture import _percent, loss_in_plane
 from fnopt.lab.plane import plane_along, principal_plane
-from fnopt.train import TrainState, evaluation_on, fit, objective
+from fnopt.train import TrainState, early_stopping, evaluation_on, fit, objective
 
 # The plane
 
@@ -193,6 +193,18 @@ def test_the_recorder_copies_the_parameters_of_the_steps():
         jax.tree.map(np.testing.assert_array_equal, recorder.params(number), tree)
     assert recorder.points[0].dtype == np.float32
     assert recorder.state.opt_state is None
+
+
+def test_the_last_record_is_the_end_of_the_run_and_not_the_best():
+    task = objective(lambda w, x: x * w, "squared_error", params=jnp.float32(0))
+    data, recorder = (np.ones(4, "f4"), np.ones(4, "f4")), PathRecorder()
+    result = fit(
+        task, fnopt.sgd(1.5), data, epochs=5, batch_size=4, validation_data=data,
+        early_stopping=early_stopping(patience=1), callbacks=[recorder], progress=False,
+    )  # fmt: skip
+    returned = np.asarray(result.state.params)
+    assert recorder.points[-1] != returned and recorder.points[1] == returned
+    assert "with ``early_stopping``" in PathRecorder.__doc__
 
 
 def test_the_vector_of_several_dtypes_and_back():
