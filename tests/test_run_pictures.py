@@ -119,6 +119,23 @@ def test_the_pictures_of_sizes(tmp_path):
     assert axes.get_xlim() == (0, 15)
 
 
+def test_an_infinite_ratio_is_left_out_and_the_size_of_that_step_drawn():
+    recorder = StepSizeRecorder()
+    tx = recorder.watch(fnopt.sgd(0.1))
+    fit(
+        mean_task(), tx, targets(0), epochs=1, batch_size=16,
+        callbacks=[recorder], progress=False,
+    )  # fmt: skip
+    assert np.isinf(recorder.ratio[0]).all() and np.isfinite(recorder.ratio[1:]).all()
+    assert "A ratio that is infinite" in recorder.plot.__doc__
+
+    def drawn(quantity):
+        return np.isfinite(recorder.plot(quantity).axes[0].lines[0].get_ydata()).tolist()
+
+    assert drawn("ratio")[-3:] == [True] * 3 and sum(drawn("ratio")) == 3
+    assert drawn("rms") == [True] * 4
+
+
 def test_mistakes_about_sizes():
     recorder = StepSizeRecorder()
     with pytest.raises(ValueError, match="the optimizer does not measure its steps; give fit"):
@@ -214,6 +231,17 @@ def test_mistakes_about_noise():
     assert np.isnan(recorder.record(state).noise.scale)
     with pytest.raises(ValueError, match="the gradient is smaller than the noise"):
         recorder.plot()
+
+
+@pytest.mark.parametrize(("every", "each"), [(1, "each epoch"), (3, "every 3 epochs")])
+def test_a_run_that_diverges_at_once_has_no_record_of_noise(every, each):
+    from fnopt.curvature import SpectrumRecorder
+
+    noise = GradientNoiseRecorder(mean_task(), targets(0), every=every)
+    for recorder in (noise, SpectrumRecorder(lambda state: state, every=every)):
+        says = f"no epoch with a record was completed; fit.* makes one after {each}$"
+        with pytest.raises(ValueError, match=says):
+            recorder.plot()
 
 
 # One run

@@ -151,9 +151,10 @@ class SpectrumRecorder:
         from fnopt.curvature.spectrum_picture import plot_spectra
 
         if not self.records:
+            each = "each epoch" if self.every == 1 else f"every {self.every} epochs"
             raise ValueError(
-                "SpectrumRecorder.plot: nothing is recorded yet; there is a record after every"
-                f" {self.every} epochs of fit(…, callbacks=[recorder])"
+                f"SpectrumRecorder.plot: nothing is recorded yet, since no epoch with a record was"
+                f" completed; fit(…, callbacks=[recorder]) makes one after {each}"
             )
         return plot_spectra(self.records, path, title)
 

@@ -264,9 +264,10 @@ class GradientNoiseRecorder:
         from fnopt.lab.noise_picture import plot_noise
 
         if not self.records:
+            each = "each epoch" if self.every_epochs == 1 else f"every {self.every_epochs} epochs"
             raise ValueError(
-                "GradientNoiseRecorder.plot: nothing is recorded yet; there is a record after every"
-                f" {self.every_epochs} epochs of fit(…, callbacks=[recorder])"
+                f"GradientNoiseRecorder.plot: nothing is recorded yet, since no epoch with a record was"
+                f" completed; fit(…, callbacks=[recorder]) makes one after {each}"
             )
         return plot_noise(self.records, batch_size, title, theme, path)
 

@@ -135,6 +135,8 @@ class StepSizeRecorder:
     ) -> Any:
         """Draws the sizes: a line for each leaf, or, of more than eight, a row of a heat map.
 
+        A ratio that is infinite, as that of the first step from parameters of 0, is left out.
+
         Args:
             quantity: ``"ratio"`` for the norm of the step divided by that of the parameters,
                 ``"rms"`` for the root mean square of the step.
