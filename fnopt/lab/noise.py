@@ -266,8 +266,8 @@ class GradientNoiseRecorder:
         if not self.records:
             each = "each epoch" if self.every_epochs == 1 else f"every {self.every_epochs} epochs"
             raise ValueError(
-                f"GradientNoiseRecorder.plot: nothing is recorded yet, since no epoch with a record was"
-                f" completed; fit(…, callbacks=[recorder]) makes one after {each}"
+                f"GradientNoiseRecorder.plot: nothing is recorded yet, since no epoch with a record"
+                f" was completed; fit(…, callbacks=[recorder]) makes one after {each}"
             )
         return plot_noise(self.records, batch_size, title, theme, path)
 
