@@ -12,6 +12,7 @@ pytest.importorskip("matplotlib")
 import fnopt
 from fnopt.cli import main
 from fnopt.cli import plot as plotting
+from fnopt.cli.run_log import read_log
 from fnopt.lab.curves import plot_curves
 
 pytestmark = pytest.mark.beside_optax
@@ -81,6 +82,19 @@ def test_a_log_of_steps(drawn, tmp_path):
     assert curves["a-steps"][0].tolist() == [5, 10] and options["xlabel"] == "step"
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_log_whose_last_line_was_cut_off(end, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.jsonl", [3.0, 2.0])
+    with (tmp_path / "a.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "step": 30, "lo' + end)
+    records = read_log("a.jsonl")
+    assert [record.number("loss") for record in records] == [3, 2]
+    assert capsys.readouterr().err == (
+        "a.jsonl, line 3: the last line was cut off; the lines before it are used\n"
+    )
+
+
 def test_schedules(drawn):
     curves, options = drawn("schedule", "cosine", "constant", "--lr", "0.2", "--steps", "50")
     at, values = curves["cosine"]
@@ -106,7 +120,12 @@ def test_schedules(drawn):
         (["good.jsonl", "--theme", "blue"], "--theme must be light or dark, got 'blue'"),
         (["good.jsonl", "--by", "time"], "--by must be epoch or step, got 'time'"),
         (["good.jsonl", "--metrc", "a"], "there is no option '--metrc'; did you mean --metric"),
-        (["good.jsonl", "--out", "a.xyz"], "Format 'xyz' is not supported"),
+        (["good.jsonl", "--out", "a.xyz"], "--out must end in .png, .svg or .pdf, got 'a.xyz'"),
+        (["no.jsonl", "--out", "a"], "--out must end in .png, .svg or .pdf, got 'a'"),
+        (["."], r"^fnopt: \. is a folder; name the logs in it, as \*.jsonl"),
+        (["broken.jsonl"], r"broken.jsonl is no log .*: line 2 is '{\"step\": 20"),
+        (["words.jsonl"], "words.jsonl, line 2: loss must be a number, got 'x'"),
+        (["words.jsonl", "--metric", "late"], "words.jsonl, line 1: late must be a number, got T"),
     ],
 )
 def test_mistakes(words, says, tmp_path, monkeypatch):
@@ -115,6 +134,9 @@ def test_mistakes(words, says, tmp_path, monkeypatch):
     write(tmp_path / "other.jsonl", [1.0], auc=0.5)
     (tmp_path / "text.log").write_text("epoch 1/3  loss 1.0\n")
     (tmp_path / "empty.jsonl").write_text("")
+    good = '{"step": 10, "loss": 1.0, "late": true}\n'
+    (tmp_path / "broken.jsonl").write_text(f'{good}{{"step": 20, "lo\n{good}')
+    (tmp_path / "words.jsonl").write_text(good + '{"step": 20, "loss": "x"}\n')
     with pytest.raises(SystemExit, match=says) as caught:
         main(["plot", *words])
     assert len(str(caught.value)) < 400 and not (tmp_path / "curves.png").exists()

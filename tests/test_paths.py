@@ -16,9 +16,9 @@ pytest.importorskip("matplotlib")
 import fnopt
 from fnopt.lab import PathRecorder, filter_normalized_directions, plot_path
 from fnopt.lab.flat import layout_of, vector_of
-from fnopt.lab.path_picture import loss_in_plane
+from fnopt.lab.path_picture import _percent, loss_in_plane
 from fnopt.lab.plane import plane_along, principal_plane
-from fnopt.train import TrainState, evaluation_on, fit, objective
+from fnopt.train import TrainState, early_stopping, evaluation_on, fit, objective
 
 # The plane
 
@@ -195,6 +195,18 @@ def test_the_recorder_copies_the_parameters_of_the_steps():
     assert recorder.state.opt_state is None
 
 
+def test_the_last_record_is_the_end_of_the_run_and_not_the_best():
+    task = objective(lambda w, x: x * w, "squared_error", params=jnp.float32(0))
+    data, recorder = (np.ones(4, "f4"), np.ones(4, "f4")), PathRecorder()
+    result = fit(
+        task, fnopt.sgd(1.5), data, epochs=5, batch_size=4, validation_data=data,
+        early_stopping=early_stopping(patience=1), callbacks=[recorder], progress=False,
+    )  # fmt: skip
+    returned = np.asarray(result.state.params)
+    assert recorder.points[-1] != returned and recorder.points[1] == returned
+    assert "with ``early_stopping``" in PathRecorder.__doc__
+
+
 def test_the_vector_of_several_dtypes_and_back():
     params = {"a": jnp.ones((2, 3), jnp.bfloat16), "b": [jnp.arange(4.0)], "c": jnp.float32(7)}
     vector, layout = vector_of(params), layout_of(params)
@@ -246,6 +258,15 @@ def _texts(axes):
 
     (labels,) = [x for x in axes.get_children() if isinstance(x, EndLabels)]
     return labels.texts
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(1.0, "100 %"), (0.9997, "100 %"), (0.997, "99.7 %"), (0.995, "99.5 %"), (0.9944, "99 %"),
+     (0.61, "61 %"), (0.0234, "2.3 %"), (0.0, "0 %")],
+)  # fmt: skip
+def test_shares_of_the_variance_in_percent(share, words):
+    assert _percent(share) == words
 
 
 def test_several_runs_in_one_plane():

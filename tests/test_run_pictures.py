@@ -26,7 +26,7 @@ from fnopt.lab.end_labels import EndLabels
 from fnopt.lab.noise import _estimates, _sums
 from fnopt.lab.step_size_picture import plot_step_sizes
 from fnopt.lab.style import THEMES
-from fnopt.train import TrainState, fit, objective
+from fnopt.train import TrainState, evaluation_on, fit, objective
 
 task = functools.cache(function_task)
 
@@ -117,6 +117,23 @@ def test_the_pictures_of_sizes(tmp_path):
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(rows)
     assert axes.collections[0].get_array().shape == (12, 3)
     assert axes.get_xlim() == (0, 15)
+
+
+def test_an_infinite_ratio_is_left_out_and_the_size_of_that_step_drawn():
+    recorder = StepSizeRecorder()
+    tx = recorder.watch(fnopt.sgd(0.1))
+    fit(
+        mean_task(), tx, targets(0), epochs=1, batch_size=16,
+        callbacks=[recorder], progress=False,
+    )  # fmt: skip
+    assert np.isinf(recorder.ratio[0]).all() and np.isfinite(recorder.ratio[1:]).all()
+    assert "A ratio that is infinite" in recorder.plot.__doc__
+
+    def drawn(quantity):
+        return np.isfinite(recorder.plot(quantity).axes[0].lines[0].get_ydata()).tolist()
+
+    assert drawn("ratio")[-3:] == [True] * 3 and sum(drawn("ratio")) == 3
+    assert drawn("rms") == [True] * 4
 
 
 def test_mistakes_about_sizes():
@@ -214,6 +231,50 @@ def test_mistakes_about_noise():
     assert np.isnan(recorder.record(state).noise.scale)
     with pytest.raises(ValueError, match="the gradient is smaller than the noise"):
         recorder.plot()
+
+
+@pytest.mark.parametrize(("every", "each"), [(1, "each epoch"), (3, "every 3 epochs")])
+def test_a_run_that_diverges_at_once_has_no_record_of_noise(every, each):
+    from fnopt.curvature import SpectrumRecorder
+
+    noise = GradientNoiseRecorder(mean_task(), targets(0), every=every)
+    for recorder in (noise, SpectrumRecorder(lambda state: state, every=every)):
+        says = f"no epoch with a record was completed; fit.* makes one after {each}$"
+        with pytest.raises(ValueError, match=says):
+            recorder.plot()
+
+
+# One run
+
+
+def test_a_recorder_is_for_one_run():
+    from fnopt.curvature import SpectrumRecorder, hessian
+    from fnopt.lab import PathRecorder
+
+    def matrix(state):
+        return hessian(evaluation_on(mean_task(), state, targets(0)), state.params)
+
+    sizes = StepSizeRecorder(every=4)
+    tx = sizes.watch(fnopt.sgd(0.01))
+    options = {"batch_size": 16, "progress": False}
+    recorders = [
+        PathRecorder(every=4),
+        sizes,
+        GradientNoiseRecorder(mean_task(), targets(0), batch_size=16),
+        SpectrumRecorder(matrix, steps=2, samples=1),
+    ]
+    first = fit(mean_task(), tx, targets(0), epochs=1, callbacks=recorders, **options)
+    # One that goes on:
+    fit(mean_task(), None, targets(0), epochs=1, state=first.state, callbacks=recorders, **options)
+    path, _, *others = recorders
+    assert path.steps == [0, 4, 8] and sizes.steps == [4, 8]
+    assert [[record.step for record in other.records] for other in others] == [[4, 8], [4, 8]]
+    for recorder in recorders:
+        name = type(recorder).__name__
+        says = rf"{name}: it has recorded a run up to step 8.*take a new recorder for each run"
+        with pytest.raises(ValueError, match=says):
+            fit(mean_task(), tx, targets(0), epochs=1, callbacks=recorder, **options)
+    assert path.steps == [0, 4, 8]
 
 
 # Other pictures

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Sequence
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,16 @@ import numpy as np
 
 from fnopt.cli.optimizer import SCHEDULES
 from fnopt.cli.options import PlotOptions
+from fnopt.cli.run_log import Records, read_log
 from fnopt.cli.usage import UsageError
 from fnopt.core import did_you_mean
-from fnopt.core.checks import positive_integer
+from fnopt.core.checks import brief, positive_integer
 from fnopt.lab.curves import plot_curves
 from fnopt.lab.schedules import plot_schedule
 from fnopt.train.summaries import NO_METRICS
 
-Records = list[dict[str, Any]]
+SUFFIXES = (".png", ".svg", ".pdf")
+"""Those of pictures."""
 
 
 def plot(options: PlotOptions) -> None:
@@ -32,6 +32,11 @@ def plot(options: PlotOptions) -> None:
         ValueError: an option is out of its range.
     """
     words = list(options.what)
+    if options.out and options.out.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"--out must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, got"
+            f" {brief(str(options.out))}"
+        )
     if not words:
         raise UsageError(
             "plot needs logs, as in fnopt plot out/digits.jsonl, or names of schedules, as in"
@@ -59,13 +64,17 @@ def _plot_schedules(names: Sequence[str], options: PlotOptions, path: Path) -> N
 
 
 def _plot_logs(words: Sequence[str], options: PlotOptions, path: Path) -> None:
-    runs = {label: [_read(file) for file in files] for label, files in _files(words).items()}
+    runs = {label: [read_log(file) for file in files] for label, files in _files(words).items()}
     metric = options.metric
     everything = [record for logs in runs.values() for log in logs for record in log]
-    known = {name for record in everything for name in record if name not in ("epoch", "step")}
+    known = {
+        name for record in everything for name in record.values if name not in ("epoch", "step")
+    }
     if metric not in known:
         raise UsageError(f"no metric {metric!r} in these logs; {did_you_mean(metric, known)}")
-    by = options.by or ("epoch" if all("epoch" in record for record in everything) else "step")
+    by = options.by or (
+        "epoch" if all("epoch" in record.values for record in everything) else "step"
+    )
     curves = {label: _curve(label, logs, metric, by) for label, logs in runs.items()}
     if options.yscale:
         yscale = options.yscale
@@ -102,47 +111,28 @@ def _files(words: Sequence[str]) -> dict[str, list[str]]:
 
 def _names(files: Sequence[str]) -> list[str]:
     """What tells files apart: their paths without the folders, and the name, that all share."""
-    parts = [Path(file).with_suffix("").parts for file in files]
+    parts = [Path(os.path.splitext(file)[0]).parts for file in files]
     for end in (0, -1):
         while min(map(len, parts), default=0) > 1 and len({part[end] for part in parts}) == 1:
             parts = [part[1:] if end == 0 else part[:-1] for part in parts]
     return ["/".join(part) for part in parts]
 
 
-def _read(file: str) -> Records:
-    """The records of a log of JSON lines.
-
-    Raises:
-        UsageError: there is no such file, or it is something else.
-    """
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"there is no log {file}; fnopt train leaves one, as out/digits.jsonl")
-    try:
-        records = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        records = [record for record in records if record["step"] is not None]
-    except (ValueError, TypeError, KeyError):
-        raise UsageError(
-            f"{file} is no log of JSON lines, each with a step; those of fnopt train end in .jsonl"
-        ) from None
-    if not records:
-        raise UsageError(f"{file} has no record yet")
-    return records
-
-
 def _curve(label: str, logs: Sequence[Records], metric: str, by: str) -> Any:
     """The places and the values of a curve, with a row for each log, NaN where it has none.
 
     Raises:
-        UsageError: a log does not have the metric.
+        UsageError: a log does not have the metric, or it is no number there.
     """
     rows = []
     for log in logs:
-        row = {record[by]: record[metric] for record in log if metric in record and by in record}
+        row = {
+            record.number(by): np.nan if record.values[metric] is None else record.number(metric)
+            for record in log
+            if metric in record.values and record.values.get(by) is not None
+        }
         if not row:
             raise UsageError(f"the log of {label!r} has no {metric} by {by}")
         rows.append(row)
     at = sorted({place for row in rows for place in row})
-    values = [[row.get(place) for place in at] for row in rows]
-    numbers = [[float(x) if isinstance(x, Real) else np.nan for x in row] for row in values]
-    return np.array(at, float), np.array(numbers)
+    return np.array(at), np.array([[row.get(place, np.nan) for place in at] for row in rows])

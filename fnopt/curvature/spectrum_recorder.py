@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.checks import brief, integer, positive_integer
+from fnopt.core.one_run import check_goes_on
 from fnopt.core.prng import typed_key
 from fnopt.core.tracebacks import hides_frames
 from fnopt.curvature.linear_operator import LinearOperator
@@ -39,7 +40,8 @@ class SpectrumRecorder:
     """Computes the spectrum of a matrix at a train state, every few epochs of a run.
 
     It is a callback: ``fit(…, callbacks=[recorder])``. All records are computed by one program, by
-    :func:`spectral_density`, and ``recorder.plot()`` draws them.
+    :func:`spectral_density`, and ``recorder.plot()`` draws them. A recorder is for one
+    run, which may be ended and resumed.
 
     Args:
         matrix: ``matrix(state)``, a function of the train state that returns a
@@ -116,7 +118,12 @@ class SpectrumRecorder:
         Args:
             state: the train state.
             epoch: the number of the epoch.
+
+        Raises:
+            ValueError: the run is another one than that recorded before, at an earlier step.
         """
+        last = self.records[-1].step if self.records else None
+        check_goes_on("SpectrumRecorder", last, int(state.step))
         density: Any = jax.tree.map(np.asarray, self._density(state, self._key))
         values = density.nodes[0]
         smallest, largest = values[: self._smallest], values[::-1][: self._largest]
@@ -144,9 +151,10 @@ class SpectrumRecorder:
         from fnopt.curvature.spectrum_picture import plot_spectra
 
         if not self.records:
+            each = "each epoch" if self.every == 1 else f"every {self.every} epochs"
             raise ValueError(
-                "SpectrumRecorder.plot: nothing is recorded yet; there is a record after every"
-                f" {self.every} epochs of fit(…, callbacks=[recorder])"
+                f"SpectrumRecorder.plot: nothing is recorded yet, since no epoch with a record was"
+                f" completed; fit(…, callbacks=[recorder]) makes one after {each}"
             )
         return plot_spectra(self.records, path, title)
 

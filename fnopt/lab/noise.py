@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core.checks import positive_integer
+from fnopt.core.one_run import check_goes_on
 from fnopt.core.prng import typed_key
 from fnopt.core.types import Batch
 from fnopt.data.numbers import own
@@ -175,7 +176,8 @@ class GradientNoiseRecorder:
     """Estimates the noise of the gradient at the state of a run, every few epochs.
 
     It is a callback: ``fit(…, callbacks=[recorder])``. All records are computed by one program, as
-    :func:`gradient_noise` does, and ``recorder.plot()`` draws them.
+    :func:`gradient_noise` does, and ``recorder.plot()`` draws them. A recorder is for one run,
+    which may be ended and resumed.
 
     Args:
         objective: the objective that is minimized.
@@ -226,7 +228,12 @@ class GradientNoiseRecorder:
         Args:
             state: the train state.
             epoch: the number of the epoch.
+
+        Raises:
+            ValueError: the run is another one than that recorded before, at an earlier step.
         """
+        last = self.records[-1].step if self.records else None
+        check_goes_on("GradientNoiseRecorder", last, int(state.step))
         noise = _estimates(self._sums(state, self._batches), self._batches)
         self.records.append(NoiseRecord(epoch, int(state.step), noise))
         return self.records[-1]
@@ -257,9 +264,10 @@ class GradientNoiseRecorder:
         from fnopt.lab.noise_picture import plot_noise
 
         if not self.records:
+            each = "each epoch" if self.every_epochs == 1 else f"every {self.every_epochs} epochs"
             raise ValueError(
-                "GradientNoiseRecorder.plot: nothing is recorded yet; there is a record after every"
-                f" {self.every_epochs} epochs of fit(…, callbacks=[recorder])"
+                f"GradientNoiseRecorder.plot: nothing is recorded yet, since no epoch with a record"
+                f" was completed; fit(…, callbacks=[recorder]) makes one after {each}"
             )
         return plot_noise(self.records, batch_size, title, theme, path)
 

@@ -111,7 +111,7 @@ def plot_path(
         ends.append(End(words, last[0], last[1], style["color"]))
     kind = "principal" if directions == "principal" else "random"
     for number, share in enumerate(plane.shares):
-        words = f"{kind} direction {number + 1} ({100 * share:.2g} % of the variance)"
+        words = f"{kind} direction {number + 1} ({_percent(share)} of the variance)"
         axes.set(**{("xlabel", "ylabel")[number]: words})
         number_ticks((axes.xaxis, axes.yaxis)[number], 0, 1, logarithmic=False)
     axes.set_title(title)
@@ -175,6 +175,12 @@ def _draw_contours(
     lines = axes.contour(x, y, losses, levels[1:-1], colors=theme.muted, linewidths=0.6, zorder=0.5)
     numbers = {"fontsize": 7, "colors": theme.ink, "fmt": lambda level: f"{level:.2g}"}
     axes.clabel(lines, lines.levels[::2], **numbers)
+
+
+def _percent(share: float) -> str:
+    """A share in percent with two digits; near 100 with three, which two cannot write."""
+    percent = 100 * share
+    return f"{percent:.2g} %" if percent < 99.5 else f"{percent:.3g} %"
 
 
 def _first(recorders: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from fnopt.core.checks import positive_integer
+from fnopt.core.one_run import check_goes_on
 from fnopt.core.types import Params
 from fnopt.lab.flat import Layout, layout_of, vector_of
 from fnopt.train.state import TrainState, copy
@@ -23,6 +24,9 @@ class PathRecorder:
     Each record is a copy in the computer's memory, of 4 bytes for each parameter: 100 records of a
     million parameters are 400 MB. The compiled loop ends its calls at the steps of the records,
     which costs little where these are some dozens apart.
+
+    A recorder is for one run, which may be ended and resumed. The last record is the end of the
+    run: with ``early_stopping``, which returns the best parameters, they are not those returned.
 
     Args:
         every: the number of steps from one record to the next, above 0.
@@ -60,7 +64,8 @@ class PathRecorder:
 
         Raises:
             TypeError: a parameter is not of real floating-point numbers.
-            ValueError: the parameters have other shapes than those recorded before.
+            ValueError: the parameters have other shapes than those recorded before, or the run is
+                another one, at an earlier step.
         """
         layout = layout_of(state.params)
         if self.layout not in (None, layout):
@@ -69,6 +74,7 @@ class PathRecorder:
                 " a new recorder for another model"
             )
         step = int(state.step)
+        check_goes_on("PathRecorder", self.steps[-1] if self.steps else None, step)
         if self.steps and step == self.steps[-1]:
             return
         # The next step takes over the buffers.

@@ -12,6 +12,7 @@ import optax
 
 from fnopt.core import Transform, chain, computing_dtype
 from fnopt.core.checks import one_of, positive_integer
+from fnopt.core.one_run import check_goes_on
 from fnopt.core.select import Pattern, matches, path_name
 from fnopt.core.types import OptState, Params, Updates
 from fnopt.train.state import TrainState
@@ -54,6 +55,8 @@ class StepSizeRecorder:
     It is a callback that measures in the compiled step: ``fit(task, recorder.watch(tx), data, …,
     callbacks=[recorder])``. A measurement costs one pass over step and parameters. Then
     ``recorder.plot()`` draws the sizes, those of the last of every few steps.
+
+    A recorder is for one run, which may be ended and resumed.
 
     Args:
         every: the number of steps from one record to the next, above 0.
@@ -101,7 +104,8 @@ class StepSizeRecorder:
             state: the train state.
 
         Raises:
-            ValueError: the optimizer is not one that :meth:`watch` returned.
+            ValueError: the optimizer is not one that :meth:`watch` returned, or the run is another
+                one than that recorded before, at an earlier step.
         """
         measured = optax.tree.get(state.opt_state, NAME)
         if measured is None:
@@ -110,6 +114,7 @@ class StepSizeRecorder:
                 " recorder.watch(tx) returns"
             )
         step = int(state.step)
+        check_goes_on("StepSizeRecorder", self.steps[-1] if self.steps else None, step)
         if step == 0 or step in self.steps[-1:]:
             return
         paths = jax.tree_util.tree_flatten_with_path(state.params)[0]
@@ -129,6 +134,8 @@ class StepSizeRecorder:
         path: str | os.PathLike | None = None,
     ) -> Any:
         """Draws the sizes: a line for each leaf, or, of more than eight, a row of a heat map.
+
+        A ratio that is infinite, as that of the first step from parameters of 0, is left out.
 
         Args:
             quantity: ``"ratio"`` for the norm of the step divided by that of the parameters,
