@@ -9,6 +9,8 @@ import re
 import shutil
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hand_race import STEPS, hand_race
@@ -19,7 +21,7 @@ from matplotlib import rcParams
 from PIL import Image
 
 from fnopt.core.figure import ShownFigure
-from fnopt.lab import problems
+from fnopt.lab import Entrant, Problem, Race, problems
 from fnopt.lab.end_labels import EndLabels
 from fnopt.lab.landscape import landscape
 from fnopt.lab.race_animation import Animation
@@ -193,3 +195,32 @@ def test_a_notebook_shows_the_picture(tmp_path):
     assert isinstance(figure, ShownFigure)
     with Image.open(tmp_path / "new" / "race.png") as image:
         assert image.size == (1600, 1000)
+
+
+BOX = (-1.0, 1.0), (-1.0, 1.0)
+FUNCTIONS = {
+    "outside its logarithm": lambda point: jnp.log(point[0]) + point[1] ** 2,
+    "no number": lambda point: jnp.nan * point[0],
+    "constant": lambda point: 0.0 * point[0] + 3.0,
+    "at its minimum": lambda point: 0.0 * point[0],
+}
+
+
+@pytest.mark.parametrize("minimum", [None, 0.0])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_without_heights_are_drawn(name, minimum, tmp_path):
+    problem = Problem(name, FUNCTIONS[name], BOX, (-0.5, 0.5), minimum=minimum)
+    race = Race(problem, (still(problem),), 0)
+    wanted = "still" if name in ("constant", "at its minimum") else "still (diverged)"
+    figure = race.plot()
+    figure.draw_without_rendering()
+    assert labels_of(figure) == [wanted]
+    assert page_of(race, tmp_path)["tracks"][0]["diverged"] == [wanted != "still"]
+
+
+def still(problem):
+    """An optimizer that stays where it starts."""
+    paths = np.tile(np.asarray(problem.start, np.float32), (1, 1, STEPS + 1, 1))
+    with np.errstate(invalid="ignore"):
+        values = np.asarray(jax.vmap(problem.function)(paths.reshape(-1, 2))).reshape(1, 1, -1)
+    return Entrant("still", None, np.array([0.1]), paths, values)

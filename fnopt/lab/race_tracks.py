@@ -63,7 +63,8 @@ def diverged(problem: Problem, paths: np.ndarray, losses: np.ndarray) -> np.ndar
         paths: shape (..., steps + 1, 2).
         losses: shape (..., steps + 1).
     """
-    return ~(inside(problem, paths[..., -1, :]) | (losses[..., -1] <= losses[..., 0]))
+    first, last = losses[..., 0], losses[..., -1]
+    return ~((inside(problem, paths[..., -1, :]) | (last <= first)) & (last < np.inf))
 
 
 def inside(problem: Problem, points: np.ndarray) -> np.ndarray:
@@ -82,13 +83,16 @@ def title_of_losses(problem: Problem, of: list[Track]) -> str:
 def loss_range(problem: Problem, of: list[Track]) -> tuple[tuple[float, float], bool]:
     """The range of losses that is drawn, and whether its scale is logarithmic.
 
-    It is where the minimum is known. The range goes down to the least loss at the best rates, by
+    It is where the minimum is known and some start lies above it. The range goes down to the least loss at the best rates, by
     nine powers of ten at most, and up to ten times the largest loss of a start.
     """
     drawn = np.concatenate([track.losses[track.best].ravel() for track in of])
     drawn = drawn[np.isfinite(drawn)]
-    top = max(track.losses[0, :, 0].max() for track in of)
-    if problem.minimum is None:
+    if not drawn.size:
+        return (0.0, 1.0), False
+    first = np.concatenate([track.losses[0, :, 0] for track in of])
+    top = first[np.isfinite(first)].max(initial=drawn.min())
+    if problem.minimum is None or not top > 0:
         low, high = drawn.min(), max(top, np.quantile(drawn, 0.9))
         margin = 0.05 * (high - low) or 1.0
         return (low - margin, high + margin), False
