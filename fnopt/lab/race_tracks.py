@@ -83,8 +83,9 @@ def title_of_losses(problem: Problem, of: list[Track]) -> str:
 def loss_range(problem: Problem, of: list[Track]) -> tuple[tuple[float, float], bool]:
     """The range of losses that is drawn, and whether its scale is logarithmic.
 
-    It is where the minimum is known and some start lies above it. The range goes down to the least loss at the best rates, by
-    nine powers of ten at most, and up to ten times the largest loss of a start.
+    It is where the minimum is known and some start lies above it. The range goes down to the least
+    loss at the best rates, by nine powers of ten at most, and up to ten times the largest loss of a
+    start.
     """
     drawn = np.concatenate([track.losses[track.best].ravel() for track in of])
     drawn = drawn[np.isfinite(drawn)]
