@@ -262,7 +262,7 @@ def test_runs_that_diverge_to_both_sides_warn_of_nothing():
     problem = Problem("cliff", cliff, ((-1, 1), (-1, 1)), (0, 0), ((0, 0),), 0.0)
     result = race([fnopt.sgd(10.0)], problem, starts=[(1, 1), (1, -1)], steps=4)
     assert (result["sgd"].values[0, :, -1] == [np.inf, -np.inf]).all()
-    assert "nan" in repr(result)
+    assert "diverged" in repr(result) and "nan" not in repr(result)
 
 
 def test_tuning_takes_the_rate_of_the_smallest_mean_of_last_values():
@@ -319,7 +319,16 @@ def test_a_race_prints_as_a_table():
     ]
     single = repr(by_numbers(beale, [[2.0, np.nan, np.inf, np.nan]], [(np.nan, 0.0)]))
     assert single.startswith("beale: 3 steps from 1 start\n")
-    assert "gradient descent  0.25         nan       nan            -" in single
+    assert "gradient descent  0.25    diverged         -            -" in single
+    paths = np.full((2, 1, 3, 2), np.nan)
+    none = Entrant("sgd", fnopt.sgd(5.0), np.array([5.0, 9.0]), paths, paths[..., 0])
+    assert repr(Race(beale, (none,), 1)).splitlines()[1:] == [
+        "optimizer  rate  last value  distance  steps to 1%",
+        "sgd           -    diverged         -            -",
+    ]
+    below = Problem("low", flat, ((-1, 1), (-1, 1)), (0, 0), minimum=0.0)
+    row = repr(by_numbers(below, [[-1.0, -2.0, -3.0, -3.0]], [(0.0, 0.0)])).splitlines()[-1]
+    assert row.split() == ["none", "-3", "2"]
     unknown = Problem("hill", flat, ((-1, 1), (-1, 1)), (0, 0))
     assert "distance" not in repr(by_numbers(unknown, [[1.0, 0.0]], [(0.0, 0.0)]))
     assert len(repr(result["none"])) < 200

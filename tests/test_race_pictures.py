@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import itertools
 import json
 import re
@@ -224,3 +225,25 @@ def still(problem):
     with np.errstate(invalid="ignore"):
         values = np.asarray(jax.vmap(problem.function)(paths.reshape(-1, 2))).reshape(1, 1, -1)
     return Entrant("still", None, np.array([0.1]), paths, values)
+
+
+def test_values_below_the_minimum_are_drawn_above_the_least():
+    for shift in (20.0, 1e4):  # the second puts the start below the minimum as well
+        race = hand_race()
+        values = [entrant.values - np.float32(shift) for entrant in race.entrants]
+        entrants = map(lambda e, v: dataclasses.replace(e, values=v), race.entrants, values)
+        figure = Race(race.problem, tuple(entrants), 0).plot()
+        figure.draw_without_rendering()
+        loss = figure.axes[1]
+        assert loss.get_title() == "loss above the least one" and loss.get_yscale() == "log"
+        (curve,) = (line for line in loss.lines if line.get_label() == "heavy")
+        low, high = loss.get_ylim()
+        shown = (curve.get_ydata() > low) & (curve.get_ydata() < high)
+        assert shown[0] and shown.sum() > STEPS / 2
+
+
+def test_a_path_that_is_never_in_the_domain_is_called_so(tmp_path):
+    race = hand_race(((30.0, 1.0),), rates=(0.002,))
+    assert sorted(labels_of(race.plot()))[:2] == ["heavy (outside)", "plain (outside)"]
+    assert [track["outside"] for track in page_of(race, tmp_path)["tracks"]] == [[True]] * 3
+    assert "outside" not in " ".join(labels_of(hand_race().plot()))

@@ -53,7 +53,7 @@ class Scene:
         grid = self.figure.add_gridspec(len(ratios), 2, height_ratios=ratios)
         self.map = self._panel(grid[:, 0], self.problem.name.replace("_", " "))
         self._draw_map()
-        title = title_of_losses(self.problem, self.tracks)
+        title = title_of_losses(race)
         self.loss = self._panel(grid[0, 1], title)
         self.loss.set(xlabel="step", xlim=(0, self.steps))
         self.loss.locator_params(axis="x", nbins=5)
