@@ -16,6 +16,8 @@ SIZE = (8.0, 4.0)
 """Of the figure in inches; at 100 pixels an inch it has the width of a README."""
 RATES_HEIGHT = 1.0
 """What a panel of rates adds to it."""
+SQUARE = 1.6
+"""A domain whose sides differ by no larger factor is drawn with equal units."""
 
 
 class Scene:
@@ -79,6 +81,9 @@ class Scene:
     def _draw_map(self) -> None:
         draw_landscape(self.map, landscape(self.problem), self.theme)
         self.map.grid(False)
+        (left, right), (bottom, top) = self.problem.domain
+        if 1 / SQUARE <= (top - bottom) / (right - left) <= SQUARE:
+            self.map.set_aspect("equal", anchor="N")
         ink, behind = self.theme.ink, self.theme.background
         for start in self.tracks[0].paths[0, :, 0]:
             self.map.plot(*start, "o", ms=6, mfc=behind, mec=ink, mew=1.4, zorder=6)
