@@ -247,3 +247,34 @@ def test_a_path_that_is_never_in_the_domain_is_called_so(tmp_path):
     assert sorted(labels_of(race.plot()))[:2] == ["heavy (outside)", "plain (outside)"]
     assert [track["outside"] for track in page_of(race, tmp_path)["tracks"]] == [[True]] * 3
     assert "outside" not in " ".join(labels_of(hand_race().plot()))
+
+
+def test_the_map_of_a_near_square_has_equal_units(tmp_path):
+    figure = hand_race().plot()
+    figure.draw_without_rendering()
+    (x0, y0), (x1, y1) = figure.axes[0].transData.transform([(0, 0), (1, 1)])
+    assert x1 - x0 == pytest.approx(y1 - y0)
+    race = hand_race()
+    wide = dataclasses.replace(race.problem, domain=((-9.0, 3.0), (-2.0, 2.0)))
+    assert Race(wide, race.entrants, 0).plot().axes[0].get_aspect() == "auto"
+
+
+def test_a_file_that_cannot_be_written_is_named_before_the_race(tmp_path, monkeypatch):
+    pytest.importorskip("tyro")
+    from fnopt.cli import animate as command
+    from fnopt.cli.__main__ import main
+
+    monkeypatch.setattr(command, "race", None)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.gif").mkdir()
+    outs = {
+        "file/new/race.gif": "file is no folder, so that",
+        "folder.gif": "is a folder; name a file, as",
+    }
+    for out, words in outs.items():
+        with pytest.raises(SystemExit, match=f"--out: .*{words}"):
+            main(["animate", "matyas", "--out", str(tmp_path / out)])
+    monkeypatch.setattr(command.os, "access", lambda path, mode: mode != command.os.W_OK)
+    with pytest.raises(SystemExit, match="--out: no permission to write"):
+        main(["animate", "matyas", "--out", str(tmp_path / "new" / "race.gif")])
+    assert not (tmp_path / "new").exists()
