@@ -403,7 +403,11 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "vector": (lambda: of(lambda point: point), TypeError, r"returns .*shape=\(2,\).*a scalar"),
     "whole": (lambda: of(lambda point: 3), TypeError, "returns .*int.*return a scalar float"),
     "nothing": (lambda: of(lambda point: None), TypeError, "returns None; it must take one array"),
-    "two": (lambda: of(lambda x, y: x + y), TypeError, r"'mine' fails \(TypeError, above\)"),
+    "two": (
+        lambda: of(lambda x, y: x + y),
+        TypeError,
+        "'mine' fails with TypeError, .*argument: 'y'.; it",
+    ),
     "lookup": (
         lambda: by_numbers(beale, [[1.0]], [(0.0, 0.0)])["non"],
         KeyError,

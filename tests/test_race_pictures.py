@@ -240,6 +240,8 @@ def test_values_below_the_minimum_are_drawn_above_the_least():
         low, high = loss.get_ylim()
         shown = (curve.get_ydata() > low) & (curve.get_ydata() < high)
         assert shown[0] and shown.sum() > STEPS / 2
+    low = dataclasses.replace(race.problem, minimum=1.0)
+    assert landscape(low).height.min() == 0
 
 
 def test_a_path_that_is_never_in_the_domain_is_called_so(tmp_path):

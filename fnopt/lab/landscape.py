@@ -26,7 +26,7 @@ class Landscape(NamedTuple):
         x: shape (points,).
         y: shape (points,).
         height: the function less its minimum, shape (points of y, points of x). Without a known
-            minimum, less its least value in the rectangle.
+            minimum, or where one is not the least, less the least value in the rectangle.
         levels: the heights of the contours, increasing; none where all heights are the same, or
             none is a number.
     """
@@ -49,7 +49,9 @@ def landscape(problem: Problem) -> Landscape:
     finite = np.isfinite(values)
     if len(np.unique(values[finite])) < 2:
         return Landscape(x, y, np.zeros_like(values), np.empty(0))
-    least = np.min(values[finite]) if problem.minimum is None else problem.minimum
+    least = np.min(values[finite])
+    if problem.minimum is not None:
+        least = min(least, problem.minimum)
     height = np.where(finite, values - least, np.nan)
     low, middle, high = np.nanquantile(height, [0.002, 0.3, 1.0])
     if (low > 0 and high > WIDE * middle) or (low > 0 and middle > WIDE * low):

@@ -59,8 +59,8 @@ def check_function(problem: Problem) -> None:
         value = jax.eval_shape(problem.function, jax.ShapeDtypeStruct((2,), dtype))
     except Exception as error:
         raise TypeError(
-            f"race: the function of problem {brief(problem.name, 40)} fails"
-            f" ({type(error).__name__}, above); {cure}, computed by jax.numpy"
+            f"race: the function of problem {brief(problem.name, 40)} fails with"
+            f" {type(error).__name__}, {brief(str(error), 120)}; {cure}, computed by jax.numpy"
         ) from error
     scalar = isinstance(value, jax.ShapeDtypeStruct) and value.shape == ()
     if not scalar or not jnp.issubdtype(value.dtype, jnp.floating):

@@ -68,7 +68,8 @@ def diverged(problem: Problem, paths: np.ndarray, losses: np.ndarray) -> np.ndar
         losses: shape (..., steps + 1).
     """
     first, last = losses[..., 0], losses[..., -1]
-    return ~((inside(problem, paths[..., -1, :]) | (last <= first)) & (last < np.inf))
+    away = ~inside(problem, paths[..., -1, :]) & ~(last <= first)
+    return np.logical_or(away, last == np.inf)
 
 
 def outside(problem: Problem, paths: np.ndarray) -> np.ndarray:
