@@ -262,7 +262,7 @@ def test_runs_that_diverge_to_both_sides_warn_of_nothing():
     problem = Problem("cliff", cliff, ((-1, 1), (-1, 1)), (0, 0), ((0, 0),), 0.0)
     result = race([fnopt.sgd(10.0)], problem, starts=[(1, 1), (1, -1)], steps=4)
     assert (result["sgd"].values[0, :, -1] == [np.inf, -np.inf]).all()
-    assert "nan" in repr(result)
+    assert "diverged" in repr(result) and "nan" not in repr(result)
 
 
 def test_tuning_takes_the_rate_of_the_smallest_mean_of_last_values():
@@ -291,6 +291,9 @@ def test_labels():
     clipped = fnopt.chain(fnopt.clip_by_global_norm(1.0), adam)
     assert names(clipped) == ["clip_by_global_norm + adam"]
     assert names("L-BFGS") == ["lbfgs"]
+    theirs = [optax.adam(0.1), optax.sgd(0.1), optax.adam(0.2)]
+    assert names(adam, *theirs) == ["adam", "optax #2", "optax #3", "optax #4"]
+    assert names(fnopt.chain(fnopt.normalize(), theirs[0])) == ["normalize + optax #1"]
     assert as_entrants({"a": "sgd"})["a"] == fnopt.sgd(0.1)  # its usual rate
 
 
@@ -316,10 +319,27 @@ def test_a_race_prints_as_a_table():
     ]
     single = repr(by_numbers(beale, [[2.0, np.nan, np.inf, np.nan]], [(np.nan, 0.0)]))
     assert single.startswith("beale: 3 steps from 1 start\n")
-    assert "gradient descent  0.25         nan       nan            -" in single
+    assert "gradient descent  0.25    diverged         -            -" in single
+    paths = np.full((2, 1, 3, 2), np.nan)
+    none = Entrant("sgd", fnopt.sgd(5.0), np.array([5.0, 9.0]), paths, paths[..., 0])
+    assert repr(Race(beale, (none,), 1)).splitlines()[1:] == [
+        "optimizer  rate  last value  distance  steps to 1%",
+        "sgd           -    diverged         -            -",
+    ]
+    below = Problem("low", flat, ((-1, 1), (-1, 1)), (0, 0), minimum=0.0)
+    row = repr(by_numbers(below, [[-1.0, -2.0, -3.0, -3.0]], [(0.0, 0.0)])).splitlines()[-1]
+    assert row.split() == ["none", "-3", "2"]
     unknown = Problem("hill", flat, ((-1, 1), (-1, 1)), (0, 0))
     assert "distance" not in repr(by_numbers(unknown, [[1.0, 0.0]], [(0.0, 0.0)]))
     assert len(repr(result["none"])) < 200
+
+
+BOX = (-1.0, 1.0), (-1.0, 1.0)
+
+
+def of(function):
+    """A race on a function."""
+    return race(["adam"], Problem("mine", function, BOX, (0.0, 0.0)), steps=2)
 
 
 MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
@@ -362,6 +382,32 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         "the learning rate of sgd is at most 0 in 1 steps",
     ),
+    "no_function": (lambda: of(3.0), TypeError, r"Problem: function must be .* got 3\.0"),
+    "start": (
+        lambda: Problem("mine", flat, BOX, (0.0, 0.0, 0.0)),  # pyright: ignore
+        ValueError,
+        r"Problem: start must be \(x, y\), finite numbers, got \(0\.0, 0\.0, 0\.0\)",
+    ),
+    "no_start": (lambda: Problem("mine", flat, BOX, None), ValueError, "start .* got None"),  # pyright: ignore
+    "box": (
+        lambda: Problem("mine", flat, ((1, -1), (-1, 1)), (0.0, 0.0)),
+        ValueError,
+        r"domain must be .* left < right and bottom < top, got \(\(1, -1\)",
+    ),
+    "interval": (lambda: Problem("mine", flat, (-1, 1), (0, 0)), ValueError, "got .-1, 1."),  # pyright: ignore
+    "endless": (
+        lambda: Problem("mine", flat, ((-1, np.inf), (-1, 1)), (0, 0)),
+        ValueError,
+        "domain must be .* finite",
+    ),
+    "vector": (lambda: of(lambda point: point), TypeError, r"returns .*shape=\(2,\).*a scalar"),
+    "whole": (lambda: of(lambda point: 3), TypeError, "returns .*int.*return a scalar float"),
+    "nothing": (lambda: of(lambda point: None), TypeError, "returns None; it must take one array"),
+    "two": (
+        lambda: of(lambda x, y: x + y),
+        TypeError,
+        "'mine' fails with TypeError, .*argument: 'y'.; it",
+    ),
     "lookup": (
         lambda: by_numbers(beale, [[1.0]], [(0.0, 0.0)])["non"],
         KeyError,
@@ -376,6 +422,12 @@ def test_mistakes_are_answered_with_the_cure(name):
     with pytest.raises(error, match=words) as refusal:
         call()
     assert len(str(refusal.value)) <= 400
+
+
+def test_the_error_of_a_function_is_shown():
+    with pytest.raises(TypeError, match="must take one array") as refusal:
+        of(lambda point: {}["key"])
+    assert isinstance(refusal.value.__cause__, KeyError)
 
 
 def test_one_start_may_be_a_point():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import itertools
 import json
 import re
 import shutil
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hand_race import STEPS, hand_race
@@ -19,7 +22,7 @@ from matplotlib import rcParams
 from PIL import Image
 
 from fnopt.core.figure import ShownFigure
-from fnopt.lab import problems
+from fnopt.lab import Entrant, Problem, Race, problems
 from fnopt.lab.end_labels import EndLabels
 from fnopt.lab.landscape import landscape
 from fnopt.lab.race_animation import Animation
@@ -193,3 +196,87 @@ def test_a_notebook_shows_the_picture(tmp_path):
     assert isinstance(figure, ShownFigure)
     with Image.open(tmp_path / "new" / "race.png") as image:
         assert image.size == (1600, 1000)
+
+
+BOX = (-1.0, 1.0), (-1.0, 1.0)
+FUNCTIONS = {
+    "outside its logarithm": lambda point: jnp.log(point[0]) + point[1] ** 2,
+    "no number": lambda point: jnp.nan * point[0],
+    "constant": lambda point: 0.0 * point[0] + 3.0,
+    "at its minimum": lambda point: 0.0 * point[0],
+}
+
+
+@pytest.mark.parametrize("minimum", [None, 0.0])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_without_heights_are_drawn(name, minimum, tmp_path):
+    problem = Problem(name, FUNCTIONS[name], BOX, (-0.5, 0.5), minimum=minimum)
+    race = Race(problem, (still(problem),), 0)
+    wanted = "still" if name in ("constant", "at its minimum") else "still (diverged)"
+    figure = race.plot()
+    figure.draw_without_rendering()
+    assert labels_of(figure) == [wanted]
+    assert page_of(race, tmp_path)["tracks"][0]["diverged"] == [wanted != "still"]
+
+
+def still(problem):
+    """An optimizer that stays where it starts."""
+    paths = np.tile(np.asarray(problem.start, np.float32), (1, 1, STEPS + 1, 1))
+    with np.errstate(invalid="ignore"):
+        values = np.asarray(jax.vmap(problem.function)(paths.reshape(-1, 2))).reshape(1, 1, -1)
+    return Entrant("still", None, np.array([0.1]), paths, values)
+
+
+def test_values_below_the_minimum_are_drawn_above_the_least():
+    for shift in (20.0, 1e4):  # the second puts the start below the minimum as well
+        race = hand_race()
+        values = [entrant.values - np.float32(shift) for entrant in race.entrants]
+        entrants = map(lambda e, v: dataclasses.replace(e, values=v), race.entrants, values)
+        figure = Race(race.problem, tuple(entrants), 0).plot()
+        figure.draw_without_rendering()
+        loss = figure.axes[1]
+        assert loss.get_title() == "loss above the least one" and loss.get_yscale() == "log"
+        (curve,) = (line for line in loss.lines if line.get_label() == "heavy")
+        low, high = loss.get_ylim()
+        shown = (curve.get_ydata() > low) & (curve.get_ydata() < high)
+        assert shown[0] and shown.sum() > STEPS / 2
+    low = dataclasses.replace(race.problem, minimum=1.0)
+    assert landscape(low).height.min() == 0
+
+
+def test_a_path_that_is_never_in_the_domain_is_called_so(tmp_path):
+    race = hand_race(((30.0, 1.0),), rates=(0.002,))
+    assert sorted(labels_of(race.plot()))[:2] == ["heavy (outside)", "plain (outside)"]
+    assert [track["outside"] for track in page_of(race, tmp_path)["tracks"]] == [[True]] * 3
+    assert "outside" not in " ".join(labels_of(hand_race().plot()))
+
+
+def test_the_map_of_a_near_square_has_equal_units(tmp_path):
+    figure = hand_race().plot()
+    figure.draw_without_rendering()
+    (x0, y0), (x1, y1) = figure.axes[0].transData.transform([(0, 0), (1, 1)])
+    assert x1 - x0 == pytest.approx(y1 - y0)
+    race = hand_race()
+    wide = dataclasses.replace(race.problem, domain=((-9.0, 3.0), (-2.0, 2.0)))
+    assert Race(wide, race.entrants, 0).plot().axes[0].get_aspect() == "auto"
+
+
+def test_a_file_that_cannot_be_written_is_named_before_the_race(tmp_path, monkeypatch):
+    pytest.importorskip("tyro")
+    from fnopt.cli import animate as command
+    from fnopt.cli.__main__ import main
+
+    monkeypatch.setattr(command, "race", None)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.gif").mkdir()
+    outs = {
+        "file/new/race.gif": "file is no folder, so that",
+        "folder.gif": "is a folder; name a file, as",
+    }
+    for out, words in outs.items():
+        with pytest.raises(SystemExit, match=f"--out: .*{words}"):
+            main(["animate", "matyas", "--out", str(tmp_path / out)])
+    monkeypatch.setattr(command.os, "access", lambda path, mode: mode != command.os.W_OK)
+    with pytest.raises(SystemExit, match="--out: no permission to write"):
+        main(["animate", "matyas", "--out", str(tmp_path / "new" / "race.gif")])
+    assert not (tmp_path / "new").exists()

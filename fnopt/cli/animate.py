@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ def animate(options: AnimateOptions) -> None:
     """Races, prints the table of how each optimizer ended, and writes the animation.
 
     Raises:
-        UsageError: there is no problem or no optimizer of a name.
+        UsageError: there is no problem or no optimizer of a name, or the file cannot be written.
         ValueError, TypeError: an option is out of its range, or an optimizer needs arguments.
         RuntimeError: ffmpeg is needed and not installed.
     """
@@ -39,6 +40,7 @@ def animate(options: AnimateOptions) -> None:
             raise no_such("there is no optimizer", optimizer, optimizers, "fnopt optimizers")
     out = options.out or Path(f"{name}.gif")
     check_animation(out, options.theme, options.seconds)  # before the work, not after it
+    _check_writable(out)
     with _shown(f"racing {len(names)} optimizers"):
         result = race(
             names,
@@ -52,6 +54,18 @@ def animate(options: AnimateOptions) -> None:
     with _shown(f"drawing {out}"):
         result.animate(out, theme=options.theme, seconds=options.seconds)
     print(f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB")
+
+
+def _check_writable(out: Path) -> None:
+    """Checks that a file can be written, and makes no folder."""
+    if out.is_dir():
+        raise UsageError(f"--out: {out} is a folder; name a file, as {out / 'race.gif'}")
+    folder = next(folder for folder in out.absolute().parents if os.path.lexists(folder))
+    if not folder.is_dir():
+        raise UsageError(f"--out: {folder} is no folder, so that {out} cannot be written")
+    unwritable = folder if not out.exists() else out
+    if not os.access(folder, os.X_OK) or not os.access(unwritable, os.W_OK):
+        raise UsageError(f"--out: no permission to write {out}; name a file in a folder of yours")
 
 
 @contextlib.contextmanager

@@ -26,8 +26,9 @@ class Landscape(NamedTuple):
         x: shape (points,).
         y: shape (points,).
         height: the function less its minimum, shape (points of y, points of x). Without a known
-            minimum, less its least value in the rectangle.
-        levels: the heights of the contours, increasing.
+            minimum, or where one is not the least, less the least value in the rectangle.
+        levels: the heights of the contours, increasing; none where all heights are the same, or
+            none is a number.
     """
 
     x: np.ndarray
@@ -46,20 +47,25 @@ def landscape(problem: Problem) -> Landscape:
     points = jnp.stack(jnp.meshgrid(jnp.asarray(x), jnp.asarray(y)), axis=-1)
     values = np.asarray(jax.vmap(jax.vmap(problem.function))(points), float)
     finite = np.isfinite(values)
-    least = np.min(values[finite]) if problem.minimum is None else problem.minimum
+    if len(np.unique(values[finite])) < 2:
+        return Landscape(x, y, np.zeros_like(values), np.empty(0))
+    least = np.min(values[finite])
+    if problem.minimum is not None:
+        least = min(least, problem.minimum)
     height = np.where(finite, values - least, np.nan)
     low, middle, high = np.nanquantile(height, [0.002, 0.3, 1.0])
     if (low > 0 and high > WIDE * middle) or (low > 0 and middle > WIDE * low):
         levels = np.geomspace(low, high, LEVELS + 1)[:-1]
     else:
         levels = np.linspace(np.nanmin(height), high, LEVELS + 2)[1:-1]
-    return Landscape(x, y, height, levels)
+    return Landscape(x, y, height, np.unique(levels))
 
 
 def draw_landscape(axes: Any, land: Landscape, theme: Theme) -> None:
     """Draws it on matplotlib's axes: paler or darker by level, with a line at each."""
-    colors = heights(theme)(np.linspace(0, 1, len(land.levels) + 1))
-    surface = (land.x, land.y, land.height, land.levels)
-    axes.contourf(*surface, colors=colors, extend="both", zorder=0)
-    axes.contour(*surface, colors=theme.muted, linewidths=0.5, alpha=0.5, zorder=0.5)
+    if land.levels.size:
+        colors = heights(theme)(np.linspace(0, 1, len(land.levels) + 1))
+        surface = (land.x, land.y, land.height, land.levels)
+        axes.contourf(*surface, colors=colors, extend="both", zorder=0)
+        axes.contour(*surface, colors=theme.muted, linewidths=0.5, alpha=0.5, zorder=0.5)
     axes.set(xlim=(land.x[0], land.x[-1]), ylim=(land.y[0], land.y[-1]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import numpy as np
 
 from fnopt.core.checks import brief
 
@@ -25,6 +27,10 @@ class Problem:
         minimum: its value there; None where there is none.
         noise: standard deviation of the normal noise on each number of a gradient; 0 for none.
 
+    Raises:
+        TypeError: the function cannot be called, or the domain or the start is not of numbers.
+        ValueError: the domain or the start has another shape, is empty or not finite.
+
     >>> import jax, jax.numpy as jnp
     >>> from fnopt.lab import Problem, race
     >>> def bowl(point):
@@ -42,8 +48,35 @@ class Problem:
     minimum: float | None = None
     noise: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise TypeError(
+                "Problem: function must be a function of an array of shape (2,), got"
+                f" {brief(self.function, 40)}"
+            )
+        domain = _finite("domain", self.domain, (2, 2), "((left, right), (bottom, top))")
+        _finite("start", self.start, (2,), "(x, y)")
+        if not np.all(domain[:, 0] < domain[:, 1]):
+            raise ValueError(
+                "Problem: domain must be ((left, right), (bottom, top)) with left < right and"
+                f" bottom < top, got {brief(self.domain, 60)}"
+            )
+
     def __call__(self, point: jax.Array) -> jax.Array:
         return self.function(point)
+
+
+def _finite(field: str, value: Any, shape: tuple[int, ...], form: str) -> np.ndarray:
+    wanted = f"Problem: {field} must be {form}, finite numbers, got {brief(value, 60)}"
+    try:
+        numbers = np.asarray(value, float)
+    except TypeError:
+        raise TypeError(wanted) from None
+    except ValueError:  # rows of different lengths, or words
+        raise ValueError(wanted) from None
+    if numbers.shape != shape or not np.isfinite(numbers).all():
+        raise ValueError(wanted)
+    return numbers
 
 
 def noisy(problem: Problem, scale: float) -> Problem:

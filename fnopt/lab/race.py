@@ -14,7 +14,7 @@ from fnopt.core.checks import brief, positive_integer
 from fnopt.core.prng import typed_key
 from fnopt.core.tracebacks import hides_frames
 from fnopt.lab.problem import Problem
-from fnopt.lab.race_arguments import as_entrants, as_rates, as_starts
+from fnopt.lab.race_arguments import as_entrants, as_rates, as_starts, check_function
 from fnopt.lab.race_data import Entrant
 from fnopt.lab.race_program import paths_of
 from fnopt.lab.race_rates import rate_of, with_rate
@@ -57,7 +57,8 @@ def race(
         step, as a mean over the starts; one at which a run diverged comes last.
 
     Raises:
-        TypeError: ``problem`` is no problem, or an optimizer is none.
+        TypeError: ``problem`` is no problem, or an optimizer is none; or the problem's function
+            fails, or returns no scalar float.
         ValueError: there is no optimizer of a name; or a number is out of its range.
 
     >>> from fnopt.lab import beale, race
@@ -70,6 +71,7 @@ def race(
         raise TypeError(
             f"race: problem must be a Problem, such as fnopt.lab.beale, got {brief(problem, 40)}"
         )
+    check_function(problem)
     steps = positive_integer("race: steps", steps)
     rates = as_rates(learning_rates)
     start_key, key = jax.random.split(typed_key(key))

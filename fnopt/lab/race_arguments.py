@@ -11,6 +11,7 @@ import numpy as np
 
 from fnopt.core import Transform, chain
 from fnopt.core.checks import brief, positive_integer
+from fnopt.core.transform import foreign
 from fnopt.core.value import Value
 from fnopt.lab.problem import Problem
 from fnopt.solve.methods import as_method
@@ -36,7 +37,7 @@ def as_entrants(optimizers: Any) -> dict[str, Transform]:
     if isinstance(optimizers, Mapping):
         return {str(label): as_method("race", given) for label, given in optimizers.items()}
     transforms = [as_method("race", given) for given in optimizers]
-    plain = [_label(tx) for tx in transforms]
+    plain = [_label(tx, number) for number, tx in enumerate(transforms, 1)]
     entrants: dict[str, Transform] = {}
     for label, tx in zip(plain, transforms, strict=True):
         like = [other for other in transforms if type(other) is type(tx)]
@@ -44,6 +45,29 @@ def as_entrants(optimizers: Any) -> dict[str, Transform]:
         same = sum(1 for known in entrants if known.split(" #")[0] == label)
         entrants[f"{label} #{same + 1}" if same else label] = tx
     return entrants
+
+
+def check_function(problem: Problem) -> None:
+    """Checks that a problem's function takes a point and returns a number.
+
+    Raises:
+        TypeError: it fails, or returns another thing.
+    """
+    dtype = jnp.result_type(float)
+    cure = "it must take one array of shape (2,), a point, and return a scalar float"
+    try:
+        value = jax.eval_shape(problem.function, jax.ShapeDtypeStruct((2,), dtype))
+    except Exception as error:
+        raise TypeError(
+            f"race: the function of problem {brief(problem.name, 40)} fails with"
+            f" {type(error).__name__}, {brief(str(error), 120)}; {cure}, computed by jax.numpy"
+        ) from error
+    scalar = isinstance(value, jax.ShapeDtypeStruct) and value.shape == ()
+    if not scalar or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(
+            f"race: the function of problem {brief(problem.name, 40)} returns"
+            f" {brief(value, 80)}; {cure}"
+        )
 
 
 def as_rates(learning_rates: Any) -> np.ndarray | None:
@@ -112,12 +136,14 @@ def as_starts(starts: Any, problem: Problem, key: jax.Array) -> jax.Array:
     return jnp.asarray(points, dtype)
 
 
-def _label(tx: Transform) -> str:
-    """What an optimizer is called where no label is given."""
+def _label(tx: Transform, number: int) -> str:
+    """What an optimizer is called where no label is given; the number is its place in the list.
+
+    One of optax is called by it, as its functions do not tell what made them.
+    """
     if isinstance(tx, chain):
-        return " + ".join(map(_label, tx.transforms))
-    kind = type(tx).__name__
-    return repr(tx) if kind == "foreign" else kind
+        return " + ".join(_label(part, number) for part in tx.transforms)
+    return f"optax #{number}" if isinstance(tx, foreign) else type(tx).__name__
 
 
 def _differing(tx: Transform, like: list[Transform]) -> str:
@@ -133,4 +159,6 @@ def _differing(tx: Transform, like: list[Transform]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, Value):
         return type(value).__name__
+    if callable(value):  # whose repr may have its address
+        return getattr(value, "__qualname__", type(value).__name__)
     return f"{value:g}" if isinstance(value, float) else brief(value, 20)

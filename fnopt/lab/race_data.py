@@ -61,6 +61,17 @@ class RaceData:
             raise KeyError(f"no entrant {name!r}; {did_you_mean(str(name), known)}")
         return known[name]
 
+    @property
+    def least(self) -> float | None:
+        """The problem's minimum, or the least value at the best rates where that lies below it.
+
+        None where the minimum is not known.
+        """
+        if self.problem.minimum is None:
+            return None
+        seen = np.concatenate([entrant.values[entrant.best].ravel() for entrant in self.entrants])
+        return float(seen[np.isfinite(seen)].min(initial=self.problem.minimum))
+
     def __repr__(self) -> str:
         starts, points = self.entrants[0].values.shape[1:]
         rows = [self._titles(), *map(self._row, self.entrants)]
@@ -87,13 +98,17 @@ class RaceData:
         rates, values = entrant.learning_rates, entrant.values[entrant.best]
         rate = "" if rates is None else f"{rates[entrant.best]:.3g}"
         with np.errstate(over="ignore", invalid="ignore"):
-            row = [entrant.name, rate, f"{values[:, -1].mean():.3g}"]
+            last = values[:, -1].mean()
+            if not np.isfinite(last) and len(entrant.values) > 1:
+                rate = "-"  # it diverged at all of them
+            row = [entrant.name, rate, f"{last:.3g}" if np.isfinite(last) else "diverged"]
             if self.problem.minima:
                 ends = entrant.paths[entrant.best, :, -1]
                 apart = ends[:, None] - np.asarray(self.problem.minima, ends.dtype)
-                row.append(f"{np.linalg.norm(apart, axis=-1).min(axis=1).mean():.3g}")
-            if self.problem.minimum is not None:
-                heights = values - self.problem.minimum
+                distance = np.linalg.norm(apart, axis=-1).min(axis=1).mean()
+                row.append(f"{distance:.3g}" if np.isfinite(distance) else "-")
+            if self.least is not None:
+                heights = values - self.least
                 reached = heights <= NEAR * heights[:, :1]
                 steps = np.where(reached.any(axis=1), reached.argmax(axis=1), np.inf)
                 row.append(f"{np.median(steps):.0f}".replace("inf", "-"))

@@ -16,7 +16,15 @@ from matplotlib.colors import to_hex
 
 from fnopt.lab.landscape import Landscape, landscape
 from fnopt.lab.race_data import RaceData
-from fnopt.lab.race_tracks import Track, diverged, inside, loss_range, title_of_losses, tracks
+from fnopt.lab.race_tracks import (
+    Track,
+    diverged,
+    inside,
+    loss_range,
+    outside,
+    title_of_losses,
+    tracks,
+)
 from fnopt.lab.style import THEMES, Theme, heights, text_color
 
 UNIT = 1000
@@ -46,7 +54,7 @@ def page_data(race: RaceData, theme: str | None, seconds: float) -> dict[str, An
     fills, lines = _contours(land)
     return {
         "title": problem.name.replace("_", " "),
-        "what": title_of_losses(problem, drawn),
+        "what": title_of_losses(race),
         "theme": theme,
         "seconds": seconds,
         "steps": drawn[0].losses.shape[-1] - 1,
@@ -74,6 +82,7 @@ def _track(race: RaceData, track: Track) -> dict[str, Any]:
         "rates": None if track.rates is None else track.rates.tolist(),
         "best": track.best,
         "diverged": diverged(race.problem, track.paths, track.losses).all(axis=1).tolist(),
+        "outside": outside(race.problem, track.paths).tolist(),
         "stays": inside(race.problem, track.paths).all(axis=(1, 2)).tolist(),
         "paths": _base64(track.paths),
         "losses": _base64(track.losses),

@@ -13,6 +13,19 @@ from fnopt.lab.race_data import RaceData
 class Race(RaceData):
     """Paths of optimizers on one problem; it prints as a table of how each ended.
 
+    A row of the table is of an optimizer at the best of its rates. Its columns:
+
+    * ``rate``: that rate; - where it diverged at all of several.
+    * ``last value``: the function after the last step, or "diverged" where that is no finite
+      number.
+    * ``distance``: from the last point to the nearest of the minima, where these are known.
+    * ``steps to 1%``: the first step at which the height above the minimum is at most 1% of that of
+      the start, even if it is larger again later; - where there is none. Where a value lies below
+      what the problem says is its minimum, heights are above the least value.
+
+    With several starts, the last value and the distance are means over them, and the steps to 1%
+    are their median.
+
     Attributes:
         problem: the problem.
         entrants: what each optimizer did.
@@ -25,8 +38,12 @@ class Race(RaceData):
         """A picture of it: the paths on the function's contours, and beside them the losses.
 
         Each optimizer is drawn at the best of its rates. Where there are several, a panel shows the
-        loss after the last step at each of them. A path that leaves the domain is cut there; that
-        of an optimizer that ended outside, higher than it began, is labelled as diverged.
+        loss after the last step at each of them. With several starts, losses are the median. Where
+        the minimum is known, their scale is logarithmic and goes down to nine powers of ten below
+        the start at most; what is lower runs along the edge.
+
+        A path that leaves the domain is cut there. An optimizer that ended outside, higher than it
+        began, or at no number is labelled as diverged, one that was never in the domain as outside.
 
         Args:
             path: path of a picture, such as ``"race.png"``; not saved if None.

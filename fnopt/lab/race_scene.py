@@ -16,6 +16,8 @@ SIZE = (8.0, 4.0)
 """Of the figure in inches; at 100 pixels an inch it has the width of a README."""
 RATES_HEIGHT = 1.0
 """What a panel of rates adds to it."""
+SQUARE = 1.6
+"""A domain whose sides differ by no larger factor is drawn with equal units."""
 
 
 class Scene:
@@ -53,7 +55,7 @@ class Scene:
         grid = self.figure.add_gridspec(len(ratios), 2, height_ratios=ratios)
         self.map = self._panel(grid[:, 0], self.problem.name.replace("_", " "))
         self._draw_map()
-        title = title_of_losses(self.problem, self.tracks)
+        title = title_of_losses(race)
         self.loss = self._panel(grid[0, 1], title)
         self.loss.set(xlabel="step", xlim=(0, self.steps))
         self.loss.locator_params(axis="x", nbins=5)
@@ -79,6 +81,9 @@ class Scene:
     def _draw_map(self) -> None:
         draw_landscape(self.map, landscape(self.problem), self.theme)
         self.map.grid(False)
+        (left, right), (bottom, top) = self.problem.domain
+        if 1 / SQUARE <= (top - bottom) / (right - left) <= SQUARE:
+            self.map.set_aspect("equal", anchor="N")
         ink, behind = self.theme.ink, self.theme.background
         for start in self.tracks[0].paths[0, :, 0]:
             self.map.plot(*start, "o", ms=6, mfc=behind, mec=ink, mew=1.4, zorder=6)

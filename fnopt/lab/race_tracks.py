@@ -13,20 +13,23 @@ from fnopt.lab.style import line_styles
 DECADES = 9
 """Losses are drawn down to this many powers of ten below that of the start."""
 
+OUTSIDE = " (outside)"
+"""Of an optimizer that is never in the domain."""
+
 
 class Track(NamedTuple):
     """What is drawn of one optimizer.
 
     Attributes:
         name: its label.
-        note: what is added to the label if it diverged.
+        note: what is added to the label if it diverged, or if the map shows nothing of it.
         style: colour and dashes.
         rank: the place of its lines above those of others; who goes far lies below.
         rates: the rates, shape (rates,); None where it has none.
         best: the number of the rate that is drawn in full.
         paths: shape (rates, starts, steps + 1, 2).
-        losses: above the minimum where that is known, shape (rates, starts, steps + 1). What is not
-            a number is infinite.
+        losses: above the race's ``least`` where that is known, shape (rates, starts, steps + 1).
+            What is not a number is infinite.
     """
 
     name: str
@@ -47,9 +50,10 @@ def tracks(race: RaceData) -> list[Track]:
     found = []
     for entrant, style, rank in zip(entrants, line_styles(len(entrants)), ranks, strict=True):
         paths = np.asarray(entrant.paths, float)
-        losses = np.asarray(entrant.values, float) - (race.problem.minimum or 0.0)
+        losses = np.asarray(entrant.values, float) - (race.least or 0.0)
         losses = np.where(np.isnan(losses), np.inf, losses)
         note = _note(diverged(race.problem, paths[entrant.best], losses[entrant.best]))
+        note = note or OUTSIDE * bool(outside(race.problem, paths[entrant.best]))
         drawn = entrant.learning_rates, entrant.best, paths, losses
         found.append(Track(entrant.name, note, style, float(rank), *drawn))
     return found
@@ -63,7 +67,14 @@ def diverged(problem: Problem, paths: np.ndarray, losses: np.ndarray) -> np.ndar
         paths: shape (..., steps + 1, 2).
         losses: shape (..., steps + 1).
     """
-    return ~(inside(problem, paths[..., -1, :]) | (losses[..., -1] <= losses[..., 0]))
+    first, last = losses[..., 0], losses[..., -1]
+    away = ~inside(problem, paths[..., -1, :]) & ~(last <= first)
+    return np.logical_or(away, last == np.inf)
+
+
+def outside(problem: Problem, paths: np.ndarray) -> np.ndarray:
+    """Whether no point of paths, shape (..., starts, steps + 1, 2), lies in the domain."""
+    return ~inside(problem, paths).any(axis=(-2, -1))
 
 
 def inside(problem: Problem, points: np.ndarray) -> np.ndarray:
@@ -72,23 +83,29 @@ def inside(problem: Problem, points: np.ndarray) -> np.ndarray:
     return np.all((points >= low) & (points <= high), axis=-1)
 
 
-def title_of_losses(problem: Problem, of: list[Track]) -> str:
+def title_of_losses(race: RaceData) -> str:
     """What is said above the losses."""
-    starts = of[0].losses.shape[1]
-    title = "loss" if problem.minimum is None else "loss above the minimum"
+    starts = race.entrants[0].values.shape[1]
+    title = "loss" if race.least is None else "loss above the minimum"
+    if race.least != race.problem.minimum:
+        title = "loss above the least one"
     return f"{title}, median of {starts} starts" if starts > 1 else title
 
 
 def loss_range(problem: Problem, of: list[Track]) -> tuple[tuple[float, float], bool]:
     """The range of losses that is drawn, and whether its scale is logarithmic.
 
-    It is where the minimum is known. The range goes down to the least loss at the best rates, by
-    nine powers of ten at most, and up to ten times the largest loss of a start.
+    It is where the minimum is known and some start lies above it. The range goes down to the least
+    loss at the best rates, by nine powers of ten at most, and up to ten times the largest loss of a
+    start.
     """
     drawn = np.concatenate([track.losses[track.best].ravel() for track in of])
     drawn = drawn[np.isfinite(drawn)]
-    top = max(track.losses[0, :, 0].max() for track in of)
-    if problem.minimum is None:
+    if not drawn.size:
+        return (0.0, 1.0), False
+    first = np.concatenate([track.losses[0, :, 0] for track in of])
+    top = first[np.isfinite(first)].max(initial=drawn.min())
+    if problem.minimum is None or not top > 0:
         low, high = drawn.min(), max(top, np.quantile(drawn, 0.9))
         margin = 0.05 * (high - low) or 1.0
         return (low - margin, high + margin), False
