@@ -69,7 +69,7 @@ def diverged(problem: Problem, paths: np.ndarray, losses: np.ndarray) -> np.ndar
     """
     first, last = losses[..., 0], losses[..., -1]
     away = ~inside(problem, paths[..., -1, :]) & ~(last <= first)
-    return np.logical_or(away, last == np.inf)
+    return np.asarray(away | (last == np.inf))
 
 
 def outside(problem: Problem, paths: np.ndarray) -> np.ndarray:
