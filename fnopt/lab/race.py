@@ -39,7 +39,8 @@ def race(
 
     Args:
         optimizers: a list of optimizers of fnopt or of optax, or of names such as ``"adam"``, which
-            stand for an optimizer with its usual rate; or a dict from labels to such.
+            stand for an optimizer with its usual rate; or a dict from labels to such. In a list,
+            one of optax is called by its number, as "optax #2".
         problem: the problem, such as :data:`fnopt.lab.beale`.
         starts: where they start: an array of shape (starts, 2) or (2,); or the number of starts, to
             be drawn uniformly from the domain; by default the problem's own.

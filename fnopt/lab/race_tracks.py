@@ -69,12 +69,12 @@ def diverged(problem: Problem, paths: np.ndarray, losses: np.ndarray) -> np.ndar
     """
     first, last = losses[..., 0], losses[..., -1]
     away = ~inside(problem, paths[..., -1, :]) & ~(last <= first)
-    return np.logical_or(away, last == np.inf)
+    return away | (last == np.inf)
 
 
 def outside(problem: Problem, paths: np.ndarray) -> np.ndarray:
     """Whether no point of paths, shape (..., starts, steps + 1, 2), lies in the domain."""
-    return ~inside(problem, paths).any(axis=(-2, -1))
+    return np.all(~inside(problem, paths), axis=(-2, -1))
 
 
 def inside(problem: Problem, points: np.ndarray) -> np.ndarray:
