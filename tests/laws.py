@@ -555,7 +555,9 @@ def agrees_with_oracle(case: Case) -> None:
             for i, expected in enumerate(itertools.islice(oracle, 50)):
                 got = raveled([leaf[i] for leaf in path])
                 expected = raveled(expected) if case.by_leaf else expected
-                np.testing.assert_allclose(got, expected, 1e-6, 1e-9, err_msg=f"seed {seed}, {i}")
+                np.testing.assert_allclose(
+                    got, expected, case.rtol, 1e-9, err_msg=f"seed {seed}, {i}"
+                )
 
 
 @law(7, beside_optax=True)
