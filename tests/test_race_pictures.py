@@ -235,7 +235,7 @@ def test_values_below_the_minimum_are_drawn_above_the_least():
         figure = Race(race.problem, tuple(entrants), 0).plot()
         figure.draw_without_rendering()
         loss = figure.axes[1]
-        assert loss.get_title() == "loss above the least one" and loss.get_yscale() == "log"
+        assert loss.get_title() == "loss above the smallest one" and loss.get_yscale() == "log"
         (curve,) = (line for line in loss.lines if line.get_label() == "heavy")
         low, high = loss.get_ylim()
         shown = (curve.get_ydata() > low) & (curve.get_ydata() < high)

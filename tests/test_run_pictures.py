@@ -23,7 +23,7 @@ from fnopt.lab import (
     themed,
 )
 from fnopt.lab.end_labels import EndLabels
-from fnopt.lab.noise import _estimates, _sums
+from fnopt.lab.noise import _estimates, _norms
 from fnopt.lab.step_size_picture import plot_step_sizes
 from fnopt.lab.style import THEMES
 from fnopt.train import TrainState, evaluation_on, fit, objective
@@ -184,7 +184,7 @@ def test_noise_by_hand():
 def test_noise_is_estimated_without_bias(batch_size):
     """Over many sets of data its mean is the truth: the trace is 40 and the squared norm 4."""
     state = TrainState.create(mean_task(), fnopt.sgd(0.1), 0)
-    sums = _sums(mean_task(), False)  # one program for all
+    sums = _norms(mean_task(), False)  # one program for all
     estimates = []
     for seed in range(400):
         batches = [x.reshape(-1, batch_size, *x.shape[1:]) for x in targets(seed)]

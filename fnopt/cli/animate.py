@@ -16,7 +16,7 @@ from fnopt.lab.race_pictures import check_animation
 
 OPTIMIZERS = ["sgd", "heavy_ball", "rmsprop", "adam"]
 OTHER_NAMES = {"momentum": "heavy_ball", "gd": "sgd", "gradient_descent": "sgd"}
-"""What some call an optimizer that has another name here."""
+"""Common names of optimizers, and their names here."""
 
 
 def animate(options: AnimateOptions) -> None:

@@ -16,10 +16,10 @@ from fnopt.cli.options import KINDS, option
 
 def names_of(word: str) -> list[str]:
     """The names of a list with commas."""
-    found = [name.strip() for name in word.split(",") if name.strip()]
-    if not found:
+    names = [name.strip() for name in word.split(",") if name.strip()]
+    if not names:
         raise ValueError
-    return found
+    return names
 
 
 def rates_of(word: str) -> Any:
@@ -77,9 +77,9 @@ class AnimateOptions:
         starts: where they start, a number of random points or points such as 1,1 or 1,1:-2,0.5.
         noise: standard deviation of noise on each number of a gradient.
         seed: seed of random starts and of noise.
-        out: file to write; its ending says what: .gif, .html (a page with a slider), .mp4 (needs
+        out: file to write; its suffix says what: .gif, .html (a page with a slider), .mp4 (needs
             ffmpeg) or .png (a picture of the end).
-        theme: light or dark; a page by default follows its reader's.
+        theme: light or dark; a page follows its reader's browser by default.
         seconds: how long the animation takes.
     """
 

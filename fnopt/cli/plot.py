@@ -21,7 +21,7 @@ from fnopt.lab.schedules import plot_schedule
 from fnopt.train.summaries import NO_METRICS
 
 SUFFIXES = (".png", ".svg", ".pdf")
-"""Those of pictures."""
+"""Suffixes of pictures."""
 
 
 def plot(options: PlotOptions) -> None:
@@ -90,7 +90,7 @@ def _plot_logs(words: Sequence[str], options: PlotOptions, path: Path) -> None:
 
 
 def _files(words: Sequence[str]) -> dict[str, list[str]]:
-    """The files of each curve: those of one label are runs of one, others are called as they are.
+    """The files of each curve by its label; those without a label are labelled by their names.
 
     Args:
         words: paths, or ``LABEL=PATH``, where a path may have ``*`` for any text.
@@ -101,16 +101,16 @@ def _files(words: Sequence[str]) -> dict[str, list[str]]:
         label, equals, pattern = word.partition("=")
         if not equals or os.path.exists(word):
             label, pattern = "", word
-        found = sorted(glob.glob(pattern)) or [pattern]
+        paths = sorted(glob.glob(pattern)) or [pattern]
         if label:
-            labelled.setdefault(label, []).extend(found)
+            labelled.setdefault(label, []).extend(paths)
         else:
-            alone += found
+            alone += paths
     return dict(zip(_names(alone), ([file] for file in alone), strict=True)) | labelled
 
 
 def _names(files: Sequence[str]) -> list[str]:
-    """What tells files apart: their paths without the folders, and the name, that all share."""
+    """Labels of files: their paths without the folders and the name that all of them share."""
     parts = [Path(os.path.splitext(file)[0]).parts for file in files]
     for end in (0, -1):
         while min(map(len, parts), default=0) > 1 and len({part[end] for part in parts}) == 1:

@@ -64,8 +64,8 @@ def read_log(file: str) -> Records:
             values = json.loads(line)
         except ValueError:
             if number == lines[-1][0] and records:
-                words = f"{where}: the last line was cut off; the lines before it are used"
-                print(fitted(words, sys.stderr), file=sys.stderr)
+                message = f"{where}: the last line was cut off; the lines before it are used"
+                print(fitted(message, sys.stderr), file=sys.stderr)
                 break
             values = None
         if not isinstance(values, dict) or "step" not in values:

@@ -279,7 +279,7 @@ def required(transform: Any, name: str, value: Any) -> Any:
 
 
 def updates_and_params(transform: Any, updates: Updates, params: Params) -> tuple[Updates, Params]:
-    """Updates and parameters, which a transform cannot do without, as trees of arrays.
+    """Updates and parameters as trees of arrays, checked; for a transform that needs both.
 
     Args:
         transform: the transform that received them, for errors.

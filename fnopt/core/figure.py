@@ -15,8 +15,8 @@ except ImportError as error:
 class ShownFigure(Figure):
     """A figure that a notebook shows where it ends a cell, with any backend of matplotlib.
 
-    It is as sharp as the screens of today. After ``%matplotlib inline`` it is IPython that draws
-    it, in the format of its settings.
+    It has two pixels for each of the figure's, for sharp screens. After ``%matplotlib inline``
+    IPython draws it instead, in the format of its settings.
     """
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
@@ -31,7 +31,7 @@ class ShownAxes(Axes):
 
 
 def _png(figure: Any) -> tuple[bytes, dict[str, int]]:
-    """A picture, and the size to show it in: two of its pixels beside each other are one."""
+    """A PNG with two pixels for each of the figure's, and the size to show it at."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=2 * figure.dpi)
     width, height = (round(inches * figure.dpi) for inches in figure.get_size_inches())

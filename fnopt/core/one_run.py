@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def check_goes_on(recorder: str, last: int | None, step: int) -> None:
+def check_continues(recorder: str, last: int | None, step: int) -> None:
     """Refuses a record of an earlier step than the last one: that of another run.
 
     A run that was ended and resumed goes on from its last step.
@@ -11,7 +11,7 @@ def check_goes_on(recorder: str, last: int | None, step: int) -> None:
     Args:
         recorder: the name of the recorder, for the error.
         last: the number of steps taken at the last record; None where there is none.
-        step: that at the new one.
+        step: the number of steps taken at the new one.
 
     Raises:
         ValueError: the new one is smaller.

@@ -1,4 +1,4 @@
-"""What line searches have in common as transforms."""
+"""The base class of line searches, and the parts of a step with one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fnopt.curvature.line import Line, Point, like_state, line_of
 
 
 class Search(Transform):
-    """A transform that follows the updates it receives and finds their length.
+    """A line search as a transform: it finds how far to go along the updates.
 
     A subclass has ``State``, a named tuple with the loss and the gradient at the end of the step,
     and defines :meth:`search`.
@@ -55,11 +55,11 @@ class Search(Transform):
 
 
 def length(learning_rate: Any, linesearch: Transform | None) -> tuple[Transform, Transform]:
-    """The parts that make a step downhill of a direction like the gradient.
+    """The two parts that turn a direction like the gradient into a step: rate and line search.
 
     Args:
         learning_rate: factor of the direction; 1 if None.
-        linesearch: the line search behind it; none if None.
+        linesearch: the line search after it; none if None.
     """
     rate = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
     return rate, identity() if linesearch is None else linesearch

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.checks import brief, integer, positive_integer
-from fnopt.core.one_run import check_goes_on
+from fnopt.core.one_run import check_continues
 from fnopt.core.prng import typed_key
 from fnopt.core.tracebacks import hides_frames
 from fnopt.curvature.linear_operator import LinearOperator
@@ -123,7 +123,7 @@ class SpectrumRecorder:
             ValueError: the run is another one than that recorded before, at an earlier step.
         """
         last = self.records[-1].step if self.records else None
-        check_goes_on("SpectrumRecorder", last, int(state.step))
+        check_continues("SpectrumRecorder", last, int(state.step))
         density: Any = jax.tree.map(np.asarray, self._density(state, self._key))
         values = density.nodes[0]
         smallest, largest = values[: self._smallest], values[::-1][: self._largest]

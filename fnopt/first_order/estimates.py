@@ -49,7 +49,7 @@ class ByEstimates(Wrapper):
         params: Params,
         extra_args: dict[str, Any],
     ) -> tuple[Any, OptState]:
-        """The mean of estimates and the inner state: with a new estimate where one is due.
+        """The mean of the estimates and the inner state, with a new estimate where one is due.
 
         Args:
             of_estimate: a function of an estimated leaf, real and wide, that gives what is averaged

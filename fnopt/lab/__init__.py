@@ -1,4 +1,4 @@
-"""Problems to look at, races of optimizers on them, and pictures."""
+"""Problems of two variables, races of optimizers on them, and pictures of runs."""
 
 from fnopt.core.exports import public as _public
 from fnopt.lab.curves import plot_curves as plot_curves

@@ -10,20 +10,20 @@ import numpy as np
 
 from fnopt.core.checks import one_of
 from fnopt.lab.labels import End, label_ends
-from fnopt.lab.style import dress, line_styles, save, theme_of
+from fnopt.lab.style import line_styles, save, style_axes, theme_of
 
 BANDS = ("quartiles", "range", "deviation", "runs")
 SCALES = ("linear", "log")
 FEW = 20
-"""Most points of a curve that are marked."""
+"""A curve of at most so many points has them marked."""
 
 
 class Curve(NamedTuple):
-    """What is drawn of a curve.
+    """A curve as it is drawn: its runs, their middle and their band.
 
     Attributes:
         label: its label.
-        at: places, shape (points,).
+        at: places along the horizontal axis, shape (points,).
         runs: values, shape (runs, points).
         middle: the line, shape (points,).
         low: lower edge of the band.
@@ -56,29 +56,31 @@ def plot_curves(
     ylim: tuple[float | None, float | None] = (None, None),
     axes: Any = None,
 ) -> Any:
-    """A picture of curves, each labelled at its end; of several runs, the median and a band.
+    """Draws curves, each labelled at its end; of several runs, the median and a band.
 
     A curve that is no longer finite, as one of a run that diverged or was stopped early, ends with
-    a cross. Where it goes far beyond the curves that stay finite, it leaves the picture. Where some
-    of its runs are not finite at a point, the median and the band are those of the others, and the
-    label says how many reach the end.
+    a cross. Where it goes far beyond the curves that stay finite, it is cut off at the edge. Where
+    some of its runs are not finite at a point, the median and the band are those of the others, and
+    the label says how many reach the end.
 
     Args:
         curves: a dict from labels to curves. A curve is an array of values, or a pair of places
             and values. Values of shape (runs, points) are drawn as their median, with a band.
-        xlabel: what is along the horizontal axis.
-        ylabel: what is along the vertical axis.
-        xscale: ``"linear"`` or ``"log"``, on which steps count from 1.
-        yscale: likewise; on ``"log"`` values that are not positive are not drawn.
-        title: title above it.
+        xlabel: label of the horizontal axis.
+        ylabel: label of the vertical axis.
+        xscale: scale of the horizontal axis, ``"linear"`` or ``"log"``. Curves without places count
+            from 0, on ``"log"`` from 1.
+        yscale: scale of the vertical axis; on ``"log"`` values that are not positive are not drawn.
+        title: title of the picture.
         theme: ``"light"`` or ``"dark"``.
         path: path of the picture; not saved if None.
-        band: of several runs. ``"quartiles"`` for the median and the quartiles, ``"range"`` for the
-            median and all between the lowest and the highest, ``"deviation"`` for the mean and one
-            standard deviation on both sides, ``"runs"`` for the median and each run as a thin line.
-        references: a dict from labels to heights at which a dashed line is drawn.
-        points: labels of the curves that are drawn as points without a line. The others have
-            both where they are no more than 20, or some of them are missing.
+        band: what is drawn of several runs: ``"quartiles"`` for the median and the quartiles,
+            ``"range"`` for the median and all between the lowest and the highest, ``"deviation"``
+            for the mean and one standard deviation on both sides, ``"runs"`` for the median and
+            each run as a thin line.
+        references: a dict from labels to values at which a dashed line is drawn.
+        points: labels of the curves that are drawn as points without a line. The others are lines,
+            with points on them where a curve has at most 20, or gaps.
         ylim: lowest and highest value of the vertical axis; None for those of the curves.
         axes: matplotlib's axes to draw on; those of a new figure if None.
 
@@ -88,12 +90,12 @@ def plot_curves(
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: there is no curve, a curve has another number of places than of values or no
-            value that can be drawn, or an option is none of those named.
+            value that can be drawn, or an option is not one of those named.
     """
     one_of("plot_curves: band", band, BANDS)
     for name, scale in (("xscale", xscale), ("yscale", yscale)):
         one_of(f"plot_curves: {name}", scale, SCALES)
-    look = theme_of(theme)
+    colors = theme_of(theme)
     drawn = [_curve(label, curve, band, xscale, yscale) for label, curve in curves.items()]
     if not drawn:
         raise ValueError("plot_curves: there are no curves; give a dict from labels to values")
@@ -104,21 +106,19 @@ def plot_curves(
 
     if axes is None:
         axes = ShownFigure(figsize=(7.2, 4.2), layout="constrained").subplots()
-    dress(axes, look)
+    style_axes(axes, colors)
     references = dict(references or {})
-    for height in references.values():
-        axes.axhline(height, color=look.muted, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
-    labels = [End(label, None, y, look.muted) for label, y in references.items()]
+    for value in references.values():
+        axes.axhline(value, color=colors.muted, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+    ends = [End(label, None, y, colors.muted) for label, y in references.items()]
     styles = line_styles(len(drawn))
     for curve, style in zip(drawn, styles, strict=True):
         _draw(axes, curve, band, style | {"linestyle": ""} if curve.label in points else style)
     _limits(axes, drawn, list(references.values()), xscale, yscale)
     axes.set_ylim(*ylim)
-    labels += [
-        _end(axes, curve, style["color"]) for curve, style in zip(drawn, styles, strict=True)
-    ]
+    ends += [_end(axes, curve, style["color"]) for curve, style in zip(drawn, styles, strict=True)]
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    label_ends(axes, labels, look)
+    label_ends(axes, ends, colors)
     if path is not None:
         save(axes.figure, path, 120)
     return axes.figure
@@ -140,13 +140,13 @@ def _curve(label: str, curve: Any, band: str, xscale: str, yscale: str) -> Curve
             " give one place for each"
         )
     finite = np.isfinite(runs)
-    seen = finite & (at > 0 if xscale == "log" else True)
-    seen &= runs > 0 if yscale == "log" else True
-    if not seen.any():
+    drawable = finite & (at > 0 if xscale == "log" else True)
+    drawable &= runs > 0 if yscale == "log" else True
+    if not drawable.any():
         of = " on these axes" if "log" in (xscale, yscale) else ""
         raise ValueError(f"plot_curves: {label!r} has no value that can be drawn{of}")
-    runs = np.where(seen, runs, np.nan)
-    columns = seen.any(0)  # of an empty one there are no quantiles
+    runs = np.where(drawable, runs, np.nan)
+    columns = drawable.any(0)  # of an empty one there are no quantiles
     shares = [0.25, 0.5, 0.75] if band == "quartiles" else [0.0, 0.5, 1.0]
     edges = np.full((3, len(at)), np.nan)
     if band == "deviation":
@@ -174,7 +174,7 @@ def _draw(axes: Any, curve: Curve, band: str, style: dict[str, Any]) -> None:
 
 
 def _end(axes: Any, curve: Curve, color: str) -> End:
-    """The label at the last point that is seen; a cross where the curve ends before its places."""
+    """The label at the last visible point; a cross where the curve ends before its places."""
     finite = np.flatnonzero(np.isfinite(curve.middle))
     low, high = sorted(axes.get_ylim())
     last = end = finite[-1]
@@ -183,24 +183,24 @@ def _end(axes: Any, curve: Curve, color: str) -> End:
         end = finite[np.flatnonzero(inside)[-1] + 1] if inside.any() else last
     elif curve.ends:
         axes.plot(curve.at[last], curve.middle[last], "x", color=color, markersize=8, mew=2)
-    there, all_runs = int(np.isfinite(curve.runs[:, last]).sum()), len(curve.runs)
-    rest = "" if there == all_runs else f" ({there} of {all_runs} runs)"
-    return End(curve.label + rest, float(curve.at[end]), float(curve.middle[end]), color)
+    reached, all_runs = int(np.isfinite(curve.runs[:, last]).sum()), len(curve.runs)
+    note = "" if reached == all_runs else f" ({reached} of {all_runs} runs)"
+    return End(curve.label + note, float(curve.at[end]), float(curve.middle[end]), color)
 
 
 def _limits(
     axes: Any, curves: list[Curve], references: list[float], xscale: str, yscale: str
 ) -> None:
-    """Scales, ticks, and what is seen where curves that end before the others go far beyond."""
+    """Sets scales, ticks and limits; curves that end early do not widen the limits far."""
     from fnopt.core.ticks import number_ticks
 
     at = np.concatenate([curve.at for curve in curves])
     at = at[at > 0] if xscale == "log" else at
     number_ticks(axes.xaxis, at.min(), at.max(), logarithmic=xscale == "log")
     axes.margins(x=0.02)
-    marked = np.array([height for height in references if height > 0 or yscale == "linear"])
-    all_values = [_all(curve, yscale) for curve in curves]
-    complete = [_all(curve, yscale) for curve in curves if not curve.ends]
+    marked = np.array([value for value in references if value > 0 or yscale == "linear"])
+    all_values = [_drawn_values(curve, yscale) for curve in curves]
+    complete = [_drawn_values(curve, yscale) for curve in curves if not curve.ends]
     starts = np.array([curve.middle[np.isfinite(curve.middle)][0] for curve in curves])
     everything = np.concatenate([marked, *all_values])
     kept = np.concatenate([marked, starts, *complete]) if complete else everything
@@ -210,8 +210,8 @@ def _limits(
     axes.set_ylim(_range(np.array([low, high]), yscale, 0.04))
 
 
-def _all(curve: Curve, yscale: str) -> np.ndarray:
-    """What is drawn of a curve: its line and its band."""
+def _drawn_values(curve: Curve, yscale: str) -> np.ndarray:
+    """The values that are drawn of a curve: its line and its band."""
     values = np.concatenate([curve.low, curve.middle, curve.high])
     return values[np.isfinite(values) & (values > 0 if yscale == "log" else True)]
 

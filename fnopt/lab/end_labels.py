@@ -1,4 +1,4 @@
-"""Labels beside axes, placed when they are drawn; imported there, as it needs matplotlib."""
+"""Labels beside axes, placed when they are drawn; imported only there, as it needs matplotlib."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class EndLabels(Artist):
     def __init__(self, axes: Any, ends: Sequence[End], theme: Theme, size: float) -> None:
         super().__init__()
         self.beside, self.ends = axes, tuple(ends)
-        look = {"size": size, "va": "center_baseline"}
+        options = {"size": size, "va": "center_baseline"}
         self.texts = [
-            Text(0, 0, _broken(end.text), color=text_color(end.color, theme), **look)
+            Text(0, 0, _broken(end.text), color=text_color(end.color, theme), **options)
             for end in ends
         ]
         self.lines = [Line2D([], [], color=end.color, linewidth=0.7) for end in ends]
@@ -61,7 +61,7 @@ class EndLabels(Artist):
         return self.get_window_extent(renderer)
 
     def place(self, renderer: Any) -> None:
-        """Puts the texts beside the axes as these now are."""
+        """Puts the texts beside the axes at their current size and limits."""
         axes, box, unit = self.beside, self.beside.bbox, renderer.points_to_pixels(1)
         edge = axes.get_xlim()[1]
         ends = axes.transData.transform(

@@ -10,7 +10,7 @@ from scipy.optimize import isotonic_regression
 
 
 class End(NamedTuple):
-    """Where a line ends, and what is to be said of it.
+    """Where a line ends, and its label.
 
     Attributes:
         text: the label.
@@ -28,14 +28,14 @@ class End(NamedTuple):
 def spread(
     wanted: Sequence[float], gap: float | Sequence[float], low: float, high: float
 ) -> np.ndarray:
-    """The places next to the wanted ones that keep a distance from each other.
+    """The places nearest to the wanted ones that keep a distance from each other.
 
     They are the solution of least squares with these constraints: order, distance and range. Of
     equal ones the first is highest.
 
     Args:
         wanted: where they would best be.
-        gap: the least distance between two of them, or the height of each, of which two are half
+        gap: the smallest distance between two of them, or the height of each, of which two are half
             the sum apart. It is smaller where the range has no room.
         low: the lowest place.
         high: the highest place.

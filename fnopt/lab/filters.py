@@ -19,17 +19,17 @@ def filter_normalized_directions(
 ) -> tuple[Params, Params]:
     r"""Two random directions, normalized filter by filter.
 
-    A direction :math:`d` is drawn from the standard normal distribution, and each filter of it
-    scaled to the norm of that of the parameters:
+    A direction :math:`d` is drawn from the standard normal distribution, and each of its filters
+    :math:`d_{i,j}` is scaled to the norm of the same filter of the parameters :math:`\theta`:
 
     .. math:: d_{i,j} \leftarrow \frac{d_{i,j}}{\lVert d_{i,j} \rVert} \lVert \theta_{i,j} \rVert
 
     A filter is what feeds one unit: of a kernel the numbers of an output channel, of an embedding
-    the row of an entry. Layers are read off the computation of the loss, see
-    :class:`fnopt.layers.Layers`. In what is no product with data, such as biases and the parameters
-    of normalizations, directions are 0, as in the authors' program. Weights that a layer derives
-    from a leaf, as by weight normalization, and those in a ``while_loop`` have their units along
-    the last axis.
+    the row of an entry. Layers are found in the computation of the loss, see
+    :class:`fnopt.layers.Layers`. For parameters that are not multiplied with data, such as biases
+    and those of normalizations, directions are 0, as in the authors' program. Weights that a layer
+    derives from a leaf, as by weight normalization, and those in a ``while_loop`` have their units
+    along the last axis.
 
     Args:
         objective: the objective, or a function ``loss(params, batch)``.

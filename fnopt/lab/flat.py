@@ -1,4 +1,4 @@
-"""Parameters as one vector of NumPy's, and back."""
+"""Parameters as one NumPy vector, and back."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def label_ends(axes: Any, ends: Sequence[End], theme: Theme, *, size: float = 9.
 
 
 def _places(axes: Any, points: Sequence[tuple[float, float]], size: float) -> np.ndarray:
-    """The heights of labels beside points, as shares of that of the axes."""
+    """The vertical places of labels beside points, as shares of the height of the axes."""
     to_axes = axes.transData + axes.transAxes.inverted()
     wanted = to_axes.transform(np.reshape(points, (-1, 2)))[:, 1]
     gap = 1.25 * size * axes.figure.dpi / 72 / axes.bbox.height

@@ -1,4 +1,4 @@
-"""The heights of a function of two variables over a rectangle, and levels that show them well."""
+"""A function of two variables over a rectangle, and levels for its contours."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.lab.problem import Problem
-from fnopt.lab.style import Theme, heights
+from fnopt.lab.style import Theme, height_colors
 
 POINTS = 161
 """Points of the grid along each axis."""
 LEVELS = 14
 """Number of contours."""
 WIDE = 50.0
-"""From this ratio of the heights on, levels are spaced on a logarithmic scale."""
+"""Levels are spaced on a logarithmic scale where two heights have at least this ratio."""
 
 
 class Landscape(NamedTuple):
-    """What is drawn of a function.
+    """The heights of a function on a grid, and the levels of its contours.
 
     Attributes:
-        x: shape (points,).
-        y: shape (points,).
-        height: the function less its minimum, shape (points of y, points of x). Without a known
-            minimum, or where one is not the least, less the least value in the rectangle.
-        levels: the heights of the contours, increasing; none where all heights are the same, or
-            none is a number.
+        x: horizontal places of the grid, shape (points,).
+        y: vertical places, shape (points,).
+        height: the function minus its minimum, shape (points of y, points of x); minus its smallest
+            value in the rectangle, where that is smaller or no minimum is known.
+        levels: the heights of the contours, increasing; empty where all heights are the same, or
+            none is finite.
     """
 
     x: np.ndarray
@@ -49,10 +49,10 @@ def landscape(problem: Problem) -> Landscape:
     finite = np.isfinite(values)
     if len(np.unique(values[finite])) < 2:
         return Landscape(x, y, np.zeros_like(values), np.empty(0))
-    least = np.min(values[finite])
+    smallest = np.min(values[finite])
     if problem.minimum is not None:
-        least = min(least, problem.minimum)
-    height = np.where(finite, values - least, np.nan)
+        smallest = min(smallest, problem.minimum)
+    height = np.where(finite, values - smallest, np.nan)
     low, middle, high = np.nanquantile(height, [0.002, 0.3, 1.0])
     if (low > 0 and high > WIDE * middle) or (low > 0 and middle > WIDE * low):
         levels = np.geomspace(low, high, LEVELS + 1)[:-1]
@@ -62,9 +62,9 @@ def landscape(problem: Problem) -> Landscape:
 
 
 def draw_landscape(axes: Any, land: Landscape, theme: Theme) -> None:
-    """Draws it on matplotlib's axes: paler or darker by level, with a line at each."""
+    """Draws a landscape on matplotlib's axes: shades between the levels, and a line at each."""
     if land.levels.size:
-        colors = heights(theme)(np.linspace(0, 1, len(land.levels) + 1))
+        colors = height_colors(theme)(np.linspace(0, 1, len(land.levels) + 1))
         surface = (land.x, land.y, land.height, land.levels)
         axes.contourf(*surface, colors=colors, extend="both", zorder=0)
         axes.contour(*surface, colors=theme.muted, linewidths=0.5, alpha=0.5, zorder=0.5)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core.checks import positive_integer
-from fnopt.core.one_run import check_goes_on
+from fnopt.core.one_run import check_continues
 from fnopt.core.prng import typed_key
 from fnopt.core.types import Batch
 from fnopt.data.numbers import own
@@ -21,7 +21,7 @@ from fnopt.train.state import TrainState
 
 
 class GradientNoise(NamedTuple):
-    """Estimates of the gradient's size and of its noise, without bias.
+    """Unbiased estimates of the size of a gradient and of the noise of its examples.
 
     Attributes:
         squared_norm: the squared norm of the mean gradient, which may come out below 0 where the
@@ -34,7 +34,7 @@ class GradientNoise(NamedTuple):
 
     @property
     def scale(self) -> float:
-        """The simple noise scale, a number of examples; NaN where the gradient is not resolved."""
+        """The simple noise scale, a number of examples; NaN if ``squared_norm`` is not positive."""
         return self.trace / self.squared_norm if self.squared_norm > 0 else float("nan")
 
 
@@ -80,8 +80,8 @@ def gradient_noise(
         \operatorname{tr}(\Sigma) \approx
             \frac{\overline{\lVert G_b \rVert^2} - \lVert G_B \rVert^2}{1/b - 1/B}
 
-    without bias, as the data are drawn from their distribution. It costs one pass over the data,
-    forward and backward.
+    These are unbiased if the examples are drawn independently. The estimate costs one pass over the
+    data, forward and backward.
 
     Args:
         objective: the objective, whose loss is a mean over examples.
@@ -121,7 +121,7 @@ def gradient_noise(
     check_objective("gradient_noise(objective, state, data)", objective)
     check_state("gradient_noise(objective, state, data)", state)
     batches = _batches("gradient_noise", data, batch_size, key)
-    return _estimates(_sums(objective, train)(state, batches), batches)
+    return _estimates(_norms(objective, train)(state, batches), batches)
 
 
 def _batches(caller: str, data: Any, batch_size: int, key: Any) -> Batch:
@@ -140,11 +140,14 @@ def _batches(caller: str, data: Any, batch_size: int, key: Any) -> Batch:
     return jax.tree.map(lambda x: x[order].reshape(number, batch_size, *x.shape[1:]), data)
 
 
-def _sums(objective: Objective, train: bool) -> Any:
-    """A compiled function of state and batches: the mean of squared norms, and that of the mean."""
+def _norms(objective: Objective, train: bool) -> Any:
+    """A compiled function of state and batches, for the squared norms of gradients.
+
+    It returns the mean of the squared norms over the batches, and the squared norm of the mean.
+    """
 
     @jax.jit
-    def sums(state: TrainState, batches: Batch) -> tuple[jax.Array, jax.Array]:
+    def norms(state: TrainState, batches: Batch) -> tuple[jax.Array, jax.Array]:
         def add(total: Any, batch: Batch) -> tuple[Any, jax.Array]:
             evaluation: Any = evaluation_on(objective, state, batch, train=train)
             grads = evaluation.grad(state.params)
@@ -155,15 +158,15 @@ def _sums(objective: Objective, train: bool) -> Any:
         mean = jax.tree.map(lambda x: x / len(squares), total)
         return jnp.mean(squares), _squared_norm(mean)
 
-    return sums
+    return norms
 
 
 def _squared_norm(tree: Any) -> jax.Array:
     return sum((jnp.sum(jnp.abs(x) ** 2) for x in jax.tree.leaves(tree)), jnp.zeros(()))
 
 
-def _estimates(sums: Any, batches: Batch) -> GradientNoise:
-    of_batches, of_all = map(float, sums)
+def _estimates(norms: Any, batches: Batch) -> GradientNoise:
+    of_batches, of_all = map(float, norms)
     number, small = jax.tree.leaves(batches)[0].shape[:2]
     large = number * small
     return GradientNoise(
@@ -209,7 +212,7 @@ class GradientNoiseRecorder:
         check_objective(f"{name}(objective, data)", objective)
         self.every_epochs = positive_integer(f"{name}: every", every)
         self._batches = _batches(name, data, batch_size, key)
-        self._sums = _sums(objective, train)
+        self._norms = _norms(objective, train)
         self.records: list[NoiseRecord] = []
 
     def on_epoch(self, state: TrainState, record: dict[str, Any]) -> None:
@@ -233,8 +236,8 @@ class GradientNoiseRecorder:
             ValueError: the run is another one than that recorded before, at an earlier step.
         """
         last = self.records[-1].step if self.records else None
-        check_goes_on("GradientNoiseRecorder", last, int(state.step))
-        noise = _estimates(self._sums(state, self._batches), self._batches)
+        check_continues("GradientNoiseRecorder", last, int(state.step))
+        noise = _estimates(self._norms(state, self._batches), self._batches)
         self.records.append(NoiseRecord(epoch, int(state.step), noise))
         return self.records[-1]
 
@@ -249,7 +252,7 @@ class GradientNoiseRecorder:
         """Draws the noise scale by epoch, and below it what it is made of.
 
         Args:
-            batch_size: that of the run, drawn as a line; None for none.
+            batch_size: the batch size of the run, drawn as a line; no line if None.
             title: title above it.
             theme: ``"light"`` or ``"dark"``.
             path: path of the picture; not saved if None.

@@ -23,7 +23,7 @@ def plot_noise(
 
     Args:
         records: the records, one or more.
-        batch_size: that of the run; None for none.
+        batch_size: the batch size of the run; None for no line.
         title: title above it.
         theme: ``"light"`` or ``"dark"``.
         path: path of the picture; not saved if None.

@@ -16,11 +16,11 @@ from fnopt.lab.filters import filter_normalized_directions
 from fnopt.lab.flat import Layout, vector_of
 from fnopt.lab.labels import End, label_ends
 from fnopt.lab.plane import Plane, plane_along, principal_plane
-from fnopt.lab.style import Theme, dress, heights, line_styles, save, theme_of
+from fnopt.lab.style import Theme, height_colors, line_styles, save, style_axes, theme_of
 from fnopt.train.evaluation_on import evaluation_on
 
 LEVELS = 14
-"""Levels of the loss, of which each second one has its number."""
+"""Number of levels of the loss; every second one is labelled."""
 DIRECTIONS = ("principal", "random")
 
 
@@ -38,12 +38,17 @@ def plot_path(
     theme: str = "light",
     path: str | os.PathLike | None = None,
 ) -> Any:
-    """Draws the paths of runs in one plane, with contours of the loss in that plane.
+    r"""Draws the paths of runs in one plane, with contours of the loss in that plane.
 
-    The plane goes through the mean of the last points, for one run its end. Paths are projected on
-    it at right angles, so that the contours are the loss in the plane and not along the paths: how
-    far these are from it, the share of their variance on the axes says. The number at the end of a
-    path is the loss there.
+    The plane has the points
+
+    .. math:: \theta(x, y) = \bar\theta + x\,d_1 + y\,d_2,
+
+    with :math:`\bar\theta` the mean of the paths' last points (of one run its end). Principal
+    directions are the first two right singular vectors of the matrix whose rows are all points
+    minus their mean. Paths are projected on the plane at right angles, so the contours are the loss
+    in the plane and not along the paths. The axes say which share of the paths' variance lies along
+    each direction. The number at the end of a path is the loss there.
 
     The loss is computed at each point of a grid: ``resolution ** 2`` forward passes over the data.
 
@@ -55,7 +60,7 @@ def plot_path(
         directions: ``"principal"`` for the first two principal directions of all paths;
             ``"random"`` for two random ones, normalized filter by filter
             (:func:`filter_normalized_directions`), in whose units the grid goes from -1 to 1 at
-            least. In a space of many dimensions a path hardly moves along these.
+            least. In a space of many dimensions a path hardly moves along random directions.
         key: a PRNG key, or an integer to make one, for random directions.
         resolution: the number of points of the grid along each axis, 2 or more.
         chunk: the number of points of the grid that are computed at once, each with parameters and
@@ -81,7 +86,7 @@ def plot_path(
         NeurIPS 2018, arXiv:1712.09913.
     """
     one_of("plot_path: directions", directions, DIRECTIONS)
-    look, resolution = theme_of(theme), positive_integer("plot_path: resolution", resolution)
+    colors, resolution = theme_of(theme), positive_integer("plot_path: resolution", resolution)
     chunk = positive_integer("plot_path: chunk", chunk)
     first = _first(recorders)
     layout = first.layout
@@ -97,25 +102,25 @@ def plot_path(
 
     figure = ShownFigure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.subplots()
-    dress(axes, look)
+    style_axes(axes, colors)
     axes.grid(visible=False)
-    _draw_contours(axes, x, y, losses, look)
+    _draw_contours(axes, x, y, losses, colors)
     ends = []
     for (label, points), style in zip(at.items(), line_styles(len(at)), strict=True):
         end = float(jax.jit(value)(layout.tree(paths[label][-1])))
         start, last = points[0], points[-1]
         axes.plot(points[:, 0], points[:, 1], **style, marker=".", markersize=4)
-        axes.plot(*start, "o", color=style["color"], markersize=8, mfc=look.background, mew=2)
+        axes.plot(*start, "o", color=style["color"], markersize=8, mfc=colors.background, mew=2)
         axes.plot(*last, "o", color=style["color"], markersize=8)
-        words = f"{label}: loss {end:.3g}" if label else f"loss {end:.3g}"
-        ends.append(End(words, last[0], last[1], style["color"]))
+        text = f"{label}: loss {end:.3g}" if label else f"loss {end:.3g}"
+        ends.append(End(text, last[0], last[1], style["color"]))
     kind = "principal" if directions == "principal" else "random"
     for number, share in enumerate(plane.shares):
-        words = f"{kind} direction {number + 1} ({_percent(share)} of the variance)"
-        axes.set(**{("xlabel", "ylabel")[number]: words})
+        text = f"{kind} direction {number + 1} ({_percent(share)} of the variance)"
+        axes.set(**{("xlabel", "ylabel")[number]: text})
         number_ticks((axes.xaxis, axes.yaxis)[number], 0, 1, logarithmic=False)
     axes.set_title(title)
-    label_ends(axes, ends, look)
+    label_ends(axes, ends, colors)
     if path is not None:
         save(figure, path, 120)
     return figure
@@ -130,7 +135,7 @@ def loss_in_plane(
     *,
     chunk: int = 16,
 ) -> np.ndarray:
-    """A function of the parameters at the points of a grid in a plane.
+    """The values of a function of the parameters on a grid in a plane.
 
     Args:
         value: the function, which returns a scalar.
@@ -154,8 +159,8 @@ def loss_in_plane(
     places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     origin = jnp.asarray(plane.origin)
     directions = jnp.asarray(plane.directions, origin.dtype)
-    found = values(jnp.asarray(places, origin.dtype), origin, directions)
-    return np.asarray(found, float).reshape(len(y), len(x))
+    losses = values(jnp.asarray(places, origin.dtype), origin, directions)
+    return np.asarray(losses, float).reshape(len(y), len(x))
 
 
 def _draw_contours(
@@ -170,7 +175,7 @@ def _draw_contours(
         levels = np.geomspace(low, high, LEVELS)
     else:
         levels = np.linspace(low, high, LEVELS)
-    colors = heights(theme)(np.linspace(0, 1, LEVELS - 1))
+    colors = height_colors(theme)(np.linspace(0, 1, LEVELS - 1))
     axes.contourf(x, y, losses, levels, colors=colors, zorder=0)
     lines = axes.contour(x, y, losses, levels[1:-1], colors=theme.muted, linewidths=0.6, zorder=0.5)
     numbers = {"fontsize": 7, "colors": theme.ink, "fmt": lambda level: f"{level:.2g}"}
@@ -178,7 +183,7 @@ def _draw_contours(
 
 
 def _percent(share: float) -> str:
-    """A share in percent with two digits; near 100 with three, which two cannot write."""
+    """A share in percent with two digits, near 100 with three."""
     percent = 100 * share
     return f"{percent:.2g} %" if percent < 99.5 else f"{percent:.3g} %"
 

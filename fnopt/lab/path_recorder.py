@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from fnopt.core.checks import positive_integer
-from fnopt.core.one_run import check_goes_on
+from fnopt.core.one_run import check_continues
 from fnopt.core.types import Params
 from fnopt.lab.flat import Layout, layout_of, vector_of
 from fnopt.train.state import TrainState, copy
@@ -26,7 +26,7 @@ class PathRecorder:
     which costs little where these are some dozens apart.
 
     A recorder is for one run, which may be ended and resumed. The last record is the end of the
-    run: with ``early_stopping``, which returns the best parameters, they are not those returned.
+    run; with ``early_stopping``, ``fit`` returns the best parameters, not those of the last record.
 
     Args:
         every: the number of steps from one record to the next, above 0.
@@ -34,7 +34,7 @@ class PathRecorder:
     Attributes:
         steps: a list of the numbers of steps taken, one for each record.
         points: a list of vectors of all parameters, shape (parameters,).
-        layout: where each leaf of the parameters lies in them; None before a run.
+        layout: where each leaf of the parameters lies in these vectors; None before a run.
         state: the last train state without the state of the optimizer, copied; None before a run.
 
     >>> import numpy as np
@@ -74,7 +74,7 @@ class PathRecorder:
                 " a new recorder for another model"
             )
         step = int(state.step)
-        check_goes_on("PathRecorder", self.steps[-1] if self.steps else None, step)
+        check_continues("PathRecorder", self.steps[-1] if self.steps else None, step)
         if self.steps and step == self.steps[-1]:
             return
         # The next step takes over the buffers.

@@ -8,16 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 BLOCK = 2**18
-"""Parameters at a time that are converted to double precision."""
+"""Number of parameters that are converted to double precision at a time."""
 
 
 class Plane(NamedTuple):
-    """A plane in the space of parameters, with what it has of some paths.
+    """A plane in the space of parameters, with the share of the variance of paths in it.
 
     Attributes:
         origin: a point of it, shape (parameters,).
         directions: two directions, shape (2, parameters).
-        shares: for each the share of the paths' variance that lies along it.
+        shares: for each direction the share of the paths' variance along it, shape (2,).
     """
 
     origin: np.ndarray
@@ -25,13 +25,13 @@ class Plane(NamedTuple):
     shares: np.ndarray
 
     def coordinates(self, points: np.ndarray) -> np.ndarray:
-        """The points of the plane nearest to others.
+        """The coordinates of the points of the plane that are nearest to others.
 
         Args:
             points: shape (points, parameters).
 
         Returns:
-            Their coordinates in units of the directions, shape (points, 2).
+            Coordinates in units of the directions, shape (points, 2).
         """
         products = np.zeros((len(points), 2))
         gram = np.zeros((2, 2))
@@ -57,7 +57,7 @@ def principal_plane(paths: Sequence[np.ndarray], key: int = 0) -> Plane:
 
     Args:
         paths: points of each path, shape (points, parameters).
-        key: of what is drawn at random: the second direction where all points lie on a line.
+        key: seed of the second direction, which is random where all points lie on a line.
 
     Returns:
         The plane; its directions are orthonormal. Paths end at larger coordinates along the first
@@ -113,7 +113,7 @@ def plane_along(paths: Sequence[np.ndarray], directions: np.ndarray) -> Plane:
 
 
 def _centred_gram(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of points, and the inner products of what they differ from it."""
+    """The mean of points, and the inner products of their differences from it."""
     mean = points.mean(0, dtype=float)
     gram = np.zeros((len(points), len(points)))
     for at in blocks(points.shape[1]):

@@ -1,4 +1,4 @@
-"""What a problem to look at is."""
+"""Problems: functions of two variables, with what is known of them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Point = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A function of two variables, with what is known of it; calling it gives a value.
+    """A function of two variables, with what is known of it; it is called with a point.
 
     Attributes:
         name: its name.
         function: a function of an array of shape (2,) that returns a scalar.
         domain: the rectangle that is drawn, ``((left, right), (bottom, top))``.
         start: where paths usually start.
-        minima: its global minima; empty where there is none.
-        minimum: its value there; None where there is none.
+        minima: its global minima; empty where they are not known.
+        minimum: its value there; None where it is not known.
         noise: standard deviation of the normal noise on each number of a gradient; 0 for none.
 
     Raises:
@@ -80,14 +80,19 @@ def _finite(field: str, value: Any, shape: tuple[int, ...], form: str) -> np.nda
 
 
 def noisy(problem: Problem, scale: float) -> Problem:
-    """A problem whose gradients have noise, as those of mini-batches have.
+    r"""A problem whose gradients have noise, as those of mini-batches have.
 
-    In a step, the loss is the problem's function plus a linear one, so that what an optimizer
-    evaluates elsewhere in that step has the same noise in its gradient. Values are without noise.
+    In step :math:`t`, from the point :math:`x_{t-1}`, the loss is the function plus a linear one,
+
+    .. math:: f(x) + \sigma\,\xi_t^\top (x - x_{t-1}), \qquad \xi_t \sim \mathcal N(0, I),
+
+    so that all gradients that an optimizer evaluates in a step have the same noise. The values of a
+    race are without noise.
 
     Args:
         problem: the problem; noise that it has is replaced.
-        scale: standard deviation of the normal noise on each number of a gradient, at least 0.
+        scale: :math:`\sigma`, standard deviation of the noise on each number of a gradient, at
+            least 0.
 
     Raises:
         TypeError: ``problem`` is no problem.

@@ -71,7 +71,7 @@ def himmelblau(x: jax.Array, y: jax.Array) -> jax.Array:
 
 @of_function(((-5.12, 5.12), (-5.12, 5.12)), (-3.4, 2.6), ((0.0, 0.0),), 0.0)
 def rastrigin(x: jax.Array, y: jax.Array) -> jax.Array:
-    r"""Rastrigin's function: a bowl with a local minimum near every point of whole numbers.
+    r"""Rastrigin's function: a bowl with a local minimum near every point with integer coordinates.
 
     .. math:: 20 + x^2 - 10 \cos 2 \pi x + y^2 - 10 \cos 2 \pi y
 
@@ -163,7 +163,7 @@ def plateau(x: jax.Array, y: jax.Array) -> jax.Array:
 
     .. math:: 1 - \exp\bigl(-(x^2 + y^2) / 2\bigr)
 
-    The minimum is 0 at (0, 0). It is the loss of Dennis and Welsch, which forgets outliers.
+    The minimum is 0 at (0, 0). It is the loss of Dennis and Welsch, which ignores outliers.
 
     References:
         Dennis & Welsch, *Techniques for nonlinear least squares and robust regression*,
@@ -192,7 +192,7 @@ class Quadratic:
 
 
 def ill_conditioned_quadratic(condition: float = 50.0, angle: float = 30.0) -> Problem:
-    r"""A quadratic with a straight valley, as long and as narrow as one likes.
+    r"""A quadratic with a straight valley of any condition number and any direction.
 
     .. math:: \tfrac12 (u^2 + \kappa v^2)
 

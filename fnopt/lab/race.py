@@ -40,15 +40,15 @@ def race(
     Args:
         optimizers: a list of optimizers of fnopt or of optax, or of names such as ``"adam"``, which
             stand for an optimizer with its usual rate; or a dict from labels to such. In a list,
-            one of optax is called by its number, as "optax #2".
+            an optimizer of optax is labelled by its place, as "optax #2".
         problem: the problem, such as :data:`fnopt.lab.beale`.
         starts: where they start: an array of shape (starts, 2) or (2,); or the number of starts, to
             be drawn uniformly from the domain; by default the problem's own.
         steps: number of steps.
         learning_rates: by default each optimizer has its own. An array of rates gives all of them
             to each optimizer. ``"tune"`` does so with 16 from 1e-4 to 10, evenly spaced on a
-            logarithmic scale. A rate in a schedule's place scales the schedule so that this is its
-            largest value in these steps. Optimizers without a rate, those with a line search and
+            logarithmic scale. A schedule is scaled so that the rate is its largest value in these
+            steps. Optimizers without a rate, those with a line search and
             optax's run as they are.
         key: key or seed of the starts, of the noise of a noisy problem and of an optimizer's own
             draws. At one step and from one start, all optimizers have the same noise.

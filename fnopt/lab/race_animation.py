@@ -1,4 +1,4 @@
-"""Animations of a race, GIF and MP4; imported where one is written, as it needs matplotlib."""
+"""Animations of a race, GIF and MP4; imported only to write one, as it needs matplotlib."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEPT = 48
 class Animation:
     """The frames of a race.
 
-    What does not move is drawn once; of each frame only the lines and labels are.
+    What does not move is drawn once; only the lines and labels are drawn for each frame.
 
     Args:
         race: the race.
@@ -95,10 +95,12 @@ class Animation:
 
 
 def write_gif(race: RaceData, path: Path, theme: str, seconds: float, fps: float) -> None:
-    """Writes an animation that repeats, its colours those of the last frame."""
+    """Writes an animation that repeats, with the colours of its last frame."""
     frames = [_packed(frame) for frame in Animation(race, theme, seconds, fps).frames()]
     palette = _palette(frames[-1])
-    index = np.full(1 << 24, len(palette), np.uint8)  # of each colour, found when it is met
+    index = np.full(
+        1 << 24, len(palette), np.uint8
+    )  # of each colour, computed when it first appears
     images = []
     for frame in frames:
         new = np.unique(frame[index[frame] == len(palette)])
@@ -139,7 +141,7 @@ def _unpacked(colors: np.ndarray) -> np.ndarray:
 
 
 def write_mp4(race: RaceData, path: Path, theme: str, seconds: float, fps: float) -> None:
-    """Writes a video by ffmpeg."""
+    """Writes a video with ffmpeg."""
     animation = Animation(race, theme, seconds, fps)
     figure = animation.scene.figure
     writer = FFMpegWriter(fps=len(animation.steps) / seconds, codec="h264")  # pyright: ignore

@@ -24,8 +24,8 @@ def as_entrants(optimizers: Any) -> dict[str, Transform]:
     """The optimizers by their labels.
 
     Raises:
-        TypeError: it is no list and no dict, or one is no optimizer.
-        ValueError: there is none, or none of a name.
+        TypeError: the argument is no list and no dict, or an entry is no optimizer.
+        ValueError: there is no optimizer, or none of a name.
     """
     if isinstance(optimizers, (str, Transform)) or not isinstance(optimizers, (Mapping, Sequence)):
         raise TypeError(
@@ -35,8 +35,8 @@ def as_entrants(optimizers: Any) -> dict[str, Transform]:
     if not optimizers:
         raise ValueError('race: optimizers is empty; name at least one, as in ["adam"]')
     if isinstance(optimizers, Mapping):
-        return {str(label): as_method("race", given) for label, given in optimizers.items()}
-    transforms = [as_method("race", given) for given in optimizers]
+        return {str(label): as_method("race", value) for label, value in optimizers.items()}
+    transforms = [as_method("race", value) for value in optimizers]
     plain = [_label(tx, number) for number, tx in enumerate(transforms, 1)]
     entrants: dict[str, Transform] = {}
     for label, tx in zip(plain, transforms, strict=True):
@@ -137,9 +137,13 @@ def as_starts(starts: Any, problem: Problem, key: jax.Array) -> jax.Array:
 
 
 def _label(tx: Transform, number: int) -> str:
-    """What an optimizer is called where no label is given; the number is its place in the list.
+    """The label of an optimizer without one.
 
-    One of optax is called by it, as its functions do not tell what made them.
+    An optimizer of optax is labelled by its place, since its functions have no name for it.
+
+    Args:
+        tx: the optimizer.
+        number: its place in the list, from 1.
     """
     if isinstance(tx, chain):
         return " + ".join(_label(part, number) for part in tx.transforms)
@@ -147,7 +151,7 @@ def _label(tx: Transform, number: int) -> str:
 
 
 def _differing(tx: Transform, like: list[Transform]) -> str:
-    """The arguments in which some of one type differ, as in a call."""
+    """The arguments in which optimizers of one type differ, as in a call."""
     differing = [
         f"{name}={_shown(value)}"
         for name, value in vars(tx).items()

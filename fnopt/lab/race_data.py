@@ -11,7 +11,7 @@ from fnopt.core.checks import did_you_mean
 from fnopt.lab.problem import Problem
 
 NEAR = 0.01
-"""The share of a start's height above the minimum that counts as near it in the table."""
+"""An optimizer is near the minimum at this share of the start's height above it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,8 +24,7 @@ class Entrant:
         learning_rates: the rates, shape (rates,); None where it has none.
         paths: the points, shape (rates, starts, steps + 1, 2), the start first.
         values: the function at them, shape (rates, starts, steps + 1), without noise.
-        best: the number of the rate that is drawn as the path: the one given, or the best of
-            those tried.
+        best: the index of the best rate, which is drawn as the path; 0 if there is only one.
     """
 
     name: str
@@ -38,7 +37,7 @@ class Entrant:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class RaceData:
-    """What pictures of a race are drawn from; see :class:`fnopt.lab.Race`.
+    """The data from which pictures of a race are drawn; see :class:`fnopt.lab.Race`.
 
     Attributes:
         problem: the problem.
@@ -63,7 +62,7 @@ class RaceData:
 
     @property
     def least(self) -> float | None:
-        """The problem's minimum, or the least value at the best rates where that lies below it.
+        """The problem's minimum, or the smallest value at the best rates if that is smaller.
 
         None where the minimum is not known.
         """

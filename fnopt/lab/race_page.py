@@ -25,10 +25,10 @@ from fnopt.lab.race_tracks import (
     title_of_losses,
     tracks,
 )
-from fnopt.lab.style import THEMES, Theme, heights, text_color
+from fnopt.lab.style import THEMES, Theme, height_colors, text_color
 
 UNIT = 1000
-"""Contours are drawn on a square of so many units a side."""
+"""Side of the square on which contours are drawn."""
 
 
 def write_page(race: RaceData, path: Path, theme: str | None, seconds: float) -> None:
@@ -41,7 +41,7 @@ def write_page(race: RaceData, path: Path, theme: str | None, seconds: float) ->
 
 
 def page_data(race: RaceData, theme: str | None, seconds: float) -> dict[str, Any]:
-    """What the page is drawn from; arrays are float32 in base64, row after row.
+    """The data of the page; arrays are float32 in base64, row after row.
 
     Args:
         race: the race.
@@ -63,7 +63,7 @@ def page_data(race: RaceData, theme: str | None, seconds: float) -> dict[str, An
         "starts": drawn[0].paths[0, :, 0].tolist(),
         "range": limits,
         "logarithmic": logarithmic,
-        "themes": {name: _theme(name, look, len(fills)) for name, look in THEMES.items()},
+        "themes": {name: _theme(name, colors, len(fills)) for name, colors in THEMES.items()},
         "unit": UNIT,
         "fills": fills,
         "lines": lines,
@@ -77,7 +77,7 @@ def _track(race: RaceData, track: Track) -> dict[str, Any]:
         "name": track.name,
         "rank": track.rank,
         "color": track.style["color"],
-        "text": {name: text_color(track.style["color"], look) for name, look in THEMES.items()},
+        "text": {name: text_color(track.style["color"], theme) for name, theme in THEMES.items()},
         "dash": [2 * part for part in style[1]] if isinstance(style, tuple) else [],
         "rates": None if track.rates is None else track.rates.tolist(),
         "best": track.best,
@@ -95,7 +95,7 @@ def _base64(array: np.ndarray) -> str:
 
 
 def _theme(name: str, theme: Theme, levels: int) -> dict[str, Any]:
-    colors = heights(theme)(np.linspace(0, 1, levels))
+    colors = height_colors(theme)(np.linspace(0, 1, levels))
     return {"name": name, **theme._asdict(), "levels": [to_hex(color) for color in colors]}
 
 

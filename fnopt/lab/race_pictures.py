@@ -51,7 +51,7 @@ def check_animation(path: Path, theme: str | None, seconds: float, fps: float = 
     """Checks the arguments of :meth:`fnopt.lab.Race.animate`.
 
     Raises:
-        ValueError: the suffix, the theme or a number is none of those that there are.
+        ValueError: the suffix or the theme is not one of those named, or a number out of range.
         RuntimeError: ffmpeg is needed and not installed.
         ImportError: matplotlib is not installed.
     """

@@ -24,7 +24,7 @@ def paths_of(
     noise: Any,
     key: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """The paths of optimizers, and the function along them.
+    """The paths of optimizers, and the values of the function along them.
 
     Random draws depend on the key, the start and the step, so they are the same for all optimizers.
 

@@ -1,4 +1,4 @@
-"""The learning rate of an optimizer: where it is in it, and the same with another."""
+"""Finds and replaces the learning rate of an optimizer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fnopt.core.schedule import is_schedule
 
 
 def rate_of(tx: Transform, steps: int) -> float | None:
-    """The learning rate; of a schedule the largest value in so many steps; None without one.
+    """The learning rate of an optimizer; of a schedule its largest value in these steps.
 
-    Where there are several, as in groups, or one for each element, there is none.
+    None if there is no rate, if there are several, as in groups, or one for each element.
     """
     rates = _rates(tx)
     if len(rates) != 1 or (not isinstance(rates[0], Schedule) and np.ndim(rates[0])):
@@ -25,12 +25,12 @@ def rate_of(tx: Transform, steps: int) -> float | None:
 
 
 def with_rate(tx: Transform, rate: float, steps: int) -> Transform:
-    """An optimizer with another rate; a schedule is multiplied so that this is its largest value.
+    """An optimizer with another rate; a schedule is scaled so that the rate is its largest value.
 
     Args:
         tx: an optimizer that has a rate.
         rate: the rate.
-        steps: number of steps in which a schedule is to have this as its largest value.
+        steps: number of steps in which a schedule has its largest value.
 
     Raises:
         ValueError: the schedule is never above 0.
@@ -50,9 +50,9 @@ def with_rate(tx: Transform, rate: float, steps: int) -> Transform:
 
 
 def _rates(tx: Transform) -> list[Any]:
-    found: list[Any] = []
-    _mapped(tx, lambda path, leaf: found.append(leaf) if _is_rate(tx, path) else None)
-    return found
+    rates: list[Any] = []
+    _mapped(tx, lambda path, leaf: rates.append(leaf) if _is_rate(tx, path) else None)
+    return rates
 
 
 def _mapped(tx: Transform, function: Any) -> Any:

@@ -10,12 +10,12 @@ from fnopt.lab.labels import End, label_ends
 from fnopt.lab.landscape import draw_landscape, landscape
 from fnopt.lab.race_data import RaceData
 from fnopt.lab.race_tracks import Track, inside, loss_range, title_of_losses, tracks
-from fnopt.lab.style import dress, theme_of
+from fnopt.lab.style import style_axes, theme_of
 
 SIZE = (8.0, 4.0)
-"""Of the figure in inches; at 100 pixels an inch it has the width of a README."""
+"""Size of the figure in inches; at 100 pixels an inch it has the width of a README."""
 RATES_HEIGHT = 1.0
-"""What a panel of rates adds to it."""
+"""Height that a panel of rates adds to it, in inches."""
 SQUARE = 1.6
 """A domain whose sides differ by no larger factor is drawn with equal units."""
 
@@ -75,7 +75,7 @@ class Scene:
         axes.set_title(title, size=10)
         axes.tick_params(labelsize=8.5)
         axes.xaxis.label.set_size(9)
-        dress(axes, self.theme)
+        style_axes(axes, self.theme)
         return axes
 
     def _draw_map(self) -> None:
@@ -114,16 +114,16 @@ class Scene:
         axes.set(yscale="log" if self.logarithmic else "linear", ylim=self.range)
 
     def _curve(self, losses: np.ndarray) -> np.ndarray:
-        """What is drawn of losses, shape (starts, steps + 1): the median over the starts.
+        """The line of losses of shape (starts, steps + 1): their median over the starts.
 
-        What lies below the axis runs along its end.
+        Values below the axis are drawn along its edge.
         """
         curve = np.maximum(np.median(losses, axis=0), self.range[0])
         return np.stack([np.arange(self.steps + 1), curve], axis=-1)
 
-    def _lines(self, axes: Any, track: Track, lines: list[np.ndarray], **look: Any) -> list[Any]:
-        look = {"lw": 1.6, "zorder": 2 + track.rank, "label": track.name, **track.style, **look}
-        return [axes.plot(*line.T, **look)[0] for line in lines]
+    def _lines(self, axes: Any, track: Track, lines: list[np.ndarray], **style: Any) -> list[Any]:
+        style = {"lw": 1.6, "zorder": 2 + track.rank, "label": track.name, **track.style, **style}
+        return [axes.plot(*line.T, **style)[0] for line in lines]
 
     def label(self) -> None:
         """Writes the names at the ends of the losses; call it when all else is drawn."""

@@ -1,4 +1,4 @@
-"""Pictures of schedules, labelled at their ends."""
+"""The picture of schedules, each labelled at its end."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def plot_schedule(
     theme: str = "light",
     path: str | os.PathLike | None = None,
 ) -> Any:
-    """A picture of schedules over the steps, each labelled at its end.
+    """Draws schedules over the steps, each labelled at its end.
 
     Args:
         schedules: a schedule of fnopt or of optax, or any function of the count; a number; several
-            in a list, or in a dict from labels to them. Without a label one is called as it prints.
+            in a list, or in a dict from labels to them. In a list the label is what it prints as.
         steps: the number of steps, or an array of counts.
-        ylabel: what is along the vertical axis.
-        yscale: ``"linear"`` or ``"log"``.
-        title: title above it.
+        ylabel: label of the vertical axis.
+        yscale: scale of the vertical axis, ``"linear"`` or ``"log"``.
+        title: title of the picture.
         theme: ``"light"`` or ``"dark"``.
         path: path of the picture; not saved if None.
 

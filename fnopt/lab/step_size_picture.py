@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fnopt.lab.curves import plot_curves
-from fnopt.lab.style import COLORS, dress, save, theme_of
+from fnopt.lab.style import COLORS, save, style_axes, theme_of
 
 
 def plot_step_sizes(
@@ -57,11 +57,11 @@ def _heat_map(
     from fnopt.core.figure import ShownFigure
     from fnopt.core.ticks import plain_number
 
-    look, rows = theme_of(theme), np.stack(list(sizes.values()))
+    colors, rows = theme_of(theme), np.stack(list(sizes.values()))
     rows = np.where(np.isfinite(rows) & (rows > 0), rows, np.nan)
     figure = ShownFigure(figsize=(7.2, max(3.2, 0.8 + 0.22 * len(rows))), layout="constrained")
     axes = figure.subplots()
-    dress(axes, look)
+    style_axes(axes, colors)
     axes.grid(visible=False)
     edges = np.concatenate([[steps[0] - (steps[1] - steps[0] if len(steps) > 1 else 1)], steps])
     norm = LogNorm(np.nanmin(rows), np.nanmax(rows))
@@ -73,8 +73,8 @@ def _heat_map(
     axes.tick_params(axis="y", length=0)
     axes.set(xlabel="step", title=title)
     bar = figure.colorbar(image, ax=axes, format=FuncFormatter(plain_number))
-    bar.set_label(label, color=look.ink)
-    bar.ax.tick_params(colors=look.ink, which="both")
+    bar.set_label(label, color=colors.ink)
+    bar.ax.tick_params(colors=colors.ink, which="both")
     bar.outline.set_visible(False)
     if path is not None:
         save(figure, path, 120)

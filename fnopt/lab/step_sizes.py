@@ -12,14 +12,14 @@ import optax
 
 from fnopt.core import Transform, chain, computing_dtype
 from fnopt.core.checks import one_of, positive_integer
-from fnopt.core.one_run import check_goes_on
+from fnopt.core.one_run import check_continues
 from fnopt.core.select import Pattern, matches, path_name
 from fnopt.core.types import OptState, Params, Updates
 from fnopt.train.state import TrainState
 from fnopt.wrap.monitor import monitor
 
 NAME = "step sizes"
-"""That of the measurement in the state of the optimizer."""
+"""Name of the measurement in the state of the optimizer."""
 QUANTITIES = {
     "ratio": "norm of the step / norm of the parameters",
     "rms": "root mean square of the step",
@@ -54,7 +54,7 @@ class StepSizeRecorder:
 
     It is a callback that measures in the compiled step: ``fit(task, recorder.watch(tx), data, …,
     callbacks=[recorder])``. A measurement costs one pass over step and parameters. Then
-    ``recorder.plot()`` draws the sizes, those of the last of every few steps.
+    ``recorder.plot()`` draws the records, the sizes of one step in every few.
 
     A recorder is for one run, which may be ended and resumed.
 
@@ -90,7 +90,7 @@ class StepSizeRecorder:
         self.ratio: list[np.ndarray] = []
 
     def watch(self, tx: optax.GradientTransformation) -> Transform:
-        """An optimizer that does as another and keeps the sizes of its last step in its state.
+        """The same optimizer, which also keeps the sizes of its last step in its state.
 
         Args:
             tx: the optimizer.
@@ -114,7 +114,7 @@ class StepSizeRecorder:
                 " recorder.watch(tx) returns"
             )
         step = int(state.step)
-        check_goes_on("StepSizeRecorder", self.steps[-1] if self.steps else None, step)
+        check_continues("StepSizeRecorder", self.steps[-1] if self.steps else None, step)
         if step == 0 or step in self.steps[-1:]:
             return
         paths = jax.tree_util.tree_flatten_with_path(state.params)[0]

@@ -1,4 +1,4 @@
-"""Colours and manners of all pictures of the lab."""
+"""Colours and line styles of all pictures of the lab."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ COLORS = (
 """For lines, in this order: six of Okabe and Ito, and two that colour-blind people can tell from
 them and from each other."""
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
-"""What tells lines apart where there are more of them than colours."""
+"""Line styles that tell lines apart where there are more of them than colours."""
 
 
 class Theme(NamedTuple):
-    """Colours of what is not data.
+    """Colours of all that is not data.
 
     Attributes:
         background: behind all.
@@ -65,7 +65,7 @@ def line_styles(number: int) -> list[dict[str, Any]]:
 def text_color(color: str, theme: Theme) -> str:
     """The colour of a line, moved towards that of text until text in it can be read.
 
-    It is the contrast that the Web Content Accessibility Guidelines ask for, 4.5 to 1.
+    The contrast is that of the Web Content Accessibility Guidelines, 4.5 to 1.
 
     >>> text_color("#E69F00", THEMES["dark"])
     '#e69f00'
@@ -76,7 +76,7 @@ def text_color(color: str, theme: Theme) -> str:
     return next(mixed for mixed in shares if _contrast(mixed, theme.background) >= 4.5)
 
 
-def dress(axes: Any, theme: Theme) -> None:
+def style_axes(axes: Any, theme: Theme) -> None:
     """Gives axes the colours of a theme: no frame above and right, a light grid."""
     axes.set_facecolor(theme.background)
     axes.figure.set_facecolor(theme.background)
@@ -88,7 +88,7 @@ def dress(axes: Any, theme: Theme) -> None:
     axes.grid(color=theme.muted, alpha=0.25, linewidth=0.7)
 
 
-def heights(theme: Theme) -> Any:
+def height_colors(theme: Theme) -> Any:
     """matplotlib's colour map of a function's height, so pale that lines stand out on it."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -100,7 +100,7 @@ def save(figure: Any, path: str | os.PathLike, dpi: float) -> None:
 
     Args:
         figure: matplotlib's figure.
-        path: where to; the suffix decides the format.
+        path: path of the file; the suffix decides the format.
         dpi: pixels per inch.
     """
     path = Path(path)

@@ -1,18 +1,18 @@
-"""Other pictures in the colours of a theme."""
+"""Pictures from elsewhere in the colours of a theme."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fnopt.lab.style import dress, theme_of
+from fnopt.lab.style import style_axes, theme_of
 
 
 def themed(figure: Any, theme: str) -> Any:
-    """Gives a picture that was drawn without a theme the colours of one, in place.
+    """Gives a figure that was drawn without a theme the colours of one, in place.
 
-    For those of ``History.plot``, ``Diagnosis.plot``, ``SpectrumRecorder.plot`` and
-    :func:`fnopt.plot`; what is drawn of the data keeps its colours, but that black lines and words
-    get those of the text, and a map of grey shades is reversed in the dark.
+    It is for the pictures of ``History.plot``, ``Diagnosis.plot``, ``SpectrumRecorder.plot`` and
+    :func:`fnopt.plot`. What is drawn of the data keeps its colours, except that black lines and
+    text get the colour of text, and a map of grey shades is reversed in the dark.
 
     Args:
         figure: matplotlib's figure.
@@ -31,31 +31,31 @@ def themed(figure: Any, theme: str) -> Any:
     """
     from matplotlib.colors import to_rgba
 
-    look = theme_of(theme)
+    colors = theme_of(theme)
     black = {to_rgba(name) for name in ("black", *(other.ink for other in map(theme_of, _THEMES)))}
     for axes in figure.axes:
         bar = hasattr(axes, "_colorbar")
         if bar:
-            axes.tick_params(colors=look.ink, which="both")
-            axes.yaxis.label.set_color(look.ink)
-            axes._colorbar.outline.set_color(look.muted)
+            axes.tick_params(colors=colors.ink, which="both")
+            axes.yaxis.label.set_color(colors.ink)
+            axes._colorbar.outline.set_color(colors.muted)
         else:
-            dress(axes, look)
+            style_axes(axes, colors)
         for line in axes.lines:
             if to_rgba(line.get_color()) in black:
-                line.set_color(look.ink)
+                line.set_color(colors.ink)
         for text in axes.texts:
             if to_rgba(text.get_color()) in black:
-                text.set_color(look.ink)
+                text.set_color(colors.ink)
         for mesh in axes.collections:
             if mesh.get_array() is not None and mesh.get_cmap().name in _GREYS.values():
                 mesh.set_cmap(_GREYS[theme])
     for legend in [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]:
-        legend.get_frame().set(facecolor=look.background, edgecolor=look.muted)
+        legend.get_frame().set(facecolor=colors.background, edgecolor=colors.muted)
         for text in legend.get_texts():
-            text.set_color(look.ink)
+            text.set_color(colors.ink)
     if figure._suptitle is not None:
-        figure._suptitle.set_color(look.ink)
+        figure._suptitle.set_color(colors.ink)
     return figure
 
 

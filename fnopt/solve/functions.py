@@ -13,7 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from fnopt.core.checks import brief
-from fnopt.solve.printing import Words, kind
+from fnopt.solve.printing import Unquoted, array_type
 from fnopt.solve.result import NOT_FINITE
 
 
@@ -146,7 +146,7 @@ def answers_lists(caller: str, name: str, x: Any, args: tuple[Any, ...]) -> Iter
         listed = [name for name, tree in named.items() if _is_list_of_numbers(tree)]
         if not listed or isinstance(error, jax.errors.JAXTypeError):
             raise
-        which, cause = listed[0], brief(Words(error), 150)
+        which, cause = listed[0], brief(Unquoted(error), 150)
         raise TypeError(
             f"{caller}: {name} raised {type(error).__name__} ({cause}); {which} is a"
             f" {type(named[which]).__name__}, a tree of numbers: for a vector give jnp.array([…])"
@@ -166,7 +166,7 @@ def _is_scalar(shapes: Any) -> bool:
 
 def _shown(shapes: Any) -> str:
     """What a function returns, in short."""
-    return brief(jax.tree.map(kind, shapes))
+    return brief(jax.tree.map(array_type, shapes))
 
 
 def _where_not_finite(grad: Any) -> str:

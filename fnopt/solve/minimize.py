@@ -41,7 +41,7 @@ def minimize(
     closes over, and by the bounds: :math:`\dot x = -H^{-1}\,\partial_\theta g\,\dot\theta` with
     the Hessian :math:`H` there, one linear solve. Up to 512 variables the Hessian is factored; for
     more, the method of conjugate gradients takes its products, and needs it positive definite.
-    Where it is singular, as where minima form a line, a derivative is not finite.
+    Where the Hessian is singular, as at minima that form a line, derivatives are not finite.
 
     Args:
         fun: ``fun(x, *args)``, the function, a real scalar that jax can trace; with ``has_aux`` a

@@ -13,7 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from fnopt.core.types import Params, PyTree, Updates
-from fnopt.solve.printing import Words, kind
+from fnopt.solve.printing import Unquoted, array_type
 
 RUNNING, CONVERGED, OUT_OF_ITERATIONS, NO_PROGRESS, NOT_FINITE = range(-1, 4)
 SMALL_REDUCTION, SMALL_STEP = 4, 5
@@ -134,9 +134,9 @@ def _shown(tree: PyTree, values: bool) -> str:
     known = all(isinstance(x, (jax.Array, np.ndarray)) for x in leaves)
     if values and known and sum(x.size for x in leaves) <= 12:
         return str(jax.tree.map(_numbers, tree))
-    text = str(jax.tree.map(kind, tree))
+    text = str(jax.tree.map(array_type, tree))
     return text if len(text) <= 300 else f"{len(leaves)} arrays"
 
 
 def _numbers(x: Any) -> Any:
-    return Words(np.array2string(np.asarray(x), precision=6, separator=", "))
+    return Unquoted(np.array2string(np.asarray(x), precision=6, separator=", "))

@@ -29,7 +29,7 @@ class StepCallback(Protocol):
 
 
 class StateCallback(Protocol):
-    """An object that is called with the state before the first step, every few, and at the end.
+    """An object that is called with the state: before the first step, every few, and at the end.
 
     Attributes:
         every: the number of steps from one call to the next.
@@ -42,7 +42,7 @@ class StateCallback(Protocol):
 
 Callback = EpochCallback | StepCallback | StateCallback
 METHODS = ("on_epoch", "on_step", "on_state")
-"""Those that a callback may have."""
+"""Names of the methods that a callback may have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,19 +70,19 @@ class Callbacks:
             function(step, metrics)
 
     def begin(self, state: TrainState) -> None:
-        """Calls those that see the state before the first step."""
+        """Calls the callbacks of states before the first step."""
         for _, function in self.on_state:
             function(state)
 
     def state(self, state: TrainState, steps: int, *, ended: bool = False) -> None:
-        """Calls those that see the state after so many steps; at the end those that have not."""
+        """Calls the callbacks of states that are due; at the end of the run those that are not."""
         for every, function in self.on_state:
             if (steps % every == 0) != ended:
                 function(state)
 
     @property
     def every(self) -> tuple[int, ...]:
-        """The numbers of steps after which the state is asked for."""
+        """The numbers of steps from one call with the state to the next, one for each callback."""
         return tuple(every for every, _ in self.on_state)
 
 
@@ -95,7 +95,8 @@ def make_callbacks(on_epoch: Any, on_step: Any, callbacks: Any) -> Callbacks:
         callbacks: an object with some of the methods :data:`METHODS`, a list of them, or None.
 
     Raises:
-        TypeError: something is not called so, or ``every`` of an object is no integer.
+        TypeError: something cannot be called with these arguments, or ``every`` of an object is
+            no integer.
         ValueError: ``every`` of an object is below 1.
     """
     of_epoch, of_step = _functions("on_epoch", on_epoch), _functions("on_step", on_step)

@@ -139,7 +139,7 @@ class ReportOptions:
             if they have them, are called after those functions; a list, or one object. One with a
             method ``on_state(state)`` and a number ``every`` is called before the first step,
             after each ``every`` steps, at which calls of the loop end, and at the end of the run.
-            What it keeps of a state it must copy: the next step takes over the buffers.
+            It must copy what it keeps of a state: the next step takes over the buffers.
         step_history: whether ``history.steps`` keeps the metrics of every step, over the whole run
             and in its checkpoints: 4 bytes for each metric of a step. Otherwise it is empty.
 
