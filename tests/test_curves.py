@@ -191,7 +191,7 @@ def test_on_axes_of_the_caller():
     [
         ({}, {}, "there are no curves"),
         ({"a": np.ones((2, 3, 4))}, {}, "of 'a' have the shape"),
-        ({"a": ([1, 2], [1, 2, 3])}, {}, "'a' has places of shape"),
+        ({"a": ([1, 2], [1, 2, 3])}, {}, "'a' has x of shape"),
         ({"a": [np.nan, np.nan]}, {}, "'a' has no value that can be drawn$"),
         ({"a": [-1, -2]}, {"yscale": "log"}, "no value that can be drawn on these axes"),
         ({"a": [1]}, {"band": "all"}, "band must be one of"),

@@ -64,11 +64,11 @@ def plot_curves(
     the label says how many reach the end.
 
     Args:
-        curves: a dict from labels to curves. A curve is an array of values, or a pair of places
-            and values. Values of shape (runs, points) are drawn as their median, with a band.
+        curves: a dict from labels to curves. A curve is an array of values, or a pair
+            ``(x, values)``. Values of shape (runs, points) are drawn as their median, with a band.
         xlabel: label of the horizontal axis.
         ylabel: label of the vertical axis.
-        xscale: scale of the horizontal axis, ``"linear"`` or ``"log"``. Curves without places count
+        xscale: scale of the horizontal axis, ``"linear"`` or ``"log"``. Curves without x count
             from 0, on ``"log"`` from 1.
         yscale: scale of the vertical axis; on ``"log"`` values that are not positive are not drawn.
         title: title of the picture.
@@ -89,8 +89,8 @@ def plot_curves(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: there is no curve, a curve has another number of places than of values or no
-            value that can be drawn, or an option is not one of those named.
+        ValueError: there is no curve, the x of a curve has another length than its values, a curve
+            has no value that can be drawn, or an option is not one of those named.
     """
     one_of("plot_curves: band", band, BANDS)
     for name, scale in (("xscale", xscale), ("yscale", yscale)):
@@ -136,8 +136,8 @@ def _curve(label: str, curve: Any, band: str, xscale: str, yscale: str) -> Curve
     at = np.arange(runs.shape[1]) + (xscale == "log") if at is None else np.asarray(at, float)
     if at.shape != runs.shape[1:]:
         raise ValueError(
-            f"plot_curves: {label!r} has places of shape {at.shape} for {runs.shape[1]} points;"
-            " give one place for each"
+            f"plot_curves: {label!r} has x of shape {at.shape} for {runs.shape[1]} points; give one"
+            " for each"
         )
     finite = np.isfinite(runs)
     drawable = finite & (at > 0 if xscale == "log" else True)
@@ -174,7 +174,7 @@ def _draw(axes: Any, curve: Curve, band: str, style: dict[str, Any]) -> None:
 
 
 def _end(axes: Any, curve: Curve, color: str) -> End:
-    """The label at the last visible point; a cross where the curve ends before its places."""
+    """The label at the last visible point; a cross where the curve ends early."""
     finite = np.flatnonzero(np.isfinite(curve.middle))
     low, high = sorted(axes.get_ylim())
     last = end = finite[-1]

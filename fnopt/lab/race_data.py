@@ -68,8 +68,8 @@ class RaceData:
         """
         if self.problem.minimum is None:
             return None
-        seen = np.concatenate([entrant.values[entrant.best].ravel() for entrant in self.entrants])
-        return float(seen[np.isfinite(seen)].min(initial=self.problem.minimum))
+        values = np.concatenate([each.values[each.best].ravel() for each in self.entrants])
+        return float(values[np.isfinite(values)].min(initial=self.problem.minimum))
 
     def __repr__(self) -> str:
         starts, points = self.entrants[0].values.shape[1:]

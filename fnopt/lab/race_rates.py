@@ -35,17 +35,16 @@ def with_rate(tx: Transform, rate: float, steps: int) -> Transform:
     Raises:
         ValueError: the schedule is never above 0.
     """
-    (new,) = _rates(tx)
-    if isinstance(new, Schedule):
-        peak = _peak(new, steps)
+    (old,) = _rates(tx)
+    new: Any = rate
+    if isinstance(old, Schedule):
+        peak = _peak(old, steps)
         if not peak > 0:
             raise ValueError(
                 f"race: the learning rate of {type(tx).__name__} is at most {peak:g} in {steps}"
                 " steps, which no factor turns into another rate; give it one above 0"
             )
-        new = new.scaled(rate / peak)
-    else:
-        new = rate
+        new = old.scaled(rate / peak)
     return _mapped(tx, lambda path, leaf: new if _is_rate(tx, path) else leaf)
 
 

@@ -30,16 +30,16 @@ def plot_step_sizes(
         theme: ``"light"`` or ``"dark"``.
         path: path of the picture; not saved if None.
     """
-    seen = {
+    drawable = {
         name: values for name, values in sizes.items() if (np.isfinite(values) & (values > 0)).any()
     }
-    if not seen:
+    if not drawable:
         raise ValueError("StepSizeRecorder.plot: no leaf has moved, so that there is no size")
-    if len(seen) <= len(COLORS):
-        curves = {name: (np.asarray(steps), values) for name, values in seen.items()}
+    if len(drawable) <= len(COLORS):
+        curves = {name: (np.asarray(steps), values) for name, values in drawable.items()}
         options = {"ylabel": label, "yscale": "log", "title": title, "theme": theme, "path": path}
         return plot_curves(curves, **options)
-    return _heat_map(steps, seen, label, title, theme, path)
+    return _heat_map(steps, drawable, label, title, theme, path)
 
 
 def _heat_map(
