@@ -25,7 +25,7 @@ extensions = [
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 
-# page_runs.py fills the cache at every build; "off" leaves the cells as they are written.
+# page_runs.py fills the cache at every build; with "off" no cell is run.
 nb_execution_mode = "cache"
 nb_execution_timeout = 180
 nb_merge_streams = True
@@ -33,7 +33,7 @@ nb_output_stderr = "remove"  # what libraries say of the machine is not for read
 nb_render_markdown_format = "myst"
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
-suppress_warnings = ["myst-nb.lexer"]  # it is a kernel that says which; of cells left as they are
+suppress_warnings = ["myst-nb.lexer"]  # the kernel names the lexer; cells not run have none
 
 smartquotes = False
 highlight_language = "none"  # commands for a shell; Python says what it is

@@ -1,6 +1,6 @@
 """Claims on the pages of the course, and all of them in one table.
 
-What ``claim(...)`` shows at the end of a page is the directive ``{claim}``; ``{claims-table}`` is
+``claim(...)`` in a cell is shown by the directive ``{claim}``; ``{claims-table}`` is
 the table, in the order of the pages.
 """
 
@@ -25,7 +25,7 @@ class Record(NamedTuple):
         anchor: its place there.
         verdict: one of the verdicts.
         statement: the claim, nodes of a document.
-        figure: the figures, nodes of a paragraph.
+        figure: the numbers measured, nodes of a paragraph.
     """
 
     page: str
@@ -36,7 +36,7 @@ class Record(NamedTuple):
 
 
 class TablePlace(nodes.General, nodes.Element):
-    """Where the table goes."""
+    """A place for the table of all claims."""
 
 
 class Claim(SphinxDirective):
@@ -65,7 +65,7 @@ class ClaimsTable(SphinxDirective):
 
 
 def _name(verdict: str) -> str:
-    """Of a verdict as a class of style sheets."""
+    """The class of a verdict in style sheets."""
     return verdict.replace(" ", "-")
 
 

@@ -1,4 +1,4 @@
-"""What a page of the course says at its end: a claim, and whether its experiment bears it out.
+"""A claim on a page of the course, and whether its experiment confirms it.
 
 The kernels that run the pages import it; ``claim_pages`` shows it.
 """
@@ -17,7 +17,7 @@ class claim:
     Args:
         statement: the claim, a sentence in Markdown, with mathematics between dollar signs.
         held: whether it held: True, False, or one of the verdicts, such as ``"in part"``.
-        figure: the figures on which the verdict rests, in words, of Markdown too.
+        figure: the numbers on which the verdict rests, a sentence in Markdown.
 
     Raises:
         ValueError: ``held`` is another word.
@@ -31,6 +31,6 @@ class claim:
         self.verdict, self.statement, self.figure = held, statement, figure
 
     def _repr_markdown_(self) -> str:
-        # In quotes, as in YAML; else a colon or a number sign would have a meaning.
+        # In quotes, as in YAML, where a colon or a number sign would otherwise have a meaning.
         figure = json.dumps(" ".join(self.figure.split()), ensure_ascii=False)
         return f"````{{claim}} {self.verdict}\n:figure: {figure}\n\n{self.statement}\n````\n"

@@ -1,4 +1,4 @@
-"""Runs notebooks in the background, each in a process of its own, some at once."""
+"""Runs notebooks in the background, each in a process of its own, several at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
 
 AT_ONCE = min(os.cpu_count() or 1, 8)
-"""A notebook a core; more than eight would wait for memory rather than for each other."""
+"""One notebook for each core, at most eight: more would wait for memory."""
 ARGUMENTS = [
     "--InlineBackend.figure_format=retina",
     "--HistoryManager.enabled=False",  # one file for all

@@ -89,7 +89,7 @@ class PageRuns:
             self.cache.remove_cache(pk)
 
     def finish(self, app: Sphinx, error: Exception | None) -> None:
-        """Copies the files of the pages, and says what took how long."""
+        """Copies the files of the pages, and reports how long each page took."""
         if error is None:
             for name in self.notebooks:
                 if (pk := self.cached(name)) is not None:

@@ -1,4 +1,4 @@
-"""What something was made of, as a number that changes with it."""
+"""Digests of the sources of the site, which change when a source does."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = (ROOT / "fnopt", ROOT / "docs" / "_ext" / "claims.py")
-"""What the cells of the pages run, beside themselves."""
+"""The sources that cells of the pages run."""
 SITE = tuple(ROOT / name for name in ("fnopt", "docs", "benchmarks", "examples", "CONTRIBUTING.md"))
-"""What the site is made of."""
+"""The sources of the site."""
 
 
 def digest(paths: Iterable[Path]) -> str:
-    """A number of all files under paths and of their names.
+    """A digest of all files under paths and of their names.
 
     Args:
         paths: files, and folders, of which caches are left out.
@@ -32,7 +32,7 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 def environment() -> str:
-    """A number of what is installed: Python and all packages."""
+    """A digest of what is installed: Python and all packages."""
     packages = sorted((package.name, package.version) for package in distributions())
     return hashlib.sha256(repr((sys.version, packages)).encode()).hexdigest()
 
