@@ -28,6 +28,8 @@ TITLES = {
     "schedules": "Schedules",
 }
 """What the methods of each family are, as a title."""
+USUAL_RATE = 3e-3
+"""The learning rate of a method that names no usual one."""
 SIDE = 256
 """Rows and columns of the matrix whose state is counted."""
 BASES = (Composed, Joint, Rule, Schedule, Transform, Wrapper)

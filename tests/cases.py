@@ -74,7 +74,7 @@ class Case:
         oracle: the independent transcription, given the hyperparameters by fnopt's names, and the
             function ``loss`` if it needs the value.
         by_leaf: whether the oracle has a list of arrays for parameters and gradient, not a vector.
-        rtol: the relative difference from the oracle's numbers that is allowed.
+        updates: the number of updates that are compared with the oracle's.
         peer: optax's factory, given ``args`` and ``kwargs``.
         rates: a learning rate that suits it, by problem.
         not_applicable, xfail: laws it is excused from, with the reason.
@@ -90,7 +90,7 @@ class Case:
     rate: float | None = None
     oracle: Callable[..., Any] | None = None
     by_leaf: bool = False
-    rtol: float = 1e-6
+    updates: int = 50
     peer: Callable[..., Any] | None = None
     rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
     not_applicable: Mapping[str, str] = dataclasses.field(default_factory=dict)

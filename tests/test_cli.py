@@ -175,6 +175,8 @@ MISTAKES = {
     "train --epochs 3 4": "--epochs takes one value, N; got 2: 3 4",
     "train --resume maybe": "--resume must be no, yes or override, got 'maybe'",
     "train --optimizer adamv": "no optimizer 'adamv'; did you mean adam? fnopt optimizers lists",
+    "train --optimizer momentum": "there is no optimizer 'momentum'; it is heavy_ball here",
+    "train --lr -1,2": "--learning-rate must be a number, got '-1,2'",
     "train --optimizer dpsgd": "'dpsgd' takes l2_norm_clip, learning_rate, noise_multiplier",
     "train --optimizer polyak_sgd": "'polyak_sgd' takes no learning rate: train with it in Python",
     "train --optimizer sgd --weight-decay 1": "'sgd' has no weight decay; 'sgdw' has",
@@ -237,11 +239,11 @@ def test_animate_prints_the_table_and_writes_the_page(printed, tmp_path):
     out = tmp_path / "new" / "race.html"
     options = ["--starts", "-1,0.5:1,1", "--learning-rates", "1e-3:1e-2:log2", "--steps", 5]
     text = printed("animate", "matyas", "--optimizers", "sgd, heavy_ball", *options, "--out", out)
-    head, titles, sgd, heavy_ball, wrote = text.splitlines()
+    head, titles, sgd, heavy_ball, picture = text.splitlines()
     assert head == "matyas: 5 steps from 2 starts, means over the starts"
     assert titles.split()[:2] == ["optimizer", "rate"]
     assert sgd.split()[:2] == ["sgd", "0.01"] and heavy_ball.split()[:2] == ["heavy_ball", "0.01"]
-    assert wrote.startswith(f"wrote {out}, 0.") and wrote.endswith(" MB")
+    assert picture.startswith(f"picture: {out}, 0.") and picture.endswith(" MB")
     assert '"starts":[[-1.0,0.5],[1.0,1.0]]' in out.read_text("utf-8")
 
 

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from fnopt.core.ticks import plain_number
 from fnopt.lab import plot_curves
 from fnopt.lab.end_labels import EndLabels
-from fnopt.lab.labels import spread
+from fnopt.lab.ends import spread
 
 RUNS = np.random.RandomState(0).rand(7, 30) + 1
 

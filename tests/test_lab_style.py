@@ -13,7 +13,8 @@ pytest.importorskip("matplotlib")
 
 
 from fnopt.core.figure import ShownFigure
-from fnopt.lab.labels import End, label_ends, spread
+from fnopt.lab.ends import End, spread
+from fnopt.lab.labels import label_ends
 from fnopt.lab.style import COLORS, THEMES, _contrast, line_styles, text_color, theme_of
 
 # Simulation of colour blindness in linear RGB, severity 1: G. M. Machado, M. M. Oliveira, L. A. F.

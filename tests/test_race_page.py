@@ -26,14 +26,6 @@ def set_value(page, name, value):
     page.run(f"(e => {{ e.value = {value}; e.dispatchEvent(new Event('input')) }})({name})")
 
 
-def wait_for(page, condition):
-    """Waits until something is so in the page, ten seconds at most."""
-    page.run(
-        "new Promise((done, fail) => { const wait = left => "
-        f"{condition} ? done() : left ? setTimeout(wait, 20, left - 1) : fail(); wait(500) }})"
-    )
-
-
 def press(page, key, code):
     for kind in ("keyDown", "keyUp"):
         page.call("Input.dispatchKeyEvent", type=kind, key=key, code=code)
@@ -102,8 +94,8 @@ def test_it_plays_and_follows_the_keyboard(page, folder):
         ".textContent)).observe(document.querySelector('#play'), {childList: true}), 0"
     )
     press(page, " ", "Space")
-    wait_for(page, "said.includes('Pause')")
-    wait_for(page, "document.querySelector('#play').textContent == 'Play'")
+    page.wait("said.includes('Pause')")
+    page.wait("document.querySelector('#play').textContent == 'Play'")
     assert page.run(step) == STEPS
     # From the end it begins again, and stops where it is, which the page does as soon as it can.
     page.run(
@@ -139,9 +131,9 @@ def test_the_theme_is_the_readers_or_that_of_the_page(page, folder):
     opened(page, folder / "race.html")
     for scheme, color in (("dark", "rgb(13, 17, 23)"), ("light", "rgb(255, 255, 255)")):
         prefers(scheme)
-        wait_for(page, f"getComputedStyle(document.body).backgroundColor == '{color}'")
+        page.wait(f"getComputedStyle(document.body).backgroundColor == '{color}'")
     opened(page, folder / "dark.html")
-    wait_for(page, "getComputedStyle(document.body).backgroundColor == 'rgb(13, 17, 23)'")
+    page.wait("getComputedStyle(document.body).backgroundColor == 'rgb(13, 17, 23)'")
     assert page.run("document.querySelector('#rates').hidden")  # there is one rate alone
     assert page.errors == []
 

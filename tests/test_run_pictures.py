@@ -180,6 +180,19 @@ def test_noise_by_hand():
     assert noise.scale == pytest.approx(noise.trace / noise.squared_norm)
 
 
+def test_sums_of_narrow_gradients_are_wide():
+    """In bfloat16 a sum of ones stays at 256."""
+
+    def outputs(w, x):
+        return w.astype("float32") * x
+
+    task = objective(outputs, "squared_error", params=jnp.zeros((), "bfloat16"))
+    x, y = np.ones(512, np.float32), np.full(512, -0.5, np.float32)
+    state = TrainState.create(task, fnopt.sgd(0.1), 0)
+    noise = gradient_noise(task, state, (x, y), batch_size=1)
+    assert noise.squared_norm == pytest.approx(1.0) and noise.trace == pytest.approx(0.0, abs=1e-6)
+
+
 @pytest.mark.parametrize("batch_size", [2, 8])
 def test_noise_is_estimated_without_bias(batch_size):
     """Over many sets of data its mean is the truth: the trace is 40 and the squared norm 4."""

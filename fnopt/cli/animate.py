@@ -8,15 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import fnopt
 from fnopt.cli.animate_options import AnimateOptions
+from fnopt.cli.optimizer import check_known
 from fnopt.cli.usage import UsageError, no_such
 from fnopt.lab import noisy, problems, race
 from fnopt.lab.race_pictures import check_animation
 
 OPTIMIZERS = ["sgd", "heavy_ball", "rmsprop", "adam"]
-OTHER_NAMES = {"momentum": "heavy_ball", "gd": "sgd", "gradient_descent": "sgd"}
-"""Common names of optimizers, and their names here."""
 
 
 def animate(options: AnimateOptions) -> None:
@@ -31,13 +29,8 @@ def animate(options: AnimateOptions) -> None:
     if name not in known:
         raise no_such("there is no problem", name, known, "fnopt animate --help")
     names = options.optimizers or OPTIMIZERS
-    optimizers = fnopt.optimizers()
     for optimizer in names:
-        if optimizer in OTHER_NAMES:
-            here = OTHER_NAMES[optimizer]
-            raise UsageError(f"there is no optimizer {optimizer!r}; it is {here} here")
-        if optimizer not in optimizers:
-            raise no_such("there is no optimizer", optimizer, optimizers, "fnopt optimizers")
+        check_known(optimizer)
     out = options.out or Path(f"{name}.gif")
     check_animation(out, options.theme, options.seconds)  # before the work, not after it
     _check_writable(out)
@@ -53,7 +46,7 @@ def animate(options: AnimateOptions) -> None:
     print(result, flush=True)
     with _shown(f"drawing {out}"):
         result.animate(out, theme=options.theme, seconds=options.seconds)
-    print(f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB")
+    print(f"picture: {out}, {out.stat().st_size / 1e6:.2f} MB")
 
 
 def _check_writable(out: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from fnopt.cli.options import KINDS, option
+from fnopt.cli.options import option
 
 
 def names_of(word: str) -> list[str]:
@@ -54,13 +54,6 @@ def starts_of(word: str) -> Any:
     return points
 
 
-KINDS |= {
-    names_of: "names of optimizers with commas between them",
-    rates_of: "a rate, rates with commas between them, a band such as 1e-3:1:log16, tune or usual",
-    starts_of: "a number of starts, or points such as 1,1 or 1,1:-2,0.5",
-}
-
-
 @dataclasses.dataclass(frozen=True)
 class AnimateOptions:
     """Races optimizers on a function of two variables, and writes an animation of it.
@@ -87,14 +80,37 @@ class AnimateOptions:
         Annotated[Any, *option("fnopt animate", "PROBLEM", default="beale")]
     ] = None
     optimizers: Annotated[
-        Any, *option("--optimizers", "NAMES", names_of, default="sgd,heavy_ball,rmsprop,adam")
+        Any,
+        *option(
+            "--optimizers",
+            "NAMES",
+            names_of,
+            default="sgd,heavy_ball,rmsprop,adam",
+            must_be="names of optimizers with commas between them",
+        ),
     ] = None
     learning_rates: Annotated[
-        Any, *option("--learning-rates", "RATES", rates_of, default="tune", aliases=("--lr",))
+        Any,
+        *option(
+            "--learning-rates",
+            "RATES",
+            rates_of,
+            default="tune",
+            aliases=("--lr",),
+            must_be="a rate, rates with commas between them, a band such as 1e-3:1:log16, tune or"
+            " usual",
+        ),
     ] = "tune"
     steps: Annotated[Any, *option("--steps", "N", int)] = 200
     starts: Annotated[
-        Any, *option("--starts", "N|POINTS", starts_of, default="that of the function")
+        Any,
+        *option(
+            "--starts",
+            "N|POINTS",
+            starts_of,
+            default="that of the function",
+            must_be="a number of starts, or points such as 1,1 or 1,1:-2,0.5",
+        ),
     ] = None
     noise: Annotated[Any, *option("--noise", "NUMBER", float)] = 0.0
     seed: Annotated[Any, *option("--seed", "N", int)] = 0

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from fnopt.cli.mathematics import equations, formula
-from fnopt.cli.optimizer import SCHEDULES, trainable
+from fnopt.cli.optimizer import SCHEDULES, check_known, trainable
 from fnopt.cli.screen import wrapped
 from fnopt.cli.usage import no_such
 from fnopt.registry import TITLES, Entry, body, items, optimizers, plain, section, state_bytes
@@ -30,6 +30,7 @@ def print_optimizers(name: str | None, family: str | None) -> None:
     """
     known = optimizers()
     if name is not None:
+        check_known(name)
         print("\n".join(_entry(name, known, "optimizer")))
         return
     if family is not None and family not in FAMILIES:

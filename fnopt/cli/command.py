@@ -83,13 +83,7 @@ def _animate(words: list[str]) -> None:
     from fnopt.cli.animate import animate
     from fnopt.cli.animate_options import AnimateOptions
 
-    joined: list[str] = []
-    for word in words:
-        if joined and joined[-1] == "--starts" and re.match(r"-[\d.]", word):
-            joined[-1] += f"={word}"  # else it would be taken for an option
-        else:
-            joined.append(word)
-    animate(_parsed(AnimateOptions, "animate", joined))
+    animate(_parsed(AnimateOptions, "animate", words))
 
 
 def _optimizers(words: list[str]) -> None:
@@ -134,10 +128,17 @@ def _parsed(options: type, command: str, words: list[str]) -> Any:
 
     from fnopt.cli.options import names
 
+    joined: list[str] = []
+    for word in words:
+        value = re.match(r"-[\d.]", word)  # no option begins so
+        if value and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={word}"  # else it would be taken for one
+        else:
+            joined.append(word)
     parsed, unknown = tyro.cli(
         options,
         prog=f"fnopt {command}",
-        args=words,
+        args=joined,
         return_unknown_args=True,
         config=(tyro.conf.OmitArgPrefixes,),
     )

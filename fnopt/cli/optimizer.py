@@ -10,6 +10,7 @@ from typing import Any
 import fnopt
 from fnopt.cli.usage import UsageError, no_such
 from fnopt.core import did_you_mean
+from fnopt.registry import USUAL_RATE
 
 SCHEDULES: dict[str, Callable[[float, int], Any]] = {
     "constant": lambda rate, steps: rate,
@@ -23,8 +24,8 @@ SCHEDULES: dict[str, Callable[[float, int], Any]] = {
     "plateau": lambda rate, steps: rate,
 }
 """Makes a rate that begins with, or rises to, a number and has the length of a number of steps."""
-USUAL_RATE = 3e-3
-"""The rate of an optimizer that names none."""
+OTHER_NAMES = {"momentum": "heavy_ball", "gd": "sgd", "gradient_descent": "sgd"}
+"""Common names of optimizers, and their names here."""
 
 
 def make_optimizer(
@@ -87,10 +88,18 @@ def trainable(optimizer: str) -> bool:
     return "learning_rate" in fields and _required(fields) <= {"learning_rate"}
 
 
-def _fields(optimizer: str) -> Any:
+def check_known(optimizer: str) -> None:
+    """Raises UsageError, which names the optimizer that is meant, where there is none so called."""
     known = fnopt.optimizers()
+    if here := OTHER_NAMES.get(optimizer):
+        raise UsageError(f"there is no optimizer {optimizer!r}; it is {here} here")
     if optimizer not in known:
         raise no_such("there is no optimizer", optimizer, known, "fnopt optimizers")
+
+
+def _fields(optimizer: str) -> Any:
+    check_known(optimizer)
+    known = fnopt.optimizers()
     return inspect.signature(known[optimizer].make).parameters
 
 

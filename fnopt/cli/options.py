@@ -31,6 +31,7 @@ def option(
     bare: str | None = None,
     choices: tuple[str, ...] = (),
     aliases: tuple[str, ...] = (),
+    must_be: str | None = None,
 ) -> tuple[Any, Any]:
     """What tyro has to know of an option; a value that cannot be read is refused in a sentence.
 
@@ -43,6 +44,7 @@ def option(
         bare: the value of the option alone; None where it needs one.
         choices: the values that there are; any if empty.
         aliases: other names of the option.
+        must_be: what the value must be, for the error; None for the words of its kind.
     """
 
     def read(words: list[str]) -> Any:
@@ -58,7 +60,7 @@ def option(
         try:
             return kind(words[0])
         except ValueError:
-            raise UsageError(f"{name} must be {KINDS[kind]}, got {words[0]!r}") from None
+            raise UsageError(f"{name} must be {must_be or KINDS[kind]}, got {words[0]!r}") from None
 
     spec = PrimitiveConstructorSpec(
         nargs="*",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from pathlib import Path
 from typing import Any
 
 try:
@@ -28,6 +30,20 @@ class ShownAxes(Axes):
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         return _png(self.figure)
+
+
+def save(figure: Any, path: str | os.PathLike, dpi: float) -> None:
+    """Writes a figure, its folder too; as PNG the same figure gives the same bytes.
+
+    Args:
+        figure: matplotlib's figure.
+        path: path of the file; the suffix decides the format.
+        dpi: pixels per inch.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    undated = {"Software": None} if path.suffix.lower() == ".png" else None
+    figure.savefig(path, dpi=dpi, metadata=undated)
 
 
 def _png(figure: Any) -> tuple[bytes, dict[str, int]]:

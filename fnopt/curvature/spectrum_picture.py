@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fnopt.core.figure import ShownFigure
+from fnopt.core.figure import ShownFigure, save
 
 _DECADES = 2
 """Decades below the largest eigenvalue, at least: what is nearer to 0 is on a linear axis."""
@@ -74,8 +73,7 @@ def plot_spectra(records: Sequence[Any], path: str | os.PathLike | None, title: 
     if title:
         figure.suptitle(title)
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
+        save(figure, path, 120)
     return figure
 
 

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.checks import brief, integer, positive_integer
-from fnopt.core.one_run import check_continues
 from fnopt.core.prng import typed_key
-from fnopt.core.tracebacks import hides_frames
+from fnopt.core.recorder import EpochRecorder
 from fnopt.curvature.linear_operator import LinearOperator
 from fnopt.curvature.spectral_density import SpectralDensity, spectral_density
 
@@ -36,7 +34,7 @@ class SpectrumRecord(NamedTuple):
     density: SpectralDensity
 
 
-class SpectrumRecorder:
+class SpectrumRecorder(EpochRecorder):
     """Computes the spectrum of a matrix at a train state, every few epochs of a run.
 
     It is a callback: ``fit(…, callbacks=[recorder])``. All records are computed by one program, by
@@ -87,49 +85,31 @@ class SpectrumRecorder:
                 "SpectrumRecorder: matrix must be a function of a train state that returns a"
                 f" LinearOperator, got {brief(matrix)} ({type(matrix).__name__})"
             )
+        super().__init__(every)
         name = "SpectrumRecorder"
-        self.every = positive_integer(f"{name}: every", every)
         steps = positive_integer(f"{name}: steps", steps)
         samples = positive_integer(f"{name}: samples", samples)
         self._largest = integer(f"{name}: largest", largest, least=0)
         self._smallest = integer(f"{name}: smallest", smallest, least=0)
         self._key = typed_key(key)
-        self.records: list[SpectrumRecord] = []
 
         def density(state: Any, key: jax.Array) -> SpectralDensity:
             return spectral_density(matrix(state), key, steps, samples)
 
         self._density = jax.jit(density)
 
-    def on_epoch(self, state: Any, record: dict[str, Any]) -> None:
-        """Records the spectrum after an epoch whose number is a multiple of ``every``.
-
-        Args:
-            state: the train state.
-            record: the record of the epoch, with its number.
-        """
-        if record["epoch"] % self.every == 0:
-            self.record(state, record["epoch"])
-
-    @hides_frames
-    def record(self, state: Any, epoch: int = 0) -> SpectrumRecord:
-        """Records the spectrum at a state: by itself for the start, before the first epoch.
+    def measure(self, state: Any, epoch: int, step: int) -> SpectrumRecord:
+        """The spectrum at a state, as a record.
 
         Args:
             state: the train state.
             epoch: the number of the epoch.
-
-        Raises:
-            ValueError: the run is another one than that recorded before, at an earlier step.
+            step: the number of steps taken.
         """
-        last = self.records[-1].step if self.records else None
-        check_continues("SpectrumRecorder", last, int(state.step))
         density: Any = jax.tree.map(np.asarray, self._density(state, self._key))
         values = density.nodes[0]
         smallest, largest = values[: self._smallest], values[::-1][: self._largest]
-        record = SpectrumRecord(epoch, int(jnp.asarray(state.step)), largest, smallest, density)
-        self.records.append(record)
-        return record
+        return SpectrumRecord(epoch, step, largest, smallest, density)
 
     def plot(self, path: str | os.PathLike | None = None, title: str = "") -> Any:
         """Draws the records: extreme eigenvalues and density by epoch, and the density at some.
@@ -150,13 +130,5 @@ class SpectrumRecorder:
         """
         from fnopt.curvature.spectrum_picture import plot_spectra
 
-        if not self.records:
-            each = "each epoch" if self.every == 1 else f"every {self.every} epochs"
-            raise ValueError(
-                f"SpectrumRecorder.plot: nothing is recorded yet, since no epoch with a record was"
-                f" completed; fit(…, callbacks=[recorder]) makes one after {each}"
-            )
+        self.check_recorded("plot")
         return plot_spectra(self.records, path, title)
-
-    def __repr__(self) -> str:
-        return f"SpectrumRecorder(every={self.every}, records={len(self.records)})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
+import os
 from typing import Any, NamedTuple
 
 from fnopt.initialize.faults import Fault
@@ -125,7 +125,7 @@ class Diagnosis:
             for row in rows
         )
 
-    def plot(self, path: str | Path | None = None, *, title: str | None = None) -> Any:
+    def plot(self, path: str | os.PathLike | None = None, *, title: str | None = None) -> Any:
         """Draws what the verdict is about, by layer; layers at fault are marked.
 
         There are panels of the scale of pre-activations and gradients; of saturated and of dead
@@ -146,8 +146,9 @@ class Diagnosis:
 
         figure = draw({"": self}, title)
         if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=130)
+            from fnopt.core.figure import save
+
+            save(figure, path, 130)
         return figure
 
     def __str__(self) -> str:

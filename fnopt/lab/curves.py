@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnopt.core.checks import one_of
-from fnopt.lab.labels import End, label_ends
-from fnopt.lab.style import line_styles, save, style_axes, theme_of
+from fnopt.lab.ends import End
+from fnopt.lab.labels import label_ends
+from fnopt.lab.style import line_styles, style_axes, theme_of
 
 BANDS = ("quartiles", "range", "deviation", "runs")
 SCALES = ("linear", "log")
@@ -102,7 +103,7 @@ def plot_curves(
     if unknown := [label for label in points if label not in curves]:
         raise ValueError(f"plot_curves: points names {unknown[0]!r}, which is none of the curves")
 
-    from fnopt.core.figure import ShownFigure
+    from fnopt.core.figure import ShownFigure, save
 
     if axes is None:
         axes = ShownFigure(figsize=(7.2, 4.2), layout="constrained").subplots()

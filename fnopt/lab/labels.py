@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fnopt.lab.ends import End as End
-from fnopt.lab.ends import spread as spread
+from fnopt.lab.ends import End, spread
 from fnopt.lab.style import Theme, text_color
 
 

@@ -54,7 +54,7 @@ def landscape(problem: Problem) -> Landscape:
         smallest = min(smallest, problem.minimum)
     height = np.where(finite, values - smallest, np.nan)
     low, middle, high = np.nanquantile(height, [0.002, 0.3, 1.0])
-    if (low > 0 and high > WIDE * middle) or (low > 0 and middle > WIDE * low):
+    if low > 0 and (high > WIDE * middle or middle > WIDE * low):
         levels = np.geomspace(low, high, LEVELS + 1)[:-1]
     else:
         levels = np.linspace(np.nanmin(height), high, LEVELS + 2)[1:-1]
@@ -64,8 +64,17 @@ def landscape(problem: Problem) -> Landscape:
 def draw_landscape(axes: Any, land: Landscape, theme: Theme) -> None:
     """Draws a landscape on matplotlib's axes: shades between the levels, and a line at each."""
     if land.levels.size:
-        colors = height_colors(theme)(np.linspace(0, 1, len(land.levels) + 1))
-        surface = (land.x, land.y, land.height, land.levels)
-        axes.contourf(*surface, colors=colors, extend="both", zorder=0)
-        axes.contour(*surface, colors=theme.muted, linewidths=0.5, alpha=0.5, zorder=0.5)
+        draw_contours(axes, land, theme)
     axes.set(xlim=(land.x[0], land.x[-1]), ylim=(land.y[0], land.y[-1]))
+
+
+def draw_contours(axes: Any, land: Landscape, theme: Theme) -> Any:
+    """Draws areas between the levels, of which there is one at least, and lines at them.
+
+    Returns:
+        The lines, matplotlib's contours.
+    """
+    colors = height_colors(theme)(np.linspace(0, 1, len(land.levels) + 1))
+    surface = (land.x, land.y, land.height, land.levels)
+    axes.contourf(*surface, colors=colors, extend="both", zorder=0)
+    return axes.contour(*surface, colors=theme.muted, linewidths=0.6, alpha=0.6, zorder=0.5)

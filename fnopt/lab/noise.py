@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
+from fnopt.core import computing_dtype
 from fnopt.core.checks import positive_integer
-from fnopt.core.one_run import check_continues
+from fnopt.core.moments import cast
 from fnopt.core.prng import typed_key
+from fnopt.core.recorder import EpochRecorder
 from fnopt.core.types import Batch
 from fnopt.data.numbers import own
 from fnopt.train.arguments import check_objective, check_state
@@ -150,19 +153,20 @@ def _norms(objective: Objective, train: bool) -> Any:
     def norms(state: TrainState, batches: Batch) -> tuple[jax.Array, jax.Array]:
         def add(total: Any, batch: Batch) -> tuple[Any, jax.Array]:
             evaluation: Any = evaluation_on(objective, state, batch, train=train)
-            grads = evaluation.grad(state.params)
-            return jax.tree.map(jnp.add, total, grads), _squared_norm(grads)
+            grads = jax.tree.map(_wide, evaluation.grad(state.params))
+            return jax.tree.map(jnp.add, total, grads), optax.tree.norm(grads, squared=True)
 
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        zeros = jax.tree.map(lambda x: jnp.zeros_like(_wide(x)), state.params)
         total, squares = jax.lax.scan(add, zeros, batches)
         mean = jax.tree.map(lambda x: x / len(squares), total)
-        return jnp.mean(squares), _squared_norm(mean)
+        return jnp.mean(squares), optax.tree.norm(mean, squared=True)
 
     return norms
 
 
-def _squared_norm(tree: Any) -> jax.Array:
-    return sum((jnp.sum(jnp.abs(x) ** 2) for x in jax.tree.leaves(tree)), jnp.zeros(()))
+def _wide(x: jax.Array) -> jax.Array:
+    """In single precision at least: the estimates are small differences of sums."""
+    return cast(x, computing_dtype(x.dtype))
 
 
 def _estimates(norms: Any, batches: Batch) -> GradientNoise:
@@ -175,7 +179,7 @@ def _estimates(norms: Any, batches: Batch) -> GradientNoise:
     )
 
 
-class GradientNoiseRecorder:
+class GradientNoiseRecorder(EpochRecorder):
     """Estimates the noise of the gradient at the state of a run, every few epochs.
 
     It is a callback: ``fit(…, callbacks=[recorder])``. All records are computed by one program, as
@@ -208,38 +212,22 @@ class GradientNoiseRecorder:
         key: Any = 0,
         train: bool = False,
     ) -> None:
+        super().__init__(every)
         name = "GradientNoiseRecorder"
         check_objective(f"{name}(objective, data)", objective)
-        self.every_epochs = positive_integer(f"{name}: every", every)
         self._batches = _batches(name, data, batch_size, key)
         self._norms = _norms(objective, train)
-        self.records: list[NoiseRecord] = []
 
-    def on_epoch(self, state: TrainState, record: dict[str, Any]) -> None:
-        """Records the noise after an epoch whose number is a multiple of ``every``.
-
-        Args:
-            state: the train state.
-            record: the record of the epoch, with its number.
-        """
-        if record["epoch"] % self.every_epochs == 0:
-            self.record(state, record["epoch"])
-
-    def record(self, state: TrainState, epoch: int = 0) -> NoiseRecord:
-        """Records the noise at a state: by itself for the start, before the first epoch.
+    def measure(self, state: TrainState, epoch: int, step: int) -> NoiseRecord:
+        """The noise at a state, as a record.
 
         Args:
             state: the train state.
             epoch: the number of the epoch.
-
-        Raises:
-            ValueError: the run is another one than that recorded before, at an earlier step.
+            step: the number of steps taken.
         """
-        last = self.records[-1].step if self.records else None
-        check_continues("GradientNoiseRecorder", last, int(state.step))
         noise = _estimates(self._norms(state, self._batches), self._batches)
-        self.records.append(NoiseRecord(epoch, int(state.step), noise))
-        return self.records[-1]
+        return NoiseRecord(epoch, step, noise)
 
     def plot(
         self,
@@ -266,13 +254,5 @@ class GradientNoiseRecorder:
         """
         from fnopt.lab.noise_picture import plot_noise
 
-        if not self.records:
-            each = "each epoch" if self.every_epochs == 1 else f"every {self.every_epochs} epochs"
-            raise ValueError(
-                f"GradientNoiseRecorder.plot: nothing is recorded yet, since no epoch with a record"
-                f" was completed; fit(…, callbacks=[recorder]) makes one after {each}"
-            )
+        self.check_recorded("plot")
         return plot_noise(self.records, batch_size, title, theme, path)
-
-    def __repr__(self) -> str:
-        return f"GradientNoiseRecorder(every={self.every_epochs}, records={len(self.records)})"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from fnopt.lab.curves import plot_curves
-from fnopt.lab.style import save
 
 
 def plot_noise(
@@ -28,7 +27,7 @@ def plot_noise(
         theme: ``"light"`` or ``"dark"``.
         path: path of the picture; not saved if None.
     """
-    from fnopt.core.figure import ShownFigure
+    from fnopt.core.figure import ShownFigure, save
 
     epochs = np.array([record.epoch for record in records])
     scale = np.array([record.noise.scale for record in records])

@@ -12,11 +12,13 @@ import numpy as np
 
 from fnopt.core.checks import one_of, positive_integer
 from fnopt.core.types import Params
+from fnopt.lab.ends import End
 from fnopt.lab.filters import filter_normalized_directions
 from fnopt.lab.flat import Layout, vector_of
-from fnopt.lab.labels import End, label_ends
+from fnopt.lab.labels import label_ends
+from fnopt.lab.landscape import Landscape, draw_contours
 from fnopt.lab.plane import Plane, plane_along, principal_plane
-from fnopt.lab.style import Theme, height_colors, line_styles, save, style_axes, theme_of
+from fnopt.lab.style import Theme, line_styles, style_axes, theme_of
 from fnopt.train.evaluation_on import evaluation_on
 
 LEVELS = 14
@@ -97,7 +99,7 @@ def plot_path(
     value: Any = evaluation_on(objective, first.state, data, train=train).value
     losses = loss_in_plane(value, layout, plane, x, y, chunk=chunk)
 
-    from fnopt.core.figure import ShownFigure
+    from fnopt.core.figure import ShownFigure, save
     from fnopt.core.ticks import number_ticks
 
     figure = ShownFigure(figsize=(7.2, 4.8), layout="constrained")
@@ -175,9 +177,7 @@ def _draw_contours(
         levels = np.geomspace(low, high, LEVELS)
     else:
         levels = np.linspace(low, high, LEVELS)
-    colors = height_colors(theme)(np.linspace(0, 1, LEVELS - 1))
-    axes.contourf(x, y, losses, levels, colors=colors, zorder=0)
-    lines = axes.contour(x, y, losses, levels[1:-1], colors=theme.muted, linewidths=0.6, zorder=0.5)
+    lines = draw_contours(axes, Landscape(x, y, losses, levels[1:-1]), theme)
     numbers = {"fontsize": 7, "colors": theme.ink, "fmt": lambda level: f"{level:.2g}"}
     axes.clabel(lines, lines.levels[::2], **numbers)
 

@@ -8,14 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnopt.core.checks import positive_integer
-from fnopt.core.one_run import check_continues
+from fnopt.core.recorder import Recorder
 from fnopt.core.types import Params
 from fnopt.lab.flat import Layout, layout_of, vector_of
 from fnopt.train.state import TrainState, copy
 
+IN_A_RUN = "; it records in a run, fit(…, callbacks=[recorder])"
+"""How one gets a record."""
 
-class PathRecorder:
+
+class PathRecorder(Recorder):
     """Keeps the parameters at the start of a run, every few steps of it, and at its end.
 
     It is a callback: ``fit(…, callbacks=[recorder])``. Then ``recorder.plot(task, data)`` draws the
@@ -50,11 +52,15 @@ class PathRecorder:
     """
 
     def __init__(self, every: int = 1) -> None:
-        self.every = positive_integer("PathRecorder: every", every)
+        super().__init__(every)
         self.steps: list[int] = []
         self.points: list[np.ndarray] = []
         self.layout: Layout | None = None
         self.state: TrainState | None = None
+
+    def recorded_steps(self) -> list[int]:
+        """The number of steps taken at each record."""
+        return self.steps
 
     def on_state(self, state: TrainState) -> None:
         """Records the parameters.
@@ -74,7 +80,7 @@ class PathRecorder:
                 " a new recorder for another model"
             )
         step = int(state.step)
-        check_continues("PathRecorder", self.steps[-1] if self.steps else None, step)
+        self.check_goes_on(step)
         if self.steps and step == self.steps[-1]:
             return
         # The next step takes over the buffers.
@@ -93,7 +99,7 @@ class PathRecorder:
             ValueError: nothing is recorded yet.
         """
         if self.layout is None:
-            raise self._nothing("params")
+            raise self.nothing("params", IN_A_RUN)
         return self.layout.tree(self.points[record])
 
     def plot(
@@ -116,14 +122,5 @@ class PathRecorder:
         from fnopt.lab.path_picture import plot_path
 
         if not self.points:
-            raise self._nothing("plot")
+            raise self.nothing("plot", IN_A_RUN)
         return plot_path({"": self}, objective, data, path=path, **options)
-
-    def __repr__(self) -> str:
-        return f"PathRecorder(every={self.every}, records={len(self.steps)})"
-
-    def _nothing(self, method: str) -> ValueError:
-        return ValueError(
-            f"PathRecorder.{method}: nothing is recorded yet; it records in a run,"
-            " fit(…, callbacks=[recorder])"
-        )

@@ -48,8 +48,7 @@ def race(
         learning_rates: by default each optimizer has its own. An array of rates gives all of them
             to each optimizer. ``"tune"`` does so with 16 from 1e-4 to 10, evenly spaced on a
             logarithmic scale. A schedule is scaled so that the rate is its largest value in these
-            steps. Optimizers without a rate, those with a line search and
-            optax's run as they are.
+            steps. Optimizers without a rate, those with a line search and optax's run as they are.
         key: key or seed of the starts, of the noise of a noisy problem and of an optimizer's own
             draws. At one step and from one start, all optimizers have the same noise.
 

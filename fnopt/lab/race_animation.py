@@ -98,9 +98,8 @@ def write_gif(race: RaceData, path: Path, theme: str, seconds: float, fps: float
     """Writes an animation that repeats, with the colours of its last frame."""
     frames = [_packed(frame) for frame in Animation(race, theme, seconds, fps).frames()]
     palette = _palette(frames[-1])
-    index = np.full(
-        1 << 24, len(palette), np.uint8
-    )  # of each colour, computed when it first appears
+    # The index of each colour, computed when it first appears.
+    index = np.full(1 << 24, len(palette), np.uint8)
     images = []
     for frame in frames:
         new = np.unique(frame[index[frame] == len(palette)])

@@ -9,7 +9,7 @@ from typing import Any
 
 from fnopt.core.checks import brief
 from fnopt.lab.race_data import RaceData
-from fnopt.lab.style import save, theme_of
+from fnopt.lab.style import theme_of
 
 DPI = 200
 """Pixels per inch of a PNG: twice those of a README, for sharp screens."""
@@ -23,6 +23,8 @@ def plot(race: RaceData, path: str | os.PathLike | None, theme: str, fan: bool) 
     scene = Scene(race, theme, rates=True, fan=fan)
     scene.label()
     if path is not None:
+        from fnopt.core.figure import save
+
         save(scene.figure, path, DPI)
     return scene.figure
 

@@ -76,8 +76,8 @@ class Race(RaceData):
             path: path of the file: .gif; .mp4, which needs ffmpeg; .html, a page that needs no
                 network, with a slider for the step, and one for the rate where there are several;
                 or .png, a picture of the end, as :meth:`plot` draws it.
-            theme: ``"light"`` or ``"dark"``; by default light, and for a page the theme of
-                its reader's browser.
+            theme: ``"light"`` or ``"dark"``; by default light, and for a page the theme of its
+                reader's browser.
             seconds: time from the first step to the last, in seconds.
             fps: frames per second of .gif and .mp4, in (0, 50].
 

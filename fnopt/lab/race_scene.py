@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fnopt.lab.labels import End, label_ends
+from fnopt.lab.ends import End
+from fnopt.lab.labels import label_ends
 from fnopt.lab.landscape import draw_landscape, landscape
 from fnopt.lab.race_data import RaceData
 from fnopt.lab.race_tracks import Track, inside, loss_range, title_of_losses, tracks

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fnopt.lab.curves import plot_curves
-from fnopt.lab.style import COLORS, save, style_axes, theme_of
+from fnopt.lab.style import COLORS, style_axes, theme_of
 
 
 def plot_step_sizes(
@@ -54,7 +54,7 @@ def _heat_map(
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import FuncFormatter
 
-    from fnopt.core.figure import ShownFigure
+    from fnopt.core.figure import ShownFigure, save
     from fnopt.core.ticks import plain_number
 
     colors, rows = theme_of(theme), np.stack(list(sizes.values()))

@@ -11,8 +11,8 @@ import numpy as np
 import optax
 
 from fnopt.core import Transform, chain, computing_dtype
-from fnopt.core.checks import one_of, positive_integer
-from fnopt.core.one_run import check_continues
+from fnopt.core.checks import one_of
+from fnopt.core.recorder import Recorder
 from fnopt.core.select import Pattern, matches, path_name
 from fnopt.core.types import OptState, Params, Updates
 from fnopt.train.state import TrainState
@@ -49,7 +49,7 @@ def _rms(x: Any) -> jax.Array:
     return jnp.sqrt(jnp.mean(wide**2)).astype(jnp.float32)
 
 
-class StepSizeRecorder:
+class StepSizeRecorder(Recorder):
     """Records how far an optimizer moves each leaf of the parameters in a step, along a run.
 
     It is a callback that measures in the compiled step: ``fit(task, recorder.watch(tx), data, …,
@@ -83,7 +83,7 @@ class StepSizeRecorder:
     """
 
     def __init__(self, every: int = 1) -> None:
-        self.every = positive_integer("StepSizeRecorder: every", every)
+        super().__init__(every)
         self.steps: list[int] = []
         self.paths: tuple[str, ...] = ()
         self.rms: list[np.ndarray] = []
@@ -96,6 +96,10 @@ class StepSizeRecorder:
             tx: the optimizer.
         """
         return chain(tx, monitor({NAME: step_sizes()}))
+
+    def recorded_steps(self) -> list[int]:
+        """The number of steps taken at each record."""
+        return self.steps
 
     def on_state(self, state: TrainState) -> None:
         """Records the sizes of the last step; nothing before the first.
@@ -114,7 +118,7 @@ class StepSizeRecorder:
                 " recorder.watch(tx) returns"
             )
         step = int(state.step)
-        check_continues("StepSizeRecorder", self.steps[-1] if self.steps else None, step)
+        self.check_goes_on(step)
         if step == 0 or step in self.steps[-1:]:
             return
         paths = jax.tree_util.tree_flatten_with_path(state.params)[0]
@@ -157,9 +161,10 @@ class StepSizeRecorder:
 
         one_of("StepSizeRecorder.plot: quantity", quantity, tuple(QUANTITIES))
         if not self.steps:
-            raise ValueError(
-                "StepSizeRecorder.plot: nothing is recorded yet; it records in a run,"
-                " fit(task, recorder.watch(tx), data, …, callbacks=[recorder])"
+            raise self.nothing(
+                "plot",
+                "; it records in a run, fit(task, recorder.watch(tx), data, …,"
+                " callbacks=[recorder])",
             )
         chosen = [i for i, name in enumerate(self.paths) if matches(where, name, None)]
         if not chosen:
@@ -169,6 +174,3 @@ class StepSizeRecorder:
             )
         sizes = {self.paths[i]: np.stack(getattr(self, quantity))[:, i] for i in chosen}
         return plot_step_sizes(self.steps, sizes, QUANTITIES[quantity], title, theme, path)
-
-    def __repr__(self) -> str:
-        return f"StepSizeRecorder(every={self.every}, records={len(self.steps)})"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 COLORS = (
@@ -93,20 +91,6 @@ def height_colors(theme: Theme) -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("heights", [theme.low, theme.high])
-
-
-def save(figure: Any, path: str | os.PathLike, dpi: float) -> None:
-    """Writes a figure, its folder too; as PNG the same figure gives the same bytes.
-
-    Args:
-        figure: matplotlib's figure.
-        path: path of the file; the suffix decides the format.
-        dpi: pixels per inch.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    undated = {"Software": None} if path.suffix.lower() == ".png" else None
-    figure.savefig(path, dpi=dpi, metadata=undated)
 
 
 def _rgb(color: str) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
@@ -54,8 +53,9 @@ def plot(
     # Above the picture: a schedule that prints long would cover it.
     axes.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0))
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        axes.figure.canvas.figure.savefig(path, dpi=120)
+        from fnopt.core.figure import save
+
+        save(axes.figure.canvas.figure, path, 120)
     return axes
 
 

@@ -9,7 +9,7 @@ from fnopt.core import Transform
 from fnopt.core.checks import brief, nearest
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Params
-from fnopt.registry import KINDS, exported
+from fnopt.registry import KINDS, USUAL_RATE, exported
 from fnopt.solve.checks import as_box
 
 SCIPY: dict[str, tuple[str, dict[str, Any]]] = {
@@ -24,8 +24,6 @@ SCIPY: dict[str, tuple[str, dict[str, Any]]] = {
     "dogbox": ("levenberg_marquardt", {}),
 }
 """SciPy's methods that go by another name here: that name, and arguments."""
-USUAL_RATE = 3e-3
-"""The learning rate of a method that has no usual one."""
 
 
 def usual_method(bounded: bool) -> str:

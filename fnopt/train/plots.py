@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from numbers import Real
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +43,7 @@ def plot_history(
         path: path of the picture; not saved if None.
         title: title above it.
     """
-    from fnopt.core.figure import ShownFigure
+    from fnopt.core.figure import ShownFigure, save
 
     panels = panels_of(records, evaluations)
     if not panels:
@@ -61,8 +60,7 @@ def plot_history(
     if title:
         figure.suptitle(title)
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
+        save(figure, path, 120)
     return figure
 
 
