@@ -23,8 +23,8 @@ class Problem:
         function: a function of an array of shape (2,) that returns a scalar.
         domain: the rectangle that is drawn, ``((left, right), (bottom, top))``.
         start: where paths usually start.
-        minima: its global minima; empty where they are not known.
-        minimum: its value there; None where it is not known.
+        minima: its global minima; empty where there is none, or none is known.
+        minimum: its value there; None where there is none, or it is not known.
         noise: standard deviation of the normal noise on each number of a gradient; 0 for none.
 
     Raises:
