@@ -12,6 +12,8 @@ from optax.contrib import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 
 from fnopt.core import Composed as Composed
 from fnopt.core import Joint as Joint
+from fnopt.core import Packed as Packed
+from fnopt.core import Packing as Packing
 from fnopt.core import Rule as Rule
 from fnopt.core import Schedule as Schedule
 from fnopt.core import Transform as Transform
@@ -278,6 +280,7 @@ from fnopt.wrap.mechanize import mechanize as mechanize
 from fnopt.wrap.monitor import measure_with_ema as measure_with_ema
 from fnopt.wrap.monitor import monitor as monitor
 from fnopt.wrap.multi_steps import MultiSteps as MultiSteps
+from fnopt.wrap.packed import packed as packed
 from fnopt.wrap.partition import partition as partition
 from fnopt.wrap.privacy import differentially_private_aggregate as differentially_private_aggregate
 from fnopt.wrap.privacy import dpsgd as dpsgd

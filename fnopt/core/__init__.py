@@ -24,6 +24,7 @@ from fnopt.core.fields import Steps as Steps
 from fnopt.core.fields import Table as Table
 from fnopt.core.fields import as_key as as_key
 from fnopt.core.fields import as_numbers as as_numbers
+from fnopt.core.hyperparameters import hyperparameters as hyperparameters
 from fnopt.core.joint import Joint as Joint
 from fnopt.core.moments import abs_sq as abs_sq
 from fnopt.core.moments import computing_dtype as computing_dtype
@@ -39,6 +40,8 @@ from fnopt.core.norms import global_norm as global_norm
 from fnopt.core.norms import norm as norm
 from fnopt.core.norms import rms as rms
 from fnopt.core.outcome import Outcome as Outcome
+from fnopt.core.packing import Packed as Packed
+from fnopt.core.packing import Packing as Packing
 from fnopt.core.parts import add_decayed_weights as add_decayed_weights
 from fnopt.core.parts import add_l2 as add_l2
 from fnopt.core.parts import ema as ema
@@ -68,7 +71,6 @@ from fnopt.core.schedule import negate_schedule as negate_schedule
 from fnopt.core.select import Mask as Mask
 from fnopt.core.select import combined as combined
 from fnopt.core.transform import Transform as Transform
-from fnopt.core.transform import hyperparameters as hyperparameters
 from fnopt.core.wrapper import Inner as Inner
 from fnopt.core.wrapper import Wrapper as Wrapper
 

@@ -44,6 +44,10 @@ class Composed(Transform):
         own = cls.parts is not Composed.parts or cls.update is not Composed.update
         return "" if own else "parts(self), which returns a tuple of transforms"
 
+    @property
+    def packs(self) -> bool:
+        return True  # each part sees them as it can
+
     def init(self, params: Params) -> OptState:
         return tuple(part.init(params) for part in self._parts())
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import jax
 
+from fnopt.core.packed_trees import the_same
 from fnopt.core.types import Params, PyTree
 
 
@@ -27,6 +28,9 @@ class LeafPlan:
         keeps_zero: an update that is zero at every step stays zero.
         label: leaves of one label, shape and dtype are treated in the same way, so that they may
             be exchanged, or, where they are leafwise, stacked.
+        slots: a part whose formula is elementwise keeps slots for it.
+        buffer: leaves of one value may be packed together: the elementwise parts treat them alike,
+            and the others see them unpacked.
     """
 
     frozen: bool = False
@@ -34,6 +38,8 @@ class LeafPlan:
     elementwise: bool = False
     keeps_zero: bool = False
     label: Hashable = None
+    slots: bool = False
+    buffer: Hashable = None
 
     def then(self, after: LeafPlan) -> LeafPlan:
         """The plan of this transform followed by another.
@@ -47,6 +53,8 @@ class LeafPlan:
             elementwise=self.elementwise and after.elementwise,
             keeps_zero=(self.keeps_zero and after.keeps_zero) or after.frozen,
             label=(self.label, after.label),
+            slots=self.slots or after.slots,
+            buffer=(self.buffer, after.buffer),
         )
 
     def within(self, wrapper: LeafPlan) -> LeafPlan:
@@ -58,14 +66,33 @@ class LeafPlan:
         """
         # Unlike what follows in a chain, a wrapper sees the gradient itself.
         frozen = self.frozen and wrapper.leafwise and wrapper.keeps_zero
-        return dataclasses.replace(self.then(wrapper), frozen=frozen)
+        slots = self.slots and wrapper.elementwise  # what is inside any other is not packed
+        return dataclasses.replace(self.then(wrapper), frozen=frozen, slots=slots)
 
     def labelled(self, label: Hashable) -> LeafPlan:
         """This plan with one more label before its own."""
-        return dataclasses.replace(self, label=(label, self.label))
+        return dataclasses.replace(self, label=(label, self.label), buffer=(label, self.buffer))
+
+    @staticmethod
+    def of_buffer(paths: Sequence[str], plans: Sequence[LeafPlan]) -> LeafPlan:
+        """The plan of leaves that are packed together.
+
+        Raises:
+            ValueError: they may not be.
+        """
+        the_same(paths, [(plan.buffer, plan.frozen) for plan in plans])
+        return dataclasses.replace(
+            plans[0],
+            leafwise=all(plan.leafwise for plan in plans),
+            elementwise=all(plan.elementwise for plan in plans),
+            keeps_zero=all(plan.keeps_zero for plan in plans),
+            label=tuple(dict.fromkeys(plan.label for plan in plans)),
+        )
 
 
-UNTOUCHED = LeafPlan(leafwise=True, elementwise=True, keeps_zero=True, label="untouched")
+UNTOUCHED = LeafPlan(
+    leafwise=True, elementwise=True, keeps_zero=True, label="untouched", buffer="untouched"
+)
 """The plan of a leaf whose updates pass as they are."""
 
 
@@ -84,12 +111,18 @@ def plan_by(transform: Any, params: Params) -> PyTree:
         leafwise=transform.leafwise,
         elementwise=transform.elementwise,
         keeps_zero=transform.keeps_zero,
+        slots=transform.packs and transform.has_slots,
     )
     if transform.alike:
         return jax.tree.map(lambda param: same, params)
+    own = LeafPlan.labelled if transform.packs else _labelled_unpacked
     return jax.tree_util.tree_map_with_path(
-        lambda path, param: same.labelled(jax.tree_util.keystr(path)), params
+        lambda path, param: own(same, jax.tree_util.keystr(path)), params
     )
+
+
+def _labelled_unpacked(plan: LeafPlan, label: Hashable) -> LeafPlan:
+    return dataclasses.replace(plan, label=(label, plan.label))
 
 
 def plan_in_turn(transforms: Iterable[Any], params: Params) -> PyTree:

@@ -88,6 +88,10 @@ class Rule(Transform):
                 f" {brief(State)}; leave it out to have one made from the slots"
             )
 
+    @property
+    def has_slots(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return type(self).init_leaf is not Rule.init_leaf
+
     @classmethod
     def undefined(cls) -> str:
         own = cls.update_leaf is not Rule.update_leaf or cls.update is not Rule.update

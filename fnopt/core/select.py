@@ -6,28 +6,21 @@ import dataclasses
 import difflib
 import fnmatch
 from collections.abc import Callable, Hashable, Iterable
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import GetAttrKey
 
 from fnopt.core.checks import brief
 from fnopt.core.fields import Field
+from fnopt.core.packed_trees import by_leaf, is_packed, the_same
+from fnopt.core.paths import KeyPath as KeyPath
+from fnopt.core.paths import path_name as path_name
 from fnopt.core.types import Params, PyTree
 
-KeyPath: TypeAlias = tuple[Any, ...]
-"""The keys that lead to a leaf, as ``jax.tree_util.tree_leaves_with_path`` gives them."""
 Pattern = str | tuple[str, ...] | Callable[[str, Any], bool]
 """A glob of a path, several, or a function of path and leaf."""
-
-
-def path_name(path: KeyPath) -> str:
-    """A path as ``layers/0/kernel``, without the ``value`` of Flax NNX's variables."""
-    if len(path) > 1 and path[-1] == GetAttrKey("value"):
-        path = path[:-1]
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def matches(pattern: Pattern, path: str, leaf: Any) -> bool:
@@ -130,9 +123,22 @@ class Selection:
 
     def tree(self, params: Params) -> PyTree:
         """The values for these parameters, a prefix of them."""
+        if is_packed(params):
+            return self._packed(params)
         if callable(self.choice):
             return self.choice(params)
         return self.structure.unflatten(self.choice)
+
+    def _packed(self, params: Params) -> PyTree:
+        own = None if callable(self.choice) else self.structure.unflatten(self.choice)
+        if is_packed(own):
+            return own
+
+        def every(params: Params) -> PyTree:
+            values = self.spread(self.tree(params), params)
+            return jax.tree.structure(params).unflatten(values)
+
+        return by_leaf(every, params, the_same)
 
     def spread(self, values: PyTree, params: Params) -> list[Any]:
         """A value for every leaf of the parameters, where one may stand for a whole subtree.

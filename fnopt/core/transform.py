@@ -12,12 +12,12 @@ import optax
 from fnopt.core.arguments import not_called
 from fnopt.core.boundary import METHODS, boundary
 from fnopt.core.checks import brief, updates_of
-from fnopt.core.entry import entry
 from fnopt.core.fields import Static
 from fnopt.core.outcome import Outcome
 from fnopt.core.plan import frozen_of, plan_by
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
 from fnopt.core.types import OptState, Params, PyTree, Updates
+from fnopt.core.unpacking import UNPACKING
 from fnopt.core.value import Value
 
 
@@ -62,13 +62,21 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
     """Whether an update that is zero at every step stays zero."""
     alike: ClassVar[bool] = False
     """Whether leaves of one shape and dtype are treated in the same way."""
+    has_slots: ClassVar[bool] = False
+    """Whether it has slots of its own for every parameter."""
+
+    @property
+    def packs(self) -> bool:
+        """Whether its methods take packed trees as they are; without, they see them unpacked."""
+        return self.elementwise
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in METHODS:
+        for name in {*METHODS, *UNPACKING}:
             method = vars(cls).get(name)
             if inspect.isfunction(method):  # no property, and no static method
-                setattr(cls, name, boundary(name, method))
+                method = UNPACKING[name](method) if name in UNPACKING else method
+                setattr(cls, name, boundary(name, method) if name in METHODS else method)
 
     @classmethod
     def undefined(cls) -> str:
@@ -267,32 +275,3 @@ def at_count(value: Any, count: jax.Array | None, dtype: Any = None) -> Any:
         return x if dtype is None else to_dtype(x, dtype)
 
     return map_leaves(value, evaluate)
-
-
-@entry(
-    "fnopt.hyperparameters(tx, opt_state); with a train state"
-    " fnopt.hyperparameters(state.tx, state.opt_state)"
-)
-def hyperparameters(
-    tx: optax.GradientTransformation, state: OptState, **extra_args: Any
-) -> dict[str, Any]:
-    """What the next update of an optimizer applies, by name.
-
-    In a chain the learning rates of the parts multiply; any other name that two parts share has
-    the part's name before it, as in ``"trace.decay"``. Works under ``jit``.
-
-    Args:
-        tx: the optimizer.
-        state: its state before the update.
-        **extra_args: the extra arguments of the update, on which some transforms act.
-
-    Returns:
-        A dict of numbers, arrays of no axes.
-
-    >>> import fnopt, jax.numpy as jnp
-    >>> tx = fnopt.adam(fnopt.linear_schedule(1.0, 0.0, 10))
-    >>> state = tx.init(jnp.zeros(3))
-    >>> float(fnopt.hyperparameters(tx, state)["learning_rate"])
-    1.0
-    """
-    return as_transform(tx).hyperparameters(state, **extra_args)

@@ -40,8 +40,8 @@ class Wrapper(Transform):
 
     State: ClassVar[Any]
     """A named tuple; a state of another kind is refused by :meth:`check`."""
-    inner_state: ClassVar[str] = "inner_state"
-    """The field of the state that is the inner transform's."""
+    inner_state: ClassVar[str | None] = "inner_state"
+    """The field of the state that is the inner transform's; None if that is the whole state."""
     family = "wrappers"
 
     # What the wrapper adds to the inner transform's plan; the rest is the inner one's.
@@ -73,6 +73,8 @@ class Wrapper(Transform):
 
     def check(self, state: OptState) -> OptState:
         """The inner state; raises ValueError if the state is not this transform's."""
+        if self.inner_state is None:
+            return state
         own = getattr(getattr(type(self), "State", None), "_fields", None)
         if own is None or self.inner_state not in own:
             raise TypeError(

@@ -22,6 +22,7 @@ class zero_nans(Rule):
     """
 
     State = optax.ZeroNansState
+    packs = False  # pyright: ignore[reportAssignmentType] - a flag for each leaf
     elementwise = keeps_zero = True
 
     def init_leaf(self, param: jax.Array) -> dict[str, jax.Array]:

@@ -117,6 +117,10 @@ class groups(Transform):
         """The transform of each assignment."""
         return tuple(transform_of(treatment, self.base) for treatment in self.treatments)
 
+    @property
+    def packs(self) -> bool:
+        return True
+
     def init(self, params: Params) -> GroupsState:
         split = Split(self.patterns, params)
         transforms = enumerate(self.transforms())

@@ -39,6 +39,12 @@ class flatten(Wrapper):
 
     inner: Inner
 
+    inner_state = None
+
+    @property
+    def packs(self) -> bool:
+        return False  # it has a layout of its own
+
     def init(self, params: Params) -> OptState:
         _, leaves, _ = float_leaves("params", params)
         # What has no leaves is the placeholder of optax.tree.map_params, or empty.
@@ -99,9 +105,6 @@ class flatten(Wrapper):
                 " groups(…, flatten(…))"
             )
 
-    def count(self, state: OptState) -> jax.Array | None:
-        return self.inner.count(state)
-
     def eval_params(self, state: OptState, params: Params) -> Params:
         _, leaves, treedef = float_leaves("params", params)
         if not leaves:
@@ -109,9 +112,6 @@ class flatten(Wrapper):
         vector = _joined(leaves)
         evaluated = self.inner.eval_params(state, vector)
         return params if evaluated is vector else treedef.unflatten(_parts_of(evaluated, leaves))
-
-    def hyperparameters(self, state: OptState, **extra_args: Any) -> dict[str, Any]:
-        return self.inner.hyperparameters(state, **extra_args)
 
 
 def _not_elementwise(tx: Transform, params: Params, path: KeyPath) -> Transform:

@@ -60,6 +60,10 @@ class partition(Transform):
     mask_compatible_extra_args: Static[bool] = False
     family = "wrappers"
 
+    @property
+    def packs(self) -> bool:
+        return True
+
     def init(self, params: Params) -> optax.PartitionState:
         groups = self._masked(params)
         return optax.PartitionState({label: tx.init(params) for label, tx in groups.items()})

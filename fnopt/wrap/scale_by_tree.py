@@ -56,6 +56,10 @@ class scale_by_tree(Transform):
 
     leafwise = elementwise = keeps_zero = True
 
+    @property
+    def packs(self) -> bool:
+        return False  # most often every leaf has a factor of its own
+
     def plan(self, params: Params) -> PyTree:
         # Leaves below one factor are treated in the same way.
         plans, treedef = jax.tree.flatten(super().plan(params))

@@ -11,6 +11,7 @@ import optax
 
 from fnopt.core import restrict
 from fnopt.core.checks import leaves_like
+from fnopt.core.packed_trees import by_leaf, is_packed, the_same
 from fnopt.core.select import Pattern, matches, nearest, path_name, show
 from fnopt.core.types import Params, PyTree
 
@@ -28,6 +29,9 @@ class Split:
 
     def __init__(self, patterns: tuple[Pattern, ...], tree: PyTree) -> None:
         self.patterns = patterns
+        if is_packed(tree):
+            self._of_packed(tree)
+            return
         with_paths, self.treedef = jax.tree_util.tree_flatten_with_path(tree)
         self.paths = [path_name(path) for path, _ in with_paths]
         self.leaves = [leaf for _, leaf in with_paths]
@@ -46,6 +50,18 @@ class Split:
             for i, pattern in enumerate(patterns):
                 pairs = zip(self.paths, matching, strict=True)
                 self._check(i, pattern, [path for path, indices in pairs if i in indices])
+
+    def _of_packed(self, tree: Any) -> None:
+        """As the split of the tree that is packed; the leaves of a buffer have one owner."""
+
+        def owners(tree: PyTree) -> PyTree:
+            split = Split(self.patterns, tree)
+            return split.treedef.unflatten(split.owners)
+
+        with_paths, self.treedef = jax.tree_util.tree_flatten_with_path(tree)
+        self.paths = [path_name(path) for path, _ in with_paths]
+        self.leaves = [leaf for _, leaf in with_paths]
+        self.owners = jax.tree.leaves(by_leaf(owners, tree, the_same))
 
     def _check(self, index: int, pattern: Pattern, matched: list[str]) -> None:
         if index in self.owners:

@@ -1,0 +1,71 @@
+"""Arrays joined to buffers and split again, by a layout."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+
+def run(function: Callable[..., Any], packing: Any, arrays: Any) -> Any:
+    """A function of a layout and arrays, or shapes; eager ones are one call of a program."""
+    leaves = jax.tree.leaves(arrays)
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
+        return function(packing, arrays)
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+        return jax.eval_shape(functools.partial(function, packing), arrays)
+    return _compiled(function, packing, arrays)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _compiled(function: Callable[..., Any], packing: Any, arrays: Any) -> Any:
+    return function(packing, arrays)
+
+
+def join(packing: Any, members: list[list[Any]]) -> list[Any]:
+    """The buffers of leaves; where a leaf is a container of arrays, a container of buffers."""
+
+    def of_arrays(places: tuple[int, ...], *xs: Any) -> Any:
+        flat = [
+            _flat(x, packing.shapes[i], packing.paths[i]) for x, i in zip(xs, places, strict=True)
+        ]
+        with jax.numpy_dtype_promotion("standard"):
+            return jnp.concatenate(flat, axis=-1)
+
+    return [
+        jax.tree.map(functools.partial(of_arrays, places), *leaves)
+        for places, leaves in zip(packing.buffers, members, strict=True)
+    ]
+
+
+def _flat(x: Any, shape: tuple[int, ...], path: str) -> jax.Array:
+    more = jnp.ndim(x) - len(shape)
+    if more < 0 or jnp.shape(x)[more:] != shape:
+        raise ValueError(
+            f"{path} has the shape {jnp.shape(x)}, but the layout that it is packed in is of"
+            f" parameters of which it has the shape {shape}; make one by Packing.of(tx, params)"
+        )
+    return jnp.reshape(x, (*jnp.shape(x)[:more], -1))
+
+
+def split(packing: Any, entries: Iterable[Any]) -> list[list[Any]]:
+    """The leaves of each buffer; containers of arrays where it is a container of buffers."""
+    found = []
+    for buffer, entry in zip(packing.buffers, entries, strict=True):
+        shapes = [packing.shapes[i] for i in buffer]
+        arrays, treedef = jax.tree.flatten(entry)
+        parts = [_parts(jnp.asarray(x), shapes) for x in arrays]
+        found.append([treedef.unflatten([own[k] for own in parts]) for k in range(len(buffer))])
+    return found
+
+
+def _parts(x: jax.Array, shapes: list[tuple[int, ...]]) -> list[jax.Array]:
+    # The transpose of split is one concatenation, that of slices a sum of padded arrays.
+    parts = jax.lax.split(x, [math.prod(shape) for shape in shapes], axis=x.ndim - 1)
+    lead = x.shape[:-1]
+    return [jnp.reshape(part, (*lead, *shape)) for part, shape in zip(parts, shapes, strict=True)]
