@@ -28,7 +28,7 @@ import numpy as np
 from choice_report import draw, report, summary
 from choice_tasks import SEEDS, TASKS, Task
 from curvature import LOSS, PRODUCT, counted
-from fit import machine
+from machine import machine
 
 import fnopt
 from fnopt.train import TrainState, train_step

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from fit import machine
+from machine import machine
 from flax import linen
 
 import fnopt

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from minimize_report import report
 from minimize_solvers import SOLVERS, Demand, Solver, counting
-from step import HERE, machine
+from machine import HERE, machine
 
 sys.path.insert(0, str(HERE.parent / "tests"))
 jax.config.update("jax_enable_x64", True)

@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from step import HERE, machine, median_interval, orders
+from machine import HERE, machine
+from turns import median_interval, orders
 
 import fnopt
 from fnopt.lab import beale, race

@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from step import HERE, machine, median_interval, orders
+from machine import HERE, machine
+from turns import median_interval, orders
 
 import fnopt
 from fnopt.train import TrainState, make_train_step, objective

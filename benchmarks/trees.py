@@ -1,4 +1,4 @@
-"""Shapes of the parameters of three networks: few small arrays, many arrays, large arrays."""
+"""Shapes of parameters: few small arrays, many small ones, large ones."""
 
 from __future__ import annotations
 
@@ -60,4 +60,30 @@ def gpt2() -> Shapes:
     return embeddings | {f"block_{i:02d}": block for i in range(12)} | {"norm": norm()}
 
 
-TREES = {"mlp": mlp, "resnet50": resnet50, "gpt2": gpt2}
+def thousand() -> Shapes:
+    """1,000 arrays of 64 numbers. What a step costs here is the number of arrays."""
+    return {f"array_{i:03d}": (64,) for i in range(1000)}
+
+
+def large() -> Shapes:
+    """A transformer's 147 matrices, 1.0 G numbers. What a step costs here is moving memory."""
+    width = 1408
+    block = {
+        "qkv": (width, 3 * width),
+        "out": (width, width),
+        "up": (width, 4 * width),
+        "down": (4 * width, width),
+    }
+    ends = {"tokens": (50257, width), "positions": (1024, width), "head": (width, 50257)}
+    return ends | {f"block_{i:02d}": block for i in range(36)}
+
+
+TREES = {
+    "mlp": mlp,
+    "resnet50": resnet50,
+    "gpt2": gpt2,
+    "thousand": thousand,
+    "large": large,
+}
+ON_GPUS = ("large",)
+"""Those that take minutes a block on a CPU."""
