@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from machine import machine
 from flax import linen
+from machine import machine
 
 import fnopt
 from fnopt.core import Inner

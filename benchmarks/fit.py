@@ -13,17 +13,16 @@ batches of 128, of which an epoch here is as many as ``--steps`` says. Its pictu
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import platform
 import statistics
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 from flax import nnx
+from machine import HERE, machine
+from torch_device import torch_device, torch_is_left_out
 
 import fnopt
 from fnopt.data import digits
@@ -213,23 +212,27 @@ def with_jitted_function(task):
 
 
 def with_torch(task, update_norm: bool):
-    """torch with fused AdamW; the norm of the update costs it a copy of the parameters."""
+    """torch with fused AdamW; the norm of the update costs it a copy of the parameters.
+
+    The model and all of the data lie on the device that jax uses.
+    """
     import torch
 
-    model = task.torch_network(torch.nn)
+    device = torch_device()
+    model = task.torch_network(torch.nn).to(device)
     params = list(model.parameters())
     optimizer = torch.optim.AdamW(params, lr=RATE, weight_decay=DECAY, fused=True)
-    images = torch.from_numpy(np.ascontiguousarray(task.train[0].transpose(0, 3, 1, 2)))
-    labels = torch.from_numpy(task.train[1].astype(np.int64))
+    images = torch.from_numpy(np.ascontiguousarray(task.train[0].transpose(0, 3, 1, 2))).to(device)
+    labels = torch.from_numpy(task.train[1].astype(np.int64)).to(device)
     model.train()
 
     def norm(tensors):
         return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
 
     def run(seed: int, epochs: int):
-        generator, metrics = torch.Generator().manual_seed(seed), []
+        generator, metrics = torch.Generator(device).manual_seed(seed), []
         for _ in range(epochs):
-            order = torch.randperm(len(labels), generator=generator)
+            order = torch.randperm(len(labels), generator=generator, device=device)
             for indices in order[: task.steps * task.batch].view(task.steps, task.batch):
                 y = labels[indices]
                 logits = model(images[indices])
@@ -261,18 +264,6 @@ def contenders(task, torch_too: bool):
     return runs
 
 
-def machine() -> dict[str, str]:
-    packages = ("jax", "jaxlib", "flax", "optax", "torch")
-    installed = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()}
-    cpu = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
-    versions = {name: installed[name] for name in packages if name in installed}
-    device = jax.devices()[0].device_kind
-    return {"cpu": cpu, "device": device, "python": platform.python_version(), **versions}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
@@ -283,9 +274,8 @@ def main() -> None:
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--tag", default="local", help="names the log")
     options = parser.parse_args()
-    try:
-        import torch  # noqa: F401
-    except ImportError:
+    if not options.no_torch and (reason := torch_is_left_out()):
+        print(f"torch is left out: {reason}")
         options.no_torch = True
     task = TASKS[options.task](options)
     options.epochs = options.epochs or task.epochs
@@ -294,7 +284,7 @@ def main() -> None:
     for name, run in runs.items():  # compiles, and shows that all learn
         print(f"{name}: loss {run(0, first):.4f} after {first} epochs", flush=True)
     kind = "" if options.task == "digits" else f"{options.task}-"
-    log = Path(__file__).parent / "logs" / f"fit-{kind}{options.tag}.jsonl"
+    log = HERE / "logs" / f"fit-{kind}{options.tag}.jsonl"
     log.parent.mkdir(exist_ok=True)
     speeds: dict[str, list[float]] = {name: [] for name in runs}
     with log.open("w") as file:

@@ -19,9 +19,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from machine import HERE, machine
 from minimize_report import report
 from minimize_solvers import SOLVERS, Demand, Solver, counting
-from machine import HERE, machine
 
 sys.path.insert(0, str(HERE.parent / "tests"))
 jax.config.update("jax_enable_x64", True)

@@ -21,8 +21,9 @@ import jax.numpy as jnp
 from bandwidth import Copy
 from machine import HERE, machine
 from step_contenders import METHODS, PEER, contenders, shared_methods
-from step_torch import torch_is_left_out, torch_tracks
+from step_torch import torch_tracks
 from step_track import NotComparable, Track, new_tree, verify
+from torch_device import torch_is_left_out
 from trees import ON_GPUS, TREES
 from turns import median_interval, orders, print_table, ratios, with_interval
 

@@ -14,17 +14,6 @@ TORCH = "torch"
 GRAPH = "torch, CUDA graph"
 
 
-def torch_is_left_out() -> str | None:
-    """Why torch cannot be compared with jax here; None if it can."""
-    try:
-        import torch
-    except ImportError:
-        return "it is not installed"
-    if jax.default_backend() != "cpu" and not torch.cuda.is_available():
-        return "it does not see the accelerator that jax uses"
-    return None
-
-
 def torch_tracks(method: str, params: Any, gradients: Sequence[Any]) -> dict[str, TorchTrack]:
     """torch's contenders by name; the one in a CUDA graph on GPUs alone."""
     found = {TORCH: TorchTrack(method, params, gradients)}
