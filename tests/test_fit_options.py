@@ -48,7 +48,7 @@ def test_a_user_sees_every_option():
         "key",
         "state",
     ]
-    assert list(parameters) == [*explicit, "average", *FitOptions.__annotations__]
+    assert list(parameters) == [*explicit, "average", "packed", *FitOptions.__annotations__]
     assert parameters["eval_batch_size"].default == 1024
     assert parameters["checkpoint_every"].default == "epoch"
     shown = pydoc.render_doc(fit, renderer=pydoc.plaintext)

@@ -62,21 +62,23 @@ def same(a, b) -> bool:
 
 @pytest.mark.parametrize("kind", ["nnx", pytest.param("linen", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("compiled_from", ["make_train_step", "fit"])
-def test_the_compiled_step_aliases_its_state_and_copies_no_parameter(kind, compiled_from):
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_compiled_step_aliases_its_state_and_copies_no_parameter(kind, compiled_from, packed):
     task = MODELS[kind]()
     state = state_of(task, fnopt.adamw(fnopt.cosine_decay_schedule(1e-2, 10)))
+    state = state.packed() if packed else state
     data = jax.tree.map(jnp.asarray, blobs())
     if compiled_from == "fit":
         order = jnp.zeros((2, 25), jnp.int32)
         compiled = compiled_as_usual(_run.of(task).lower(state, Arrays(data), order, 0, 0))
     else:
-        compiled = compiled_as_usual(make_train_step(task).lower(state, data))
+        compiled = compiled_as_usual(make_train_step(task, packed=packed).lower(state, data))
     text = compiled.as_text()
     leaves = jax.tree.leaves(state)
     aliases = re.search(r"input_output_alias=\{(.*?)\}, entry", text).group(1)
     assert aliases.count("alias") == len(leaves)
     assert compiled.memory_analysis().alias_size_in_bytes >= sum(x.nbytes for x in leaves)
-    shapes = {str(list(x.shape)).replace(" ", "") for x in jax.tree.leaves(state.params)}
+    shapes = {str(list(x.shape)).replace(" ", "") for x in jax.tree.leaves(state.stored.params)}
     copied = set(re.findall(r"= f32(\[[\d,]+\])\S* copy\(", text))
     assert shapes and not copied & shapes
 

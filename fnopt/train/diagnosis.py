@@ -46,7 +46,7 @@ def locate_nonfinite(
     """
     options = options or StepOptions()
     try:
-        where = _in_parts(objective, state, batch, options)
+        where = _in_parts(objective, state.unpacked(), batch, options)
     except Exception as error:  # a description of an error must not hide it
         return (f"an unknown position ({error!r})",)
     return where or (("the update" if jnp.isfinite(grad_norm) else "the norm of the gradient"),)

@@ -63,7 +63,7 @@ def evaluate(
     batches = evaluation_data(data, batch_size)
     with contextlib.closing(batches):
         check_evaluation_labels(objective, state, batches, Precision.named(precision))
-        evaluated = state.eval_params, state.model_state
+        evaluated = state.stored_eval_params, state.stored.model_state
         return means_over(objective, *evaluated, batches, Precision.named(precision))
 
 
@@ -110,11 +110,11 @@ def observe(state: TrainState, metric: Numeric) -> TrainState:
         metric: the watched metric, a number.
     """
     evaluations = state.evaluations + 1
-    stopping_state = state.stopping_state
+    stored = state.stored
+    stopping_state = stored.stopping_state
     if state.stopping is not None:
-        stopping_state = state.stopping.update(
-            stopping_state, metric, evaluations, (state.eval_params, state.model_state)
-        )
+        model = state.stored_eval_params, stored.model_state
+        stopping_state = state.stopping.update(stopping_state, metric, evaluations, model)
     return state.replace(
         metric=jnp.asarray(metric).astype(state.metric.dtype),
         evaluations=evaluations,

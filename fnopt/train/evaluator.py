@@ -55,5 +55,5 @@ class Evaluator:
         return state, {name: float(x) for name, x in metrics.items()}, float(monitored)
 
     def _means(self, state: TrainState, data: EvaluationData) -> Metrics:
-        evaluated = state.eval_params, state.model_state
+        evaluated = state.stored_eval_params, state.stored.model_state
         return means_over(self.objective, *evaluated, data, self.precision)

@@ -38,6 +38,7 @@ from fnopt.train.fit_options import EvaluationOptions, FitOptions, ReportOptions
 from fnopt.train.history import History
 from fnopt.train.hold_out import hold_out
 from fnopt.train.interrupts import interrupts
+from fnopt.train.layout import Layout
 from fnopt.train.lengths import warn_of_rate_0
 from fnopt.train.logs import Writer, log_paths, open_log
 from fnopt.train.objective import Objective
@@ -68,6 +69,7 @@ def fit(
     key: Any = 0,
     state: TrainState | None = None,
     average: Any = None,
+    packed: bool | None = None,
     **options: Unpack[FitOptions],
 ) -> FitResult:
     """Trains for a number of epochs.
@@ -101,6 +103,9 @@ def fit(
             another optimizer of the same kind. None begins with a new one.
         average: averages the parameters over the steps, such as :class:`ema_of_params`; None for
             no average.
+        packed: whether the run stores small arrays packed (:meth:`TrainState.packed`), which a
+            callback reads as before, and the result does not have; None where it makes steps
+            faster.
 
     Raises:
         ValueError: there are no epochs, or several over an iterator; the batch size is above the
@@ -123,6 +128,7 @@ def fit(
     sets = named_sets(validation_data, evaluation)
     watched = _watched(objective, evaluation, tx, state, list(sets))
     stopping = evaluation.early_stopping and evaluation.early_stopping.replace(mode=watched.mode)
+    layout = Layout(packed, step.precision)
     feed = feed_of(objective, data, batch_size, step)
     current = first_state(
         objective, tx, feed, key, state,
@@ -161,7 +167,7 @@ def fit(
         bar = open_until_the_end.enter_context(Progress(report.progress, epochs, position))
         with bar.phase("compiling"):
             # No steps yet: compiles the loop before anything is timed.
-            current = feed.compile(current)
+            current = feed.compile(layout(current))
         run = Run(
             feed=feed,
             state=current,
@@ -186,13 +192,14 @@ def fit(
         )
         ended = run.go()
     interrupted = ended == "interrupted"
+    last = run.state.unpacked()
     return FitResult(
-        state=run.state if interrupted else best_of(run.state),
+        state=last if interrupted else best_of(last),
         history=record.history,
         steps_per_second=run.call_length.speed,
         interrupted=interrupted,
         ended=ended,
-        last=run.state,
+        last=last,
         checkpoint=run.saver.path,
         objective=objective,
         precision=step.precision,
@@ -201,7 +208,7 @@ def fit(
     )
 
 
-_NAMES = ("epochs", "batch_size", "validation_data", "key", "state", "average")
+_NAMES = ("epochs", "batch_size", "validation_data", "key", "state", "average", "packed")
 """The keyword arguments of :func:`fit` that are in no group."""
 
 

@@ -12,6 +12,7 @@ from fnopt.core.entry import entry
 from fnopt.core.types import Batch, Metrics
 from fnopt.data.numbers import unshared
 from fnopt.train.arguments import check_objective, check_state
+from fnopt.train.layout import Layout
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
 from fnopt.train.state import TrainState
@@ -20,7 +21,7 @@ from fnopt.train.step import train_step
 
 @entry("make_train_step(objective, accumulate=…); the optimizer is in the state")
 def make_train_step(
-    objective: Objective, **options: Any
+    objective: Objective, *, packed: bool | None = None, **options: Any
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The compiled step ``train_step(state, batch) -> (state, metrics)``.
 
@@ -38,10 +39,14 @@ def make_train_step(
 
     Args:
         objective: the objective to minimize, from :func:`objective`.
+        packed: whether the state that is returned stores its small arrays packed, which is read as
+            before (:meth:`TrainState.packed`); None where it makes steps faster
+            (:func:`~fnopt.train.layout.laid_out`).
         **options: the arguments of :class:`StepOptions`.
     """
     check_objective("make_train_step(objective)", objective)
     chosen = StepOptions.of("make_train_step", options)
+    layout = Layout(packed, chosen.precision)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def compiled(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -51,7 +56,10 @@ def make_train_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         check_state("step(state, batch)", state)
         # Copies: a loader may fill the same memory again, while the step still reads from it.
-        return compiled(state, unshared(batch))
+        return compiled(layout(state), unshared(batch))
 
-    vars(step).update({name: getattr(compiled, name) for name in ("lower", "_cache_size")})
+    def lower(state: TrainState, batch: Batch) -> Any:
+        return compiled.lower(layout(state), batch)
+
+    vars(step).update({"lower": lower, "_cache_size": compiled._cache_size})
     return step

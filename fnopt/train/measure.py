@@ -122,7 +122,7 @@ def passes_of(objective: Objective, state: TrainState, options: StepOptions) -> 
     if options.precision is not None:
         scaling = options.precision.scaling
         loss_scale = options.precision.loss_scale if scaling is None else state.scaling_state.scale
-    params = as_optimizers_see(state.params, options.precision)
+    params = as_optimizers_see(state.stored.params, options.precision)
     return Passes(objective, options, loss_scale, as_transform(state.tx).frozen(params))
 
 

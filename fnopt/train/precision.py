@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from fnopt.core import computing_dtype, did_you_mean
 from fnopt.core.checks import brief
+from fnopt.core.packed_trees import is_packed, unpacked
 from fnopt.core.types import Batch, ModelState, Outputs, Params, PyTree
 from fnopt.train.objective import Objective
 from fnopt.train.rounding import stochastic_round
@@ -154,6 +155,10 @@ def forward(
     Returns:
         The outputs and the next model state.
     """
+    if is_packed(params) or is_packed(model_state):
+        trees = unpacked(params), unpacked(model_state)
+        outputs, new = forward(objective, precision, *trees, batch, key=key, train=train)
+        return outputs, model_state.packing.pack(new) if is_packed(model_state) else new
     if precision is None:
         return objective.forward(params, model_state, batch, key=key, train=train)
     # Of the batch, the forward pass sees the inputs alone; the loss gets it as it came.

@@ -106,7 +106,8 @@ class Run:
             error.epoch = self.position.epoch
             error.args = (f"{error} (epoch {error.epoch}; .state is that after the steps before)",)
         with contextlib.suppress(AttributeError, TypeError):  # of classes without such attributes
-            error.state, error.history = self.state, self.recorder.history  # pyright: ignore
+            error.state = self.state.unpacked()  # pyright: ignore
+            error.history = self.recorder.history  # pyright: ignore
         if isinstance(error, CheckpointError):
             return
         try:
@@ -214,7 +215,7 @@ class Run:
 
     def _nonfinite(self, metrics: Metrics, where: tuple[str, ...], *cure: str) -> NonFiniteError:
         step, history = int(self.state.step), self.recorder.history
-        return NonFiniteError(step, metrics, self.state, history, where, *cure)
+        return NonFiniteError(step, metrics, self.state.unpacked(), history, where, *cure)
 
     def _settle(self) -> dict[str, Any] | None:
         """Does what is due at this position, and writes the records that come of it.

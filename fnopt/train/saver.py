@@ -66,6 +66,6 @@ class Saver:
         with recorder.bar.phase("saving"):
             self.path = self.checkpoints.save(
                 position.step,
-                Saved(state, recorder.metrics, record),
+                Saved(state.unpacked(), recorder.metrics, record),
                 math.nan if monitored is None else monitored,
             )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.tree_util import GetAttrKey
 
 from fnopt.core import did_you_mean
 from fnopt.core.entry import entry
+from fnopt.core.packed_trees import is_packed
 from fnopt.core.tracebacks import hides_frames
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, ModelState, OptState, Params
 from fnopt.train.arguments import check_key, check_objective, check_optimizer, check_value
+from fnopt.train.layout import PACKED, Tree, packed_fields, repacked
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, as_optimizers_see, cast_floating, to_float32_at_least
 from fnopt.train.reprs import call, listed, size
@@ -25,10 +29,13 @@ VALUES = ("tx", "stopping", "average", "scaling")
 _USAGE = "TrainState.create(objective, tx, key)"
 
 
-@jax.tree_util.register_dataclass
+@jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True)
 class TrainState:
     """Everything that a training step changes or depends on, except the data.
+
+    Steps may store the small arrays of it side by side in few buffers (see :meth:`packed`); its
+    fields are read as trees all the same.
 
     Attributes:
         params: the parameters.
@@ -157,7 +164,57 @@ class TrainState:
         They are ``params``, unless the optimizer's method says otherwise: of ``schedule_free`` they
         are its average, of ``lookahead`` its slow parameters.
         """
-        return as_transform(self.tx).eval_params(self.opt_state, self.params)
+        evaluated = self.stored_eval_params
+        # Parameters that are not packed stay the same object.
+        return evaluated.unpack() if is_packed(evaluated) else evaluated
+
+    @property
+    def stored(self) -> SimpleNamespace:
+        """The fields as they are stored, packed or not."""
+        return SimpleNamespace(**vars(self))
+
+    @property
+    def stored_eval_params(self) -> Params:
+        """:attr:`eval_params` as the parameters are stored, packed or not."""
+        fields = vars(self)
+        return as_transform(self.tx).eval_params(fields["opt_state"], fields["params"])
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether small arrays are stored packed."""
+        return is_packed(vars(self)["params"])
+
+    def packed(self, precision: Any = None) -> TrainState:
+        """The state with small arrays that are treated alike stored in one buffer.
+
+        A step then hands over and computes few buffers instead of many. Where the optimizer treats
+        no two small parameters alike, it is the state itself.
+
+        Args:
+            precision: the precision of the steps, as :class:`StepOptions` takes it.
+        """
+        if self.is_packed:
+            return self
+        fields = packed_fields(self, Precision.named(precision))
+        return self if fields is None else dataclasses.replace(self, **fields)
+
+    def unpacked(self) -> TrainState:
+        """The state with every array stored by itself."""
+        return dataclasses.replace(self) if self.is_packed else self
+
+    def tree_flatten_with_keys(self) -> Any:
+        fields = vars(self)
+        return tuple((GetAttrKey(name), fields[name]) for name in _FIELDS), None
+
+    def tree_flatten(self) -> Any:
+        fields = vars(self)
+        return tuple(fields[name] for name in _FIELDS), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, fields: Any) -> TrainState:
+        state = object.__new__(cls)
+        vars(state).update(zip(_FIELDS, fields, strict=True))
+        return state
 
     def moved_to(self, params: Params, model_state: ModelState) -> TrainState:
         """The state with other parameters, which are then those to evaluate.
@@ -169,7 +226,7 @@ class TrainState:
             params: a tree like ``params``.
             model_state: the model state that goes with them.
         """
-        moved = self.replace(params=params, model_state=model_state)
+        moved = self.unpacked().replace(params=params, model_state=model_state)
         evaluated = zip(jax.tree.leaves(moved.eval_params), jax.tree.leaves(params), strict=True)
         if all(x is y for x, y in evaluated):
             return moved
@@ -206,7 +263,12 @@ class TrainState:
         for name, change in changes.items():
             if name in VALUES or isinstance(change, (bool, int, float, complex)):
                 changes[name] = jax.tree.map(copy, change)
-        return dataclasses.replace(self, **changes)
+        if not self.is_packed:
+            return dataclasses.replace(self, **changes)
+        stored = repacked(self, changes)
+        if stored is None:  # packed in another way, by whoever wants it packed
+            return dataclasses.replace(self, **changes)
+        return TrainState(**{**vars(self), **stored})
 
     def _check_like_old(self, tx: Any, params: Params) -> None:
         """Refuses an optimizer for which the state has no slots."""
@@ -226,7 +288,12 @@ def _refuse_assignment(state: TrainState, name: str, value: Any) -> None:
     )
 
 
-# Beside the decorator, which writes one of its own.
+_FIELDS = tuple(field.name for field in dataclasses.fields(TrainState))
+
+
+# Beside the decorator, which would take them for defaults, and writes a __setattr__ of its own.
+for _name_of_field in PACKED:
+    setattr(TrainState, _name_of_field, Tree(_name_of_field))
 TrainState.__setattr__ = _refuse_assignment
 
 

@@ -113,7 +113,7 @@ def attempt_step(
     extra_args = _extra_args(state, evaluated, keys)
     update = update_of(state, evaluated, options, extra_args)
     committed = commit(state, evaluated, update, options, keys, attempt)
-    applied = hyperparameters(state.tx, state.opt_state, **extra_args)
+    applied = hyperparameters(state.tx, state.stored.opt_state, **extra_args)
     metrics = {
         "loss": evaluated.measured.loss,
         **{k: jnp.asarray(x).astype(float) for k, x in applied.items() if k == "learning_rate"},
@@ -141,8 +141,9 @@ def evaluate(
         keys: the keys of the step.
     """
     passes = passes_of(objective, state, options)
-    measure, evaluation = measure_batch(passes, state.model_state, batch, keys.forward)
-    measured = measure(state.params)
+    stored = state.stored
+    measure, evaluation = measure_batch(passes, stored.model_state, batch, keys.forward)
+    measured = measure(stored.params)
     grad_norm = global_norm(trained_leaves(measured.grads, passes.frozen))  # the others' are 0
     return Evaluated(measured, grad_norm, evaluation, passes)
 
@@ -174,7 +175,8 @@ def update_of(
         )
 
     if as_transform(state.tx).evaluates is not False:
-        update = hoist(update, evaluated.measured.grads, state.params, state.opt_state)
+        stored = state.stored
+        update = hoist(update, evaluated.measured.grads, stored.params, stored.opt_state)
     return functools.partial(update, evaluated.measured.grads)
 
 
@@ -196,7 +198,7 @@ def commit(
         keys: the keys of the step.
         attempt: a flag; False takes no step.
     """
-    measured, frozen = evaluated.measured, evaluated.passes.frozen
+    measured, frozen, stored = evaluated.measured, evaluated.passes.frozen, state.stored
     finite = jnp.isfinite(measured.loss) & jnp.isfinite(evaluated.grad_norm)
     # True, but XLA cannot prove it: a constant would take the branch away, and its order with it.
     always = finite | (state.step >= 0)
@@ -227,7 +229,7 @@ def commit(
 
     params, opt_state, average_state, update_norm, taken = jax.lax.cond(
         finite if options.skip_nonfinite else always,
-        take, leave, state.params, state.opt_state, state.average_state,
+        take, leave, stored.params, stored.opt_state, stored.average_state,
     )  # fmt: skip
     scaling_state = state.scaling_state
     if state.scaling is not None:
@@ -235,7 +237,7 @@ def commit(
         scaling_state = optax.tree.where(attempt, scaled, scaling_state)
     state = state.replace(
         params=params,
-        model_state=optax.tree.where(taken, measured.model_state, state.model_state),
+        model_state=optax.tree.where(taken, measured.model_state, stored.model_state),
         opt_state=opt_state,
         step=state.step + taken.astype(state.step.dtype),
         skipped=state.skipped + (~taken & attempt).astype(state.skipped.dtype),
@@ -268,4 +270,4 @@ def _check(state: TrainState, options: StepOptions) -> None:
             " give the same precision= to TrainState.create and to the step"
         )
     if precision is not None:
-        check_params(state.params, precision)
+        check_params(state.stored.params, precision)
