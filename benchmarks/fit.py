@@ -1,6 +1,6 @@
 """Training a network: ``fit`` compared with the loops that people write, steps per second.
 
-``python benchmarks/fit.py`` trains one network five ways in one process, a few epochs of each in
+``python benchmarks/fit.py`` trains one network several ways in one process, a few epochs of each in
 turn, and prints the median of the rounds' ratios. All report the same for every step: loss,
 accuracy, norm of gradient, norm of update. Evaluation is left out of all.
 
@@ -120,8 +120,8 @@ def batches(task, seed: int, epochs: int):
             yield images[indices], labels[indices]
 
 
-def with_fit(task):
-    """fnopt's fit."""
+def with_fit(task, packed: bool | None = None):
+    """fnopt's fit; None leaves to it whether small arrays are packed."""
     loss = "softmax_cross_entropy_with_integer_labels"
     minimized = objective(task.network(), loss, metrics={"accuracy": accuracy})
     tx = fnopt.adamw(RATE, weight_decay=DECAY)
@@ -137,6 +137,7 @@ def with_fit(task):
             batch_size=task.batch,
             key=seed,
             state=state[0],
+            packed=packed,
             progress=False,
         )
         state[0] = result.state
@@ -255,6 +256,8 @@ def with_torch(task, update_norm: bool):
 def contenders(task, torch_too: bool):
     runs = {
         "fnopt fit": with_fit(task),
+        "fnopt fit, packed": with_fit(task, packed=True),
+        "fnopt fit, not packed": with_fit(task, packed=False),
         "flax documentation's loop": with_nnx_loop(task),
         "jitted function, optax": with_jitted_function(task),
     }
