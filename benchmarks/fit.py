@@ -16,99 +16,20 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 import optax
+from fit_tasks import TASKS
 from flax import nnx
 from machine import HERE, machine
 from torch_device import torch_device, torch_is_left_out
 
 import fnopt
-from fnopt.data import digits
 from fnopt.train import accuracy, fit, objective
-from fnopt.train.models import MLP, max_pool
 
-RATE, DECAY, DROPOUT = 1e-3, 1e-2, 0.2
-
-
-class Digits:
-    """Pictures as vectors, a network of dense layers."""
-
-    batch, epochs = 64, 20
-
-    def __init__(self, options: argparse.Namespace):
-        self.train, _ = digits()
-        self.steps = len(self.train[1]) // self.batch
-
-    def network(self) -> nnx.Module:
-        return MLP(64, (128, 128), 10, DROPOUT, rngs=nnx.Rngs(0))
-
-    def torch_network(self, nn):
-        hidden = [
-            layer
-            for before, width in ((64, 128), (128, 128))
-            for layer in (
-                nn.Linear(before, width),
-                nn.BatchNorm1d(width),
-                nn.ReLU(),
-                nn.Dropout(DROPOUT),
-            )
-        ]
-        return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(128, 10))
-
-
-class FashionMnist:
-    """2c2d: two convolutions 5x5 with pooling, two dense layers."""
-
-    batch, epochs = 128, 1
-
-    def __init__(self, options: argparse.Namespace):
-        from fnopt.data import fashion_mnist
-
-        (images, labels), _ = fashion_mnist()
-        self.steps = options.steps
-        self.pool = flax_pool if options.flax_pool else max_pool
-        count = self.steps * self.batch
-        self.train = images[:count].astype(np.float32) / 255, labels[:count]
-
-    def network(self) -> nnx.Module:
-        return TwoConvTwoDense(nnx.Rngs(0), self.pool)
-
-    def torch_network(self, nn):
-        return nn.Sequential(
-            nn.Conv2d(1, 32, 5, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 5, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(7 * 7 * 64, 1024),
-            nn.ReLU(),
-            nn.Linear(1024, 10),
-        )
-
-
-def flax_pool(x: jax.Array) -> jax.Array:
-    return nnx.max_pool(x, (2, 2), strides=(2, 2))
-
-
-class TwoConvTwoDense(nnx.Module):
-    def __init__(self, rngs: nnx.Rngs, pool):
-        self.pool = pool
-        self.conv1 = nnx.Conv(1, 32, (5, 5), rngs=rngs)
-        self.conv2 = nnx.Conv(32, 64, (5, 5), rngs=rngs)
-        self.dense1 = nnx.Linear(7 * 7 * 64, 1024, rngs=rngs)
-        self.dense2 = nnx.Linear(1024, 10, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for conv in (self.conv1, self.conv2):
-            x = self.pool(nnx.relu(conv(x)))
-        return self.dense2(nnx.relu(self.dense1(x.reshape(len(x), -1))))
-
-
-TASKS = {"digits": Digits, "fashion_mnist": FashionMnist}
+RATE, DECAY = 1e-3, 1e-2
 
 
 def batches(task, seed: int, epochs: int):
@@ -164,8 +85,8 @@ def with_nnx_loop(task):
         return (
             loss,
             accuracy(logits, y).mean(),
-            optax.global_norm(nnx.as_pure(grads)),
-            optax.global_norm(updates),
+            optax.tree.norm(nnx.as_pure(grads)),
+            optax.tree.norm(updates),
         )
 
     def run(seed: int, epochs: int):
@@ -194,8 +115,8 @@ def with_jitted_function(task):
         metrics = (
             loss,
             accuracy(logits, y).mean(),
-            optax.global_norm(grads),
-            optax.global_norm(updates),
+            optax.tree.norm(grads),
+            optax.tree.norm(updates),
         )
         return optax.apply_updates(params, updates), opt_state, rest, metrics
 
@@ -267,16 +188,17 @@ def contenders(task, torch_too: bool):
     return runs
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--task", choices=TASKS, default="digits")
     parser.add_argument("--epochs", type=int, help="of each contender in each round")
     parser.add_argument("--steps", type=int, default=40, help="of an epoch of fashion_mnist")
     parser.add_argument("--flax-pool", action="store_true", help="for fashion_mnist")
+    parser.add_argument("--noise", action="store_true", help="for fashion_mnist, where it is not")
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--tag", default="local", help="names the log")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not options.no_torch and (reason := torch_is_left_out()):
         print(f"torch is left out: {reason}")
         options.no_torch = True

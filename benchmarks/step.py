@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from bandwidth import Copy
 from machine import HERE, machine
-from step_contenders import METHODS, PEER, contenders, shared_methods
+from step_contenders import METHODS, OTHERS, PEER, contenders, shared_methods
 from step_torch import torch_tracks
 from step_track import NotComparable, Track, new_tree, verify
 from torch_device import torch_is_left_out
@@ -40,8 +40,7 @@ class Options:
     compiles: int
     turn_ms: float
     torch: bool
-    packed: bool
-    as_argument: bool
+    without: list[str]
     tag: str
 
 
@@ -54,7 +53,7 @@ def time_steps(method: str, tree: str, options: Options, log: Log) -> dict[str, 
     params = new_tree(shapes, seed=0, size=0.02)
     # Two gradients, so that nothing adapts to a value that never changes.
     gradients = [new_tree(shapes, seed=seed, size=1.0) for seed in (1, 2)]
-    compared = contenders(method, params, options.packed, options.as_argument)
+    compared = contenders(method, params, options.without)
     track = Track(method, params, compared, gradients)
     of_torch = {}
     if options.torch and method in METHODS:
@@ -127,7 +126,7 @@ def time_compiles(method: str, tree: str, options: Options, log: Log) -> dict[st
     )
     seconds: dict[str, list[float]] = {}
     temporary = {}
-    choose = contenders(method, params, options.packed, options.as_argument)
+    choose = contenders(method, params, options.without)
     rows = orders(list(choose))
     for repeat in range(0 if _warm else -1, options.compiles):
         for name in rows[repeat % len(rows)]:
@@ -208,8 +207,7 @@ def options(arguments: Sequence[str] | None = None) -> Options:
         default=True,
         help="compare with torch; if it is installed",
     )
-    add("--packed", action=argparse.BooleanOptionalAction, default=True)
-    add("--as-argument", action=argparse.BooleanOptionalAction, default=True)
+    add("--without", nargs="+", choices=OTHERS, default=[], help="contenders to leave out")
     add("--tag", default="local", help="the log is benchmarks/logs/step-TAG.jsonl")
     add("--quick", action="store_true", help="a smoke test: 4 blocks and 2 compilations of mlp")
     options = vars(parser.parse_args(arguments))

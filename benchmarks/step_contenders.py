@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -29,7 +30,14 @@ LEFT_OUT = {
 }
 NEEDS_VALUE = {"momo", "momo_adam", "polyak_sgd"}
 PEER = "optax"
-AGAIN = "optax again"
+OTHERS = (
+    "fnopt",
+    "optax again",
+    "packed",
+    "packed, gradients as a tree",
+    "packed(tx)",
+    "fnopt as argument",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +109,8 @@ class Contender:
 
 def peer_of(method: str) -> Any:
     """optax's function of the same name, or None."""
-    return getattr(optax, method, None) or getattr(optax.contrib, method, None)
+    # Some of contrib have a deprecated name in optax too.
+    return getattr(optax.contrib, method, None) or getattr(optax, method, None)
 
 
 def shared_methods() -> list[str]:
@@ -110,33 +119,26 @@ def shared_methods() -> list[str]:
     return [name for name in shared if name not in LEFT_OUT]
 
 
-def contenders(
-    method: str, params: Any, packed: bool = True, as_argument: bool = True
-) -> dict[str, Contender]:
+def contenders(method: str, params: Any, without: Sequence[str] = ()) -> dict[str, Contender]:
     """Contenders by name. optax is there twice: its difference from itself is noise.
 
     Args:
         method: the name of an optimizer that both libraries have.
         params: the parameters; their shapes suffice.
-        packed: whether to compare packed trees.
-        as_argument: whether to compare an optimizer that is an argument of the step.
+        without: names of contenders to leave out.
     """
     make_optax, make_fnopt = peer_of(method), getattr(fnopt, method)
     usual = {"learning_rate": 1e-3} if "learning_rate" in make_fnopt._fields else {}
     numbers = METHODS.get(method, usual)
     tx = make_fnopt(**numbers)
-    found = {
-        PEER: Contender(make_optax(**numbers)),
-        "fnopt": Contender(tx),
-        AGAIN: Contender(make_optax(**numbers)),
-    }
-    if packed:
-        packing = fnopt.Packing.of(tx, params)
-        found |= {
-            "packed": Contender(tx, packing),
-            "packed, gradients as a tree": Contender(tx, packing, grads_as_tree=True),
-            "packed(tx)": Contender(fnopt.packed(tx)),
-        }
-    if as_argument:
-        found["fnopt as argument"] = Contender(jax.tree.map(np.float32, tx), as_argument=True)
-    return found
+    packing = fnopt.Packing.of(tx, params)
+    found = (
+        Contender(make_optax(**numbers)),
+        Contender(tx),
+        Contender(make_optax(**numbers)),
+        Contender(tx, packing),
+        Contender(tx, packing, grads_as_tree=True),
+        Contender(fnopt.packed(tx)),
+        Contender(jax.tree.map(np.float32, tx), as_argument=True),
+    )
+    return {x: c for x, c in zip((PEER, *OTHERS), found, strict=True) if x not in without}
