@@ -163,6 +163,7 @@ def test_an_average_is_of_what_the_method_wants_evaluated():
 
 def test_moving_keeps_the_state_of_a_method_without_a_say():
     task = function_task()
-    state, _ = make_train_step(task)(TrainState.create(task, fnopt.adam(0.1), 0), blobs(16))
+    step = make_train_step(task, packed=False)
+    state, _ = step(TrainState.create(task, fnopt.adam(0.1), 0), blobs(16))
     moved = state.moved_to(jax.tree.map(jnp.zeros_like, state.params), state.model_state)
     assert moved.opt_state is state.opt_state and moved.eval_params is moved.params

@@ -817,7 +817,8 @@ def test_frozen_leaves_cost_no_gradient_and_no_update_in_the_step_of_a_run(parts
     def program(tx):
         task, state, batch = a_run(tx)
         batch = jax.tree.map(lambda x: jnp.concatenate([x, x]), batch)
-        step = make_train_step(task, accumulate=parts, clip_norm=1.0)
+        # Packed, the body is a part of a buffer.
+        step = make_train_step(task, packed=False, accumulate=parts, clip_norm=1.0)
         return compiled_as_usual(step.lower(state, batch)).as_text()
 
     base = fnopt.adamw(1e-3)

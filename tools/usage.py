@@ -36,6 +36,7 @@ CALLS = {
     "mechanize": "mechanize(fnopt.sgd(1.0))",
     "named_chain": 'named_chain(("clip", fnopt.clip(1.0)), ("adam", fnopt.adam(1e-3)))',
     "chain": "chain(fnopt.clip_by_global_norm(1.0), fnopt.adamw(1e-3))",
+    "packed": "packed(fnopt.adamw(1e-3))",
     "partition": (
         'partition({"body": fnopt.sgd(0.01), "head": fnopt.adam(1e-3)},'
         ' {"conv": "body", "dense": "head"})'

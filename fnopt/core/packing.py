@@ -277,7 +277,7 @@ def _sharding(leaf: Any) -> Any:
     sharding = getattr(leaf, "sharding", None)
     if isinstance(leaf, Tracer) or sharding is None or len(sharding.device_set) == 1:
         return None
-    return sharding.device_set if sharding.is_fully_replicated else object()
+    return frozenset(sharding.device_set) if sharding.is_fully_replicated else object()
 
 
 def _pick(positions: Iterable[int], *rows: Sequence[Any]) -> list[list[Any]]:

@@ -61,6 +61,7 @@ class Callbacks:
 
     def epoch(self, state: TrainState, record: dict[str, Any]) -> bool:
         """Calls all after an epoch; whether one of them ends the run."""
+        state = state.unpacked() if self.on_epoch else state
         # A list: those after one that ends the run are called too.
         return any([bool(function(state, record)) for function in self.on_epoch])
 
@@ -72,13 +73,13 @@ class Callbacks:
     def begin(self, state: TrainState) -> None:
         """Calls the callbacks of states before the first step."""
         for _, function in self.on_state:
-            function(state)
+            function(state.unpacked())
 
     def state(self, state: TrainState, steps: int, *, ended: bool = False) -> None:
         """Calls the callbacks of states that are due; at the end of the run those that are not."""
         for every, function in self.on_state:
             if (steps % every == 0) != ended:
-                function(state)
+                function(state.unpacked())
 
     @property
     def every(self) -> tuple[int, ...]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 from jax.core import Tracer
+from jax.tree_util import GetAttrKey
 
 from fnopt.core.packed_trees import is_packed, packed_like, unpacked
 from fnopt.core.packing import Packing
-from fnopt.core.types import PyTree
+from fnopt.core.transform import as_transform
+from fnopt.core.types import Params, PyTree
 from fnopt.train.precision import Precision, as_optimizers_see
 
 PACKED = ("params", "model_state", "opt_state", "average_state", "stopping_state")
@@ -36,6 +41,64 @@ class Tree:
 
     def __set__(self, state: Any, value: PyTree) -> None:
         vars(state)[self.name] = value
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """The base of a train state: a pytree of its fields as they are stored, packed or not."""
+
+    @property
+    def stored(self) -> SimpleNamespace:
+        """The fields as they are stored, packed or not."""
+        return SimpleNamespace(**vars(self))
+
+    @property
+    def stored_eval_params(self) -> Params:
+        """:attr:`eval_params` as the parameters are stored, packed or not."""
+        fields = vars(self)
+        return as_transform(fields["tx"]).eval_params(fields["opt_state"], fields["params"])
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether small arrays are stored packed."""
+        return is_packed(vars(self)["params"])
+
+    def packed(self, precision: Any = None) -> Any:
+        """The state with small arrays that are treated alike stored in one buffer.
+
+        A step then hands over and computes few buffers instead of many. Where the optimizer treats
+        no two small parameters alike, it is the state itself.
+
+        Args:
+            precision: the precision of the steps, as :class:`StepOptions` takes it.
+        """
+        if self.is_packed:
+            return self
+        fields = packed_fields(self, Precision.named(precision))
+        return self if fields is None else dataclasses.replace(self, **fields)
+
+    def unpacked(self) -> Any:
+        """The state with every array stored by itself."""
+        return dataclasses.replace(self) if self.is_packed else self
+
+    def tree_flatten_with_keys(self) -> Any:
+        fields = vars(self)
+        return tuple((GetAttrKey(name), fields[name]) for name in _names(type(self))), None
+
+    def tree_flatten(self) -> Any:
+        fields = vars(self)
+        return tuple(fields[name] for name in _names(type(self))), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, fields: Any) -> Any:
+        state = object.__new__(cls)
+        vars(state).update(zip(_names(cls), fields, strict=True))
+        return state
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def packed_fields(state: Any, precision: Precision | None) -> dict[str, PyTree] | None:

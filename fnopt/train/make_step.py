@@ -61,5 +61,5 @@ def make_train_step(
     def lower(state: TrainState, batch: Batch) -> Any:
         return compiled.lower(layout(state), batch)
 
-    vars(step).update({"lower": lower, "_cache_size": compiled._cache_size})
+    vars(step).update(lower=lower, **{name: getattr(compiled, name) for name in ("_cache_size",)})
     return step

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import GetAttrKey
 
 from fnopt.core import did_you_mean
 from fnopt.core.entry import entry
@@ -18,7 +16,7 @@ from fnopt.core.tracebacks import hides_frames
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, ModelState, OptState, Params
 from fnopt.train.arguments import check_key, check_objective, check_optimizer, check_value
-from fnopt.train.layout import PACKED, Tree, packed_fields, repacked
+from fnopt.train.layout import PACKED, Stored, Tree, repacked
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision, as_optimizers_see, cast_floating, to_float32_at_least
 from fnopt.train.reprs import call, listed, size
@@ -31,7 +29,7 @@ _USAGE = "TrainState.create(objective, tx, key)"
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True)
-class TrainState:
+class TrainState(Stored):
     """Everything that a training step changes or depends on, except the data.
 
     Steps may store the small arrays of it side by side in few buffers (see :meth:`packed`); its
@@ -168,54 +166,6 @@ class TrainState:
         # Parameters that are not packed stay the same object.
         return evaluated.unpack() if is_packed(evaluated) else evaluated
 
-    @property
-    def stored(self) -> SimpleNamespace:
-        """The fields as they are stored, packed or not."""
-        return SimpleNamespace(**vars(self))
-
-    @property
-    def stored_eval_params(self) -> Params:
-        """:attr:`eval_params` as the parameters are stored, packed or not."""
-        fields = vars(self)
-        return as_transform(self.tx).eval_params(fields["opt_state"], fields["params"])
-
-    @property
-    def is_packed(self) -> bool:
-        """Whether small arrays are stored packed."""
-        return is_packed(vars(self)["params"])
-
-    def packed(self, precision: Any = None) -> TrainState:
-        """The state with small arrays that are treated alike stored in one buffer.
-
-        A step then hands over and computes few buffers instead of many. Where the optimizer treats
-        no two small parameters alike, it is the state itself.
-
-        Args:
-            precision: the precision of the steps, as :class:`StepOptions` takes it.
-        """
-        if self.is_packed:
-            return self
-        fields = packed_fields(self, Precision.named(precision))
-        return self if fields is None else dataclasses.replace(self, **fields)
-
-    def unpacked(self) -> TrainState:
-        """The state with every array stored by itself."""
-        return dataclasses.replace(self) if self.is_packed else self
-
-    def tree_flatten_with_keys(self) -> Any:
-        fields = vars(self)
-        return tuple((GetAttrKey(name), fields[name]) for name in _FIELDS), None
-
-    def tree_flatten(self) -> Any:
-        fields = vars(self)
-        return tuple(fields[name] for name in _FIELDS), None
-
-    @classmethod
-    def tree_unflatten(cls, _: None, fields: Any) -> TrainState:
-        state = object.__new__(cls)
-        vars(state).update(zip(_FIELDS, fields, strict=True))
-        return state
-
     def moved_to(self, params: Params, model_state: ModelState) -> TrainState:
         """The state with other parameters, which are then those to evaluate.
 
@@ -286,9 +236,6 @@ def _refuse_assignment(state: TrainState, name: str, value: Any) -> None:
         f"a train state is a value: state.{name} cannot be assigned; take a new one,"
         f" state = state.replace({name}=…)"
     )
-
-
-_FIELDS = tuple(field.name for field in dataclasses.fields(TrainState))
 
 
 # Beside the decorator, which would take them for defaults, and writes a __setattr__ of its own.

@@ -270,4 +270,4 @@ def _check(state: TrainState, options: StepOptions) -> None:
             " give the same precision= to TrainState.create and to the step"
         )
     if precision is not None:
-        check_params(state.stored.params, precision)
+        check_params(state.params, precision)
