@@ -145,7 +145,7 @@ def _copy_values(ours: ResNet18, theirs: Any, torch: Any) -> None:
             layer.norm.bias[...],
         )
     ]
-    arrays += [ours.head.kernel[...].T, ours.head.bias[...]]
+    arrays += [ours.head.kernel[...].T, nnx.state(ours.head)["bias"][...]]
     with torch.no_grad():
         for param, array in zip(theirs.parameters(), arrays, strict=True):
             param.copy_(torch.from_numpy(np.array(array)))

@@ -69,7 +69,7 @@ def with_torch(width: int, batches: Batches, kind: str) -> Step:
     device = torch_device()
     network = new_torch_network(width).to(device)
     # A step within a graph reads its number from the device.
-    options = {"capturable": True} if kind == "graph" else {}
+    options: dict[str, Any] = {"capturable": True} if kind == "graph" else {}
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=RATE, weight_decay=DECAY, fused=True, **options
     )

@@ -98,7 +98,7 @@ def _optimizer(method: str, params: list[Any], capturable: bool) -> tuple[Any, s
     numbers = METHODS[method]
     lr = numbers["learning_rate"]
     # SGD's steps can be captured as they are.
-    captured = {"capturable": True} if capturable else {}
+    captured: dict[str, Any] = {"capturable": True} if capturable else {}
     if method == "adamw":
         options = dict(
             betas=(numbers["b1"], numbers["b2"]),

@@ -56,11 +56,11 @@ class Track:
             steps: the number of steps that are timed.
             warm: the number of steps before them.
         """
-        arrays = jax.block_until_ready(self._steps(name, *self._enter(name), warm))
+        params, state = jax.block_until_ready(self._steps(name, *self._enter(name), warm))
         start = time.perf_counter()
-        arrays = jax.block_until_ready(self._steps(name, *arrays, steps))
+        params, state = jax.block_until_ready(self._steps(name, params, state, steps))
         seconds = time.perf_counter() - start
-        self._leave(name, *arrays)
+        self._leave(name, params, state)
         return seconds
 
     def in_place(self, name: str) -> bool:
