@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Sequence
 
@@ -23,8 +22,10 @@ import numpy as np
 import optax
 from fit_tasks import TASKS
 from flax import nnx
-from machine import HERE, machine
+from machine import HERE, load_average, machine
+from report import of_fit
 from torch_device import torch_device, torch_is_left_out
+from turns import print_table
 
 import fnopt
 from fnopt.train import accuracy, fit, objective
@@ -211,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kind = "" if options.task == "digits" else f"{options.task}-"
     log = HERE / "logs" / f"fit-{kind}{options.tag}.jsonl"
     log.parent.mkdir(exist_ok=True)
-    speeds: dict[str, list[float]] = {name: [] for name in runs}
+    records = []
     with log.open("w") as file:
         file.write(json.dumps({"machine": machine(), "options": vars(options)}) + "\n")
         for number in range(options.rounds):
@@ -219,15 +220,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name in names[number % len(names) :] + names[: number % len(names)]:
                 began = time.perf_counter()
                 runs[name](number, options.epochs)
-                seconds = time.perf_counter() - began
-                speeds[name].append(options.epochs * task.steps / seconds)
-                record = {"round": number, "name": name, "steps_per_second": speeds[name][-1]}
-                file.write(json.dumps(record) + "\n")
-    print(f"\n{'':32}{'us a step':>12}{'fit is faster by':>20}")
-    for name, measured in speeds.items():
-        ratios = [a / b for a, b in zip(speeds["fnopt fit"], measured, strict=True)]
-        micros = 1e6 / statistics.median(measured)
-        print(f"{name:32}{micros:12.0f}{statistics.median(ratios):19.2f}x")
+                speed = options.epochs * task.steps / (time.perf_counter() - began)
+                records.append({"round": number, "name": name, "steps_per_second": speed})
+                file.write(json.dumps(records[-1]) + "\n")
+                file.flush()
+        file.write(json.dumps({"load_average": load_average()}) + "\n")
+    for title, rows in of_fit(records):
+        print_table(title, rows)
     print(f"raw log: {log.name}")
 
 

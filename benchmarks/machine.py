@@ -19,11 +19,10 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
 
 def machine() -> dict[str, Any]:
     """The first record of a log."""
-    load = os.getloadavg() if hasattr(os, "getloadavg") else None
     return dict(
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        load_average=load,
+        load_average=load_average(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         devices=sorted({f"{d.platform}: {d.device_kind}" for d in jax.devices()}),
@@ -33,6 +32,11 @@ def machine() -> dict[str, Any]:
         command=" ".join(["python", f"benchmarks/{pathlib.Path(sys.argv[0]).name}", *sys.argv[1:]]),
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
+
+
+def load_average() -> tuple[float, float, float] | None:
+    """How busy the machine is, this process included: of 1, 5 and 15 minutes; None if unknown."""
+    return os.getloadavg() if hasattr(os, "getloadavg") else None
 
 
 def _cpu() -> str:

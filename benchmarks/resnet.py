@@ -7,20 +7,19 @@ compared.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-from machine import HERE, machine
+from log import Log
+from machine import HERE, load_average, machine
+from report import RESNET_PEER as PEER
+from report import UNPACKED, of_resnet
 from resnet_models import batches
 from resnet_steps import TORCH, TORCH_ON_GPUS, Step, wait_for, with_fnopt, with_nnx_loop
 from torch_device import torch_is_left_out
-from turns import orders, print_table, ratios, with_interval
-
-PEER = "flax documentation's loop"
+from turns import orders, print_table
 
 
 def contenders(
@@ -36,7 +35,7 @@ def contenders(
     """
     steps: dict[str, Step] = {PEER: with_nnx_loop(width, data)}
     numbers = {}
-    for name, packed in (("make_train_step, packed", True), ("make_train_step, unpacked", False)):
+    for name, packed in (("make_train_step, packed", True), (UNPACKED, False)):
         steps[name], numbers[name] = with_fnopt(width, data, packed)
     if torch_too:
         chosen = TORCH | (TORCH_ON_GPUS if jax.default_backend() == "gpu" else {})
@@ -100,43 +99,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"torch is left out: {reason}")
         chosen.torch = False
     path = HERE / "logs" / f"resnet-{chosen.tag}.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w") as file:
-
-        def log(kind: str, **record: Any) -> None:
-            file.write(json.dumps({"kind": kind, **record}) + "\n")
-            file.flush()
-
-        log("machine", **machine(), options=vars(chosen))
-        data = batches(chosen.batch)
-        steps, numbers = contenders(chosen.width, data, chosen.torch, chosen.torch_compile)
-        losses, failed = first_losses(steps, data)
-        log("setup", counts=numbers, losses=losses, failed=failed)
-        for name, reason in failed.items():
-            print(f"{name} is left out: {reason}")
-        seconds: dict[str, list[float]] = {name: [] for name in losses}
-        of_torch = [name for name in losses if name.startswith("torch")]
-        rows = orders([name for name in losses if name not in of_torch])
-        for block in range(chosen.blocks):
-            # torch last and by itself: its idle threads go on spinning for some time.
-            order = [*rows[block % len(rows)], *of_torch]
-            times = {}
-            for name in order:
-                times[name] = seconds_of(steps[name], chosen.steps, len(data))
-                time.sleep(0.02 if name in of_torch else 0.0)
-            for name, value in times.items():
-                seconds[name].append(value)
-            log("block", block=block, order=order, seconds=times)
-        found = ratios(seconds, PEER)
-        to_unpacked = ratios(seconds, "make_train_step, unpacked")
-        log("summary", ratios=found, ratios_to_unpacked=to_unpacked)
-        table = [["", "ms", f"/ {PEER}", "/ make_train_step, unpacked"]]
-        for name, times in seconds.items():
-            cells = (with_interval(of.get(name)) for of in (found, to_unpacked))
-            table.append([name, f"{1e3 * statistics.median(times):.2f}", *cells])
-        print_table("A training step: medians, and ratios [95 %]", table)
-        rows = [[name, *counted.values()] for name, counted in numbers.items()]
-        print_table("The compiled programs", [["", *next(iter(numbers.values()))], *rows])
+    log = Log(path)
+    log("machine", **machine(), options=vars(chosen))
+    data = batches(chosen.batch)
+    steps, numbers = contenders(chosen.width, data, chosen.torch, chosen.torch_compile)
+    losses, failed = first_losses(steps, data)
+    log("setup", counts=numbers, losses=losses, failed=failed)
+    for name, reason in failed.items():
+        print(f"{name} is left out: {reason}")
+    of_torch = [name for name in losses if name.startswith("torch")]
+    rows = orders([name for name in losses if name not in of_torch])
+    for block in range(chosen.blocks):
+        # torch last and by itself: its idle threads go on spinning for some time.
+        order = [*rows[block % len(rows)], *of_torch]
+        times = {}
+        for name in order:
+            times[name] = seconds_of(steps[name], chosen.steps, len(data))
+            time.sleep(0.02 if name in of_torch else 0.0)
+        log("block", block=block, order=order, seconds=times)
+    log("end", load_average=load_average())
+    for title, rows in of_resnet(log.records):
+        print_table(title, rows)
     print(f"\nlog: {path.relative_to(HERE.parent)}")
 
 

@@ -19,15 +19,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from bandwidth import Copy
-from machine import HERE, machine
-from step_contenders import METHODS, OTHERS, PEER, contenders, shared_methods
+from log import Log
+from machine import HERE, load_average, machine
+from report import STEP_PEER as PEER
+from report import of_step
+from step_contenders import METHODS, OTHERS, contenders, shared_methods
 from step_torch import torch_tracks
 from step_track import NotComparable, Track, new_tree, verify
 from torch_device import torch_is_left_out
 from trees import ON_GPUS, TREES
-from turns import median_interval, orders, print_table, ratios, with_interval
-
-Log = Callable[..., None]
+from turns import median_interval, orders, print_table, ratios
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Options:
 # ---- Time of a step ----
 
 
-def time_steps(method: str, tree: str, options: Options, log: Log) -> dict[str, Any]:
-    """Times the steps of a method on a tree, logs all and returns a summary."""
+def time_steps(method: str, tree: str, options: Options, log: Log) -> None:
+    """Times the steps of a method on a tree, and logs all and a summary."""
     shapes = TREES[tree]()
     params = new_tree(shapes, seed=0, size=0.02)
     # Two gradients, so that nothing adapts to a value that never changes.
@@ -94,7 +95,7 @@ def time_steps(method: str, tree: str, options: Options, log: Log) -> dict[str, 
         name: median_interval([moved / a / b for a, b in zip(times, bandwidths, strict=True)])
         for name, times in (seconds.items() if bandwidths else ())
     }
-    return summarize(
+    summarize(
         "step", tree, method, seconds, log, in_place=in_place, bytes_moved=moved,
         shares_of_copy_bandwidth=shares, torch={name: x.kind for name, x in of_torch.items()},
     )  # fmt: skip
@@ -105,9 +106,12 @@ def _runner(track: Track, name: str) -> Callable[..., float]:
 
 
 def _steps_of_turn(run: Callable[..., float], turn_ms: float) -> int:
-    """As many steps as make a turn that a clock's and a scheduler's grain do not show in."""
+    """As many steps as make a turn that a clock's and a scheduler's grain do not show in.
+
+    At least 4: the first step of a turn runs beside no other's dispatch, and weighs more in fewer.
+    """
     one = min(run(2) / 2 for _ in range(3))
-    return min(max(2, math.ceil(turn_ms / 1e3 / one)), 1000)
+    return min(max(4, math.ceil(turn_ms / 1e3 / one)), 1000)
 
 
 # ---- Time to trace and compile ----
@@ -117,8 +121,8 @@ _warm: list[str] = []
 """Who has compiled anything in this process."""
 
 
-def time_compiles(method: str, tree: str, options: Options, log: Log) -> dict[str, Any]:
-    """Times tracing and compiling the steps, logs all and returns a summary."""
+def time_compiles(method: str, tree: str, options: Options, log: Log) -> None:
+    """Times tracing and compiling the steps, and logs all and a summary."""
     params = jax.tree.map(
         lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
         TREES[tree](),
@@ -150,7 +154,7 @@ def time_compiles(method: str, tree: str, options: Options, log: Log) -> dict[st
                 "compile", tree=tree, method=method, repeat=repeat, contender=name,
                 trace=middle - start, compile=end - middle, temporary_bytes=temporary[name],
             )  # fmt: skip
-    return summarize("compile", tree, method, seconds, log, temporary_bytes=temporary)
+    summarize("compile", tree, method, seconds, log, temporary_bytes=temporary)
 
 
 # ---- Summaries ----
@@ -158,33 +162,13 @@ def time_compiles(method: str, tree: str, options: Options, log: Log) -> dict[st
 
 def summarize(
     kind: str, tree: str, method: str, seconds: dict[str, list[float]], log: Log, **more: Any
-) -> dict[str, Any]:
-    """The medians and the ratios to the peer, which are logged."""
+) -> None:
+    """Logs the medians and the ratios to the peer."""
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    found = dict(tree=tree, method=method, n=len(seconds[PEER]), seconds=medians)
-    found |= dict(ratios=ratios(seconds, PEER), **more)
-    log(f"{kind} summary", **found)
-    return found
-
-
-def show(title: str, unit: float, summaries: Sequence[dict[str, Any]]) -> None:
-    """Prints a table of summaries: the peer's time, and the others' ratios to it."""
-    names = list(dict.fromkeys(name for s in summaries for name in s["ratios"]))
-    rows = [["tree", "method", PEER, *(f"{name} / {PEER}" for name in names)]]
-    for s in summaries:
-        cells = (with_interval(s["ratios"].get(name)) for name in names)
-        rows.append([s["tree"], s["method"], f"{s['seconds'][PEER] * unit:.3f}", *cells])
-    print_table(title, rows)
-
-
-def show_shares(summaries: Sequence[dict[str, Any]]) -> None:
-    """Prints a table of the shares of the copy bandwidth."""
-    names = list(dict.fromkeys(name for s in summaries for name in s["shares_of_copy_bandwidth"]))
-    rows = [["tree", "method", *names]]
-    for s in summaries:
-        cells = (with_interval(s["shares_of_copy_bandwidth"].get(name)) for name in names)
-        rows.append([s["tree"], s["method"], *cells])
-    print_table("Bytes read and written a second, as a share of what copies move", rows)
+    log(
+        f"{kind} summary", tree=tree, method=method, n=len(seconds[PEER]), seconds=medians,
+        ratios=ratios(seconds, PEER), load_average=load_average(), **more,
+    )  # fmt: skip
 
 
 # ---- The command ----
@@ -200,7 +184,7 @@ def options(arguments: Sequence[str] | None = None) -> Options:
     add("--trees", nargs="+", choices=trees, default=trees)
     add("--blocks", type=int, default=100, help="turns of each contender at each tree and method")
     add("--compiles", type=int, default=12, help="compilations of each; 0 leaves them out")
-    add("--turn-ms", type=float, default=30.0, help="how long a turn should last, at least 2 steps")
+    add("--turn-ms", type=float, default=30.0, help="how long a turn should last, at least 4 steps")
     add(
         "--torch",
         action=argparse.BooleanOptionalAction,
@@ -238,35 +222,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             torch.set_grad_enabled(False)
 
     path = HERE / "logs" / f"step-{chosen.tag}.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w") as file:
-
-        def log(kind: str, **record: Any) -> None:
-            file.write(json.dumps({"kind": kind, **record}) + "\n")
-            file.flush()
-
-        about = machine()
-        log("machine", **about, options=dataclasses.asdict(chosen))
-        print(json.dumps(about, indent=1))
-        steps, compiles = [], []
-        for tree in chosen.trees:
-            for method in chosen.methods:
-                start = time.perf_counter()
-                try:
-                    if chosen.blocks:
-                        steps.append(time_steps(method, tree, chosen, log))
-                    if chosen.compiles:
-                        compiles.append(time_compiles(method, tree, chosen, log))
-                except NotComparable as error:
-                    log("left out", tree=tree, method=method, reason=str(error))
-                    print(f"{tree} {method} is left out: {error}")
-                print(f"{tree} {method}: {time.perf_counter() - start:.0f} s", flush=True)
-        if steps:
-            show("A step: ms, and the median of the blocks' ratios [95 %]", 1e3, steps)
-        if any(s["shares_of_copy_bandwidth"] for s in steps):
-            show_shares(steps)
-        if compiles:
-            show("Tracing and compiling: s, and ratios as above", 1.0, compiles)
+    log = Log(path)
+    about = machine()
+    log("machine", **about, options=dataclasses.asdict(chosen))
+    print(json.dumps(about, indent=1))
+    for tree in chosen.trees:
+        for method in chosen.methods:
+            start = time.perf_counter()
+            try:
+                if chosen.blocks:
+                    time_steps(method, tree, chosen, log)
+                if chosen.compiles:
+                    time_compiles(method, tree, chosen, log)
+            except NotComparable as error:
+                log("left out", tree=tree, method=method, reason=str(error))
+                print(f"{tree} {method} is left out: {error}")
+            print(f"{tree} {method}: {time.perf_counter() - start:.0f} s", flush=True)
+    for title, rows in of_step(log.records):
+        print_table(title, rows)
     print(f"\nlog: {path.relative_to(HERE.parent)}")
 
 

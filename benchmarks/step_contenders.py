@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
+from report import STEP_PEER as PEER
 
 import fnopt
 from fnopt.core.packed_trees import packed_like, unpacked
@@ -29,7 +30,6 @@ LEFT_OUT = {
     "sophia": "needs the loss as a function",
 }
 NEEDS_VALUE = {"momo", "momo_adam", "polyak_sgd"}
-PEER = "optax"
 OTHERS = (
     "fnopt",
     "optax again",

@@ -7,22 +7,22 @@ compared.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from machine import HERE, machine
+from log import Log
+from machine import HERE, load_average, machine
 from program import counts
+from report import UNPACKING_PEER as PEER
+from report import of_unpacking
 from resnet_models import batches, new_network
-from turns import orders, print_table, ratios, with_interval
+from turns import orders, print_table
 
 import fnopt
 from fnopt.train import objective
 
-PEER = "tree"
 CONTENDERS = (PEER, "packed", "tree again")
 
 
@@ -96,34 +96,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.quick:
         vars(chosen).update(batch=2, width=4, blocks=4, calls=2)
     path = HERE / "logs" / f"unpacking-{chosen.tag}.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w") as file:
-
-        def log(kind: str, **record: Any) -> None:
-            file.write(json.dumps({"kind": kind, **record}) + "\n")
-            file.flush()
-
-        log("machine", **machine(), options=vars(chosen))
-        network, (batch,) = new_network(chosen.width), batches(chosen.batch, 1)
-        calls: dict[str, Any] = {x: passes(network, batch, x == "packed") for x in CONTENDERS}
-        log("setup", counts={name: call.counts for name, call in calls.items()},
-            difference=verify(calls))  # fmt: skip
-        seconds: dict[str, list[float]] = {name: [] for name in calls}
-        rows = orders(list(calls))
-        for block in range(chosen.blocks):
-            times = {x: seconds_of(calls[x], chosen.calls) for x in rows[block % len(rows)]}
-            for name, value in times.items():
-                seconds[name].append(value)
-            log("block", block=block, seconds=times)
-        found = ratios(seconds, PEER)
-        log("summary", ratios=found)
-        columns = list(calls[PEER].counts)
-        table: list[list[Any]] = [["", "ms", f"/ {PEER}", *columns]]
-        for name, call in calls.items():
-            milliseconds = f"{1e3 * statistics.median(seconds[name]):.2f}"
-            numbers = [call.counts[column] for column in columns]
-            table.append([name, milliseconds, with_interval(found.get(name)), *numbers])
-        print_table("Loss and gradient: medians, ratios [95 %], and the compiled program", table)
+    log = Log(path)
+    log("machine", **machine(), options=vars(chosen))
+    network, (batch,) = new_network(chosen.width), batches(chosen.batch, 1)
+    calls: dict[str, Any] = {x: passes(network, batch, x == "packed") for x in CONTENDERS}
+    log("setup", counts={name: call.counts for name, call in calls.items()},
+        difference=verify(calls))  # fmt: skip
+    rows = orders(list(calls))
+    for block in range(chosen.blocks):
+        times = {x: seconds_of(calls[x], chosen.calls) for x in rows[block % len(rows)]}
+        log("block", block=block, seconds=times)
+    log("end", load_average=load_average())
+    for title, rows in of_unpacking(log.records):
+        print_table(title, rows)
     print(f"\nlog: {path.relative_to(HERE.parent)}")
 
 
