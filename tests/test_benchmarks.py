@@ -172,7 +172,7 @@ def test_torch_has_the_same_network(load):
     ],
 )
 def test_a_quick_run_writes_its_log(load, tmp_path, capsys, name, arguments, log):
-    cached = jax.config.read("jax_enable_compilation_cache")
+    cached = jax.config.jax_enable_compilation_cache
     try:
         load(name).main(arguments)
     finally:
