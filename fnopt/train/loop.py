@@ -44,9 +44,7 @@ class EpochLog(NamedTuple):
     @property
     def metrics(self) -> Metrics:
         """An array for each metric, one value per step; 0 for steps not reached."""
-        columns = {
-            name: x[:, i] for names, x in self.rows.items() for i, name in enumerate(names)
-        }
+        columns = {name: x[:, i] for names, x in self.rows.items() for i, name in enumerate(names)}
         return dict(sorted(columns.items()))
 
 
