@@ -57,6 +57,18 @@ def same(a, b) -> bool:
     )
 
 
+def test_the_loop_writes_the_log_of_a_step_by_one_update_for_each_dtype():
+    task, data = nnx_task(), Arrays(blobs())
+    state = state_of(task)
+    order = data.order(state.key, 0, 32)
+    program = jax.make_jaxpr(lambda state, order: _run(task, state, data, order, 0, 2))
+    metrics = _run(task, state_of(task), data, order, 0, 2)[1].metrics
+    text, steps = str(program(state, order)), len(order)
+    assert list(metrics) == sorted(metrics) and len(metrics) > 2
+    assert all(x.shape == (steps,) and np.all(x[:2] != 0) for x in metrics.values())
+    assert len(re.findall(rf":(?:f32|bool)\[{steps}(?:,\d+)?\] = scatter\[", text)) == 2
+
+
 # The step
 
 

@@ -94,13 +94,11 @@ class Arrays:
         Returns:
             Indices, of shape (steps, batch_size).
         """
-        # The stream is its own: a step's key is folded from the same key by the step alone.
-        stream = jax.random.fold_in(jax.random.fold_in(key, _ORDER), step)
         if not self.shuffle:
             return _in_order(size(self.tree), batch_size)
         if self.weights is None:
-            return _permuted(stream, size(self.tree), batch_size)
-        return _drawn(stream, jnp.asarray(self.weights), batch_size)
+            return _permuted(key, step, size(self.tree), batch_size)
+        return _drawn(key, step, self.weights, batch_size)
 
     def batch(self, key: jax.Array, step: Numeric, indices: jax.Array) -> Batch:
         """The examples of these indices, augmented.
@@ -113,8 +111,7 @@ class Arrays:
         batch = take(self.tree, indices)
         if self.augment is None:
             return batch
-        stream = jax.random.fold_in(jax.random.fold_in(key, _AUGMENTATION), step)
-        return self.augment(stream, batch)
+        return self.augment(_stream(key, _AUGMENTATION, step), batch)
 
     def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         name = jax.tree_util.GetAttrKey
@@ -136,6 +133,10 @@ class Arrays:
 
 # A step's key is folded from the run's by its number alone; these are beyond every such number.
 _ORDER, _AUGMENTATION = 2**32 - 1, 2**32 - 2
+
+
+def _stream(key: jax.Array, name: int, step: Numeric) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(key, name), step)
 
 
 def _checked_weights(weights: Any, examples: int, shuffle: bool) -> np.ndarray:
@@ -207,9 +208,11 @@ def epoch_order(key: jax.Array, examples: int, batch_size: int) -> jax.Array:
     return jax.random.permutation(key, examples)[: steps * batch_size].reshape(steps, batch_size)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _permuted(key: jax.Array, examples: int, batch_size: int) -> jax.Array:
-    return epoch_order(key, examples, batch_size)
+# An epoch's order is one program, its key included: called one by one, those of the key take longer
+# than the steps of a short epoch.
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _permuted(key: jax.Array, step: Numeric, examples: int, batch_size: int) -> jax.Array:
+    return epoch_order(_stream(key, _ORDER, step), examples, batch_size)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -218,11 +221,12 @@ def _in_order(examples: int, batch_size: int) -> jax.Array:
     return jnp.arange(steps * batch_size).reshape(steps, batch_size)
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _drawn(key: jax.Array, weights: jax.Array, batch_size: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=3)
+def _drawn(key: jax.Array, step: Numeric, weights: jax.Array, batch_size: int) -> jax.Array:
     examples = weights.shape[0]
     shape = examples // batch_size, batch_size
-    return jax.random.choice(key, examples, shape, p=weights / jnp.sum(weights))
+    stream = _stream(key, _ORDER, step)
+    return jax.random.choice(stream, examples, shape, p=weights / jnp.sum(weights))
 
 
 def take(data: PyTree, indices: jax.Array) -> Batch:

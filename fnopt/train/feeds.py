@@ -122,8 +122,8 @@ class ArrayFeed:
         """Makes the steps ``at`` to ``stop`` of the epoch; none at its end."""
         stop = min(stop, self.steps or 0)
         state, log = self._run(state, self.order, at, stop)
-        metrics = {name: np.asarray(x) for name, x in log.metrics.items()}
-        reached, taken = int(log.reached), np.asarray(log.taken)
+        log = jax.device_get(log)  # all at once: each copy by itself would wait for the one before
+        metrics, taken, reached = log.metrics, log.taken, int(log.reached)
         result = StepsResult(
             state,
             {name: x[at:reached] for name, x in metrics.items()},

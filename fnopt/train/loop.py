@@ -29,16 +29,23 @@ class EpochLog(NamedTuple):
     """The reports of the steps of an epoch.
 
     Attributes:
-        metrics: an array for each metric, one value per step; 0 for steps not reached.
+        rows: by the names of metrics of one dtype, an array with a row for each step; 0 for steps
+            not reached. A step writes a row at once, not every metric by itself.
         taken: whether each step was taken.
         reached: number of the step at which the steps ended.
         continues: whether all steps were finite, so that more may follow.
     """
 
-    metrics: Metrics
+    rows: dict[tuple[str, ...], jax.Array]
     taken: jax.Array
     reached: jax.Array
     continues: jax.Array
+
+    @property
+    def metrics(self) -> Metrics:
+        """An array for each metric, one value per step; 0 for steps not reached."""
+        columns = {name: x[:, i] for names, x in self.rows.items() for i, name in enumerate(names)}
+        return dict(sorted(columns.items()))
 
 
 @per_objective(static_argnums=(6,), donate_argnums=(1,))
@@ -79,7 +86,7 @@ def run_steps(
         state, metrics, taken = step(before, at)
         more = _continues(state, taken)
         log = EpochLog(
-            {name: x.at[at].set(metrics[name]) for name, x in log.metrics.items()},
+            {names: x.at[at].set(_row(metrics, names)) for names, x in log.rows.items()},
             log.taken.at[at].set(taken),
             at + more.astype(at.dtype),
             more,
@@ -115,13 +122,13 @@ def run_single_step(
     before = state
     state, metrics, taken = attempt_step(objective, before, batch, options, log.continues)
     more = _continues(state, taken)
-    metrics = {
-        name: x.at[at].set(jnp.where(log.continues, metrics[name], x[at]))
-        for name, x in log.metrics.items()
+    rows = {
+        names: x.at[at].set(jnp.where(log.continues, _row(metrics, names), x[at]))
+        for names, x in log.rows.items()
     }
     goes_on = log.continues & more
     log = EpochLog(
-        metrics,
+        rows,
         log.taken.at[at].set(taken),
         log.reached + goes_on.astype(log.reached.dtype),
         goes_on,
@@ -215,9 +222,16 @@ def _continues(state: TrainState, taken: jax.Array) -> jax.Array:
 
 def _empty(metrics: Any, steps: int, start: Any) -> EpochLog:
     """The log before any step, for metrics of these dtypes."""
+    alike: dict[Any, list[str]] = {}
+    for name in sorted(metrics):
+        alike.setdefault(metrics[name].dtype, []).append(name)
     return EpochLog(
-        {name: jnp.zeros(steps, x.dtype) for name, x in metrics.items()},
+        {tuple(names): jnp.zeros((steps, len(names)), dtype) for dtype, names in alike.items()},
         jnp.zeros(steps, jnp.bool_),
         jnp.asarray(start).astype(jnp.int32),
         jnp.bool_(True),
     )
+
+
+def _row(metrics: Metrics, names: tuple[str, ...]) -> jax.Array:
+    return jnp.stack([metrics[name] for name in names])
