@@ -102,7 +102,14 @@ def vdot(xs: PyTree, ys: PyTree) -> jax.Array:
     return sum(parts, start=jnp.zeros((), jnp.finfo(wide).dtype))
 
 
-def divide(x: Any, y: Any, otherwise: Numeric = 0.0, *, eps: Numeric = None) -> jax.Array:
+def known_positive(number: Numeric, dtype: Any) -> bool:
+    """Whether a number is known, while a program is traced, to be above 0 in a dtype."""
+    return isinstance(number, float) and bool(number >= jnp.finfo(dtype).tiny)
+
+
+def divide(
+    x: Any, y: Any, otherwise: Numeric = 0.0, *, eps: Numeric = None, least: Numeric = None
+) -> jax.Array:
     """The quotient, and another number where the divisor is 0; with a slope at 0 too.
 
     Args:
@@ -111,12 +118,11 @@ def divide(x: Any, y: Any, otherwise: Numeric = 0.0, *, eps: Numeric = None) -> 
         otherwise: the result where the divisor is 0.
         eps: a number added to the divisor; none if None. Where it is known to be above 0 there is
             nothing to guard, and less to compile.
+        least: a number that no divisor is below, if one is known; with the same effect.
     """
-    if eps is None:
-        return _divide(x, y, otherwise)
-    if isinstance(eps, float) and eps >= jnp.finfo(y.dtype).tiny:
-        return x / (y + eps)
-    return _divide(x, y + eps, otherwise)
+    least = eps if least is None else least
+    y = y if eps is None else y + eps
+    return x / y if known_positive(least, y.dtype) else _divide(x, y, otherwise)
 
 
 # Jitted, so that leaves of one shape are traced once.
