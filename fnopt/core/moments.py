@@ -69,19 +69,25 @@ def moment(new: jax.Array, old: jax.Array, decay: Numeric) -> jax.Array:
     return decay * old + (1 - decay) * new
 
 
-@jax.custom_jvp
+# Jitted, so that leaves of one shape are traced once.
+@jax.jit
 def root(x: jax.Array) -> jax.Array:
     """The square root; its slope at 0, where there is none, is taken to be 0.
 
     For hypergradients: a weight without a gradient must not make them NaN.
     """
+    return _root(x)
+
+
+@jax.custom_jvp
+def _root(x: jax.Array) -> jax.Array:
     return jnp.sqrt(x)
 
 
-@root.defjvp
+@_root.defjvp
 def _root_jvp(primals: Any, tangents: Any) -> Any:
     (x,), (dx,) = primals, tangents
-    y = root(x)
+    y = _root(x)
     slope = jnp.where(y > 0, 0.5 / jnp.where(y > 0, y, jnp.ones_like(y)), jnp.zeros_like(y))
     return y, dx * slope
 

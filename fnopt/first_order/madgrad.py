@@ -25,16 +25,21 @@ from fnopt.core import (
 from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
-@jax.custom_jvp
+@jax.jit
 def _cube_root(x: jax.Array) -> jax.Array:
     """The cube root; its slope at 0, where there is none, is taken to be 0."""
+    return _root(x)
+
+
+@jax.custom_jvp
+def _root(x: jax.Array) -> jax.Array:
     return jnp.cbrt(x)
 
 
-@_cube_root.defjvp
-def _cube_root_jvp(primals: Any, tangents: Any) -> Any:
+@_root.defjvp
+def _root_jvp(primals: Any, tangents: Any) -> Any:
     (x,), (dx,) = primals, tangents
-    y = _cube_root(x)
+    y = _root(x)
     return y, divide(y * dx, 3 * x)
 
 
