@@ -128,7 +128,8 @@ def divide(
     """
     least = eps if least is None else least
     y = y if eps is None else y + eps
-    return x / y if known_positive(least, y.dtype) else _divide(x, y, otherwise)
+    guarded = least is None or not known_positive(least, y.dtype)
+    return _divide(x, y, otherwise) if guarded else x / y
 
 
 # Jitted, so that leaves of one shape are traced once.
