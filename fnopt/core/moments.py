@@ -69,19 +69,25 @@ def moment(new: jax.Array, old: jax.Array, decay: Numeric) -> jax.Array:
     return decay * old + (1 - decay) * new
 
 
-@jax.custom_jvp
+# Jitted, so that leaves of one shape are traced once.
+@jax.jit
 def root(x: jax.Array) -> jax.Array:
     """The square root; its slope at 0, where there is none, is taken to be 0.
 
     For hypergradients: a weight without a gradient must not make them NaN.
     """
+    return _root(x)
+
+
+@jax.custom_jvp
+def _root(x: jax.Array) -> jax.Array:
     return jnp.sqrt(x)
 
 
-@root.defjvp
+@_root.defjvp
 def _root_jvp(primals: Any, tangents: Any) -> Any:
     (x,), (dx,) = primals, tangents
-    y = root(x)
+    y = _root(x)
     slope = jnp.where(y > 0, 0.5 / jnp.where(y > 0, y, jnp.ones_like(y)), jnp.zeros_like(y))
     return y, dx * slope
 
@@ -102,7 +108,14 @@ def vdot(xs: PyTree, ys: PyTree) -> jax.Array:
     return sum(parts, start=jnp.zeros((), jnp.finfo(wide).dtype))
 
 
-def divide(x: Any, y: Any, otherwise: Numeric = 0.0, *, eps: Numeric = None) -> jax.Array:
+def known_positive(number: Numeric, dtype: Any) -> bool:
+    """Whether a number is known, while a program is traced, to be above 0 in a dtype."""
+    return isinstance(number, float) and bool(number >= jnp.finfo(dtype).tiny)
+
+
+def divide(
+    x: Any, y: Any, otherwise: Numeric = 0.0, *, eps: Numeric = None, least: Numeric = None
+) -> jax.Array:
     """The quotient, and another number where the divisor is 0; with a slope at 0 too.
 
     Args:
@@ -111,12 +124,12 @@ def divide(x: Any, y: Any, otherwise: Numeric = 0.0, *, eps: Numeric = None) -> 
         otherwise: the result where the divisor is 0.
         eps: a number added to the divisor; none if None. Where it is known to be above 0 there is
             nothing to guard, and less to compile.
+        least: a number that no divisor is below, if one is known; with the same effect.
     """
-    if eps is None:
-        return _divide(x, y, otherwise)
-    if isinstance(eps, float) and eps >= jnp.finfo(y.dtype).tiny:
-        return x / (y + eps)
-    return _divide(x, y + eps, otherwise)
+    least = eps if least is None else least
+    y = y if eps is None else y + eps
+    guarded = least is None or not known_positive(least, y.dtype)
+    return _divide(x, y, otherwise) if guarded else x / y
 
 
 # Jitted, so that leaves of one shape are traced once.

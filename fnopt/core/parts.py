@@ -223,6 +223,8 @@ class add_decayed_weights(Rule):
     elementwise = True
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
+        if isinstance(self.weight_decay, float) and self.weight_decay == 0:
+            return grad, {}  # XLA does not know that 0 times a number is 0, and reads it
         return grad + self.weight_decay * param, {}
 
 

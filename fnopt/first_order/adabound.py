@@ -96,7 +96,7 @@ class scale_by_adabound(Rule):
         new = {"mu": mu, "nu": nu}
         if self.amsbound:
             new["nu_max"] = square = jnp.maximum(slots.nu_max, nu)
-        return jnp.clip(divide(rate, root(square) + self.eps), low, high) * mu, new
+        return jnp.clip(divide(rate, root(square), eps=self.eps), low, high) * mu, new
 
 
 class adabound(Composed):

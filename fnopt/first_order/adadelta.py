@@ -51,7 +51,7 @@ class scale_by_adadelta(Rule):
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         e_g = moment(abs_sq(grad), slots.e_g, self.rho)
-        direction = grad * divide(root(slots.e_x + self.eps), root(e_g + self.eps))
+        direction = grad * divide(root(slots.e_x + self.eps), root(e_g + self.eps), least=self.eps)
         e_x = moment(abs_sq(direction), slots.e_x, self.rho)
         return direction, {"e_g": e_g, "e_x": e_x}
 

@@ -83,7 +83,7 @@ class scale_by_adopt(Rule):
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         first, bound = ctx.precomputed
-        scaled = divide(grad, jnp.maximum(root(slots.nu), self.eps))
+        scaled = divide(grad, jnp.maximum(root(slots.nu), self.eps), least=self.eps)
         if self.use_clipping:
             scaled = jnp.clip(scaled, -bound, bound)
         mu = jnp.where(first, slots.mu, moment(scaled, slots.mu, self.b1))

@@ -93,7 +93,7 @@ class dadapt_adamw(DistanceEstimate):
         (b1, b2), estimate = self.betas, shared["estim_lr"]
         slow = b2**0.5
         rate = estimate * self.learning_rate * ctx.precomputed
-        before = [divide(s.grad_sum, root(s.exp_avg_sq) + self.eps) for s in slots]
+        before = [divide(s.grad_sum, root(s.exp_avg_sq), eps=self.eps) for s in slots]
         rows = [
             {
                 "exp_avg": moment(rate * g, s.exp_avg, b1),
@@ -106,7 +106,7 @@ class dadapt_adamw(DistanceEstimate):
         total = sum_abs([row["grad_sum"] for row in rows])
         new_estimate = divide(numerator, (1 - slow) * total)
         directions = [
-            -divide(row["exp_avg"], root(row["exp_avg_sq"]) + self.eps)
+            -divide(row["exp_avg"], root(row["exp_avg_sq"]), eps=self.eps)
             - rate * self.weight_decay * p
             for row, p in zip(rows, params, strict=True)
         ]

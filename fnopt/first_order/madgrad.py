@@ -25,9 +25,22 @@ from fnopt.core import (
 from fnopt.core.types import LeafUpdate, Numeric, Slots
 
 
+@jax.jit
 def _cube_root(x: jax.Array) -> jax.Array:
     """The cube root; its slope at 0, where there is none, is taken to be 0."""
-    return jnp.where(x > 0, jnp.cbrt(jnp.where(x > 0, x, jnp.ones_like(x))), jnp.zeros_like(x))
+    return _root(x)
+
+
+@jax.custom_jvp
+def _root(x: jax.Array) -> jax.Array:
+    return jnp.cbrt(x)
+
+
+@_root.defjvp
+def _root_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    y = _root(x)
+    return y, divide(y * dx, 3 * x)
 
 
 class scale_by_madgrad(Rule):
@@ -67,8 +80,7 @@ class scale_by_madgrad(Rule):
         grad_sum_sq = slots.grad_sum_sq + (step * grad.conj()).real
         s = slots.s + step
         # With nothing summed up and no eps there is no direction.
-        size = _cube_root(grad_sum_sq) + self.eps
-        z = slots.x0 - divide(s, size)
+        z = slots.x0 - divide(s, _cube_root(grad_sum_sq), eps=self.eps)
         update = (1 - self.momentum) * (z - param)
         return update, {"grad_sum_sq": grad_sum_sq, "s": s, "x0": slots.x0}
 

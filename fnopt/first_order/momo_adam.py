@@ -110,7 +110,7 @@ class momo_adam(ModelOfLoss):
         ]
         mean = [row["exp_avg"] for row in rows]
         scaled = [
-            divide(row["exp_avg"], root(row["exp_avg_sq"] / corrections.nu) + self.eps)
+            divide(row["exp_avg"], root(row["exp_avg_sq"] / corrections.nu), eps=self.eps)
             for row in rows
         ]
         model = Model(self, barf, gamma, vdot(mean, params), vdot(mean, scaled), corrections.mu)

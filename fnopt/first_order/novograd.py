@@ -74,7 +74,7 @@ class scale_by_novograd(Rule):
 
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         nu = moment(jnp.sum(abs_sq(grad)), slots.nu, ctx.precomputed)
-        scaled = divide(grad, root(nu + self.eps_root) + self.eps)
+        scaled = divide(grad, root(nu + self.eps_root), eps=self.eps)
         mu = self.b1 * slots.mu + scaled + self.weight_decay * param
         return mu, {"mu": mu, "nu": nu}
 

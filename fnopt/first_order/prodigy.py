@@ -119,8 +119,12 @@ class prodigy(DistanceEstimate):
         numerator = slow * shared["numerator_weighted"] + weight * rate * along
         total = sum_abs([row["grad_sum"] for row in rows])
         new_estimate = divide(self.estim_lr_coef * numerator, total)
+        # The next estimate has this NaN too. Without a step that waits for the sum, XLA copies the
+        # parameters, for the sum to read when the step has written over them.
+        rate = jnp.where(jnp.isnan(numerator), numerator, rate)
+        least = self.eps * self.estim_lr0
         directions = [
-            -rate * divide(row["exp_avg"], root(row["exp_avg_sq"]) + d * self.eps)
+            -rate * divide(row["exp_avg"], root(row["exp_avg_sq"]) + d * self.eps, least=least)
             - rate * self.weight_decay * p
             for row, p in zip(rows, params, strict=True)
         ]

@@ -121,6 +121,6 @@ class scale_by_stddev(scale_by_rms):
 
 def _divide(grad: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool) -> jax.Array:
     if not eps_in_sqrt:
-        return divide(grad, root(square) + eps)
+        return divide(grad, root(square), eps=eps)
     inside = square + eps
     return jnp.where(inside == 0, 0, grad * jax.lax.rsqrt(jnp.where(inside == 0, 1, inside)))

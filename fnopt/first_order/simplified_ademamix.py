@@ -70,8 +70,8 @@ class scale_by_simplified_ademamix(Rule):
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         m = self.b1 * slots.m + grad
         n = moment(abs_sq(grad), slots.n, self.b2)
-        size = root(n / ctx.precomputed + self.eps_root) + self.eps
-        return divide(m + self.alpha * grad, size), {"m": m, "n": n}
+        size = root(n / ctx.precomputed + self.eps_root)
+        return divide(m + self.alpha * grad, size, eps=self.eps), {"m": m, "n": n}
 
 
 class simplified_ademamix(Composed):

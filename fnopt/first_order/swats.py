@@ -113,7 +113,7 @@ class swats(Joint):
         mu = [moment(g, s.mu, self.b1) for g, s in zip(grads, slots, strict=True)]
         nu = [moment(abs_sq(g), s.nu, self.b2) for g, s in zip(grads, slots, strict=True)]
         factor = rate_correction(self.b1, self.b2, ctx.t)
-        p = [divide(factor * m, root(v) + self.eps) for m, v in zip(mu, nu, strict=True)]
+        p = [divide(factor * m, root(v), eps=self.eps) for m, v in zip(mu, nu, strict=True)]
         along = vdot(p, grads)
         rate = divide(vdot(p, p), along)
         mean = jnp.where(along == 0, mean_rate, moment(rate, mean_rate, self.b2))

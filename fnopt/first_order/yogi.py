@@ -71,8 +71,8 @@ class scale_by_yogi(Rule):
         change = (1 - self.b2) * square
         moved = jnp.where(square < slots.nu, slots.nu - change, slots.nu + change)
         nu = jnp.where(square == slots.nu, slots.nu, moved)
-        size = root(nu / corrections.nu + self.eps_root) + self.eps
-        return divide(mu / corrections.mu, size), {"mu": mu, "nu": nu}
+        size = root(nu / corrections.nu + self.eps_root)
+        return divide(mu / corrections.mu, size, eps=self.eps), {"mu": mu, "nu": nu}
 
 
 class yogi(Composed):
