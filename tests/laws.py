@@ -555,7 +555,7 @@ def packs(case: Case, argument: str) -> None:
         assert is_packed(got) == (argument == "parameters")
         assert_close(unpacked(got), updates, rtol, atol)
         # Empty nodes within the slots of a group may lie elsewhere.
-        assert_close(jax.tree.leaves(unpacked(laid)), jax.tree.leaves(state), rtol, atol)
+        assert_close(*(jax.tree.leaves(unpacked(x)) for x in (laid, state)), rtol, atol)
         params = optax.apply_updates(params, updates)
 
 
