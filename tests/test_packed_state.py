@@ -37,6 +37,7 @@ OPTIMIZERS = {
 
 
 def forward(params, x):
+    x = x.astype(params["out"]["bias"].dtype)
     for layer in params["hidden"]:
         x = jnp.tanh(x @ layer["kernel"] + layer["bias"][None])
     return x @ params["out"]["kernel"] + params["out"]["bias"][None]
@@ -90,7 +91,7 @@ def test_every_field_reads_as_the_tree():
     state = full()
     packed = state.packed()
     assert packed.is_packed and not state.is_packed
-    assert len(jax.tree.leaves(packed)) < len(jax.tree.leaves(state)) / 2
+    assert len(jax.tree.leaves(packed)) <= len(jax.tree.leaves(state)) - 20
     for name in FIELDS:
         assert_same(getattr(packed, name), getattr(state, name))
     assert_same(packed.unpacked(), state)
@@ -143,7 +144,7 @@ def test_functions_of_users_get_the_tree():
 
 @pytest.mark.parametrize(
     "by",
-    [copy.copy, copy.deepcopy, "pickle", "flax", "flax from a tree"],
+    [copy.copy, copy.deepcopy, "pickle"],
 )
 def test_copies(by):
     state = created()
@@ -153,17 +154,21 @@ def test_copies(by):
         leaves, structure = jax.tree.flatten(packed.replace(key=None))
         found = structure.unflatten(pickle.loads(pickle.dumps(leaves)))
         packed, tree = packed.replace(key=None), tree.replace(key=None)
-    elif isinstance(by, str):
-        stored = flax.serialization.to_bytes(
-            (tree if by == "flax from a tree" else packed).replace(key=0)
-        )
-        emptied = jax.tree.map(jnp.zeros_like, packed.replace(key=0))
-        found = flax.serialization.from_bytes(emptied, stored)
-        tree = tree.replace(key=0)
     else:
         found = by(packed)
     assert found.is_packed
     assert_same(found.unpacked(), tree)
+
+
+def test_flax_stores_the_tree():
+    packed = make_train_step(TASK)(created(), DATA)[0]
+    stored, tree = packed.stored, packed.unpacked()
+    for name in ("params", "opt_state"):
+        slots, expected = getattr(stored, name), getattr(tree, name)
+        written = flax.serialization.to_bytes(slots)
+        emptied = jax.tree.map(jnp.zeros_like, slots)
+        assert written == flax.serialization.to_bytes(expected)
+        assert_same(flax.serialization.from_bytes(emptied, written), slots)
 
 
 # Runs
@@ -214,11 +219,13 @@ def test_a_run_goes_on_in_another_layout(tmp_path, first):
 def test_callbacks_and_errors_see_trees():
     seen = []
 
-    def on_state(state, *_):
-        seen.append(state.is_packed)
-        assert state.params["hidden"][0]["kernel"].shape == (6, 5)
+    class Watch:
+        every = 1
 
-    run(packed=True, on_state=on_state)
+        def on_state(self, state):
+            seen.append(state.is_packed)
+
+    run(packed=True, callbacks=[Watch()])
     assert seen and not any(seen)
     x = X.copy()
     x[3] = np.nan
