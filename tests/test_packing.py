@@ -68,7 +68,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(trees, st.sampled_from([0, 4, 8, 24, None]))
 def test_a_tree_comes_back_from_the_fewest_buffers(tree, limit):
     packing = Packing.of(None, tree, limit)
@@ -328,7 +328,13 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+SLOW = {"adafactor", "galore", "schedule_free", "selective", "foreign"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in OPTIMIZERS],
+)
 def test_optimizers_packed(name):
     tx = OPTIMIZERS[name]
     expected = updates_of(tx, params())
@@ -382,6 +388,7 @@ def test_hyperparameters_are_injected():
 def test_optimizers_are_stacked():
     rates = jnp.array([1e-2, 2e-2])
 
+    @jax.jit
     def run(rate):
         tx = fnopt.packed(fnopt.adam(rate))
         return tx.update(grads(), tx.init(params()), params())[0]
