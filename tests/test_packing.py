@@ -285,11 +285,11 @@ def test_packed_and_unpacked_trees_may_meet():
     packing, tree = Packing.of(tx, params()), params()
     packed = packing.pack(tree)
     (expected,), _ = updates_of(tx, tree, steps=1)
-    for updates, given in ((packing.pack(grads(0)), tree), (grads(0), packed)):
+    for updates, own in ((packing.pack(grads(0)), tree), (grads(0), packed)):
         for one in (tx, fnopt.packed(tx)):
-            found, _ = one.update(updates, one.init(packed), given)
+            found, _ = one.update(updates, one.init(packed), own)
             # As the parameters are, which they are added to.
-            assert jax.tree.structure(found) == jax.tree.structure(given)
+            assert jax.tree.structure(found) == jax.tree.structure(own)
             assert_close(unpacked(found), expected)
 
 

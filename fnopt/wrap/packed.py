@@ -11,8 +11,8 @@ from fnopt.core import Inner, Packing, Wrapper, restrict
 from fnopt.core.checks import float_leaves
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
-from fnopt.core.packed_trees import is_packed, packing_in
 from fnopt.core.packable import LIMIT, check_limit
+from fnopt.core.packed_trees import is_packed, packing_in
 from fnopt.core.types import OptState, Params, Updates
 
 
