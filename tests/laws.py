@@ -38,6 +38,8 @@ from zoo import CASES
 
 import fnopt
 import fnopt.train  # teaches flax's serialization what a schedule is
+from fnopt.core import restrict
+from fnopt.core.packed_trees import is_packed, unpacked
 
 
 class Law(NamedTuple):
@@ -516,6 +518,45 @@ def resumes_bit_for_bit_by(case: Case, argument: Callable[..., Any]) -> None:
     saved = stepped(tx, params, tx.init(params), case=case)
     expected = stepped(tx, *saved, case=case)
     assert_same(stepped(case.optimizer(), *argument(saved), case=case), expected)
+
+
+def _updated(
+    tx: Any, grads: Any, state: Any, params: Any, value: Any, *, case: Case
+) -> tuple[Any, Any]:
+    """An update on the mixed problem, of which parameters and gradients may be packed."""
+    given = on_problem(case, value, unpacked(grads))
+    if is_packed(params):
+        given = restrict(given, params.packing.pack, params.packing.unpack)
+    return tx.update(grads, state, params, **given)
+
+
+_compiled_update = functools.partial(jax.jit, static_argnames="case")(_updated)
+
+
+@law(6, parameters="parameters", slots="slots")
+def packs(case: Case, argument: str) -> None:
+    """With parameters and gradients packed, or the slots alone, updates and slots are the same.
+
+    They differ by roundings: XLA multiplies by the reciprocal of a number or divides by it, and
+    contracts a product and a sum or does not, according to how many arrays need it.
+    """
+    tx, params = case.optimizer(), start()
+    packing = fnopt.Packing.of(tx, params)
+    lay = packing.pack if argument == "parameters" else lambda tree: tree
+    other = tx if argument == "parameters" else fnopt.packed(tx)
+    alone = all(plan.leafwise for plan in jax.tree.leaves(tx.plan(params)))
+    rtol, atol = (1e-6, 1e-7) if alone else (1e-5, 1e-6)  # else a sum has another order
+    update = _compiled_update if case.needs else _updated
+    state, laid = tx.init(params), other.init(lay(params))
+    for _ in range(2):
+        value, grads = value_and_grad(MIXED, params)
+        updates, state = update(tx, grads, state, params, value, case=case)
+        got, laid = update(other, lay(grads), laid, lay(params), value, case=case)
+        assert is_packed(got) == (argument == "parameters")
+        assert_close(unpacked(got), updates, rtol, atol)
+        # Empty nodes within the slots of a group may lie elsewhere.
+        assert_close(*(jax.tree.leaves(unpacked(x)) for x in (laid, state)), rtol, atol)
+        params = optax.apply_updates(params, updates)
 
 
 # 7: agreement.

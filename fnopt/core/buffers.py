@@ -33,9 +33,7 @@ def join(packing: Any, members: list[list[Any]]) -> list[Any]:
     """The buffers of leaves; where a leaf is a container of arrays, a container of buffers."""
 
     def of_arrays(places: tuple[int, ...], *xs: Any) -> Any:
-        flat = [
-            _flat(x, packing.shapes[i], packing.paths[i]) for x, i in zip(xs, places, strict=True)
-        ]
+        flat = [_flat(x, packing.shapes[i]) for x, i in zip(xs, places, strict=True)]
         with jax.numpy_dtype_promotion("standard"):
             return _concatenated(flat)
 
@@ -58,14 +56,8 @@ def _concatenated(xs: list[jax.Array]) -> jax.Array:
     return jnp.concatenate(xs, axis=-1)
 
 
-def _flat(x: Any, shape: tuple[int, ...], path: str) -> jax.Array:
-    more = jnp.ndim(x) - len(shape)
-    if more < 0 or jnp.shape(x)[more:] != shape:
-        raise ValueError(
-            f"{path} has the shape {jnp.shape(x)}, but the layout that it is packed in is of"
-            f" parameters of which it has the shape {shape}; make one by Packing.of(tx, params)"
-        )
-    return jnp.reshape(x, (*jnp.shape(x)[:more], -1))
+def _flat(x: Any, shape: tuple[int, ...]) -> jax.Array:
+    return jnp.reshape(x, (*jnp.shape(x)[: jnp.ndim(x) - len(shape)], -1))
 
 
 def split(packing: Any, entries: Iterable[Any]) -> list[list[Any]]:

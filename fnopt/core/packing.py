@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from fnopt.core.buffers import join, run, split
+from fnopt.core.checks import leaves_like
+from fnopt.core.packable import LIMIT, check_limit, is_small, labels_of, sharding_of
 from fnopt.core.paths import path_name
 from fnopt.core.types import Params, PyTree
-
-LIMIT = 64 * 1024
-"""Bytes up to which a leaf is packed, unless said otherwise."""
 
 Merge = Callable[[Sequence[str], Sequence[Any]], Any]
 """A function of the paths of leaves and a value of each that returns one value for all."""
@@ -82,22 +80,22 @@ class Packing:
                 leaves it treats alike; None for a tree whose leaves are all alike.
             params: the parameters; shapes suffice. Leaves that several devices share lie by
                 themselves, unless each device has all of them.
-            limit: the greatest size of a leaf that is packed, in bytes; None for any.
+            limit: the greatest size of a leaf that is packed, in bytes, at least 0; None for any.
 
         Returns:
             The layout; two of the same are equal.
 
         Raises:
+            TypeError: ``limit`` is no integer.
             ValueError: ``limit`` is negative.
         """
-        if limit is not None and limit < 0:
-            raise ValueError(f"Packing.of: limit must be at least 0 bytes, or None, got {limit}")
+        check_limit("Packing.of", limit)
         with_paths, treedef = jax.tree_util.tree_flatten_with_path(params)
-        labels = [0] * len(with_paths) if tx is None else _labels(tx, params)
+        labels = [0] * len(with_paths) if tx is None else labels_of(tx, params)
         alike: dict[Any, list[int]] = collections.defaultdict(list)
         for i, ((_, leaf), label) in enumerate(zip(with_paths, labels, strict=True)):
-            if label is not None and _is_small(leaf, limit):
-                alike[label, jnp.dtype(leaf.dtype), _sharding(leaf)].append(i)
+            if label is not None and is_small(leaf, limit):
+                alike[label, jnp.dtype(leaf.dtype), sharding_of(leaf)].append(i)
         return cls(
             treedef,
             tuple(path_name(path) for path, _ in with_paths),
@@ -106,19 +104,21 @@ class Packing:
             tuple(tuple(leaves) for leaves in alike.values() if len(leaves) > 1),
         )
 
-    def pack(self, tree: PyTree) -> Packed:
+    def pack(self, tree: PyTree, what: str = "the tree") -> Packed:
         """A tree of this layout, packed.
 
         Args:
             tree: a tree of the layout's structure and shapes, of any dtypes; a packed one is
                 returned as it is.
+            what: the name of the tree, for errors.
 
         Raises:
-            ValueError: the tree has another structure, or is packed in another layout.
+            ValueError: the tree has another structure or other shapes, or is packed in another
+                layout.
         """
         if isinstance(tree, Packed):
             return self._own(tree)
-        leaves = self.treedef.flatten_up_to(tree)
+        leaves = self._leaves(tree, what)
         buffers = run(join, self, [[leaves[i] for i in buffer] for buffer in self.buffers])
         return Packed(self, (*buffers, *(leaves[i] for i in self.alone)))
 
@@ -182,6 +182,25 @@ class Packing:
         """
         merged = (merge(*_pick(buffer, self.paths, values)) for buffer in self.buffers)
         return [*merged, *(values[i] for i in self.alone)]
+
+    def _leaves(self, tree: PyTree, what: str) -> list[Any]:
+        """The leaves of a tree, in the order of the layout, which may be containers of arrays."""
+        with_paths = jax.tree_util.tree_leaves_with_path(tree)
+        # The same leaves may lie in other containers: nnx's parameters are arrays in an update.
+        if tuple(path_name(path) for path, _ in with_paths) == self.paths:
+            leaves = [leaf for _, leaf in with_paths]
+        else:
+            leaves = leaves_like(self.treedef, what, tree, "the packed parameters", _CURE)
+        for i, (leaf, shape) in enumerate(zip(leaves, self.shapes, strict=True)):
+            for x in jax.tree.leaves(leaf):
+                if jnp.shape(x)[jnp.ndim(x) - len(shape) :] != shape:
+                    places = self.treedef.unflatten(range(len(self.shapes)))
+                    path, _ = jax.tree_util.tree_leaves_with_path(places)[i]
+                    raise ValueError(
+                        f"{what}{jax.tree_util.keystr(path)} has shape {jnp.shape(x)}, but the"
+                        f" packed parameter has shape {shape}; {_CURE}"
+                    )
+        return leaves
 
     def _own(self, packed: Packed) -> Packed:
         if packed.packing != self:
@@ -258,26 +277,7 @@ class Packed:
         return f"Packed({self.packing!r})"
 
 
-def _labels(tx: Any, params: Params) -> list[Any]:
-    """For each leaf what it may be packed with; None for nothing."""
-    if not hasattr(tx, "plan"):
-        return [None] * len(jax.tree.leaves(params))
-    plans = jax.tree.leaves(tx.plan(params))
-    return [(p.buffer, p.frozen) if p.elementwise or p.slots else None for p in plans]
-
-
-def _is_small(leaf: Any, limit: int | None) -> bool:
-    if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.inexact) or not leaf.size:
-        return False
-    return limit is None or leaf.size * leaf.dtype.itemsize <= limit
-
-
-def _sharding(leaf: Any) -> Any:
-    """What must be the same of two leaves in one buffer; another value for each sharded leaf."""
-    sharding = getattr(leaf, "sharding", None)
-    if isinstance(leaf, Tracer) or sharding is None or len(sharding.device_set) == 1:
-        return None
-    return frozenset(sharding.device_set) if sharding.is_fully_replicated else object()
+_CURE = "for other parameters make another layout, Packing.of(tx, params)"
 
 
 def _pick(positions: Iterable[int], *rows: Sequence[Any]) -> list[list[Any]]:

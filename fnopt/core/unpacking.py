@@ -28,6 +28,8 @@ def _update(method: Method) -> Method:
     def update(
         self: Any, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
+        if params is not None and is_packed(updates) != is_packed(params):
+            return _mixed(update, self, updates, state, params, extra_args)
         if self.packs or not is_packed(updates):
             return method(self, updates, state, params, **extra_args)
         packing = updates.packing
@@ -38,6 +40,18 @@ def _update(method: Method) -> Method:
         return packing.pack(new), state
 
     return update
+
+
+def _mixed(
+    update: Method, self: Any, updates: Updates, state: OptState, params: Params, extra_args: Any
+) -> tuple[Updates, OptState]:
+    """The update where one of updates and parameters is packed; it is as the parameters are."""
+    if is_packed(params):
+        return update(self, params.packing.pack(updates, "updates"), state, params, **extra_args)
+    packing = updates.packing
+    extra_args = restrict(extra_args, packing.pack, packing.unpack)
+    new, state = update(self, updates, state, packing.pack(params, "params"), **extra_args)
+    return packing.unpack(new), state
 
 
 def _eval_params(method: Method) -> Method:

@@ -166,7 +166,7 @@ class Layout:
     """
 
     def __init__(self, packed: bool | None, precision: Precision | None) -> None:
-        if packed not in (True, False, None):
+        if packed is not None and not isinstance(packed, bool):
             raise TypeError(f"packed must be True, False or None, got {packed!r}")
         self.packed, self.precision = packed, precision
         self._stays: Any = None  # the structure of states that are not packed

@@ -1,6 +1,7 @@
 """Lets flax's serialization look into schedules, as it looks into optimizers by itself.
 
-Masks and labels are structure: nothing of them is stored.
+Masks and labels are structure: nothing of them is stored. Of a packed tree the leaves are stored by
+their names, so that it is restored into any layout, and as a tree.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from flax import serialization
 
-from fnopt.core import Schedule
+from fnopt.core import Packed, Schedule
 from fnopt.core.select import Flags, Labels
 from fnopt.core.value import make
 
@@ -23,6 +24,15 @@ def register_schedules() -> None:
         serialization.register_serialization_state(
             kind, lambda value: {}, lambda value, state: value, override=True
         )
+    serialization.register_serialization_state(Packed, _of_packed, _to_packed, override=True)
+
+
+def _of_packed(packed: Packed) -> Any:
+    return serialization.to_state_dict(packed.unpack())
+
+
+def _to_packed(packed: Packed, state: Any) -> Packed:
+    return packed.packing.pack(serialization.from_state_dict(packed.unpack(), state))
 
 
 def _kinds(kind: type) -> Iterator[type]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 
 from fnopt.core import Inner, Packing, Wrapper, restrict
 from fnopt.core.checks import float_leaves
 from fnopt.core.fields import Field
 from fnopt.core.moments import cast
+from fnopt.core.packable import LIMIT, check_limit
 from fnopt.core.packed_trees import is_packed, packing_in
-from fnopt.core.packing import LIMIT
 from fnopt.core.types import OptState, Params, Updates
 
 
@@ -46,6 +47,10 @@ class packed(Wrapper):
 
     inner_state = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_limit("packed", self.limit)
+
     @property
     def packs(self) -> bool:
         return True
@@ -63,12 +68,14 @@ class packed(Wrapper):
         packing = packing_in(state)
         if packing is None or is_packed(updates):
             return self.inner.update(updates, state, params, **extra_args)
-        grads = packing.pack(updates)
+        grads = packing.pack(updates, "updates")
         extra_args = restrict(extra_args, packing.pack, packing.unpack)
-        like = None if params is None else packing.pack(params)
+        like = None if params is None else packing.pack(params, "params")
         new, state = self.inner.update(grads, state, like, **extra_args)
         # Gradients of several dtypes within one buffer have the widest there.
-        return jax.tree.map(lambda u, g: cast(u, g.dtype), packing.unpack(new), updates), state
+        pairs = zip(jax.tree.leaves(packing.unpack(new)), jax.tree.leaves(updates), strict=True)
+        leaves = [cast(u, jnp.result_type(g)) for u, g in pairs]
+        return jax.tree.unflatten(jax.tree.structure(updates), leaves), state
 
     def eval_params(self, state: OptState, params: Params) -> Params:
         packing = packing_in(state)

@@ -97,6 +97,7 @@ _PER_EXAMPLE = {
         *("lives_inside_inject_hyperparams", "lives_inside_nnx_optimizer"),
         *("lives_inside_train_state", "is_sharded_as_parameters"),
         *("resumes_bit_for_bit_by_pickle", "resumes_bit_for_bit_by_flax"),
+        *("packs_parameters", "packs_slots"),
         *("agrees_with_oracle", "agrees_with_optax", "rests_at_zero_gradient"),
         *("refuses_bad_trees", "refuses_to_reshape_slots", "refuses_a_foreign_state"),
         *(f"descends_{p}" for p in ("parabola", "rosenbrock", "matrix_bowl", "noisy_quadratic")),

@@ -49,6 +49,8 @@ _MATRICES = {
             "ignores_unknown_arguments",
             "init_is_abstract",
             "is_sharded_as_parameters",
+            "packs_parameters",
+            "packs_slots",
             "jit_equals_eager",
             "lives_in_cond",
             "lives_inside_train_state",

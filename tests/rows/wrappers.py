@@ -171,6 +171,13 @@ CASES: list[Case] = [
         {"only": fnopt.trace(0.9)},
         oracle=oracles.momentum,
     ),
+    *wrapper(
+        "packed",
+        {"": {}, "nothing": {"limit": 0}},
+        peer=None,
+        oracle=oracles.momentum,
+        not_applicable={"agrees_with_optax": "optax has none"},
+    ),
     *wrapper("flatten", {"": {}}, oracle=oracles.momentum, not_applicable=_ONE_VECTOR),
     *wrapper(
         "split_real_and_imaginary",
