@@ -43,7 +43,7 @@ class packed(Wrapper):
     """
 
     inner: Inner
-    limit: Annotated[Any, Field(static=True)] = LIMIT
+    limit: Annotated[int | None, Field(static=True)] = LIMIT
 
     inner_state = None
 
