@@ -21,6 +21,7 @@ TITLES = {
     "adaptive": "Adaptive learning rates",
     "sign": "Sign-based methods",
     "layerwise": "Layerwise and memory-efficient methods",
+    "matrix": "Matrix methods",
     "rate_free": "Methods without a learning rate to tune",
     "curvature": "Second-order methods",
     "wrappers": "Wrappers",

@@ -374,7 +374,7 @@ USERS_OF_FLAX = {"train", "cli"}
 # matrix methods are Adam in a basis of their own. Curvature may look at layers, and at what a
 # first-order method estimates; the solvers know methods by name.
 BESIDE_THE_CORE = {
-    "matrix": {"first_order"},
+    "matrix": {"first_order", "wrap"},
     "curvature": {"layers", "first_order"},
     "solve": {"curvature", "registry"},
     "initialize": {"wrap", "layers", "pretrained"},

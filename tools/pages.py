@@ -57,6 +57,12 @@ FAMILIES: dict[str, Family] = {
         "One number for a whole array or a row of it: steps in proportion to the weights of a"
         " layer, for large batches, or a second moment that is stored in factors.",
     ),
+    "matrix": Family(
+        "A weight is treated as a matrix: its update is orthogonalized, or multiplied by roots of"
+        " second moments of its rows and columns. Vectors, embeddings and heads get another"
+        " optimizer, AdamW unless you choose. See [Matrix methods](../matrix.md) for which leaf is"
+        " seen how.",
+    ),
     "rate_free": Family(
         "The learning rate is computed from the loss, from the distance travelled so far, or from"
         " a bound on the error; the argument `learning_rate`, where there is one, stays at 1 or is"

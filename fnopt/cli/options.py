@@ -211,7 +211,8 @@ class OptimizersOptions:
 
     Args:
         name: an optimizer, such as adamw.
-        family: list this family alone: gradient_descent, adaptive, sign, layerwise or rate_free.
+        family: list this family alone: gradient_descent, adaptive, sign, layerwise, matrix or
+            rate_free.
     """
 
     name: tyro.conf.Positional[

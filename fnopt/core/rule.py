@@ -143,14 +143,16 @@ class Rule(Transform):
 
     def init(self, params: Params) -> OptState:
         paths, leaves, treedef = float_leaves("params", params)
-        chosen = [i for i, flag in enumerate(self._chosen(params, len(leaves))) if flag]
+        flags = self._chosen(params, len(leaves))
+        chosen = [i for i, flag in enumerate(flags) if flag]
         State = self._state(leaves[chosen[0]] if chosen else None)
         Slots, rule = _slots_of(State, self.shared), at_count(self, jnp.zeros((), jnp.int32))
         left_out = Slots(*(optax.MaskedNode() for _ in Slots._fields))
         rows = [left_out] * len(leaves)
         own = self.State
+        starts = rule._init_leaves(leaves, flags)
         for i in chosen:
-            slots = check_slots(self, rule.init_leaf(leaves[i]), Slots._fields, paths[i], own)
+            slots = check_slots(self, starts[i], Slots._fields, paths[i], own)
             rows[i], own = Slots(**slots), None
         shared = check_shared(self, rule.init_shared(leaves))
         return self._pack(State, jnp.zeros((), jnp.int32), shared, rows, treedef)
@@ -214,7 +216,13 @@ class Rule(Transform):
     def _scheduled(self) -> bool:
         return any(map(is_schedule, vars(self).values()))
 
-    def _chosen(self, tree: PyTree, size: int) -> list[bool]:
+    def _init_leaves(self, leaves: Arrays, chosen: list[Any]) -> list[Any]:
+        """The slots of each leaf that is chosen."""
+        pairs = zip(leaves, chosen, strict=True)
+        return [self.init_leaf(leaf) if flag else None for leaf, flag in pairs]
+
+    def _chosen(self, tree: PyTree, size: int) -> list[Any]:
+        """For each leaf whether the rule is for it: a flag, or what it must know of it."""
         return [True] * size if self.mask is None or not size else self.mask.flags(tree)
 
     def _state(self, leaf: Any) -> Any:
@@ -268,7 +276,7 @@ class Leaves(NamedTuple):
     grads: list[jax.Array]
     rows: list[Any]
     params: list[Any]
-    chosen: list[bool]
+    chosen: list[Any]
 
 
 @functools.cache

@@ -1,0 +1,171 @@
+"""Rules for matrices: a formula on all matrices of a tree, which are joined by shape."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.core import Rule
+from fnopt.core.checks import brief
+from fnopt.core.context import Context
+from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.plan import UNTOUCHED, LeafPlan
+from fnopt.core.slots import round_direction, round_slots, widen_slots
+from fnopt.core.transform import at_count
+from fnopt.core.types import Arrays, OptState, Params, PyTree, Rows
+from fnopt.matrix.choice import Matrices, Seen, warn_of_guesses
+from fnopt.matrix.view import MatrixView
+
+_FORMULA = (
+    "update_matrices(self, grads, slots, params, ctx), which returns a pair: the directions and"
+    " dicts of the next slots"
+)
+
+
+class MatrixRule(Rule):
+    """A method for matrices: it sees every leaf as a stack of them, and the others not at all.
+
+    A subclass has a field ``matrices: Matrices = None``, which says how leaves are seen, and
+    defines the slots of one leaf and the directions of all. Arrays have the shape (number of
+    matrices, outputs, inputs); see :class:`MatrixView`. Matrices of one shape are joined where the
+    formula calls :func:`by_shape`::
+
+        class scale_by_orthogonal_trace(MatrixRule):
+            decay: Decay = 0.95
+            matrices: Matrices = None
+
+            like_params = ("trace",)
+
+            def init_matrices(self, param):
+                return {"trace": zeros(param)}
+
+            def update_matrices(self, grads, slots, params, ctx):
+                traces = [g + self.decay * s.trace for g, s in zip(grads, slots, strict=True)]
+                return wide(orthogonal_factor, traces), [{"trace": trace} for trace in traces]
+
+    Everything in ``update_matrices`` has the widest precision of the leaves, float32 at least; what
+    it returns is rounded to the dtypes of gradients and slots. Leaves that are no matrices pass as
+    they are: see :class:`fnopt.matrix.optimizer.MatrixOptimizer` for another optimizer for them.
+    """
+
+    matrices = None  # without annotation, so that it is not a field
+    like_params: ClassVar[tuple[str, ...]] = ()
+    """Slots that lie, and are sharded, as the parameter; others have the matrices first."""
+    takes: ClassVar[tuple[str, ...]] = ("hidden",)
+    """The kinds of leaves that it is for; see :class:`fnopt.matrix.choice.Seen`."""
+    elementwise: ClassVar[bool] = False
+
+    @classmethod
+    def undefined(cls) -> str:
+        own = cls.update_matrices is not MatrixRule.update_matrices or cls.update is not Rule.update
+        return "" if own else _FORMULA
+
+    @property
+    def has_slots(self) -> bool:
+        return type(self).init_matrices is not MatrixRule.init_matrices
+
+    def init_matrices(self, param: jax.Array) -> dict[str, Any]:
+        """The slots of one leaf before the first update.
+
+        Args:
+            param: the leaf as matrices, an array of shape (number, outputs, inputs).
+
+        Returns:
+            A dict of arrays by name: those of :attr:`like_params` of the shape of ``param``, others
+            with the number of matrices as their first axis.
+        """
+        return {}
+
+    def update_matrices(
+        self, grads: Arrays, slots: Rows, params: Any, ctx: Context, **extra_args: Any
+    ) -> tuple[Arrays, list[dict[str, Any]]]:
+        """The directions of all matrices, and dicts of their next slots.
+
+        Args:
+            grads: the gradients, an array of shape (number, outputs, inputs) for each leaf.
+            slots: a list of named tuples, the slots of each leaf.
+            params: a list of the parameters as matrices; None if ``update`` was called without.
+            ctx: the count and what :meth:`Rule.precompute` returned; without path and dtype.
+            **extra_args: the extra arguments of ``update``.
+        """
+        raise NotImplementedError
+
+    def seen(self, tree: PyTree) -> list[Seen]:
+        """How every leaf of a tree is seen."""
+        # A rule without the field decides by itself.
+        rules = self.matrices
+        return rules.seen(tree) if rules is not None else Matrices().seen(tree)
+
+    def init(self, params: Params) -> OptState:
+        warn_of_guesses(type(self).__name__, [x for x in self.seen(params) if x.kind in self.takes])
+        return super().init(params)
+
+    def plan(self, params: Params) -> PyTree:
+        own = LeafPlan(leafwise=self.leafwise, keeps_zero=self.keeps_zero)
+        leaves, treedef = jax.tree.flatten(params)
+        views = self._chosen(params, len(leaves))
+        # Leaves of one view are treated alike.
+        return treedef.unflatten(
+            [own.labelled(view.words) if view else UNTOUCHED for view in views]
+        )
+
+    def _chosen(self, tree: PyTree, size: int) -> list[Any]:
+        """The view of each leaf; None for those that this rule is not for."""
+        return [x.view if x.kind in self.takes else None for x in self.seen(tree)]
+
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
+        # For the names of the slots alone.
+        words = ("in",) * (jnp.ndim(param) - 1) + ("out",)
+        return self._init_seen(param, MatrixView(words, jnp.shape(param)))
+
+    def _init_leaves(self, leaves: Arrays, chosen: list[Any]) -> list[Any]:
+        return [
+            self._init_seen(leaf, view) if view else None
+            for leaf, view in zip(leaves, chosen, strict=True)
+        ]
+
+    def _init_seen(self, param: jax.Array, view: MatrixView) -> dict[str, Any]:
+        slots = self.init_matrices(view.matrices(param))
+        return {name: self._stored(name, slot, view) for name, slot in slots.items()}
+
+    def _stored(self, name: str, slot: Any, view: MatrixView) -> Any:
+        return jax.tree.map(view.leaf, slot) if name in self.like_params else slot
+
+    def _seen_slots(self, row: Any, view: MatrixView) -> Any:
+        own = [name for name in row._fields if name in self.like_params]
+        return row._replace(**{n: jax.tree.map(view.matrices, getattr(row, n)) for n in own})
+
+    def _step(
+        self, leaves: Any, shared: Any, count: Any, next_count: Any, extra_args: dict[str, Any]
+    ) -> Any:
+        paths, grads, rows, params, views = leaves
+        own = [i for i, view in enumerate(views) if view]
+        if not own:
+            return shared
+        present = [params[i] for i in own if params[i] is not None]
+        arrays = (*(grads[i] for i in own), *present)
+        real = jnp.finfo(computing_dtype(*map(jnp.result_type, arrays))).dtype
+        wide = {i: computing_dtype(grads[i].dtype, real) for i in own}
+        with jax.numpy_dtype_promotion("standard"):
+            rule = at_count(self, count, real)
+            result = rule.update_matrices(
+                [views[i].matrices(cast(grads[i], wide[i])) for i in own],
+                [self._seen_slots(widen_slots(rows[i], wide[i], real), views[i]) for i in own],
+                [views[i].matrices(cast(jnp.asarray(params[i]), wide[i])) for i in own]
+                if len(present) == len(own)
+                else None,
+                rule._context(next_count, real),
+                **extra_args,
+            )
+        if not isinstance(result, tuple) or [len(x) for x in result] != [len(own)] * 2:
+            raise TypeError(
+                f"{type(self).__name__}: update_matrices must return a pair of lists, the"
+                f" directions and dicts of the next slots of {len(own)} leaves, got {brief(result)}"
+            )
+        for i, direction, slots in zip(own, *result, strict=True):
+            stored = {name: self._stored(name, slot, views[i]) for name, slot in slots.items()}
+            rows[i] = round_slots(self, paths[i], stored, rows[i])
+            grads[i] = round_direction(self, paths[i], grads[i], views[i].leaf(direction))
+        return shared
