@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from fnopt.core import Composed, Mask, Transform, add_decayed_weights, chain, scale_by_learning_rate
+from fnopt.core import Composed, Transform, add_decayed_weights, chain, scale_by_learning_rate
 from fnopt.core.types import OptState, Params, PyTree
 from fnopt.first_order.adamw import adamw
 from fnopt.matrix.choice import Matrices, check_rules

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from fnopt.core import (
     Decay,
