@@ -223,7 +223,8 @@ def _has_words(value: Any) -> bool:
     """Whether this is meant as rules; dimension numbers have no words in them."""
     if isinstance(value, MuonDimensionNumbers) or not isinstance(value, Iterable):
         return False
-    return any(isinstance(leaf, str) for leaf in jax.tree.leaves(value))
+    values = value.values() if isinstance(value, Mapping) else value
+    return any(isinstance(leaf, str) for leaf in jax.tree.leaves(list(values)))
 
 
 def _is_pair(pair: Any) -> bool:

@@ -55,8 +55,9 @@ def in_lockstep(calls: Sequence[Call], treedef: Any) -> list[Result]:
 
 def _may_join(call: Call) -> bool:
     tx = call.tx
-    # Elementwise formulas gain nothing.
-    return isinstance(tx, Rule) and tx.leafwise and not tx.elementwise and tx.evaluates is False
+    if not isinstance(tx, Rule) or not tx.leafwise or tx.shared or tx.evaluates is not False:
+        return False
+    return not tx.elementwise  # such a formula gains nothing
 
 
 def _are_alike(one: Call, other: Call) -> bool:
