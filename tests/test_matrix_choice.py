@@ -154,9 +154,9 @@ def test_modules_of_linen_and_its_scan():
         **within("trunk/LayerNorm_0", norm),
         "trunk/Conv_0/bias": ("other", "name"),
         "trunk/Conv_0/kernel": ("stack in in out", "name"),
-        "trunk/Dense_0/kernel": ("stack in out", "name"),
-        "trunk/Dense_1/bias": ("other", "name"),
-        "trunk/Dense_1/kernel": ("stack in out", "bias"),
+        "trunk/Dense_0/bias": ("other", "name"),
+        "trunk/Dense_0/kernel": ("stack in out", "bias"),
+        "trunk/Dense_1/kernel": ("stack in out", "name"),
     }
 
 

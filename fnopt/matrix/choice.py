@@ -232,14 +232,14 @@ def _is_pair(pair: Any) -> bool:
 
 
 def _pattern(pattern: Any) -> Pattern:
-    pattern = tuple(pattern) if isinstance(pattern, list) else pattern
-    globs = pattern if isinstance(pattern, tuple) else (pattern,)
-    if not callable(pattern) and not all(isinstance(glob, str) for glob in globs):
+    globs = pattern if isinstance(pattern, (tuple, list)) else (pattern,)
+    function = callable(pattern)
+    if not function and not all(isinstance(glob, str) for glob in globs):
         raise TypeError(
             "a pattern is a glob of paths, a tuple of globs, or a function of path and leaf, got"
             f" {brief(pattern)}"
         )
-    return pattern
+    return tuple(pattern) if isinstance(pattern, list) else pattern
 
 
 def _how(how: str) -> str:

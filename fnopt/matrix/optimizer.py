@@ -66,19 +66,19 @@ class MatrixOptimizer(Composed):
         self._rules.check(name, params)
         seen = self._rules.seen(params)
         warn_of_guesses(name, [x for x in seen if x.kind in self.takes])
-        return super(MatrixOptimizer, self._decided(params)).init(params)
+        return Composed.init(self._decided(params), params)
 
     def steps(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> Steps:
         decided = self._decided(updates if params is None else params)
-        return super(MatrixOptimizer, decided).steps(updates, state, params, **extra_args)
+        return Composed.steps(decided, updates, state, params, **extra_args)
 
     def eval_params(self, state: OptState, params: Params) -> Params:
-        return super(MatrixOptimizer, self._decided(params)).eval_params(state, params)
+        return Composed.eval_params(self._decided(params), state, params)
 
     def plan(self, params: Params) -> PyTree:
-        return super(MatrixOptimizer, self._decided(params)).plan(params)
+        return Composed.plan(self._decided(params), params)
 
     def for_params(self, params: Params) -> Any:
         decided = super().for_params(params)
