@@ -231,7 +231,7 @@ def _is_pair(pair: Any) -> bool:
     return isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[1], str)
 
 
-def _pattern(pattern: Any) -> Pattern:
+def _pattern(pattern: Any) -> Any:
     globs = pattern if isinstance(pattern, (tuple, list)) else (pattern,)
     function = callable(pattern)
     if not function and not all(isinstance(glob, str) for glob in globs):
