@@ -55,6 +55,12 @@ class MatrixRule(Rule):
     """Slots that lie, and are sharded, as the parameter; others have the matrices first."""
     takes: ClassVar[tuple[str, ...]] = ("hidden",)
     """The kinds of leaves that it is for; see :class:`fnopt.matrix.choice.Seen`."""
+    either_way: ClassVar[bool] = False
+    """Whether the results for transposed matrices are the transposed results.
+
+    The formula then receives matrices as they are stored, outputs or inputs first, and nothing is
+    transposed for it.
+    """
     elementwise: ClassVar[bool] = False
 
     @classmethod
@@ -92,11 +98,14 @@ class MatrixRule(Rule):
         """
         raise NotImplementedError
 
+    @property
+    def rules(self) -> Matrices:
+        """The rules by which leaves are seen; without any, by name and shape."""
+        return self.matrices if self.matrices is not None else Matrices()
+
     def seen(self, tree: PyTree) -> list[Seen]:
         """How every leaf of a tree is seen."""
-        # A rule without the field decides by itself.
-        rules = self.matrices
-        return rules.seen(tree) if rules is not None else Matrices().seen(tree)
+        return self.rules.seen(tree)
 
     def init(self, params: Params) -> OptState:
         warn_of_guesses(type(self).__name__, [x for x in self.seen(params) if x.kind in self.takes])
@@ -113,7 +122,8 @@ class MatrixRule(Rule):
 
     def _chosen(self, tree: PyTree, size: int) -> list[Any]:
         """The view of each leaf; None for those that this rule is not for."""
-        return [x.view if x.kind in self.takes else None for x in self.seen(tree)]
+        views = [x.view if x.kind in self.takes else None for x in self.seen(tree)]
+        return [view.as_stored if view and self.either_way else view for view in views]
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         # For the names of the slots alone.
