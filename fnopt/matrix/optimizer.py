@@ -55,15 +55,14 @@ class MatrixOptimizer(Composed):
 
     def parts(self) -> tuple[Transform, ...]:
         transforms = {"matrices": self.of_matrices(), "other": self.of_others()}
-        return (partition(transforms, _Labels(self.rules, self.takes)),)
+        return (partition(transforms, _Labels(self._rules, self.takes)),)
 
     def init(self, params: Params) -> OptState:
-        check_rules(type(self).__name__, self.rules, params)
+        check_rules(type(self).__name__, self._rules, params)
         return super().init(params)
 
     @property
-    def rules(self) -> Matrices:
-        """The rules by which leaves are seen; without any, by name and shape."""
+    def _rules(self) -> Matrices:
         return self.matrices if self.matrices is not None else Matrices()
 
     def table(self, params: Params) -> str:
@@ -74,7 +73,7 @@ class MatrixOptimizer(Composed):
         """
         gets = {True: type(self).__name__, False: repr(self.of_others())}
         rows = [("leaf", "seen as", "by", "gets")]
-        for x in self.rules.seen(params):
+        for x in self._rules.seen(params):
             own = x.kind in self.takes
             shape = " × ".join(map(str, x.shape)) or "scalar"
             rows.append((x.path, str(x.view) if own else f"{shape}, {x.kind}", x.why, gets[own]))

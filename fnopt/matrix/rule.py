@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Rule
-from fnopt.core.checks import brief
+from fnopt.core.checks import brief, same_shape
 from fnopt.core.context import Context
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.plan import UNTOUCHED, LeafPlan
@@ -98,14 +98,13 @@ class MatrixRule(Rule):
         """
         raise NotImplementedError
 
-    @property
-    def rules(self) -> Matrices:
-        """The rules by which leaves are seen; without any, by name and shape."""
-        return self.matrices if self.matrices is not None else Matrices()
-
     def seen(self, tree: PyTree) -> list[Seen]:
         """How every leaf of a tree is seen."""
-        return self.rules.seen(tree)
+        return self._rules.seen(tree)
+
+    @property
+    def _rules(self) -> Matrices:
+        return self.matrices if self.matrices is not None else Matrices()
 
     def init(self, params: Params) -> OptState:
         warn_of_guesses(type(self).__name__, [x for x in self.seen(params) if x.kind in self.takes])
@@ -147,6 +146,15 @@ class MatrixRule(Rule):
         own = [name for name in row._fields if name in self.like_params]
         return row._replace(**{n: jax.tree.map(view.matrices, getattr(row, n)) for n in own})
 
+    def _check_slots(self, path: str, grad: jax.Array, row: Any, view: MatrixView) -> None:
+        """Raises ValueError where the slots are of another shape; without parameters none else."""
+        for name, slot in jax.eval_shape(lambda x: self._init_seen(x, view), grad).items():
+            for a, b in zip(
+                jax.tree.leaves(slot), jax.tree.leaves(getattr(row, name)), strict=True
+            ):
+                what = f"{type(self).__name__}: the gradient of {path} needs a slot that"
+                same_shape(what, a.shape, jnp.shape(b), f"slot state.{name}")
+
     def _step(
         self, leaves: Any, shared: Any, count: Any, next_count: Any, extra_args: dict[str, Any]
     ) -> Any:
@@ -155,6 +163,9 @@ class MatrixRule(Rule):
         if not own:
             return shared
         present = [params[i] for i in own if params[i] is not None]
+        if len(present) < len(own):
+            for i in own:
+                self._check_slots(paths[i], grads[i], rows[i], views[i])
         arrays = (*(grads[i] for i in own), *present)
         real = jnp.finfo(computing_dtype(*map(jnp.result_type, arrays))).dtype
         wide = {i: computing_dtype(grads[i].dtype, real) for i in own}
