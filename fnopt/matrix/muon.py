@@ -11,7 +11,7 @@ from fnopt.matrix.choice import Matrices, MatricesField
 from fnopt.matrix.coefficients import Coefficients
 from fnopt.matrix.newton_schulz import Preconditioning
 from fnopt.matrix.optimizer import MatrixOptimizer
-from fnopt.matrix.scale_by_muon import check_steps, scale_by_muon
+from fnopt.matrix.scale_by_muon import check_one, check_steps, scale_by_muon
 from fnopt.matrix.scale_by_shape import RootMeanSquare, scale_by_shape
 
 
@@ -103,22 +103,18 @@ class muon(MatrixOptimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_steps(self)
-        if self.matrices is not None and self.muon_weight_dimension_numbers is not None:
-            raise ValueError(
-                "muon: matrices and muon_weight_dimension_numbers say the same; give one of them"
-            )
+        check_one(self, "matrices", "muon_weight_dimension_numbers")
         for name in self._fields if self.other is not None else ():
             default = getattr(type(self), name, None)
-            if name.startswith("adam_") and getattr(self, name) is not default:
-                if getattr(self, name) != default:
-                    raise ValueError(f"muon: {name} is AdamW's, which other replaces; give one")
+            if name.startswith("adam_") and getattr(self, name) != default:
+                raise ValueError(f"muon: {name} is AdamW's, which other replaces; give one")
 
     @property
     def mask(self) -> Any:
         return self.weight_decay_mask
 
     @property
-    def rules(self) -> Matrices:
+    def _rules(self) -> Matrices:
         return self.matrices or self.muon_weight_dimension_numbers or Matrices()
 
     def direction(self) -> tuple[Transform, ...]:
@@ -131,10 +127,10 @@ class muon(MatrixOptimizer):
             nesterov=self.nesterov,
             adaptive=self.adaptive,
             preconditioning=self.preconditioning,
-            weight_dimension_numbers=self.rules,
+            matrices=self._rules,
             ns_dtype=self.ns_dtype,
         )
-        return method, scale_by_shape(self.rules, self.consistent_rms)
+        return method, scale_by_shape(None, self.consistent_rms, matrices=self._rules)
 
     def of_others(self) -> Transform:
         if self.other is not None:

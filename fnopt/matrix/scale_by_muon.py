@@ -54,14 +54,15 @@ class scale_by_muon(MatrixRule):
             each matrix.
         preconditioning: the norm that a matrix is divided by before the iteration:
             ``"frobenius"``, ``"spectral"``, ``"schatten"`` or ``"aol"``.
-        weight_dimension_numbers: which leaves are matrices, and how: pairs of a pattern of paths
-            and words for the axes, as ``("blocks/*/kernel", "stack in out")``, or optax's
-            dimension numbers; by name and shape if None.
+        weight_dimension_numbers: optax's dimension numbers, instead of ``matrices``.
+        matrices: which leaves are matrices, and how: pairs of a pattern of paths and words for the
+            axes, as ``("blocks/*/kernel", "stack in out")``; by name and shape if None.
         ns_dtype: dtype of the iteration, such as bfloat16; float32, or float64 for float64 leaves,
             if None.
 
     Raises:
-        ValueError: there are several rows of coefficients, but fewer than iterations.
+        ValueError: there are several rows of coefficients, but fewer than iterations, or two
+            arguments say which leaves are matrices.
 
     References:
         Jordan et al., *Muon: an optimizer for hidden layers in neural networks*, 2024; Bernstein &
@@ -80,6 +81,7 @@ class scale_by_muon(MatrixRule):
     adaptive: Static[bool] = False
     preconditioning: Preconditioning = "frobenius"
     weight_dimension_numbers: MatricesField = None
+    matrices: MatricesField = None
     ns_dtype: DType = None
     family = "parts"
 
@@ -91,10 +93,11 @@ class scale_by_muon(MatrixRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_steps(self)
+        check_one(self, "matrices", "weight_dimension_numbers")
 
     @property
-    def rules(self) -> Matrices:
-        return self.weight_dimension_numbers or Matrices()
+    def _rules(self) -> Matrices:
+        return self.matrices or self.weight_dimension_numbers or Matrices()
 
     def init_matrices(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype)}
@@ -133,3 +136,12 @@ def check_steps(method: Any) -> None:
         rows_for(method.ns_coeffs, steps)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def check_one(method: Any, *names: str) -> None:
+    """Refuses several arguments that say the same."""
+    given = [name for name in names if getattr(method, name) is not None]
+    if len(given) > 1:
+        raise ValueError(
+            f"{type(method).__name__}: {' and '.join(given)} say the same; give one of them"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Annotated, Any
 
@@ -28,9 +29,10 @@ class scale_by_shape(MatrixRule):
     an optimizer such as Adam.
 
     Args:
-        weight_dimension_numbers: which leaves are matrices, and how; see :class:`scale_by_muon`.
+        weight_dimension_numbers: optax's dimension numbers, instead of ``matrices``.
         consistent_rms: the root mean square :math:`r \ge 0` of an update whose singular values are
             1; 0.2 is about Adam's. The first factor if None.
+        matrices: which leaves are matrices, and how; see :class:`scale_by_muon`.
 
     References:
         Jordan et al., *Muon*, 2024, for the first factor; Liu et al., *Muon is scalable for LLM
@@ -39,13 +41,15 @@ class scale_by_shape(MatrixRule):
 
     weight_dimension_numbers: MatricesField = None
     consistent_rms: RootMeanSquare = None
+    _: dataclasses.KW_ONLY
+    matrices: MatricesField = None
     family = "parts"
 
     keeps_zero = True
 
     @property
-    def rules(self) -> Matrices:
-        return self.weight_dimension_numbers or Matrices()
+    def _rules(self) -> Matrices:
+        return self.matrices or self.weight_dimension_numbers or Matrices()
 
     def init(self, params: Params) -> OptState:
         # The method before it has warned of guesses.

@@ -98,6 +98,22 @@ def scale_by_muon(
     return _by_matrix(gradient, theta, rate, direction, others, decay)
 
 
+def size(consistent_rms: float | None) -> Callable[[int, int], float]:
+    """Jordan et al. 2024, or Liu et al. 2025, Section 2.2: of a matrix of m outputs, n inputs."""
+    if consistent_rms is None:
+        return lambda m, n: np.sqrt(max(1, m / n))
+    return lambda m, n: consistent_rms * np.sqrt(max(m, n))
+
+
+def scale_by_shape(
+    gradient: Gradient, theta: Arrays, rate: float, consistent_rms: float | None = None
+) -> Iterator[Arrays]:
+    """A step along the gradient times a factor by shape."""
+    return _by_matrix(
+        gradient, theta, rate, lambda g, *_: (size(consistent_rms)(*g.shape) * g, None), None, 0.0
+    )
+
+
 def muon(
     gradient: Gradient,
     theta: Arrays,
@@ -116,11 +132,6 @@ def muon(
 ) -> Iterator[Arrays]:
     """Jordan et al. 2024 and Liu et al. 2025, Section 2.2, with AdamW for the other arrays."""
 
-    def size(m: int, n: int) -> float:
-        if consistent_rms is None:
-            return np.sqrt(max(1, m / n))
-        return consistent_rms * np.sqrt(max(m, n))
-
     others = adamw(
         adam_b1,
         adam_b2,
@@ -136,7 +147,7 @@ def muon(
         learning_rate,
         others=others,
         decay=weight_decay,
-        size=size,
+        size=size(consistent_rms),
         eps=eps,
         nesterov=nesterov,
         **kw,
