@@ -45,7 +45,7 @@ class grafted(Wrapper):
         length: the transform that gives the length.
         matrices: which leaves are matrices, and how: see :class:`scale_by_shampoo`.
         start: the update from which on the direction is used, the first being 1; those before it
-            are :math:`l` itself. At least 1.
+            are :math:`l` itself. At least 1, rounded.
 
     When:
         A preconditioner of matrices is to replace a method that is tuned, at its learning rate.
@@ -110,7 +110,7 @@ class grafted(Wrapper):
         return state.count
 
     def _start(self, count: jax.Array) -> Any:
-        return jnp.asarray(self.start(count) if is_schedule(self.start) else self.start)
+        return jnp.round(self.start(count) if is_schedule(self.start) else self.start)
 
     def _axes(self, tree: PyTree) -> list[tuple[int, ...] | None]:
         """For each leaf the axes of one matrix; None for all of a leaf that is no matrix."""

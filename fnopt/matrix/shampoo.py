@@ -60,7 +60,7 @@ class shampoo(MatrixOptimizer):
             ``"rmsprop"`` (that without the correction for its start), ``"adagrad"``, ``"sgd"`` (the
             gradient's) or ``"none"``. :class:`grafted` takes any transform's.
         start: the update from which on the direction is Shampoo's; until then it is that of the
-            method grafted, which is none if ``"none"``. At least 1.
+            method grafted, which is none if ``"none"``. At least 1, rounded.
         block_size: longest side of a block; see :class:`scale_by_shampoo`, as for the following.
         max_dim: longest side that is preconditioned.
         one_sided: whether only the shorter side is.
