@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -154,7 +155,7 @@ def test_a_refresh_has_derivatives():
     np.testing.assert_array_equal(by_inputs[:, 0], [8.0, 12.0, 0.0, 0.0, 0.0])
 
 
-def _compiled(tx, params):
+def _compiled(tx, params) -> Any:
     step = jax.jit(lambda grads, state: tx.update(grads, state), donate_argnums=1)
     return step.lower(params, jax.eval_shape(tx.init, params)).compile()
 
@@ -312,11 +313,19 @@ def test_updates_are_those_of_the_authors_program(name):
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_what_is_no_number_of_updates_is_refused():
-    for name in ("precondition_frequency", "block_size", "max_dim", "exponent_override"):
-        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-            fnopt.scale_by_shampoo(**{name: 0})
-        with pytest.raises(TypeError, match=f"{name} must be an integer"):
-            fnopt.shampoo(0.1, **{name: 1.5}).init(jnp.ones((2, 2)))
+@pytest.mark.parametrize(
+    "name", ["precondition_frequency", "block_size", "max_dim", "exponent_override"]
+)
+def test_what_is_no_number_of_updates_or_rows_is_refused(name):
+    zero: Any = {name: 0}
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        fnopt.scale_by_shampoo(**zero)
+    half: Any = {name: 1.5}
+    with pytest.raises(TypeError, match=f"{name} must be an integer"):
+        fnopt.shampoo(0.1, **half).init(jnp.ones((2, 2)))
+
+
+def test_a_length_of_no_known_method_is_refused():
+    unknown: Any = "lion"
     with pytest.raises(ValueError, match="graft_type must be one of"):
-        fnopt.shampoo(0.1, graft_type="lion")
+        fnopt.shampoo(0.1, graft_type=unknown)

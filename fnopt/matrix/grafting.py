@@ -110,7 +110,8 @@ class grafted(Wrapper):
         return state.count
 
     def _start(self, count: jax.Array) -> Any:
-        return jnp.round(self.start(count) if is_schedule(self.start) else self.start)
+        start = self.start(count) if is_schedule(self.start) else self.start
+        return jnp.round(jnp.asarray(start)).astype(jnp.int32)
 
     def _axes(self, tree: PyTree) -> list[tuple[int, ...] | None]:
         """For each leaf the axes of one matrix; None for all of a leaf that is no matrix."""

@@ -62,7 +62,7 @@ class Matrix:
             shorter = 0 if shape[0] <= shape[1] else 1
             sides = [own and i == shorter for i, own in enumerate(sides)]
         cuts = [_cuts(n, block_size if own else None) for n, own in zip(shape, sides, strict=True)]
-        self.blocks = [_Block(*pair, (sides[0], sides[1])) for pair in itertools.product(*cuts)]
+        self.blocks = [_Block(r, c, (sides[0], sides[1])) for r in cuts[0] for c in cuts[1]]
         self.padded = [cut[0].stop for cut in cuts]
         self.b2, self.eps = b2, matrix_eps
         self.every, self.staggered = precondition_frequency, staggered
@@ -133,7 +133,7 @@ def shampoo(
     own = {i: Matrix(w.T.shape, b2=b2, **given) for i, w in enumerate(theta) if w.ndim == 2}
     means, squares = ([np.zeros_like(w) for w in theta] for _ in range(2))
     for t in itertools.count(1):
-        rate = learning_rate(t - 1) if callable(learning_rate) else learning_rate
+        rate: Any = learning_rate(t - 1) if callable(learning_rate) else learning_rate
         moved = []
         for i, (w, g) in enumerate(zip(theta, gradient(theta), strict=True)):
             if i not in own:
