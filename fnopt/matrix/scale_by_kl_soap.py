@@ -92,7 +92,8 @@ class scale_by_kl_soap(EigenbasisRule):
     def init_matrices(self, param: jax.Array) -> dict[str, jax.Array]:
         slots = super().init_matrices(param)
         for side in ("left", "right"):
-            slots[f"{side}_eigenvalues"] = jnp.ones_like(slots[side][..., 0].real)
+            shape = slots[side].shape[:2]
+            slots[f"{side}_eigenvalues"] = jnp.ones(shape, slots[side].real.dtype)
         return slots
 
     def update_matrices(

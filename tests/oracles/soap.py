@@ -203,3 +203,6 @@ def orthogonalized(g: np.ndarray, ns_steps: int = 5, eps: float = 1e-8, **_: Any
     for _step in range(ns_steps):
         s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
     return (u * s) @ vt
+
+
+scale_by_soap, scale_by_kl_soap, scale_by_orthogonalization = map(part, (Soap, KLSoap, Orthogonal))
