@@ -196,12 +196,18 @@ class Orthogonal:
         return orthogonalized(g, **self.given)
 
 
-def orthogonalized(g: np.ndarray, ns_steps: int = 5, eps: float = 1e-8, **_: Any) -> np.ndarray:
-    """Jordan et al. 2024: five steps of a polynomial, here on the singular values alone."""
+def orthogonalized(
+    g: np.ndarray,
+    ns_coeffs: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
+    ns_steps: int = 5,
+    eps: float = 1e-8,
+) -> np.ndarray:
+    """Jordan et al. 2024: steps of a polynomial, here on the singular values alone."""
     u, s, vt = np.linalg.svd(g, full_matrices=False)
     s = s / max(np.linalg.norm(g), eps)
-    for _step in range(ns_steps):
-        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    a, b, c = ns_coeffs
+    for _ in range(ns_steps):
+        s = a * s + b * s**3 + c * s**5
     return (u * s) @ vt
 
 
