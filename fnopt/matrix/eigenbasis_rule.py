@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import jax
 
 from fnopt.core import real_zeros, zeros
 from fnopt.core.checks import positive_integer
+from fnopt.core.fields import Field
 from fnopt.core.types import Rows
 from fnopt.matrix.eigenbasis import init_sides, refreshed_bases
 from fnopt.matrix.rule import MatrixRule
+
+
+def _as_count(value: Any) -> int:
+    return positive_integer("it", value)
+
+
+Count = Annotated[Any, Field(convert=_as_count, static=True, shown="int")]
+"""An integer of at least 1."""
 
 
 class EigenbasisRule(MatrixRule):
@@ -31,11 +40,6 @@ class EigenbasisRule(MatrixRule):
     counts = True
     keeps_zero = True
     like_params: ClassVar[tuple[str, ...]] = ("mu", "nu")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("precondition_frequency", "max_precond_dim"):
-            positive_integer(f"{type(self).__name__}: {name}", getattr(self, name))
 
     @property
     def leafwise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]

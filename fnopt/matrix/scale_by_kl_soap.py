@@ -22,7 +22,7 @@ from fnopt.matrix.eigenbasis import (
     product,
     to_bases,
 )
-from fnopt.matrix.eigenbasis_rule import EigenbasisRule
+from fnopt.matrix.eigenbasis_rule import Count, EigenbasisRule
 
 
 class scale_by_kl_soap(EigenbasisRule):
@@ -79,8 +79,8 @@ class scale_by_kl_soap(EigenbasisRule):
     b2: Decay = 0.98
     shampoo_beta: Decay = None
     eps: NonNegative = 1e-8
-    precondition_frequency: Static[int] = 10
-    max_precond_dim: Static[int] = 10000
+    precondition_frequency: Count = 10
+    max_precond_dim: Count = 10000
     init_factor: Positive = 0.1
     mu_dtype: DType = None
     matrices: MatricesField = None

@@ -15,7 +15,7 @@ from fnopt.core.types import Arrays, Rows
 from fnopt.matrix.by_shape import by_shape
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.eigenbasis import adjoint, from_bases, outer_moment, rms, to_bases
-from fnopt.matrix.eigenbasis_rule import EigenbasisRule
+from fnopt.matrix.eigenbasis_rule import Count, EigenbasisRule
 
 
 class scale_by_soap(EigenbasisRule):
@@ -76,8 +76,8 @@ class scale_by_soap(EigenbasisRule):
     b2: Decay = 0.95
     shampoo_beta: Decay = None
     eps: NonNegative = 1e-8
-    precondition_frequency: Static[int] = 10
-    max_precond_dim: Static[int] = 10000
+    precondition_frequency: Count = 10
+    max_precond_dim: Count = 10000
     mu_dtype: DType = None
     matrices: MatricesField = None
     _: dataclasses.KW_ONLY

@@ -56,9 +56,7 @@ CASES: list[Case] = [
             },
             "one_sided": {"learning_rate": halving(0.1), "max_precond_dim": 2},
         },
-        {
-            "vmap_equals_loop": "roundings grow in bases, whose signs differ; see test_matrix_soap.py"
-        },
+        {"vmap_equals_loop": "roundings grow in bases, and signs; see test_matrix_soap.py"},
     ),
     *_row(
         "scale_by_soap",
