@@ -53,7 +53,7 @@ def initial_factors(
         dtype: dtype of the factors.
     """
     count, *sizes = shape
-    sides = diagonal_sides(*sizes, largest, mode)
+    sides = diagonal_sides(sizes[0], sizes[1], largest, mode)
 
     def factor(size: int, diagonal: bool) -> jax.Array:
         one = jnp.ones(size, dtype) if diagonal else jnp.eye(size, dtype=dtype)
@@ -114,7 +114,7 @@ def _terms(grad: jax.Array, left: jax.Array, right: jax.Array, key: jax.Array) -
     """For rows and for columns: the balanced factor, the step's direction and its scale."""
     left, right = _balanced(left, right)
     size = jnp.mean(jnp.abs(grad), axis=(-2, -1), keepdims=True)
-    vector = jax.random.normal(key, grad.shape[1:], grad.dtype)
+    vector = jax.random.normal(key, (1, *grad.shape[1:]), grad.dtype)
     a = _between(left, grad + DAMPING * size * vector, right)
     b = _divided(left, jnp.broadcast_to(vector, grad.shape), right).conj()
     # The step depends on their ratio alone; so that no square over- or underflows.
