@@ -19,7 +19,7 @@ Gradient = Callable[[list[Matrix]], list[Matrix]]
 
 def _at(rate: Any, t: int) -> float:
     """A number, or the value of a schedule for update t, the first being 1."""
-    return float(rate(t - 1)) if callable(rate) else rate
+    return float(rate(t - 1)) if callable(rate) else float(rate)
 
 
 def lower_bound(a: Matrix) -> float:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from cases import ADAPTIVE, NARROW, Case, Numbers, halving, row
+from cases import ADAPTIVE, BY_GRADIENT, NARROW, Case, Numbers, halving, row
 from oracles import psgd as oracles
 
-_FACTORS = {"is_sharded_as_parameters": "its factors are as large as a side of a matrix"}
-_ALONE = {"agrees_with_optax": "optax has none"}
+_EXCEPTIONS = {
+    "agrees_with_optax": "optax has none",
+    "is_sharded_as_parameters": "its factors are as large as a side of a matrix",
+    "takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess",
+}
+_OTHERS = {"rests_at_zero_gradient": "AdamW, which the other leaves get, decays the weights"}
 _NUMBERS = {
     "preconditioner_update_probability": Numbers(0.3, 0.9, refused=(-0.1, 1.1, np.nan)),
     "precond_lr": Numbers(0.02, 0.2, refused=(-0.1, np.nan, np.inf)),
@@ -20,7 +24,7 @@ _COMMON: dict[str, Any] = {
     "numbers": _NUMBERS,
     "by_leaf": True,
     "rates": ADAPTIVE,
-    "not_applicable": {**_FACTORS, **_ALONE},
+    "not_applicable": {**_EXCEPTIONS, **_OTHERS},
 }
 
 CASES: list[Case] = [
@@ -48,7 +52,7 @@ CASES: list[Case] = [
     *row(
         "psgd_kron",
         {"narrow": {"learning_rate": 0.01, "mu_dtype": "bfloat16", "precond_dtype": "bfloat16"}},
-        **{**_COMMON, "not_applicable": {**NARROW, **_FACTORS, **_ALONE}},
+        **{**_COMMON, "not_applicable": {**NARROW, **_EXCEPTIONS, **_OTHERS}},
     ),
     *row(
         "scale_by_psgd_kron",
@@ -58,6 +62,10 @@ CASES: list[Case] = [
         },
         oracle=oracles.scale_by_psgd_kron,
         rate=0.01,
-        **_COMMON,
+        **{
+            **_COMMON,
+            "rates": {**ADAPTIVE, "rosenbrock": BY_GRADIENT["rosenbrock"]},
+            "not_applicable": _EXCEPTIONS,
+        },
     ),
 ]
