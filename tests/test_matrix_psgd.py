@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 from laws import assert_close, assert_same
 
 import fnopt
 from fnopt.matrix.psgd_factors import annealed, norm_lower_bound, whitened
 
+MODES = ["one_diag", "smart_one_diag", "all_diag"]
 RNG = np.random.default_rng(0)
 
 
@@ -21,12 +21,17 @@ def normal(*shape, dtype="float32"):
     return jnp.asarray(RNG.normal(size=shape) * np.geomspace(1, 1e-2, shape[-2])[:, None], dtype)
 
 
-@functools.partial(jax.jit, static_argnums=1)
+@jax.jit
+def update(tx, grads, state):
+    return tx.update(grads, state)
+
+
 def after(tx, updates, grads):
     """The last updates and the state after so many, of which each has another sign and size."""
     state, directions = tx.init(grads), grads
     for i in range(updates):
-        directions, state = tx.update(jax.tree.map(lambda g: (-0.7) ** i * g, grads), state)  # noqa: B023
+        size = jnp.float32((-0.7) ** i)
+        directions, state = update(tx, jax.tree.map(lambda g: size * g, grads), state)  # noqa: B023
     return directions, state
 
 
@@ -44,10 +49,10 @@ def test_stack_equals_separate_leaves():
     assert_close(state.right["w"], jnp.concatenate(list(states.right.values())), 1e-5, 1e-6)
 
 
-@pytest.mark.parametrize("mode", [None, "one_diag", "smart_one_diag", "all_diag"])
+@pytest.mark.parametrize("mode", [None, *(pytest.param(x, marks=pytest.mark.slow) for x in MODES)])
 def test_batch_equals_one_by_one(mode):
-    shapes = {"a": (4, 6), "b": (6, 4), "c": (6, 6), "d": (4, 6), "e": (1, 6)}
-    grads = {name: normal(*shape) for name, shape in shapes.items()}
+    shapes = (4, 6), (6, 4), (6, 6), (4, 6), (1, 6)
+    grads = {f"w{i}": normal(*shape) for i, shape in enumerate(shapes)}
     tx = fnopt.scale_by_psgd_kron(memory_save_mode=mode)
     together, _ = after(tx, 4, grads)
     for name, grad in grads.items():
@@ -74,15 +79,14 @@ def test_draws_are_those_of_the_seed():
 
 
 def test_fits_all_matrices_at_the_same_random_updates():
-    grads = {"a": normal(3, 4), "b": normal(2, 2)}
+    grads = {"v": normal(3, 4), "w": normal(2, 2)}
     tx = fnopt.scale_by_psgd_kron(preconditioner_update_probability=0.3)
     state, fits = tx.init(grads), []
-    update = jax.jit(tx.update)
     for _ in range(100):
-        before, (_, state) = state, update(grads, state)
-        moved = jax.tree.map(lambda x, y: bool((x != y).any()), state.left, before.left)
-        assert len({*moved.values()}) == 1
-        fits.append(moved["a"])
+        before, (_, state) = state, update(tx, grads, state)
+        moved = [bool((state.left[name] != before.left[name]).any()) for name in grads]
+        assert moved[0] == moved[1]
+        fits.append(moved[0])
     assert 15 < sum(fits) < 45  # 30, give or take three standard deviations
 
 
@@ -91,12 +95,13 @@ def _primitives(jaxpr, within=False):
     for equation in jaxpr.eqns:
         yield equation.primitive.name, within
         inner = within or equation.primitive.name == "cond"
-        for sub in jax.core.jaxprs_in_params(equation.params):
+        for sub in jaxprs_in_params(equation.params):
             yield from _primitives(sub, inner)
 
 
 def test_fit_is_within_one_conditional_with_a_solve_for_each_side_of_a_shape():
-    grads = {"a": normal(3, 4), "b": normal(4, 3), "c": normal(3, 4), "d": normal(4, 4)}
+    shapes = (3, 4), (4, 3), (3, 4), (4, 4)
+    grads = {f"w{i}": normal(*shape) for i, shape in enumerate(shapes)}
     tx = fnopt.scale_by_psgd_kron()
     program = jax.make_jaxpr(tx.update)(grads, tx.init(grads)).jaxpr
     found = list(_primitives(program))
@@ -184,9 +189,9 @@ def test_whitens(dtype, mode):
 
     def mixing(size):
         if mode == "all_diag":
-            return np.diag(np.geomspace(0.1, 10, size))
+            return np.diag(np.geomspace(0.3, 3, size))
         q, r = (np.linalg.qr(RNG.normal(size=(size, size)))[0] for _ in range(2))
-        return q @ np.diag(np.geomspace(0.1, 10, size)) @ r
+        return q @ np.diag(np.geomspace(0.3, 3, size)) @ r
 
     left, right = (jnp.asarray(mixing(size), dtype) for size in (rows, columns))
 
@@ -212,5 +217,5 @@ def test_whitens(dtype, mode):
     many = [jnp.repeat(x, samples, axis=0) for x in (state.left, state.right)]
     (white,) = whitened([fresh], [(many[0], many[1])])
     eigenvalues = np.linalg.eigvalsh(covariance(fresh))
-    assert eigenvalues[-1] / eigenvalues[0] > 1e6
+    assert eigenvalues[-1] / eigenvalues[0] > 5e3
     np.testing.assert_allclose(covariance(white), np.eye(rows * columns), atol=0.25)
