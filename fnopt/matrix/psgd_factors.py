@@ -11,7 +11,6 @@ from jax.lax.linalg import triangular_solve
 
 from fnopt.core.fields import Field
 from fnopt.core.moments import abs_sq, root
-from fnopt.core.norms import norm
 from fnopt.core.types import Arrays, Numeric
 from fnopt.matrix.by_shape import by_shape
 
@@ -144,13 +143,16 @@ def norm_lower_bound(matrices: jax.Array) -> jax.Array:
     longest column.
 
     Args:
-        matrices: Hermitian matrices :math:`A`, not 0.
+        matrices: Hermitian matrices :math:`A`, not 0, whose squares can be represented.
     """
     squares = jnp.sum(abs_sq(matrices), axis=-2, keepdims=True)
     at = jnp.argmax(squares, axis=-1, keepdims=True)
     image = matrices @ jnp.take_along_axis(matrices, at, axis=-1)
-    unit = image / norm(image, axis=(-2, -1), keepdims=True)
-    return norm(matrices @ unit, axis=(-2, -1), keepdims=True)
+    return _length(matrices @ (image / _length(image)))
+
+
+def _length(vectors: jax.Array) -> jax.Array:
+    return root(jnp.sum(abs_sq(vectors), axis=(-2, -1), keepdims=True))
 
 
 def _balanced(left: jax.Array, right: jax.Array) -> Factors:
