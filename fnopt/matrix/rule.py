@@ -86,8 +86,11 @@ class MatrixRule(Rule):
 
     def update_matrices(
         self, grads: Arrays, slots: Rows, params: Any, ctx: Context, **extra_args: Any
-    ) -> tuple[Arrays, list[dict[str, Any]]]:
+    ) -> tuple[Any, ...]:
         """The directions of all matrices, and dicts of their next slots.
+
+        A rule that names ``shared`` values, as a random key, receives a dict of them as the keyword
+        ``shared``, and returns a dict of the next ones as a third thing.
 
         Args:
             grads: the gradients, an array of shape (number, outputs, inputs) for each leaf.
@@ -169,6 +172,7 @@ class MatrixRule(Rule):
         arrays = (*(grads[i] for i in own), *present)
         real = jnp.finfo(computing_dtype(*map(jnp.result_type, arrays))).dtype
         wide = {i: computing_dtype(grads[i].dtype, real) for i in own}
+        given = {"shared": shared, **extra_args} if self.shared else extra_args
         with jax.numpy_dtype_promotion("standard"):
             rule = at_count(self, count, real)
             result = rule.update_matrices(
@@ -178,15 +182,18 @@ class MatrixRule(Rule):
                 if len(present) == len(own)
                 else None,
                 rule._context(next_count, real),
-                **extra_args,
+                **given,
             )
-        if not isinstance(result, tuple) or [len(x) for x in result] != [len(own)] * 2:
+        lengths = [len(own)] * 2 + ([len(shared)] if self.shared else [])
+        if not isinstance(result, tuple) or [len(x) for x in result] != lengths:
             raise TypeError(
                 f"{type(self).__name__}: update_matrices must return a pair of lists, the"
-                f" directions and dicts of the next slots of {len(own)} leaves, got {brief(result)}"
+                f" directions and dicts of the next slots of {len(own)} leaves, and a dict of what"
+                f" is shared next if anything is, got {brief(result)}"
             )
-        for i, direction, slots in zip(own, *result, strict=True):
+        directions, next_slots, *next_shared = result
+        for i, direction, slots in zip(own, directions, next_slots, strict=True):
             stored = {name: self._stored(name, slot, views[i]) for name, slot in slots.items()}
             rows[i] = round_slots(self, paths[i], stored, rows[i])
             grads[i] = round_direction(self, paths[i], grads[i], views[i].leaf(direction))
-        return shared
+        return next_shared[0] if next_shared else shared
