@@ -10,21 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.core import Transform, computing_dtype, required
-from fnopt.core.checks import (
-    Interval,
-    brief,
-    float_leaves,
-    refuse_state,
-    updates_and_params,
-)
+from fnopt.core.checks import Interval, brief, float_leaves, refuse_state, updates_and_params
 from fnopt.core.fields import Field, as_number
 from fnopt.core.moments import cast
 from fnopt.core.paths import path_name
 from fnopt.core.select import matches, nearest, show
-from fnopt.core.types import OptState, Params, PyTree, Updates
-
-NAME = "max_logits"
-"""The extra argument, and the key at which the path of an entry of it is cut off."""
+from fnopt.core.types import OptState, Params, Updates
+from fnopt.matrix.heads import NAME, along_heads, logits_by_module, logits_of_leaf
 
 
 def _as_pairs(value: Any) -> tuple[tuple[Any, float], ...]:
@@ -105,9 +97,7 @@ class qk_clip(Transform):
 
     exponents: Exponents = (("*/query/*", 0.5), ("*/key/*", 0.5))
     threshold: Threshold = 100.0
-    family = "wrappers"
-
-    leafwise = keeps_zero = False
+    family = "parts"
 
     def init(self, params: Params) -> OptState:
         float_leaves("params", params)
@@ -119,7 +109,7 @@ class qk_clip(Transform):
     ) -> tuple[Updates, OptState]:
         if jax.tree.leaves(state):
             refuse_state(self, state)
-        logits = _by_module(required(self, NAME, extra_args.get(NAME)))
+        logits = logits_by_module(required(self, NAME, extra_args.get(NAME)))
         updates, params = updates_and_params(self, updates, params)
 
         def clipped(path: Any, update: jax.Array, param: jax.Array) -> jax.Array:
@@ -129,11 +119,11 @@ class qk_clip(Transform):
                 return update
             wide = computing_dtype(update.dtype, param.dtype)
             real = jnp.finfo(wide).dtype
-            largest = jnp.asarray(_of_leaf(name, logits)).astype(real)
+            largest = jnp.asarray(logits_of_leaf(name, logits)).astype(real)
             threshold = jnp.asarray(self.threshold).astype(real)
             # Not the quotient, which is not finite where a head has no logits.
             factor = jnp.where(largest > threshold, (threshold / largest) ** exponent, 1)
-            factor = _along_heads(name, factor, param.shape)
+            factor = along_heads(name, factor, param.shape)
             before = cast(param, wide)
             # What is not clipped keeps its step to the bit.
             change = (factor - 1) * (before + cast(update, wide))
@@ -154,41 +144,3 @@ class qk_clip(Transform):
                     f"qk_clip: {show(pattern)!r} in exponents matches no leaf; the nearest paths"
                     f" are {near}"
                 )
-
-
-def _by_module(logits: PyTree) -> dict[str, Any]:
-    """The arrays of a tree by the path of the module they belong to."""
-    by_module: dict[str, Any] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(logits):
-        keys = path_name(path).split("/")
-        keys = keys[: keys.index(NAME)] if NAME in keys else keys
-        by_module["/".join(key for key in keys if key)] = leaf
-    return by_module
-
-
-def _of_leaf(path: str, logits: dict[str, Any]) -> Any:
-    """The logits that belong to a leaf: those of the innermost module that it is in."""
-    inside = [module for module in logits if not module or f"{path}/".startswith(f"{module}/")]
-    if not inside:
-        raise ValueError(
-            f"qk_clip: no array of {NAME} belongs to {path!r}; its path must begin with that of one"
-            f" of {brief(list(logits))}"
-        )
-    return logits[max(inside, key=len)]
-
-
-def _along_heads(path: str, factor: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Factors for (…, heads) as an array that broadcasts to a leaf."""
-    if not factor.ndim:
-        return factor
-    *stack, heads = factor.shape
-    own = shape[len(stack) :]
-    axis = max(len(own) - 2, 0)
-    if shape[: len(stack)] != tuple(stack) or not own or own[axis] % heads:
-        raise ValueError(
-            f"qk_clip: {path!r} has shape {shape}, which does not fit {NAME} of shape"
-            f" {factor.shape}: the first axes must be the same, and the last one but one a multiple"
-            " of the number of heads"
-        )
-    factor = jnp.repeat(factor, own[axis] // heads, axis=-1)
-    return jnp.reshape(factor, (*stack, *(1,) * axis, own[axis], *(1,) * (len(own) - axis - 1)))

@@ -28,6 +28,7 @@ from fnopt.core.types import Arrays, Numeric, Rows
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.coefficients import Coefficients, rows_for
 from fnopt.matrix.newton_schulz import orthogonalize
+from fnopt.matrix.row_norms import recomposed, split
 from fnopt.matrix.rule import MatrixRule
 
 SCALE = 0.2
@@ -108,7 +109,7 @@ class scale_by_muown(MatrixRule):
     def update_matrices(
         self, grads: Arrays, slots: Rows, params: Any, ctx: Context, **extra_args: Any
     ) -> tuple[Arrays, list[dict[str, Any]]]:
-        seen = [_split(*row) for row in zip(grads, slots, params, strict=True)]
+        seen = [split(*row) for row in zip(grads, slots, params, strict=True)]
         momenta = [s.mu * self.beta + x.grad for x, s in zip(seen, slots, strict=True)]
         ahead = momenta
         if self.nesterov:
@@ -122,45 +123,9 @@ class scale_by_muown(MatrixRule):
             length_nu = moment(x.length_grad**2, s.length_nu, self.b2)
             size = root(length_nu / ctx.precomputed.nu)
             length_move = divide(length_mu / ctx.precomputed.mu, size, eps=self.eps)
-            direction, norms = self._recomposed(x, s.norms, move, length_move)
+            direction, norms = recomposed(x, s.norms, move, length_move, self.step_size)
             directions.append(direction)
             next_slots.append(
                 {"mu": mu, "norms": norms, "length_mu": length_mu, "length_nu": length_nu}
             )
         return directions, next_slots
-
-    def _recomposed(
-        self, x: _Split, norms: jax.Array, move: jax.Array, length_move: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """The direction of the rows, given those of their parts, and the next norms."""
-        after = x.unit * norms[..., None] - self.step_size * move
-        new_norms = norm(after, axis=-1)
-        # (norms - new_norms) / step_size, as a quotient of differences of squares.
-        along = 2 * norms * _inner(x.unit, move) - self.step_size * _inner(move, move)
-        shrunk = divide(along, norms + new_norms)[..., None]
-        turned = divide(move - shrunk * x.unit, new_norms[..., None])
-        unit = divide(after, new_norms[..., None])
-        return x.length[..., None] * turned + length_move[..., None] * unit, new_norms
-
-
-@dataclasses.dataclass
-class _Split:
-    """The lengths and unit vectors of rows, and the gradients of lengths and of vectors."""
-
-    length: jax.Array
-    unit: jax.Array
-    length_grad: jax.Array
-    grad: jax.Array
-
-
-def _split(grad: jax.Array, slots: Any, param: jax.Array) -> _Split:
-    length = norm(param, axis=-1)
-    unit = divide(param, length[..., None])
-    along = _inner(unit, grad)
-    across = divide(length, slots.norms)[..., None] * (grad - along[..., None] * unit)
-    return _Split(length, unit, along, across)
-
-
-def _inner(x: jax.Array, y: jax.Array) -> jax.Array:
-    """The inner products of rows, as real vectors."""
-    return jnp.sum((x.conj() * y).real, axis=-1)

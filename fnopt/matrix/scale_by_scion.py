@@ -4,50 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from fnopt.core import Decay, DType, NonNegative, Positive, Static, divide, moment, norm, zeros
+from fnopt.core import Decay, DType, NonNegative, Positive, Static, moment, zeros
 from fnopt.core.context import Context
-from fnopt.core.fields import Field
 from fnopt.core.types import Arrays, PyTree, Rows
+from fnopt.matrix.balls import Ball, Norm, kernel_positions, steepest, vector_ball
 from fnopt.matrix.choice import KINDS, MatricesField, Seen
 from fnopt.matrix.coefficients import Coefficients, rows_for
 from fnopt.matrix.newton_schulz import orthogonalize
 from fnopt.matrix.rule import MatrixRule
-from fnopt.matrix.view import MatrixView
-
-Norm = Annotated[Any, Field(static=True, choices=("spectral", "column", "row", "largest", "sign"))]
-"""A norm of matrices; see :class:`scale_by_scion`."""
-
-
-class Ball(NamedTuple):
-    """A leaf as matrices, and the ball that its update is taken from.
-
-    Attributes:
-        view: how the leaf is seen.
-        norm: the norm of the ball.
-        radius: the field that has its radius.
-        positions: the number of positions of a convolution's kernel, otherwise 1.
-    """
-
-    view: MatrixView
-    norm: str
-    radius: str
-    positions: int
-
-    @property
-    def words(self) -> Any:
-        """What leaves that are treated alike have in common."""
-        return self.view.words, self.norm, self.radius, self.positions
-
-    def matrices(self, leaf: jax.Array) -> jax.Array:
-        return self.view.matrices(leaf)
-
-    def leaf(self, matrices: jax.Array) -> jax.Array:
-        return self.view.leaf(matrices)
 
 
 class scale_by_scion(MatrixRule):
@@ -127,9 +95,9 @@ class scale_by_scion(MatrixRule):
 
     def _ball(self, seen: Seen) -> Ball:
         if seen.view is None:
-            return Ball(MatrixView(("out",) * len(seen.shape), seen.shape), "column", "radius", 1)
+            return vector_ball(seen.shape)
         if seen.kind == "hidden":
-            return Ball(seen.view, "spectral", "radius", _positions(seen))
+            return Ball(seen.view, "spectral", "radius", kernel_positions(seen))
         named = getattr(self, f"{seen.kind}_norm"), f"{seen.kind}_radius"
         return Ball(seen.view, *named, 1)
 
@@ -159,27 +127,6 @@ class scale_by_scion(MatrixRule):
             units[i] = math.sqrt(m / (n * balls[i].positions)) * factor
         for i, ball in enumerate(balls):
             if ball.norm != "spectral":
-                units[i] = _unit(means[i], ball.norm, self.eps)
+                units[i] = steepest(means[i], ball.norm, self.eps)
         directions = [getattr(self, b.radius) * unit for b, unit in zip(balls, units, strict=True)]
         return directions, [{"mu": mean} for mean in means]
-
-
-def _positions(seen: Seen) -> int:
-    """The number of positions of a convolution's kernel; 1 of what is none."""
-    view, layer = seen.view, seen.path.lower().split("/")[-2:-1]
-    inputs = view.axes("in") if view else ()
-    if not view or len(inputs) < 2 or not layer or "conv" not in layer[0]:
-        return 1
-    (out,) = view.axes("out")
-    channels = next(axis for axis in (out - 1, out + 1) if axis in inputs)
-    return view.size("in") // seen.shape[channels]
-
-
-def _unit(x: jax.Array, norm_name: str, eps: Any) -> jax.Array:
-    """The argmax for matrices of shape (number, outputs, inputs), by any norm but the spectral."""
-    _, m, n = x.shape
-    if norm_name == "column":
-        return divide(x, norm(x, axis=-2, keepdims=True) / math.sqrt(max(m, 1)), eps=eps)
-    if norm_name == "row":
-        return divide(x, norm(x, axis=-1, keepdims=True) * math.sqrt(n), eps=eps)
-    return jnp.sign(x) / (n if norm_name == "sign" else 1)
