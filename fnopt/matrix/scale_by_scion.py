@@ -90,6 +90,10 @@ class scale_by_scion(MatrixRule):
     def init_matrices(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype)}
 
+    def init_leaf(self, param: jax.Array) -> dict[str, Any]:
+        # For the names of the slots alone; a scalar has no axis for outputs.
+        return self._init_seen(param, vector_ball(param.shape).view)
+
     def _chosen(self, tree: PyTree, size: int) -> list[Any]:
         return [self._ball(seen) for seen in self.seen(tree)]
 
