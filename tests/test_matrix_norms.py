@@ -173,7 +173,7 @@ def test_muown_moves_lengths_of_rows_by_adam_alone():
     w = jnp.array([[3.0, 0.0, 0.0], [0.0, 0.5, 0.0]]).T  # two rows, as (inputs, outputs)
     g = jnp.array([[0.0, 1.0, 2.0], [0.0, 2.0, 1.0]]).T
     tx = fnopt.muown(0.1, other=fnopt.sgd(0.1))
-    updates, state = tx.update({"w": g}, tx.init({"w": w}), {"w": w})
+    updates, _ = tx.update({"w": g}, tx.init({"w": w}), {"w": w})
     after = np.linalg.norm(w + updates["w"], axis=0)
     # Adam's first step is the rate, against the gradient along the row: 0 and 2.
     np.testing.assert_allclose(after, [3.0, 0.4], rtol=1e-5)

@@ -99,6 +99,8 @@ class qk_clip(Transform):
     threshold: Threshold = 100.0
     family = "parts"
 
+    leafwise = True
+
     def init(self, params: Params) -> OptState:
         float_leaves("params", params)
         self._check_patterns(params)

@@ -37,8 +37,9 @@ def orthogonal(m: np.ndarray, eps: float, rows: Any = JORDAN) -> np.ndarray:
     return u @ np.diag(sigma) @ vt
 
 
-def _at(rate: Any, t: int) -> float:
-    return float(rate(t - 1)) if callable(rate) else rate
+def _at(rate: Any, t: int) -> Any:
+    """A number, or the value of a schedule for update t, the first being 1."""
+    return rate(t - 1) if callable(rate) else rate
 
 
 def _length_one(w: np.ndarray, norm: str, eps: float) -> np.ndarray:
