@@ -125,11 +125,10 @@ class qk_clip(Transform):
             threshold = jnp.asarray(self.threshold).astype(real)
             # Not the quotient, which is not finite where a head has no logits.
             factor = jnp.where(largest > threshold, (threshold / largest) ** exponent, 1)
-            factor = along_heads(name, factor, param.shape)
-            before = cast(param, wide)
+            shrinks = cast(along_heads(name, factor, param.shape) - 1, wide)
             # What is not clipped keeps its step to the bit.
-            change = (factor - 1) * (before + cast(update, wide))
-            return cast(cast(update, wide) + change, update.dtype)
+            step = cast(update, wide)
+            return cast(step + shrinks * (cast(param, wide) + step), update.dtype)
 
         return jax.tree_util.tree_map_with_path(clipped, updates, params), state
 

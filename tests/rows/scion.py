@@ -8,38 +8,46 @@ from typing import Any
 from cases import BY_GRADIENT, Case, Numbers, followed_by_step, halving, row
 from oracles import scion as oracles
 
-import fnopt
+from rows.clips import AfterStep
 
 _BALL = {
     "beta": Numbers(0.5, 0.95, refused=(-0.1, 1.0)),
     "radius": Numbers(0.5, 2.0, refused=(0.0, -1.0)),
     "embedding_radius": Numbers(0.5, 2.0, refused=(0.0, -1.0)),
     "head_radius": Numbers(0.5, 2.0, refused=(0.0, -1.0)),
-    "eps": Numbers(1e-12, 1e-10, refused=(-1e-8,)),
 }
-_DION2 = {"ef_decay": Numbers(0.5, 0.95, refused=(-0.1, 1.0)), "eps": _BALL["eps"]}
+_DION2 = {"ef_decay": Numbers(0.5, 0.95, refused=(-0.1, 1.0))}
 _MUOWN = {
     "beta": _BALL["beta"],
     "step_size": Numbers(1e-3, 3e-2, refused=(-1.0,)),
-    "eps": _BALL["eps"],
 }
-_BY_LENGTH = {"parabola": 0.02, "rosenbrock": 1e-3, "matrix_bowl": 5e-3, "noisy_quadratic": 0.01}
+_BY_LENGTH = {"parabola": 0.015, "rosenbrock": 1e-3, "matrix_bowl": 0.01, "noisy_quadratic": 0.01}
 _IN_50 = {problem: rate / 50 for problem, rate in _BY_LENGTH.items()}
+_IN_2 = {problem: rate / 2 for problem, rate in _BY_LENGTH.items()}
 _SHRINKS = {"rests_at_zero_gradient": "it shrinks the parameters, which keeps them in the ball"}
+_OTHERS = {"rests_at_zero_gradient": "AdamW, which the other leaves get, decays the weights"}
 _NO_PEER = {"agrees_with_optax": "optax has none"}
-_ROWS = {"is_sharded_as_parameters": "it has slots for rows"}
+_ANY = {"takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess"}
+_ROWS = {"is_sharded_as_parameters": "it has a number for each row of a matrix"}
+_SMALL = {
+    "is_sharded_as_parameters": "a singular value that is 0 but for roundings is driven towards 1"
+}
+_RULES = {
+    "survives_flax_serialization": "flax stores arrays and knows no rules for paths",
+    "lives_inside_nnx_optimizer": "in a list the leaf has another path, and no rule is for it",
+}
+_LOGITS = {
+    "lives_inside_train_state": "flax's TrainState hands no extra arguments on",
+    **dict.fromkeys(
+        (f"takes_schedules_of_{kind}" for kind in ("fnopt", "optax", "functions")),
+        "it has no state, hence no count to schedule the threshold by",
+    ),
+}
 _ONE = {"exponents": (("*", 0.5),)}
 
 
-class AfterStep(Case):
-    """A part that stands after the step, not before it."""
-
-    def followed_by_step(self, tx: Any, rate: float | None = None) -> Any:
-        return fnopt.chain(fnopt.scale_by_learning_rate(rate or self.rate), tx)
-
-
 def _rows(name: str, variants: dict[str, Any], **common: Any) -> list[Case]:
-    common["not_applicable"] = {**_NO_PEER, **common.get("not_applicable", {})}
+    common["not_applicable"] = {**_NO_PEER, **_ANY, **common.get("not_applicable", {})}
     return row(name, variants, by_leaf=True, **common)
 
 
@@ -74,11 +82,20 @@ CASES: list[Case] = [
     ),
     *_rows(
         "scale_by_scion",
-        {"": {}, "slow": {"beta": 0.95, "radius": 2.0}},
+        {"": {}},
         rate=1e-4,
         numbers=_BALL,
         oracle=followed_by_step(partial(oracles.scion, unconstrained=True)),
         rates=_IN_50,
+        not_applicable=_SMALL,
+    ),
+    *_rows(
+        "scale_by_scion",
+        {"near": {"beta": 0.5, "radius": 2.0}},
+        rate=0.01,
+        numbers=_BALL,
+        oracle=followed_by_step(partial(oracles.scion, unconstrained=True)),
+        rates=_IN_2,
     ),
     *_rows(
         "dion2",
@@ -90,6 +107,7 @@ CASES: list[Case] = [
         numbers=_DION2,
         oracle=oracles.dion2,
         rates={"parabola": 0.1, "rosenbrock": 0.01, "matrix_bowl": 0.02, "noisy_quadratic": 0.03},
+        not_applicable=_OTHERS,
     ),
     *_rows(
         "scale_by_dion2",
@@ -108,7 +126,7 @@ CASES: list[Case] = [
         numbers=_MUOWN,
         oracle=oracles.muown,
         rates={"parabola": 0.1, "rosenbrock": 0.01, "matrix_bowl": 0.02, "noisy_quadratic": 0.03},
-        not_applicable=_ROWS,
+        not_applicable=_ROWS | _OTHERS,
     ),
     *_rows(
         "scale_by_muown",
@@ -129,7 +147,7 @@ CASES: list[Case] = [
         oracle=oracles.qk_clip,
         by_leaf=True,
         rates=BY_GRADIENT,
-        not_applicable=_NO_PEER,
+        not_applicable=_NO_PEER | _LOGITS,
     ),
     AfterStep(
         "qk_clip",
@@ -143,6 +161,7 @@ CASES: list[Case] = [
         rates=BY_GRADIENT,
         not_applicable={
             **_NO_PEER,
+            **_LOGITS,
             "rests_at_zero_gradient": "it shrinks the parameters",
             "descends_matrix_bowl": "it shrinks the parameters at every step",
             "descends_rosenbrock": "it shrinks the parameters at every step",
@@ -164,5 +183,6 @@ CASES += [
         numbers=_BALL,
         oracle=_by_kind(followed_by_step(partial(oracles.scion, unconstrained=True))),
         rates=_BY_LENGTH,
+        not_applicable=_RULES,
     )
 ]
