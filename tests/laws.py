@@ -91,6 +91,7 @@ def extra(case: Case, value: Any, loss: Any = _squares, grad: Any = None) -> dic
         "grad_fn": jax.grad(loss),
         "evaluation": fnopt.core.Evaluation.of_outputs(lambda params: params, loss),
         "key": jax.random.key(0),
+        "max_logits": 2.0,
     }
     return {name: known[name] for name in case.needs}
 
