@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import jax
@@ -17,6 +18,7 @@ from oracles import kfac as oracles
 
 import fnopt
 from fnopt.core import Evaluation
+from fnopt.matrix.blocks import blocks_of
 from fnopt.matrix.choice import Matrices
 from fnopt.matrix.fisher_roots import hessian_roots
 from fnopt.train import fit
@@ -47,20 +49,20 @@ def direction(tx, params, evaluation, steps=1, **extra_args):
     return run(tx, params)
 
 
-def blocks(outputs, params, hessian=np.eye(3), weight=1 / 30):
+def blocks(outputs, params):
     """The Fisher matrix of all parameters, from each example's Jacobian, and their positions."""
     vector, unravel = ravel_pytree(params)
     jacobians = np.asarray(jax.jacobian(lambda v: outputs(unravel(v)))(vector))
     jacobians = jacobians.reshape(len(jacobians), -1, len(vector))
     count = len(jacobians)
-    return oracles.fisher_block(jacobians, [hessian] * count, [weight] * count)
+    return oracles.fisher_block(jacobians, [np.eye(3)] * count, [1 / count] * count)
 
 
 def linear_network(depth, biases):
     sizes = (4, 3, 3, 3)[: depth + 1]
     layers = [
         {"w": RNG.normal(size=pair)} | ({"b": RNG.normal(size=pair[1])} if biases else {})
-        for pair in zip(sizes[:-1], sizes[1:], strict=True)
+        for pair in itertools.pairwise(sizes)
     ]
 
     def outputs(layers):
@@ -98,7 +100,7 @@ def test_a_deep_linear_network_takes_the_natural_gradient_of_each_layer(solver):
         got, _ = direction(tx, params, evaluation)
         fisher, grads = blocks(outputs, params), evaluation.grad(params)
         ends = np.cumsum([0, *(ravel_pytree(layer)[0].size for layer in params)])
-        for k, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        for k, (begin, end) in enumerate(itertools.pairwise(ends)):
             own = np.linalg.solve(fisher[begin:end, begin:end], ravel_pytree(grads[k])[0])
             np.testing.assert_allclose(ravel_pytree(got[k])[0], own, rtol=1e-7)
 
@@ -130,7 +132,7 @@ def test_damping_is_the_papers(solver, oracle):
 
 def test_means_begin_with_the_first_batch_and_decay_as_the_papers():
     with jax.enable_x64(True):
-        outputs, params = linear_network(1, biases=False)
+        _, params = linear_network(1, biases=False)
         tx = fnopt.scale_by_kfac(damping=0.1, fisher="exact", decay=0.6)
         states = [tx.init(params)]
         moments = []
@@ -200,7 +202,10 @@ def test_the_empirical_factors_are_of_the_gradients_of_the_examples():
     with jax.enable_x64(True):
         weights = np.linspace(0.0, 1.0, 30) / 15
         w = jnp.asarray(RNG.normal(size=(4, 3)))
-        squares = lambda z: jnp.sum((z - TARGETS) ** 2, axis=1) / 2
+
+        def squares(z):
+            return jnp.sum((z - TARGETS) ** 2, axis=1) / 2
+
         evaluation = Evaluation.of_outputs(
             lambda w: INPUTS @ w,
             lambda z: jnp.sum(weights * squares(z)),
@@ -213,7 +218,7 @@ def test_the_empirical_factors_are_of_the_gradients_of_the_examples():
 
 
 def test_a_seed_fixes_the_draws_and_a_steps_key_is_used_without():
-    outputs, params = linear_network(1, biases=False)
+    _, params = linear_network(1, biases=False)
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
     evaluation = Evaluation.of_outputs(
         lambda p: jnp.asarray(INPUTS, jnp.float32) @ p[0]["w"],
@@ -407,7 +412,7 @@ def test_weights_without_layer_are_refused_with_the_cure():
         lambda p: inputs @ p["w"] + p["position"], TARGETS.astype(np.float32)
     )
     tx = fnopt.kfac(0.1, fisher="exact")
-    with pytest.raises(ValueError, match="'position' is no part of a layer.*other"):
+    with pytest.raises(ValueError, match=r"'position' is no part of a layer.*other"):
         direction(tx, params, evaluation)
     cured = fnopt.kfac(0.1, fisher="exact", matrices=(("position", "other"),))
     updates, _ = direction(cured, params, evaluation)
@@ -445,8 +450,6 @@ def test_a_bias_that_is_added_elsewhere_is_refused_with_the_cure():
 
 
 def test_biases_are_paired_by_name_or_alone():
-    from fnopt.matrix.blocks import blocks_of
-
     def pairs(tree):
         paths = [x.path for x in Matrices().seen(tree)]
         return [
@@ -489,7 +492,7 @@ def test_the_divergence_is_bounded():
 
 
 def test_between_refreshes_inverses_stay_and_sizes_take_turns():
-    outputs, params = linear_network(1, biases=False)
+    _, params = linear_network(1, biases=False)
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
     inputs = jnp.asarray(INPUTS, jnp.float32)
     evaluation = evaluation_of(lambda p: inputs @ p[0]["w"], TARGETS.astype(np.float32))
@@ -501,7 +504,7 @@ def test_between_refreshes_inverses_stay_and_sizes_take_turns():
 
     def changes(name):
         arrays = [getattr(state, name)[0]["w"] for state in states]
-        return [not np.array_equal(*pair) for pair in zip(arrays[:-1], arrays[1:], strict=True)]
+        return [not np.array_equal(*pair) for pair in itertools.pairwise(arrays)]
 
     assert changes("left") == [False, True, False, True, False]
     assert changes("left_inverse") == [False, False, False, True, False]

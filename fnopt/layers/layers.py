@@ -228,9 +228,10 @@ class Layers:
         if layer.bias is None:
             return None
         source = self._sources.of(layer.bias)
-        if source.at not in self.program.inputs[: len(self.paths)]:
+        inputs = self.program.inputs[: len(self.paths)]
+        if not isinstance(source.at, int) or source.at not in inputs:
             return None
-        leaf = self.program.inputs.index(source.at)
+        leaf = inputs.index(source.at)
         after = source.moves[len(source.until("broadcast_in_dim").moves) :]
         shape = self.program.shapes[layer.preactivation].shape
         size = layer.repetitions * math.prod(shape[axis] for axis in layer.units)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 
+from fnopt.core.fields import Field
 from fnopt.core.moments import root
 from fnopt.core.types import Arrays, Numeric, PyTree
 from fnopt.matrix.by_shape import by_shape
 from fnopt.matrix.refresh import refreshed
 
-SOLVERS = ("cholesky", "eigh")
+Solver = Annotated[Any, Field(static=True, choices=("cholesky", "eigh"))]
+"""How factors are inverted, and with it how they are damped."""
 
 
 def split_damping(a: jax.Array, g: jax.Array, damping: Numeric) -> tuple[jax.Array, jax.Array]:

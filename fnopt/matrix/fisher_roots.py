@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 
 from fnopt.core import Evaluation
+from fnopt.core.fields import Field
 from fnopt.core.moments import cast, computing_dtype, root
+from fnopt.core.prng import typed_key
 from fnopt.core.types import Arrays, Outputs
 from fnopt.curvature.likelihoods import drawn_gradient
 from fnopt.matrix.kronecker_factors import Roots, floating
 
-FISHERS = ("sampled", "exact", "empirical")
+Fisher = Annotated[Any, Field(static=True, choices=("sampled", "exact", "empirical"))]
+"""Which Fisher matrix: of drawn targets, of all, or of those in the batch."""
 
 
-def roots_of(rule: Any, evaluation: Evaluation, key: jax.Array) -> Roots:
+def roots_of(rule: Any, evaluation: Evaluation, key: Any, count: jax.Array) -> Roots:
     """The columns of a root, as a function of the outputs.
 
     Args:
-        rule: the method: its ``fisher``, one of :data:`FISHERS`, and its ``likelihood``, the
-            distribution of drawn targets.
+        rule: the method: its ``fisher``, its ``likelihood``, the distribution of drawn targets, and
+            its ``random_seed``.
         evaluation: the loss on the batch.
-        key: the key of the draws.
+        key: the key of the draws, which the seed of the method goes before; None if there is none.
+        count: the number of updates so far, by which draws of a seed differ.
 
     Raises:
         ValueError: the evaluation lacks a function that is needed.
     """
+    if key is None or rule.random_seed is not None:
+        seed = 0 if rule.random_seed is None else rule.random_seed
+        key = jax.random.fold_in(typed_key(seed), count)
+    key = typed_key(key)
     method, fisher = type(rule).__name__, rule.fisher
     name = "losses_of_outputs" if fisher == "empirical" else "loss_of_outputs"
     function = getattr(evaluation, name)

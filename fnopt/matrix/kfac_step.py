@@ -2,24 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from fnopt.core import moment, vdot
+from fnopt.core import Evaluation, moment, vdot
 from fnopt.core.evaluation import evaluation_call
-from fnopt.core.moments import cast
-from fnopt.core.types import Arrays, Numeric
+from fnopt.core.moments import cast, computing_dtype
+from fnopt.core.transform import at_count
+from fnopt.core.types import Arrays, Numeric, Params, Updates
+from fnopt.matrix.blocks import Block
 from fnopt.matrix.by_shape import by_shape
 from fnopt.matrix.damped_factors import preconditioned, renewed, split_damping
-from fnopt.matrix.kfac_state import Factor
+from fnopt.matrix.fisher_roots import roots_of
+from fnopt.matrix.kfac_state import Factor, KFACState, factors_of, with_factors
 from fnopt.matrix.kronecker_factors import Roots, kronecker_factors
 from fnopt.matrix.traced_blocks import TracedBlocks
 
 Pairs = list[list[Factor]]
 """For each block the factor of the outputs and that of the inputs; or the left and the right."""
+
+
+def stepped(
+    rule: Any,
+    state: KFACState,
+    blocks: Sequence[Block],
+    grads: Updates,
+    params: Params,
+    evaluation: Evaluation,
+    key: Any,
+) -> tuple[Updates, KFACState]:
+    """The directions of an update, and the next state.
+
+    Args:
+        rule: the method.
+        state: its state.
+        blocks: the blocks of the parameters, at least one.
+        grads: the gradients, a tree of arrays.
+        params: the parameters.
+        evaluation: the loss on the batch.
+        key: the key of the step; None if there is none.
+
+    Raises:
+        ValueError: the evaluation has no outputs.
+    """
+    method = type(rule).__name__
+    if evaluation.outputs is None:
+        raise ValueError(
+            f"{method} needs the outputs of the model: an objective's step passes them; by hand"
+            " call update(…, evaluation=Evaluation.of_outputs(outputs, loss_of_outputs))"
+        )
+    leaves, treedef = jax.tree.flatten(grads)
+    dtype = computing_dtype(*(leaves[block.weight].dtype for block in blocks))
+    traced = TracedBlocks(method, evaluation.outputs, params, blocks)
+    roots = roots_of(rule, evaluation, key, state.count)
+    rule = at_count(rule, state.count, dtype)
+    pairs = ordered(traced, factors_of(state, blocks, treedef, dtype))
+    pairs = renewed_factors(rule, traced, roots, pairs, state.count + 1)
+    for own in directions(rule, traced, pairs, [cast(leaf, dtype) for leaf in leaves]):
+        for i, direction in own.items():
+            leaves[i] = cast(direction, leaves[i].dtype)
+    new = with_factors(state, blocks, treedef, ordered(traced, pairs))
+    return treedef.unflatten(leaves), new
 
 
 def ordered(traced: TracedBlocks, pairs: Pairs) -> Pairs:

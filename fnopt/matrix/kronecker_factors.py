@@ -12,7 +12,8 @@ from fnopt.core.moments import cast
 from fnopt.core.types import Arrays, Outputs, Params
 from fnopt.layers import by_repetition
 from fnopt.matrix.layer_axes import as_rows, patches
-from fnopt.matrix.traced_blocks import TracedBlocks, Use
+from fnopt.matrix.layer_uses import Use
+from fnopt.matrix.traced_blocks import TracedBlocks
 
 Roots = Callable[[Outputs], list[Arrays]]
 """A function of a model's outputs that returns columns of a root of the loss's curvature: each

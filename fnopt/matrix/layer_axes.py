@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fnopt.layers import Layer, Layers
+from fnopt.layers import Layers
 from fnopt.layers.dependence import Product
 
 Axes = tuple[int, ...]
@@ -86,7 +86,7 @@ def patches(product: Product, reads: jax.Array) -> jax.Array:
         params["padding"],
         params["lhs_dilation"],
         params["rhs_dilation"],
-        precision="highest",
+        precision=jax.lax.Precision.HIGHEST,
     )
     by_group = rows.reshape(len(rows), groups, rows.shape[1] // groups, -1)
     return jnp.transpose(by_group, (0, 3, 1, 2))
@@ -98,14 +98,3 @@ def as_rows(x: jax.Array, stack: Axes, last: Axes) -> jax.Array:
     rest = tuple(axis for axis in range(x.ndim) if axis not in (*stack, *last))
     sizes = (math.prod(x.shape[axis] for axis in axes) for axes in (stack, rest, last))
     return jnp.transpose(x, (*stack, *rest, *last)).reshape(*sizes)
-
-
-def usable(layers: Layers, layer: Layer, product: Product) -> bool:
-    """Whether a layer is one whose factors can be computed."""
-    if not layers.is_leaf(layer) or layer.kind == "embedding":
-        return False
-    params: dict[str, Any] = product.step.equation.params
-    if layer.kind == "convolution":
-        # A gradient's convolution, or one of a kernel with data as its filter.
-        return params["batch_group_count"] == 1 and product.weights == product.step.inputs[1]
-    return True

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from fnopt.core.types import Arrays, Outputs, Params
-from fnopt.layers import Layer, Layers
-from fnopt.layers.dependence import Product
+from fnopt.layers import Layers
 from fnopt.matrix.blocks import Block
-from fnopt.matrix.layer_axes import ProductAxes, convolution_axes, dense_axes, usable
-
-
-class Use(NamedTuple):
-    """A layer that uses the weights of a block.
-
-    Attributes:
-        layer: the layer.
-        product: its product of weights and data.
-        axes: the axes of both, and of the output.
-        sizes: the number of matrices, of outputs and of inputs.
-        rows: the number of examples, positions and iterations at which each matrix is used.
-    """
-
-    layer: Layer
-    product: Product
-    axes: ProductAxes
-    sizes: tuple[int, int, int]
-    rows: int
-
-    @property
-    def output(self) -> int:
-        """The number of the product's output, before the bias is added."""
-        return self.product.step.outputs[0]
+from fnopt.matrix.layer_uses import Use, usable, use_of
 
 
 class TracedBlocks:
@@ -74,7 +50,7 @@ class TracedBlocks:
         self.data = list(closed.consts)
 
         def forward(params: Params, data: list[Any]) -> list[Any]:
-            return jax.core.eval_jaxpr(closed.jaxpr, data, *jax.tree.leaves(params))
+            return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, data))(*jax.tree.leaves(params))
 
         self.layers = Layers(forward, params, self.data)
         self.uses = [self._uses(block) for block in blocks]
@@ -111,7 +87,8 @@ class TracedBlocks:
 
     def _joined(self, use: Use, weight: Any, bias: Any) -> jax.Array:
         layer, axes = use.layer, use.axes
-        first = self.layers.weights_from(layer, {layer.leaf: weight}, cast=False)
+        leaves = [weight if k == layer.leaf else None for k in range(len(self.layers.paths))]
+        first = self.layers.weights_from(layer, leaves, cast=False)
         own = first.reshape(layer.repetitions, *first.shape[len(layer.stack) :])
         order = (*axes.stack, *axes.weight_out, *axes.weight_in)
         matrices = jnp.transpose(own, (0, *(axis + 1 for axis in order))).reshape(use.sizes)
@@ -123,7 +100,7 @@ class TracedBlocks:
     def _uses(self, block: Block) -> list[Use]:
         pairs = zip(self.layers.layers, self.layers.products, strict=True)
         uses = [
-            self._use(layer, product)
+            use_of(self.layers, layer, product)
             for layer, product in pairs
             if layer.leaf == block.weight and usable(self.layers, layer, product)
         ]
@@ -144,19 +121,6 @@ class TracedBlocks:
         if len({self._written(block, use) for use in uses}) > 1:
             self._refuse(block.path, "it is used in several ways, as with its transpose")
         return uses
-
-    def _use(self, layer: Layer, product: Product) -> Use:
-        shapes = self.layers.program.shapes
-        convolves = layer.kind == "convolution"
-        axes = convolution_axes(product) if convolves else dense_axes(self.layers, product)
-        shape = shapes[product.weights].shape
-        stack, outputs, inputs = (
-            math.prod(shape[axis] for axis in own)
-            for own in (axes.stack, axes.weight_out, axes.weight_in)
-        )
-        sizes = layer.repetitions * stack, outputs, inputs
-        whole = math.prod(self.layers.shape(layer, product.step.outputs[0]))
-        return Use(layer, product, axes, sizes, whole // (sizes[0] * outputs))
 
     def _written(self, block: Block, use: Use) -> str:
         """The program by which the matrices of a block are made of its leaves."""
