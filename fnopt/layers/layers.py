@@ -221,10 +221,7 @@ class Layers:
         return source.replay(leaves[layer.leaf])
 
     def bias_leaf(self, layer: Layer) -> int | None:
-        """The number of the leaf that is the bias, with an element for each unit.
-
-        Of a stacked layer its slices are. None if there is no bias, or if it is no such leaf.
-        """
+        """The number of the leaf that is the bias, an element for each unit; None if none is."""
         if layer.bias is None:
             return None
         source = self._sources.of(layer.bias)
