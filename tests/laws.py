@@ -88,8 +88,8 @@ def _layers(params: Any) -> list[Any]:
     for block in blocks_of(Matrices(), params):
         weights = jnp.matrix_transpose(block.view.matrices(leaves[block.weight]))
         number, inputs, units = weights.shape
-        data = jnp.linspace(-1, 1, number * 5 * inputs, dtype=weights.dtype)
-        outputs = jnp.cos(data).reshape(number, 5, inputs) @ weights
+        data = np.cos(np.arange(number * 5 * inputs)).reshape(number, 5, inputs)
+        outputs = jnp.asarray(data, weights.dtype) @ weights
         if block.bias is not None:
             outputs += jnp.broadcast_to(leaves[block.bias].reshape(number, 1, units), outputs.shape)
         leaves.append(outputs)
@@ -455,16 +455,20 @@ def _in_nnx(case: Case, tx: Any, params: Any) -> Any:
     model = nnx.List([nnx.Param(leaf) for leaf in leaves])
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
 
-    def loss(model):
+    def loss_of_model(model):
         return MIXED.loss(structure.unflatten([param[...] for param in model]))
 
-    def loss_of_state(state):
-        return MIXED.loss(structure.unflatten(jax.tree.leaves(state)))
+    def of_state(function):
+        return lambda state: function(structure.unflatten(jax.tree.leaves(state)))
 
-    value_and_grad_of_model = nnx.jit(nnx.value_and_grad(loss))
+    assert MIXED.model is not None
+    loss, outputs = of_state(MIXED.loss), of_state(MIXED.model[0])
+
+    value_and_grad_of_model = nnx.jit(nnx.value_and_grad(loss_of_model))
     for _ in range(3):
         value, grads = value_and_grad_of_model(model)
-        optimizer.update(model, grads, **extra(case, value, loss_of_state))
+        given = extra(case, value, loss, model=(outputs, MIXED.model[1]))
+        optimizer.update(model, grads, **given)
     return structure.unflatten([param[...] for param in model])
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
+
+from fnopt.core.select import matches
 from fnopt.core.types import PyTree
 from fnopt.matrix.choice import Matrices, Seen
 from fnopt.matrix.view import MatrixView
@@ -44,32 +47,36 @@ def blocks_of(matrices: Matrices, tree: PyTree) -> list[Block]:
     """The blocks of a tree, whatever its values.
 
     A bias is a vector beside the weights, in the same container, with the name that goes with
-    theirs (``kernel`` and ``bias``, ``w1`` and ``b1``), or the only one of the right shape beside
-    the only matrix there.
+    theirs (``kernel`` and ``bias``, ``w1`` and ``b1``), or in a tuple or list the only one of the
+    right shape beside the only matrix.
 
     Args:
         matrices: how leaves are seen. A bias that a rule names ``"other"`` is not paired.
         tree: a tree like the parameters.
     """
     seen = matrices.seen(tree)
-    by_path = {x.path: i for i, x in enumerate(seen)}
+    named = [
+        any(matches(pattern, x.path, leaf) for pattern, _ in matrices.rules)
+        for x, leaf in zip(seen, jax.tree.leaves(tree), strict=True)
+    ]
     return [
-        Block(i, x.path, x.view, _bias(x, x.view, seen, by_path))
+        Block(i, x.path, x.view, _bias(x, x.view, seen, named))
         for i, x in enumerate(seen)
         if x.view is not None and x.kind in TAKES
     ]
 
 
-def _bias(weight: Seen, view: MatrixView, seen: list[Seen], by_path: dict[str, int]) -> int | None:
+def _bias(weight: Seen, view: MatrixView, seen: list[Seen], named: list[bool]) -> int | None:
+    """The number of the bias of some weights, among leaves that no rule names."""
     axes = sorted((*view.axes("stack"), *view.axes("out")))
     shape = tuple(weight.shape[axis] for axis in axes)
     container, _, name = weight.path.rpartition("/")
     beside = [i for i, x in enumerate(seen) if x.path.rpartition("/")[0] == container]
     fits = [i for i in beside if seen[i].kind == "other" and seen[i].shape == shape]
-    fits = [i for i in fits if seen[i].why != "rule"]
+    fits = [i for i in fits if not named[i]]
     for own, other in NAMES:
-        named = by_path.get(f"{container}/{name.replace(own, other)}".lstrip("/"))
-        if own in name and named in fits:
-            return named
-    alone = len([i for i in beside if seen[i].kind in TAKES]) == 1
+        path = f"{container}/{name.replace(own, other)}".lstrip("/")
+        if own in name and (found := [i for i in fits if seen[i].path == path]):
+            return found[0]
+    alone = name.isdigit() and len([i for i in beside if seen[i].kind in TAKES]) == 1
     return fits[0] if alone and len(fits) == 1 else None
