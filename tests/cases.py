@@ -68,7 +68,8 @@ class Case:
         name: in its home.
         variant: what sets this case apart from the others of this name.
         args, kwargs: of the factory.
-        needs: the extra arguments that ``update`` cannot do without.
+        needs: the extra arguments that ``update`` cannot do without; "layers" is an evaluation of a
+            model.
         numbers: what its numbers may be, where the name alone does not say.
         rate: of the step that makes an optimizer of a part; None for an optimizer.
         oracle: the independent transcription, given the hyperparameters by fnopt's names, and the
