@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fnopt.core import Inner, Rate, Transform, chain
+from fnopt.core import Inner, Rate, Transform, chain, scale_by_learning_rate
 from fnopt.matrix.choice import MatricesField
+from fnopt.matrix.keep_norm import keep_norm
 from fnopt.matrix.optimizer import MatrixOptimizer
-from fnopt.matrix.step_on_hyperball import step_on_hyperball
+from fnopt.matrix.scale_to_param_norm import scale_to_param_norm
 
 
 class hyperball(MatrixOptimizer):
@@ -15,8 +16,8 @@ class hyperball(MatrixOptimizer):
         V_t = W_{t-1} - \eta_t\,R\,\frac{U_t}{\lVert U_t \rVert_F}, \qquad
         R = \lVert W_0 \rVert_F
 
-    with :math:`U` of ``inner``; see :class:`step_on_hyperball`. The authors' methods by their
-    names are::
+    with :math:`U` of ``inner``: :class:`scale_to_param_norm` before the learning rate, and
+    :class:`keep_norm` after it. The authors' methods by their names are::
 
         hyperball(scale_by_muon(), 0.02)  # MuonH
         hyperball(scale_by_adam(), 0.005)  # AdamH
@@ -55,4 +56,9 @@ class hyperball(MatrixOptimizer):
         return (self.inner,)
 
     def of_matrices(self) -> Transform:
-        return chain(*self.direction(), step_on_hyperball(self.learning_rate, self.matrices))
+        return chain(
+            *self.direction(),
+            scale_to_param_norm(self.matrices),
+            scale_by_learning_rate(self.learning_rate),
+            keep_norm(self.matrices),
+        )
