@@ -200,8 +200,8 @@ def seconds_of(call: Call, calls: int) -> float:
 
 def time_calls(calls: dict[str, Call], blocks: int) -> dict[str, list[float]]:
     """Seconds a call of each, in every block."""
-    longest = max(seconds_of(call, 2) for call in calls.values())
-    each = max(2, min(50, round(0.1 / longest)))
+    longest = max(seconds_of(call, 1) for call in calls.values())
+    each = max(1, min(50, round(0.1 / longest)))
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     rows = orders(list(calls))
     for block in range(blocks):

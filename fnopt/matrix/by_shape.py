@@ -66,7 +66,7 @@ def _parts(tree: Any, counts: list[int]) -> list[Any]:
     starts = list(itertools.accumulate(counts[:-1], initial=0))
 
     def cut(*leaves: jax.Array) -> list[list[jax.Array]]:
-        return [jax.lax.split(leaf, counts, axis=0) for leaf in leaves]
+        return [list(jax.lax.split(leaf, counts, axis=0)) for leaf in leaves]
 
     def cut_anywhere(*leaves: jax.Array) -> list[list[jax.Array]]:
         places = list(zip(_unknown(starts), counts, strict=True))
@@ -86,5 +86,5 @@ def _unknown(numbers: list[int]) -> list[jax.Array]:
     all if it does not: of 48 matrices that is most of the time. A sort of several arrays is neither
     computed while compiling nor merged with what follows.
     """
-    pairs = [np.full(2, number, np.int32) for number in numbers]
-    return [pair[0] for pair in jax.lax.sort(pairs, num_keys=1)]
+    pairs = [jnp.asarray(np.full(2, number, np.int32)) for number in numbers]
+    return [pair[0] for pair in jax.lax.sort(tuple(pairs), num_keys=1)]
