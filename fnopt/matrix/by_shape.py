@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def by_shape(function: Callable[..., Any], *lists: Sequence[jax.Array]) -> list[Any]:
@@ -56,14 +58,7 @@ def _turned(x: jax.Array, turn: bool) -> jax.Array:
     return jnp.matrix_transpose(x) if turn else x
 
 
-CHUNK = 16
-"""Arrays that are concatenated at once; XLA takes long to compile a concatenation of many."""
-
-
 def _joined(xs: list[jax.Array]) -> jax.Array:
-    while len(xs) > CHUNK:
-        chunks = (xs[i : i + CHUNK] for i in range(0, len(xs), CHUNK))
-        xs = [jax.lax.optimization_barrier(jnp.concatenate(chunk)) for chunk in chunks]
     return xs[0] if len(xs) == 1 else jnp.concatenate(xs)
 
 
@@ -72,5 +67,28 @@ def _parts(tree: Any, counts: list[int]) -> list[Any]:
     if len(counts) == 1:
         return [tree]
     leaves, structure = jax.tree.flatten(tree)
-    parts = [jax.lax.split(leaf, counts, axis=0) for leaf in leaves]
+    starts = list(itertools.accumulate(counts[:-1], initial=0))
+
+    def cut(*leaves: jax.Array) -> list[list[jax.Array]]:
+        return [list(jax.lax.split(leaf, counts, axis=0)) for leaf in leaves]
+
+    def cut_anywhere(*leaves: jax.Array) -> list[list[jax.Array]]:
+        places = list(zip(_unknown(starts), counts, strict=True))
+        return [
+            [jax.lax.dynamic_slice_in_dim(leaf, start, count) for start, count in places]
+            for leaf in leaves
+        ]
+
+    parts = jax.lax.platform_dependent(*leaves, cpu=cut_anywhere, default=cut)
     return [structure.unflatten(own) for own in zip(*parts, strict=True)]
+
+
+def _unknown(numbers: list[int]) -> list[jax.Array]:
+    """Integers that XLA cannot take for constants, each in a buffer of its own.
+
+    It compiles a kernel for every place that an array is cut at, if it knows the place, and one for
+    all if it does not: of 48 matrices that is most of the time. A sort of several arrays is neither
+    computed while compiling nor merged with what follows.
+    """
+    pairs = [jnp.asarray(np.full(2, number, np.int32)) for number in numbers]
+    return [pair[0] for pair in jax.lax.sort(tuple(pairs), num_keys=1)]

@@ -31,10 +31,10 @@ class MatrixOptimizer(Composed):
 
     if TYPE_CHECKING:  # annotations would make them fields
         learning_rate: Any
-        weight_decay: Any
-        mask: Any
-        matrices: Any
-        other: Any
+        weight_decay: Any = None
+        mask: Any = None
+        matrices: Any = None
+        other: Any = None
 
     def direction(self) -> tuple[Transform, ...]:
         """The transforms that give the direction of matrices, up to its sign."""
