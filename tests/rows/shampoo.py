@@ -50,6 +50,7 @@ CASES: list[Case] = [
             "ridge": {"learning_rate": 0.01, "matrix_eps": 1e-2},
             "blocks": {
                 "learning_rate": 0.01,
+                "matrix_eps": 1e-2,
                 "block_size": 2,
                 "precondition_frequency": 3,
                 "graft_type": "sgd",
@@ -63,7 +64,12 @@ CASES: list[Case] = [
                 "staggered": False,
                 "start": 3,
             },
-            "rmsprop": {"learning_rate": 0.01, "graft_type": "rmsprop", "exponent_override": 3},
+            "rmsprop": {
+                "learning_rate": 0.01,
+                "matrix_eps": 1e-2,
+                "graft_type": "rmsprop",
+                "exponent_override": 3,
+            },
         },
         oracle=oracles.shampoo,
         rates=ADAPTIVE,
@@ -71,15 +77,35 @@ CASES: list[Case] = [
     ),
     *row(
         "scale_by_shampoo",
+        {"": {}},
+        rate=0.01,
+        oracle=oracles.scale_by_shampoo,
+        rates=BY_GRADIENT,
+        not_applicable=_NOT | _DIGITS,
+    ),
+    *row(
+        "scale_by_shampoo",
         {
-            "": {},
-            "sums": {"b2": 1.0, "precondition_frequency": 1},
-            "newton": {"method": "newton", "block_size": 2, "precondition_frequency": 2},
+            "newton": {
+                "matrix_eps": 1e-2,
+                "method": "newton",
+                "block_size": 2,
+                "precondition_frequency": 2,
+            }
         },
         rate=0.01,
         oracle=oracles.scale_by_shampoo,
         rates=BY_GRADIENT,
         not_applicable=_NOT,
+    ),
+    *row(
+        "scale_by_shampoo",
+        {"sums": {"b2": 1.0, "matrix_eps": 1e-2, "precondition_frequency": 1}},
+        rate=0.01,
+        oracle=oracles.scale_by_shampoo,
+        rates=BY_GRADIENT,
+        not_applicable=_NOT
+        | {"has_hypergradients": "below a decay of 1 the statistics are averages, not sums"},
     ),
     Case(
         "grafted",
