@@ -90,7 +90,6 @@ def of_torch(settings: dict[str, Any]) -> list[Any]:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_enable_x64", True)
     made = {"authors": of_the_authors, "torch": of_torch}
     found: dict[str, Any] = {}
     for program, run in made.items():
