@@ -147,9 +147,9 @@ def test_a_refresh_has_derivatives():
         def compute(x, old):
             return factor * x * x + 0.5 * old
 
-        return jnp.sum(refreshed(compute, old, (inputs,), t, 3, offset=1))
+        return jnp.sum(refreshed(compute, old, (inputs,), t, 3, offset=-1))
 
-    # Offset by 1, the second update computes the first two of five.
+    # Later by 1, the second update computes the first two of five.
     by_factor, by_inputs = jax.jit(jax.grad(loss, (0, 1)))(2.0, inputs, 2)
     assert by_factor == 2.0**2 + 3.0**2
     np.testing.assert_array_equal(by_inputs[:, 0], [8.0, 12.0, 0.0, 0.0, 0.0])

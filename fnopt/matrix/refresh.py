@@ -39,8 +39,8 @@ def refreshed(
         every: the number of updates from one computation of a matrix to its next, at least 1.
         staggered: whether as few matrices as possible are computed at an update, so that none takes
             much longer than the others; otherwise all are at the same one.
-        offset: by how many updates it is delayed, so that batches of separate shapes take turns;
-            see :func:`refreshed_by_shape`.
+        offset: by how many updates it comes earlier, below 0 later, so that batches of separate
+            shapes take turns; see :func:`refreshed_by_shape`.
 
     Returns:
         A tree like ``old``.
@@ -50,7 +50,7 @@ def refreshed(
     count = jax.tree.leaves(old)[0].shape[0]
     share, turns = _turns(count, every, staggered)
     now = jnp.asarray(t).astype(jnp.int32)
-    turn, first = (now - 1 - offset) % every, now == 1
+    turn, first = (now - 1 + offset) % every, now == 1
     begin = jnp.where(first, 0, jnp.minimum(turn, turns))
     end = jnp.where(first, turns, jnp.minimum(turn + 1, turns))
 
@@ -94,7 +94,8 @@ def refreshed_by_shape(
 
     def batch(old: jax.Array, *inputs: jax.Array) -> PyTree:
         nonlocal taken
-        offset = taken if staggered else 0
+        # The batch of the next shape begins where this one ends.
+        offset = -taken if staggered else 0
         taken += _turns(old.shape[0], every, staggered)[1]
         return refreshed(compute, old, inputs, t, every, staggered=staggered, offset=offset)
 
