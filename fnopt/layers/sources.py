@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fnopt.layers.axes import Axes, axes_after
+from fnopt.layers.axes import Axes, axes_after, axes_before
 from fnopt.layers.primitives import MOVES
 from fnopt.layers.program import Program, Reference, Step, bind, entries
 
@@ -31,6 +31,16 @@ class Source(NamedTuple):
             array = bind(move, array)
         return array
 
+    def without(self, *names: str) -> Source:
+        """The same without the moves of these names, which must not change a shape."""
+        kept = (move for move in self.moves if isinstance(move, int) or move.name not in names)
+        return Source(self.at, tuple(kept))
+
+    def until(self, name: str) -> Source:
+        """The same up to the first move of this name."""
+        names = [None if isinstance(move, int) else move.name for move in self.moves]
+        return Source(self.at, self.moves[: [*names, name].index(name)])
+
     def sliced_axes(self, shapes: list[Any]) -> dict[int, int]:
         """By loop the axis of the first value along which it takes slices, if it is one axis.
 
@@ -54,6 +64,24 @@ class Source(NamedTuple):
                 if axes is None:
                     break
         return by_loop
+
+    def axes_before(self, shapes: list[Any], axes: Axes | None) -> Axes | None:
+        """The axes of the first value that are these axes of the last; None if they are not known.
+
+        Args:
+            shapes: shape and dtype of every value by its number.
+            axes: axes of the last value.
+        """
+        for move in reversed(self.moves):
+            if axes is None:
+                return None
+            if isinstance(move, int):
+                axes = tuple(axis + 1 for axis in axes)  # of the array that the loop slices
+            else:
+                (before, *_), (after, *_) = move.inputs, move.outputs
+                assert isinstance(before, int)
+                axes = axes_before(move, shapes[before].shape, shapes[after].shape, axes)
+        return axes
 
 
 class Sources:
