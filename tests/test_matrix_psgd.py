@@ -214,7 +214,7 @@ def test_whitens(dtype, mode):
     )
     fresh = draw(jax.random.key(2), samples)
     many = [jnp.repeat(x, samples, axis=0) for x in (state.left, state.right)]
-    (white,) = whitened([fresh], [(many[0], many[1])])
+    white = whitened(fresh, *many)
     eigenvalues = np.linalg.eigvalsh(covariance(fresh))
     assert eigenvalues[-1] / eigenvalues[0] > 5e3
     np.testing.assert_allclose(covariance(white), np.eye(rows * columns), atol=0.25)
