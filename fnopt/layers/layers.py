@@ -59,6 +59,7 @@ class Layer(NamedTuple):
         depth: the number of layers from the inputs to this one (its first repetition), itself
             counted.
         hidden: whether another layer, or a later repetition, reads its output.
+        bias: the number of the bias that is added to the product; None if none is.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Layer(NamedTuple):
     loops: tuple[Loop, ...]
     depth: int = 0
     hidden: bool = False
+    bias: int | None = None
 
     @property
     def stack(self) -> tuple[int, ...]:
@@ -114,6 +116,7 @@ class Layers:
 
     Attributes:
         layers: the layers.
+        products: the product of each layer.
         repetitions: the layers again, a stacked one once for each of its iterations, in the order
             of their computation.
         paths: the paths of the leaves of the parameters.
@@ -133,7 +136,8 @@ class Layers:
         self._sources = Sources(self.program)
         self._following: dict[int, Following] = {}
         used: dict[int, int] = {}
-        layers = [self._layer(product, dependence, used) for product in dependence.products]
+        self.products = tuple(dependence.products)
+        layers = [self._layer(product, dependence, used) for product in self.products]
         stacked = [
             tuple(
                 loop.outputs[0]
@@ -201,17 +205,41 @@ class Layers:
         size = math.prod(self.program.shapes[layer.weights].shape) * layer.repetitions
         return size == self._sizes[layer.leaf]
 
-    def weights_from(self, layer: Layer, leaves: Sequence[Any]) -> Any:
+    def weights_from(self, layer: Layer, leaves: Sequence[Any], cast: bool = True) -> Any:
         """The weights in the layout of the product, where they are a leaf (:meth:`is_leaf`).
 
         Args:
             layer: the layer.
-            leaves: the leaves of the parameters.
+            leaves: the leaves of the parameters, or trees like them.
+            cast: whether they are in the dtype of the product; otherwise in that of the leaf.
 
         Returns:
             An array; of a stacked layer with the iterations along the first axes.
         """
-        return self._sources.of(layer.weights).replay(leaves[layer.leaf])
+        source = self._sources.of(layer.weights)
+        source = source if cast else source.without("convert_element_type")
+        return source.replay(leaves[layer.leaf])
+
+    def bias_leaf(self, layer: Layer) -> int | None:
+        """The number of the leaf that is the bias, an element for each unit; None if none is."""
+        if layer.bias is None:
+            return None
+        source = self._sources.of(layer.bias)
+        inputs = self.program.inputs[: len(self.paths)]
+        if not isinstance(source.at, int) or source.at not in inputs:
+            return None
+        leaf = inputs.index(source.at)
+        after = source.moves[len(source.until("broadcast_in_dim").moves) :]
+        shape = self.program.shapes[layer.preactivation].shape
+        size = layer.repetitions * math.prod(shape[axis] for axis in layer.units)
+        whole = size == self._sizes[leaf] and not any(isinstance(move, int) for move in after)
+        return leaf if whole else None
+
+    def bias_from(self, layer: Layer, leaf: Any) -> Any:
+        """The bias as an array of shape (repetitions, units), from its leaf (:meth:`bias_leaf`)."""
+        assert layer.bias is not None
+        source = self._sources.of(layer.bias).until("broadcast_in_dim")
+        return source.without("convert_element_type").replay(leaf).reshape(layer.repetitions, -1)
 
     def _layer(self, product: Product, dependence: Dependence, used: dict[int, int]) -> Layer:
         step, weights = product.step, product.weights
@@ -224,7 +252,7 @@ class Layers:
         if begin not in self._following:
             self._following[begin] = Following(dependence, product.program)
         following = self._following[begin]
-        value, units = following.with_bias(step.outputs[0], units)
+        value, units, bias = following.with_bias(step.outputs[0], units)
         activation, function = following.activation(value, units)
         source = self._sources.of(weights)
         is_leaf = source.at == self.program.inputs[leaf]
@@ -236,7 +264,7 @@ class Layers:
         )
         return Layer(
             name, leaf, kinds.get(step.name, "embedding"), weights, product.reads, value,
-            activation, function, units, weight_units, loops,
+            activation, function, units, weight_units, loops, bias=bias,
         )  # fmt: skip
 
     def _units(self, step: Step, weights: Reference) -> tuple[Axes, Axes]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Rule
-from fnopt.core.checks import brief
+from fnopt.core.checks import brief, same_shape
 from fnopt.core.context import Context
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.plan import UNTOUCHED, LeafPlan
@@ -55,6 +55,12 @@ class MatrixRule(Rule):
     """Slots that lie, and are sharded, as the parameter; others have the matrices first."""
     takes: ClassVar[tuple[str, ...]] = ("hidden",)
     """The kinds of leaves that it is for; see :class:`fnopt.matrix.choice.Seen`."""
+    either_way: ClassVar[bool] = False
+    """Whether the results for transposed matrices are the transposed results.
+
+    The formula then receives matrices as they are stored, outputs or inputs first, and nothing is
+    transposed for it.
+    """
     elementwise: ClassVar[bool] = False
 
     @classmethod
@@ -97,9 +103,11 @@ class MatrixRule(Rule):
 
     def seen(self, tree: PyTree) -> list[Seen]:
         """How every leaf of a tree is seen."""
-        # A rule without the field decides by itself.
-        rules = self.matrices
-        return rules.seen(tree) if rules is not None else Matrices().seen(tree)
+        return self._rules.seen(tree)
+
+    @property
+    def _rules(self) -> Matrices:
+        return self.matrices if self.matrices is not None else Matrices()
 
     def init(self, params: Params) -> OptState:
         warn_of_guesses(type(self).__name__, [x for x in self.seen(params) if x.kind in self.takes])
@@ -116,7 +124,8 @@ class MatrixRule(Rule):
 
     def _chosen(self, tree: PyTree, size: int) -> list[Any]:
         """The view of each leaf; None for those that this rule is not for."""
-        return [x.view if x.kind in self.takes else None for x in self.seen(tree)]
+        views = [x.view if x.kind in self.takes else None for x in self.seen(tree)]
+        return [view.as_stored if view and self.either_way else view for view in views]
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         # For the names of the slots alone.
@@ -140,6 +149,15 @@ class MatrixRule(Rule):
         own = [name for name in row._fields if name in self.like_params]
         return row._replace(**{n: jax.tree.map(view.matrices, getattr(row, n)) for n in own})
 
+    def _check_slots(self, path: str, grad: jax.Array, row: Any, view: MatrixView) -> None:
+        """Raises ValueError where the slots are of another shape; without parameters none else."""
+        for name, slot in jax.eval_shape(lambda x: self._init_seen(x, view), grad).items():
+            for a, b in zip(
+                jax.tree.leaves(slot), jax.tree.leaves(getattr(row, name)), strict=True
+            ):
+                what = f"{type(self).__name__}: the gradient of {path} needs a slot that"
+                same_shape(what, a.shape, jnp.shape(b), f"slot state.{name}")
+
     def _step(
         self, leaves: Any, shared: Any, count: Any, next_count: Any, extra_args: dict[str, Any]
     ) -> Any:
@@ -148,6 +166,9 @@ class MatrixRule(Rule):
         if not own:
             return shared
         present = [params[i] for i in own if params[i] is not None]
+        if len(present) < len(own):
+            for i in own:
+                self._check_slots(paths[i], grads[i], rows[i], views[i])
         arrays = (*(grads[i] for i in own), *present)
         real = jnp.finfo(computing_dtype(*map(jnp.result_type, arrays))).dtype
         wide = {i: computing_dtype(grads[i].dtype, real) for i in own}
