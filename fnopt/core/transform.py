@@ -18,7 +18,7 @@ from fnopt.core.plan import frozen_of, plan_by
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.core.unpacking import UNPACKING
-from fnopt.core.value import Value
+from fnopt.core.value import Value, make
 
 
 class Transform(Value, optax.GradientTransformationExtraArgs):
@@ -112,6 +112,21 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
         """
         raise NotImplementedError
 
+    def for_params(self, params: Params) -> Any:
+        """This transform where it decides nothing by what the whole tree of parameters is.
+
+        Otherwise one in which that is decided, so that it does the same for a part of the tree. A
+        transform that calls others asks them.
+
+        Args:
+            params: the parameters; shapes suffice.
+        """
+        fields = {name: getattr(self, name) for name in self._fields}
+        inner, structure = jax.tree.flatten(fields, is_leaf=_is_transform)
+        decided = [x.for_params(params) if _is_transform(x) else x for x in inner]
+        same = all(x is y for x, y in zip(inner, decided, strict=True))
+        return self if same else make(type(self), structure.unflatten(decided))
+
     def count(self, state: OptState) -> jax.Array | None:
         """The number of updates in this state, or None where this transform does not count."""
         return None
@@ -194,6 +209,10 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
 
     def __len__(self) -> int:
         return 2
+
+
+def _is_transform(x: Any) -> bool:
+    return isinstance(x, Transform)
 
 
 class foreign(Transform):

@@ -15,8 +15,9 @@ from fnopt.core.plan import UNTOUCHED, LeafPlan
 from fnopt.core.slots import round_direction, round_slots, widen_slots
 from fnopt.core.transform import at_count
 from fnopt.core.types import Arrays, OptState, Params, PyTree, Rows
-from fnopt.matrix.choice import Matrices, Seen, warn_of_guesses
-from fnopt.matrix.view import MatrixView
+from fnopt.core.value import make
+from fnopt.matrix.choice import Matrices, warn_of_guesses
+from fnopt.matrix.view import MatrixView, Seen
 
 _FORMULA = (
     "update_matrices(self, grads, slots, params, ctx), which returns a pair: the directions and"
@@ -54,7 +55,7 @@ class MatrixRule(Rule):
     like_params: ClassVar[tuple[str, ...]] = ()
     """Slots that lie, and are sharded, as the parameter; others have the matrices first."""
     takes: ClassVar[tuple[str, ...]] = ("hidden",)
-    """The kinds of leaves that it is for; see :class:`fnopt.matrix.choice.Seen`."""
+    """The kinds of leaves that it is for; see :class:`fnopt.matrix.view.Seen`."""
     either_way: ClassVar[bool] = False
     """Whether the results for transposed matrices are the transposed results.
 
@@ -105,12 +106,19 @@ class MatrixRule(Rule):
         """How every leaf of a tree is seen."""
         return self._rules.seen(tree)
 
+    def for_params(self, params: Params) -> Any:
+        if "matrices" not in self._fields:  # names and shapes decide
+            return self
+        return make(type(self), {**vars(self), "matrices": self._rules.settled(params)})
+
     @property
     def _rules(self) -> Matrices:
         return self.matrices if self.matrices is not None else Matrices()
 
     def init(self, params: Params) -> OptState:
-        warn_of_guesses(type(self).__name__, [x for x in self.seen(params) if x.kind in self.takes])
+        name = type(self).__name__
+        self._rules.check(name, params)
+        warn_of_guesses(name, [x for x in self.seen(params) if x.kind in self.takes])
         return super().init(params)
 
     def plan(self, params: Params) -> PyTree:
