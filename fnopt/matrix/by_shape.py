@@ -23,18 +23,41 @@ def by_shape(function: Callable[..., Any], *lists: Sequence[jax.Array]) -> list[
     Returns:
         For each position what the function returns for it.
     """
+    batches, parts = joined(*lists)
+    return parts([function(*batch) for batch in batches])
+
+
+def joined(
+    *lists: Sequence[jax.Array],
+) -> tuple[list[tuple[jax.Array, ...]], Callable[[list[Any]], list[Any]]]:
+    """What :func:`by_shape` calls its function with, for a computation in several steps.
+
+    Args:
+        *lists: as of :func:`by_shape`.
+
+    Returns:
+        For each shape a tuple of the joined arrays, one of each list; and a function of a list of
+        results, one for each shape, that returns one for each position.
+    """
     positions = list(zip(*lists, strict=True))
-    batches: dict[Any, list[int]] = {}
+    members: dict[Any, list[int]] = {}
     for i, arrays in enumerate(positions):
         key = tuple((x.shape[1:], x.dtype) for x in arrays)
-        batches.setdefault(key, []).append(i)
-    results: list[Any] = [None] * len(positions)
-    for members in batches.values():
-        counts = [positions[i][0].shape[0] for i in members]
-        joined = [_joined([positions[i][k] for i in members]) for k in range(len(lists))]
-        for i, own in zip(members, _parts(function(*joined), counts), strict=True):
-            results[i] = own
-    return results
+        members.setdefault(key, []).append(i)
+    batches = [
+        tuple(_joined([positions[i][k] for i in own]) for k in range(len(lists)))
+        for own in members.values()
+    ]
+
+    def parts(results: list[Any]) -> list[Any]:
+        found: list[Any] = [None] * len(positions)
+        for own, result in zip(members.values(), results, strict=True):
+            counts = [positions[i][0].shape[0] for i in own]
+            for i, part in zip(own, _parts(result, counts), strict=True):
+                found[i] = part
+        return found
+
+    return batches, parts
 
 
 def wide(function: Callable[..., Any], matrices: Sequence[jax.Array]) -> list[Any]:
