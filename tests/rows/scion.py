@@ -34,7 +34,6 @@ _SMALL = {
 }
 _RULES = {
     "survives_flax_serialization": "flax stores arrays and knows no rules for paths",
-    "lives_inside_nnx_optimizer": "in a list the leaf has another path, and no rule is for it",
 }
 _LOGITS = {
     "lives_inside_train_state": "flax's TrainState hands no extra arguments on",
@@ -52,7 +51,7 @@ def _rows(name: str, variants: dict[str, Any], **common: Any) -> list[Case]:
 
 
 def _as(kind: str) -> dict[str, Any]:
-    return {"matrices": (("*matrix", f"{kind} in out"),)}
+    return {"matrices": (("*", kind),)}
 
 
 def _by_kind(oracle: Any) -> Any:
