@@ -69,7 +69,7 @@ class scale_by_dion2(MatrixRule):
     References:
         Ahn, Amsel & Langford, *Dion2: a simple method to shrink matrix in Muon*, 2025,
         arXiv:2512.16928. The authors' program iterates in bfloat16, with ``"dion"`` or, by default
-        since 2026, Polar Express; where a matrix is sharded, it selects along the sharded side.
+        in later versions, Polar Express; a sharded matrix is selected along the sharded side there.
     """
 
     fraction: Share = 0.25
