@@ -62,14 +62,20 @@ def lengths(tree):
     }
 
 
-RADII = {"radius": 2.0, "embedding_radius": 3.0, "head_radius": 5.0}
+GIVEN = {
+    "radius": 2.0,
+    "embedding_radius": 3.0,
+    "head_radius": 5.0,
+    "matrices": (("attention/out/kernel", "in in out"),),
+    **CONVERGING,
+}
 OF_LEAF = {"embedding": 3.0, "head": 5.0} | dict.fromkeys(
     ("convolution", "bias", "dense", "scale", "out"), 2.0
 )
 
 
 def test_a_scion_step_has_the_length_of_its_radius_in_the_norm_of_its_layer():
-    tx = fnopt.scale_by_scion(**RADII, **CONVERGING)
+    tx = fnopt.scale_by_scion(**GIVEN)
     directions, _ = tx.update(like(NETWORK), tx.init(NETWORK))
     assert lengths(directions) == pytest.approx(OF_LEAF, rel=1e-4)
 
@@ -77,7 +83,7 @@ def test_a_scion_step_has_the_length_of_its_radius_in_the_norm_of_its_layer():
 def test_constrained_scion_stays_within_its_balls_and_unconstrained_leaves_them():
     largest = {}
     for unconstrained in (False, True):
-        tx = fnopt.scion(0.3, **RADII, **CONVERGING, unconstrained=unconstrained)
+        tx = fnopt.scion(0.3, **GIVEN, unconstrained=unconstrained)
         params, state, update = NETWORK, tx.init(NETWORK), jax.jit(tx.update)
         for _ in range(20):  # the same gradient drives them against the border
             updates, state = update(like(NETWORK), state, params)

@@ -129,6 +129,7 @@ STEPS = {
     "normalize_by_update_norm": (
         "fnopt.chain(fnopt.scale_by_adam(), {}, fnopt.scale_by_learning_rate(0.1))"
     ),
+    "qk_clip": "fnopt.chain(fnopt.muon(0.02), {})",
     "reduce_on_plateau": "fnopt.chain(fnopt.adam(1e-3), {})",
     "scale": "fnopt.chain(fnopt.scale_by_adam(), {})",
     "scale_by_adabound": "fnopt.chain({}, fnopt.scale_by_learning_rate(1.0))",

@@ -259,15 +259,12 @@ _MEANINGS = {
 
 
 def required(transform: Any, name: str, value: Any) -> Any:
-    """An extra argument that a transform cannot do without.
+    """The value of an extra argument that a transform cannot do without.
 
     Args:
         transform: the transform, for the error.
         name: the argument's name.
         value: its value, or None if it was not passed.
-
-    Returns:
-        ``value``.
 
     Raises:
         ValueError: it is None.

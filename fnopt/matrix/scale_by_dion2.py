@@ -68,8 +68,8 @@ class scale_by_dion2(MatrixRule):
 
     References:
         Ahn, Amsel & Langford, *Dion2: a simple method to shrink matrix in Muon*, 2025,
-        arXiv:2512.16928. Agrees with the authors' program but for the precision, which is bfloat16
-        there; where a matrix is sharded, theirs selects along the sharded side.
+        arXiv:2512.16928. The authors' program iterates in bfloat16, with ``"dion"`` or, by default
+        in later versions, Polar Express; a sharded matrix is selected along the sharded side there.
     """
 
     fraction: Share = 0.25

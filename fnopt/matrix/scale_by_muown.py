@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +89,7 @@ class scale_by_muown(MatrixRule):
     matrices: MatricesField = None
     ns_dtype: DType = None
     family = "parts"
+    example: ClassVar[dict[str, Any]] = {"step_size": 1e-3}
 
     counts = needs_params = keeps_zero = True
     like_params = ("mu",)

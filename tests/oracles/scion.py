@@ -37,9 +37,10 @@ def orthogonal(m: np.ndarray, eps: float, rows: Any = JORDAN) -> np.ndarray:
     return u @ np.diag(sigma) @ vt
 
 
-def _at(rate: Any, t: int) -> Any:
+def _at(rate: Any, t: int) -> float:
     """A number, or the value of a schedule for update t, the first being 1."""
-    return rate(t - 1) if callable(rate) else rate
+    value: Any = rate(t - 1) if callable(rate) else rate
+    return float(value)
 
 
 def _length_one(w: np.ndarray, norm: str, eps: float) -> np.ndarray:
