@@ -10,7 +10,7 @@ from fnopt.core import Decay, Inner, Mask, NonNegative, Rate, Seed, Static, Tran
 from fnopt.core.ranges import Bound
 from fnopt.core.types import Params, PyTree
 from fnopt.curvature.gauss_newton_bartlett import Likelihood
-from fnopt.matrix.blocks import blocks_of
+from fnopt.matrix.blocks import TAKES, blocks_of
 from fnopt.matrix.choice import Matrices, MatricesField
 from fnopt.matrix.damped_factors import Solver
 from fnopt.matrix.fisher_roots import Fisher
@@ -100,6 +100,8 @@ class kfac(MatrixOptimizer):
     matrices: MatricesField = None
     other: Inner = None
     family = "matrix"
+
+    takes = TAKES
 
     def direction(self) -> tuple[Transform, ...]:
         own = scale_by_kfac(
