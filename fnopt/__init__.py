@@ -42,6 +42,9 @@ from fnopt.first_order.asgd import asgd_eval_params as asgd_eval_params
 from fnopt.first_order.schedule_free_eval import (
     schedule_free_eval_params as schedule_free_eval_params,
 )
+from fnopt.matrix.choice import MuonDimensionNumbers as MuonDimensionNumbers
+from fnopt.matrix.layers_seen import matrices_of as matrices_of
+from fnopt.matrix.table import matrices_table as matrices_table
 from fnopt.registry import optimizer as optimizer
 from fnopt.registry import optimizers as optimizers
 from fnopt.registry import schedules as schedules

@@ -143,8 +143,8 @@ class Case:
 
 
 def numbers(tx: Any) -> dict[str, float]:
-    """The hyperparameters of a transform that are plain numbers."""
-    values = {field.name: getattr(tx, field.name) for field in dataclasses.fields(tx)}
+    """The hyperparameters of a transform that are plain numbers, and no structure."""
+    values = {name: getattr(tx, name) for name, spec in tx._specs.items() if not spec.static}
     return {name: value for name, value in values.items() if isinstance(value, float)}
 
 

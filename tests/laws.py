@@ -40,7 +40,7 @@ import fnopt
 import fnopt.train  # teaches flax's serialization what a schedule is
 from fnopt.core import restrict
 from fnopt.core.packed_trees import is_packed, unpacked
-from fnopt.matrix.blocks import blocks_of
+from fnopt.matrix.kfac_blocks import blocks_of
 from fnopt.matrix.choice import Matrices
 
 
@@ -109,6 +109,7 @@ def extra(
         "grad_fn": jax.grad(loss),
         "evaluation": fnopt.core.Evaluation.of_outputs(lambda params: params, loss),
         "key": jax.random.key(0),
+        "max_logits": 2.0,
     }
     if "layers" in case.needs:
         layers = fnopt.core.Evaluation.of_outputs(*(model or (_layers, _squares)))

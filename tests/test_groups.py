@@ -16,6 +16,8 @@ from xla_flags import compiled_as_usual
 import fnopt
 from fnopt.core.select import path_name
 from fnopt.core.transform import as_transform
+from fnopt.wrap.groups import GroupsState
+from fnopt.wrap.split import Split
 
 PARAMS = {
     "embed": {"table": jnp.full((4, 2), 0.5)},
@@ -464,3 +466,108 @@ def test_a_frozen_gradient_is_computed_only_where_it_is_read(tx, free):
 def test_a_part_that_may_move_what_is_frozen_needs_its_gradient(tx, free):
     params = {"body": {"kernel": jnp.ones((7, 5))}, "head": jnp.ones((5, 2))}
     assert as_transform(tx).frozen(params) == {"body": {"kernel": free}, "head": False}
+
+
+# Methods for matrices, which are joined over the groups.
+
+
+def drawn(*shape):
+    return jax.random.normal(jax.random.key(sum(shape)), shape)
+
+
+MATRICES = {
+    "a": {"w": drawn(4, 6), "bias": drawn(6)},
+    "b": {"w": drawn(6, 4), "c": drawn(4, 4)},
+    "blocks": {"w": drawn(3, 4, 6)},
+    "head": drawn(6, 2),
+}
+MUON = fnopt.muon(0.1, weight_decay=0.1, matrices=(("blocks/*", "stack in out"),))
+JOINED = {
+    "multipliers": fnopt.groups(("a/*", 0.1), ("b/*", 0.5), ("*", {}), base=MUON),
+    "numbers": fnopt.groups(("b/*", {"weight_decay": 0.0}), ("*", {}), base=MUON),
+    "parts": fnopt.groups(
+        ("b/*", fnopt.chain(fnopt.clip(0.5), fnopt.scale_by_muon())),
+        ("*", fnopt.chain(fnopt.scale_by_muon(), fnopt.scale(0.1))),
+    ),
+    "masks": fnopt.groups(
+        ("a/*", fnopt.masked(MUON, "*/w")), ("*", fnopt.chain(MUON, fnopt.clip(1.0)))
+    ),
+}
+
+
+def one_by_one(tx, grads, state, params):
+    """The updates of groups whose transforms are called one after the other."""
+    tx = tx.for_params(params)
+    split, states, updates = Split(tx.patterns, params), [], grads
+    for i, (own, inner) in enumerate(zip(tx.transforms(), state.inner_states, strict=True)):
+        part, inner = own.update(split.part(i, grads), inner, split.part(i, params))
+        updates = split.joined(i, part, updates)
+        states.append(inner)
+    return updates, GroupsState(tuple(states))
+
+
+@pytest.mark.parametrize("tx", JOINED.values(), ids=JOINED)
+def test_matrices_of_all_groups_are_one_batch(tx):
+    state = tx.init(MATRICES)
+    _, state = tx.update(MATRICES, state, MATRICES)
+
+    def loops(update):
+        return jax.jit(update).lower(MATRICES, state, MATRICES).as_text().count("stablehlo.while")
+
+    apart = functools.partial(one_by_one, tx)
+    alone = loops(lambda grads, _, params: MUON.update(grads, MUON.init(params), params))
+    assert loops(tx.update) == alone == 2 < loops(apart)
+    grads = jax.tree.map(jnp.sin, MATRICES)
+    got, want = tx.update(grads, state, MATRICES), apart(grads, state, MATRICES)
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def test_other_numbers_are_another_batch():
+    tx = fnopt.groups(("a/*", {"beta": 0.9}), ("*", {}), base=MUON)
+    state = tx.init(MATRICES)
+    text = jax.jit(tx.update).lower(MATRICES, state, MATRICES).as_text()
+    assert text.count("stablehlo.while") == 3
+    got, want = tx.update(MATRICES, state, MATRICES), one_by_one(tx, MATRICES, state, MATRICES)
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def test_packed_matrices_of_all_groups_are_one_batch():
+    tx = JOINED["multipliers"]
+    expected, _ = tx.update(MATRICES, tx.init(MATRICES), MATRICES)
+    packing = fnopt.Packing.of(tx, MATRICES)
+    packed = packing.pack(MATRICES)
+    state = tx.init(packed)
+    updates, _ = tx.update(packed, state, packed)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(close, packing.unpack(updates), expected)
+    text = jax.jit(tx.update).lower(packed, state, packed).as_text()
+    assert text.count("stablehlo.while") == 2
+
+
+def test_a_sweep_over_multipliers_is_joined_too():
+    def update(multiplier):
+        tx = fnopt.groups(("a/*", multiplier), ("*", {}), base=MUON)
+        return tx.update(MATRICES, tx.init(MATRICES), MATRICES)[0]
+
+    multipliers = jnp.array([0.1, 0.5])
+    text = jax.jit(jax.vmap(update)).lower(multipliers).as_text()
+    assert text.count("stablehlo.while") == 2
+    together = jax.vmap(update)(multipliers)
+    for i, multiplier in enumerate((0.1, 0.5)):
+        close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+        jax.tree.map(close, jax.tree.map(lambda x: x[i], together), update(multiplier))  # noqa: B023
+
+
+def test_schedules_and_extra_arguments_go_through_a_joined_batch():
+    schedule = fnopt.exponential_decay(0.1, 2, 0.5)
+    base = MUON.replace(learning_rate=schedule, beta=fnopt.exponential_decay(0.9, 2, 0.9))
+    tx = fnopt.groups(("a/*", 0.5), ("*", {}), base=base)
+    state = tx.init(MATRICES)
+    for _ in range(2):
+        more = {"value": jnp.float32(1.0), "grad": MATRICES}
+        got = tx.update(MATRICES, state, MATRICES, **more)
+        want = one_by_one(tx, MATRICES, state, MATRICES)
+        jax.tree.map(np.testing.assert_array_equal, got, want)
+        state = got[1]
+    assert tx.count(state) == 2

@@ -19,7 +19,7 @@ from oracles import kfac as oracles
 
 import fnopt
 from fnopt.core import Evaluation
-from fnopt.matrix.blocks import blocks_of
+from fnopt.matrix.kfac_blocks import blocks_of
 from fnopt.matrix.choice import Matrices
 from fnopt.matrix.fisher_roots import hessian_roots
 from fnopt.train import TrainState, evaluation_on, fit, objective

@@ -254,6 +254,7 @@ _MEANINGS = {
     "grad_fn": "a function of the parameters giving the gradient on this batch",
     "metric": "the metric of the last evaluation",
     "key": "a random key for this step",
+    "max_logits": "the largest attention logit of each head",
 }
 
 

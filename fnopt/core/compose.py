@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from optax import GradientTransformation
 
+from fnopt.core.calls import Call, Steps, run
 from fnopt.core.checks import brief, float_leaves, refuse_state, updates_of
 from fnopt.core.fields import Field, Static
 from fnopt.core.moments import cast, computing_dtype
@@ -54,7 +55,24 @@ class Composed(Transform):
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
-        return _run(self.parts_with(state), updates, params, extra_args)
+        return run(self.steps(updates, state, params, **extra_args))
+
+    def steps(
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> Steps:
+        """The calls of the parts that ``update`` consists of."""
+        parts, new_state = self.parts_with(state), []
+        _, leaves, treedef = float_leaves("updates", updates)
+        dtypes = [leaf.dtype for leaf in leaves]
+        wide = [computing_dtype(dtype) for dtype in dtypes]
+        updates = treedef.unflatten(leaves)
+        for part, part_state in parts:
+            # optax's parts keep moments in the dtype of the updates they receive.
+            updates = _cast_all(updates, dtypes if isinstance(part, foreign) else wide)
+            new, part_state = yield Call(part, updates, part_state, params, extra_args)
+            updates = updates_of(part, new, updates, params)
+            new_state.append(part_state)
+        return _cast_all(updates, dtypes), tuple(new_state)
 
     def plan(self, params: Params) -> PyTree:
         return plan_in_turn(self._parts(), params)
@@ -103,28 +121,10 @@ class Composed(Transform):
             raise TypeError(f"{type(self).__name__}: in what parts returns: {error}") from None
 
 
-def _run(
-    parts: list[tuple[Transform, OptState]],
-    updates: Updates,
-    params: Params,
-    extra_args: dict[str, Any],
-) -> tuple[Any, tuple[Any, ...]]:
-    _, leaves, treedef = float_leaves("updates", updates)
-    dtypes = [leaf.dtype for leaf in leaves]
-
-    def cast_all(tree: PyTree, to: Any) -> Any:
-        flat, structure = jax.tree.flatten(tree)
-        return structure.unflatten([cast(jnp.asarray(x), d) for x, d in zip(flat, to, strict=True)])
-
-    wide = [computing_dtype(dtype) for dtype in dtypes]
-    updates, new_state = treedef.unflatten(leaves), []
-    for part, part_state in parts:
-        # optax's parts keep moments in the dtype of the updates they receive.
-        updates = cast_all(updates, dtypes if isinstance(part, foreign) else wide)
-        new, part_state = part.update(updates, part_state, params, **extra_args)
-        updates = updates_of(part, new, updates, params)
-        new_state.append(part_state)
-    return cast_all(updates, dtypes), tuple(new_state)
+def _cast_all(tree: PyTree, dtypes: Sequence[Any]) -> Any:
+    leaves, structure = jax.tree.flatten(tree)
+    pairs = zip(leaves, dtypes, strict=True)
+    return structure.unflatten([cast(jnp.asarray(leaf), dtype) for leaf, dtype in pairs])
 
 
 Parts = Annotated[

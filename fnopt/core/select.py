@@ -88,7 +88,7 @@ class ByPath:
         with_paths, structure = jax.tree_util.tree_flatten_with_path(tree)
         paths = [path_name(path) for path, _ in with_paths]
         flags = [matches(self.globs, path, None) for path in paths]
-        if not any(flags) and not _is_part(tree):
+        if not any(flags) and not is_part(tree):
             raise ValueError(
                 f"the mask {self!r} matches no leaf; the nearest paths are"
                 f" {', '.join(map(repr, nearest(self.globs, paths)))}"
@@ -99,7 +99,9 @@ class ByPath:
         return repr(self.globs)
 
 
-def _is_part(tree: PyTree) -> bool:
+def is_part(tree: PyTree) -> bool:
+    """Whether leaves are left out of a tree, as :class:`fnopt.masked` and groups do."""
+
     def is_gap(x: Any) -> bool:
         return isinstance(x, optax.MaskedNode)
 

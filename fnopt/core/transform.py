@@ -18,7 +18,7 @@ from fnopt.core.plan import frozen_of, plan_by
 from fnopt.core.schedule import Schedule, map_leaves, to_dtype
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.core.unpacking import UNPACKING
-from fnopt.core.value import Value
+from fnopt.core.value import Value, make
 
 
 class Transform(Value, optax.GradientTransformationExtraArgs):
@@ -38,7 +38,8 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
       :class:`~fnopt.core.Evaluation`; ``value_fn`` (or ``obj_fn``) and ``grad_fn``, optax's names
       for two of them, may be passed instead;
     - ``metric``, ``evaluations``: the metric of the last evaluation and how many there have been;
-    - ``key``: a key for this step's own draws.
+    - ``key``: a key for this step's own draws;
+    - ``max_logits``: the largest attention logit of each head, see :class:`fnopt.qk_clip`.
     """
 
     rate_name: ClassVar[str] = "learning_rate"
@@ -110,6 +111,21 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
             Updates like ``updates`` in structure and dtypes, and the next state.
         """
         raise NotImplementedError
+
+    def for_params(self, params: Params) -> Any:
+        """This transform where it decides nothing by what the whole tree of parameters is.
+
+        Otherwise one in which that is decided, so that it does the same for a part of the tree. A
+        transform that calls others asks them.
+
+        Args:
+            params: the parameters; shapes suffice.
+        """
+        fields = {name: getattr(self, name) for name in self._fields}
+        inner, structure = jax.tree.flatten(fields, is_leaf=_is_transform)
+        decided = [x.for_params(params) if _is_transform(x) else x for x in inner]
+        same = all(x is y for x, y in zip(inner, decided, strict=True))
+        return self if same else make(type(self), structure.unflatten(decided))
 
     def count(self, state: OptState) -> jax.Array | None:
         """The number of updates in this state, or None where this transform does not count."""
@@ -193,6 +209,10 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
 
     def __len__(self) -> int:
         return 2
+
+
+def _is_transform(x: Any) -> bool:
+    return isinstance(x, Transform)
 
 
 class foreign(Transform):

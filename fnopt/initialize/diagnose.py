@@ -18,8 +18,8 @@ from fnopt.core.types import Batch, ModelState, Params, Updates
 from fnopt.initialize.diagnosis import Diagnosis, LayerMetrics
 from fnopt.initialize.faults import distinct, find
 from fnopt.initialize.layer_metrics import measure
-from fnopt.initialize.objective_functions import first_params, loss_of
 from fnopt.layers import UNSEEN, Layer, Layers
+from fnopt.layers.objective_functions import first_params, loss_of
 
 
 @entry("diagnose(objective, params, batch), where params=None takes the objective's own")

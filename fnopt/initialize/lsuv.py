@@ -28,8 +28,8 @@ from fnopt.core.checks import Interval, float_leaves
 from fnopt.core.prng import typed_key
 from fnopt.core.select import Pattern, matches, show
 from fnopt.core.types import Batch, ModelState, Params, PyTree
-from fnopt.initialize.objective_functions import outputs_of
 from fnopt.layers import UNSEEN, Layer, Layers, Repetition, by_repetition
+from fnopt.layers.objective_functions import outputs_of
 
 TOLERANCES = Interval("(0, inf)")
 

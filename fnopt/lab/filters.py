@@ -10,8 +10,8 @@ import numpy as np
 
 from fnopt.core.prng import typed_key
 from fnopt.core.types import Batch, ModelState, Params
-from fnopt.initialize.objective_functions import loss_of
 from fnopt.layers import Layers
+from fnopt.layers.objective_functions import loss_of
 
 
 def filter_normalized_directions(

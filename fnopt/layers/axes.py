@@ -34,6 +34,27 @@ def axes_after(step: Step, before: Shape, after: Shape, axes: Axes | None) -> Ax
     return axes if same else None
 
 
+def axes_before(step: Step, before: Shape, after: Shape, axes: Axes) -> Axes | None:
+    """The axes of a step's input that correspond to axes of its output.
+
+    Args:
+        step: a step that moves elements.
+        before, after: the shapes of that input and of the output.
+        axes: axes of the output.
+
+    Returns:
+        Axes of the input; None if they are not known.
+    """
+    params = step.equation.params
+    if step.name == "transpose":
+        return tuple(sorted(params["permutation"][j] for j in axes))
+    if step.name == "broadcast_in_dim":
+        return tuple(i for i, j in enumerate(params["broadcast_dimensions"]) if j in axes)
+    if step.name in ("reshape", "squeeze"):
+        return _after_reshape(after, before, axes)
+    return axes if len(before) == len(after) else None
+
+
 def _after_reshape(before: Shape, after: Shape, axes: Axes) -> Axes | None:
     """Where axes are after a reshape; None if one was joined with another kind."""
     moved: list[int] = []

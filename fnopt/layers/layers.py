@@ -60,6 +60,9 @@ class Layer(NamedTuple):
             counted.
         hidden: whether another layer, or a later repetition, reads its output.
         bias: the number of the bias that is added to the product; None if none is.
+        weight_batch: the axes of the weights, among those of units, along which each slice is
+            multiplied with a slice of the data, as the experts of a mixture are.
+        leaves: the numbers of all leaves that the weights depend on.
     """
 
     name: str
@@ -76,6 +79,8 @@ class Layer(NamedTuple):
     depth: int = 0
     hidden: bool = False
     bias: int | None = None
+    weight_batch: Axes = ()
+    leaves: tuple[int, ...] = ()
 
     @property
     def stack(self) -> tuple[int, ...]:
@@ -205,6 +210,20 @@ class Layers:
         size = math.prod(self.program.shapes[layer.weights].shape) * layer.repetitions
         return size == self._sizes[layer.leaf]
 
+    def leaf_axes(self, layer: Layer, axes: Axes) -> Axes | None:
+        """The axes of the leaf that are axes of the weights, where they are a leaf.
+
+        Args:
+            layer: the layer.
+            axes: axes of its weights, without those of loops.
+
+        Returns:
+            The axes; None if the weights are no leaf, or one axis of it is these only in part.
+        """
+        if not self.is_leaf(layer):
+            return None
+        return self._sources.of(layer.weights).axes_before(self.program.shapes, axes)
+
     def weights_from(self, layer: Layer, leaves: Sequence[Any], cast: bool = True) -> Any:
         """The weights in the layout of the product, where they are a leaf (:meth:`is_leaf`).
 
@@ -243,7 +262,8 @@ class Layers:
 
     def _layer(self, product: Product, dependence: Dependence, used: dict[int, int]) -> Layer:
         step, weights = product.step, product.weights
-        leaf = max(dependence.leaves_of(weights), key=lambda k: (self._sizes[k], -k))
+        leaves = tuple(sorted(dependence.leaves_of(weights)))
+        leaf = max(leaves, key=lambda k: (self._sizes[k], -k))
         used[leaf] = used.get(leaf, 0) + 1
         name = self.paths[leaf] + (f"#{used[leaf]}" if used[leaf] > 1 else "")
         kinds = {"dot_general": "dense", "conv_general_dilated": "convolution"}
@@ -265,6 +285,7 @@ class Layers:
         return Layer(
             name, leaf, kinds.get(step.name, "embedding"), weights, product.reads, value,
             activation, function, units, weight_units, loops, bias=bias,
+            weight_batch=_batch(step, weights), leaves=leaves,
         )  # fmt: skip
 
     def _units(self, step: Step, weights: Reference) -> tuple[Axes, Axes]:
@@ -288,6 +309,14 @@ class Layers:
 
     def _rank(self, at: Reference) -> int:
         return len(self.program.shapes[at].shape) if isinstance(at, int) else np.ndim(at.value)
+
+
+def _batch(step: Step, weights: Reference) -> Axes:
+    """The axes of the weights that a product shares with the data."""
+    if step.name != "dot_general":
+        return ()
+    _, batched = step.equation.params["dimension_numbers"]
+    return tuple(batched[0 if weights is step.inputs[0] else 1])
 
 
 def _placed(layer: Layer, uses: list[Repetition]) -> Layer:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fnopt.layers.axes import Axes, axes_after
+from fnopt.layers.axes import Axes, axes_after, axes_before
 from fnopt.layers.primitives import MOVES
 from fnopt.layers.program import Program, Reference, Step, bind, entries
 
@@ -64,6 +64,24 @@ class Source(NamedTuple):
                 if axes is None:
                     break
         return by_loop
+
+    def axes_before(self, shapes: list[Any], axes: Axes | None) -> Axes | None:
+        """The axes of the first value that are these axes of the last; None if they are not known.
+
+        Args:
+            shapes: shape and dtype of every value by its number.
+            axes: axes of the last value.
+        """
+        for move in reversed(self.moves):
+            if axes is None:
+                return None
+            if isinstance(move, int):
+                axes = tuple(axis + 1 for axis in axes)  # of the array that the loop slices
+            else:
+                (before, *_), (after, *_) = move.inputs, move.outputs
+                assert isinstance(before, int)
+                axes = axes_before(move, shapes[before].shape, shapes[after].shape, axes)
+        return axes
 
 
 class Sources:

@@ -1,82 +1,60 @@
-"""Blocks of K-FAC: a leaf of weights with its bias, paired by paths and shapes."""
+"""Matrices cut into blocks of one size, for which preconditioners are smaller."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import jax
-
-from fnopt.core.select import matches
-from fnopt.core.types import PyTree
-from fnopt.matrix.choice import Matrices, Seen
-from fnopt.matrix.view import MatrixView
-
-TAKES = ("hidden", "head")
-"""The kinds of leaves that are layers' weights; an embedding is looked up, not multiplied."""
-
-NAMES = (("kernel", "bias"), ("weight", "bias"), ("weights", "biases"), ("w", "b"), ("W", "b"))
-"""Parts of the names of weights, and the parts of their biases' names in the same place."""
+import jax.numpy as jnp
 
 
-class Block(NamedTuple):
-    """The weights of a layer, or of several stacked ones, and their bias.
+class Blocks(NamedTuple):
+    """How matrices of one shape are cut into blocks.
+
+    A side is cut into as few equal parts as a limit allows; where they do not divide it, the last
+    ones are filled with zeros.
 
     Attributes:
-        weight: the number of the leaf.
-        path: its path.
-        view: how it is seen.
-        bias: the number of the leaf with an element for each output; None if there is none.
+        shape: rows and columns of a matrix.
+        parts: into how many parts each side is cut.
     """
 
-    weight: int
-    path: str
-    view: MatrixView
-    bias: int | None
+    shape: tuple[int, int]
+    parts: tuple[int, int]
+
+    @classmethod
+    def at_most(cls, shape: tuple[int, int], limits: tuple[int | None, int | None]) -> Blocks:
+        """Blocks whose sides are at most so long.
+
+        Args:
+            shape: rows and columns of a matrix.
+            limits: of the rows and the columns of a block; None for all of them.
+        """
+        parts = [-(-n // most) if most else 1 for n, most in zip(shape, limits, strict=True)]
+        return cls(shape, (parts[0], parts[1]))
 
     @property
-    def sizes(self) -> tuple[int, int, int]:
-        """The number of matrices, the size of the left factor, and that of the right.
+    def block(self) -> tuple[int, int]:
+        """Rows and columns of a block."""
+        rows, columns = (-(-n // parts) for n, parts in zip(self.shape, self.parts, strict=True))
+        return rows, columns
 
-        The right one has a row for the bias: its input is always 1.
-        """
-        stack, rows, columns = self.view.matrix_shape
-        return stack, rows, columns + (self.bias is not None)
+    def cut(self, matrices: jax.Array) -> jax.Array:
+        """Matrices as blocks: (number, rows, columns) as (number times blocks, rows, columns)."""
+        if self.parts == (1, 1):
+            return matrices
+        (down, across), (rows, columns) = self.parts, self.block
+        lacking = (down * rows - self.shape[0], across * columns - self.shape[1])
+        if any(lacking):
+            matrices = jnp.pad(matrices, ((0, 0), *((0, n) for n in lacking)))
+        blocks = matrices.reshape(-1, down, rows, across, columns)
+        return blocks.swapaxes(2, 3).reshape(-1, rows, columns)
 
-
-def blocks_of(matrices: Matrices, tree: PyTree) -> list[Block]:
-    """The blocks of a tree, whatever its values.
-
-    A bias is a vector beside the weights, in the same container, with the name that goes with
-    theirs (``kernel`` and ``bias``, ``w1`` and ``b1``), or in a tuple or list the only one of the
-    right shape beside the only matrix.
-
-    Args:
-        matrices: how leaves are seen. A bias that a rule names ``"other"`` is not paired.
-        tree: a tree like the parameters.
-    """
-    seen = matrices.seen(tree)
-    named = [
-        any(matches(pattern, x.path, leaf) for pattern, _ in matrices.rules)
-        for x, leaf in zip(seen, jax.tree.leaves(tree), strict=True)
-    ]
-    return [
-        Block(i, x.path, x.view, _bias(x, x.view, seen, named))
-        for i, x in enumerate(seen)
-        if x.view is not None and x.kind in TAKES
-    ]
-
-
-def _bias(weight: Seen, view: MatrixView, seen: list[Seen], named: list[bool]) -> int | None:
-    """The number of the bias of some weights, among leaves that no rule names."""
-    axes = sorted((*view.axes("stack"), *view.axes("out")))
-    shape = tuple(weight.shape[axis] for axis in axes)
-    container, _, name = weight.path.rpartition("/")
-    beside = [i for i, x in enumerate(seen) if x.path.rpartition("/")[0] == container]
-    fits = [i for i in beside if seen[i].kind == "other" and seen[i].shape == shape]
-    fits = [i for i in fits if not named[i]]
-    for own, other in NAMES:
-        path = f"{container}/{name.replace(own, other)}".lstrip("/")
-        if own in name and (found := [i for i in fits if seen[i].path == path]):
-            return found[0]
-    alone = name.isdigit() and len([i for i in beside if seen[i].kind in TAKES]) == 1
-    return fits[0] if alone and len(fits) == 1 else None
+    def join(self, blocks: jax.Array) -> jax.Array:
+        """The matrices of which these are the blocks."""
+        if self.parts == (1, 1):
+            return blocks
+        (down, across), (rows, columns) = self.parts, self.block
+        matrices = blocks.reshape(-1, down, across, rows, columns).swapaxes(2, 3)
+        matrices = matrices.reshape(-1, down * rows, across * columns)
+        return matrices[:, : self.shape[0], : self.shape[1]]

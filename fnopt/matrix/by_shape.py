@@ -35,17 +35,21 @@ def by_shape(function: Callable[..., Any], *lists: Sequence[jax.Array]) -> list[
     return results
 
 
-def wide(function: Callable[..., Any], matrices: Sequence[jax.Array]) -> list[jax.Array]:
+def wide(function: Callable[..., Any], matrices: Sequence[jax.Array]) -> list[Any]:
     """:func:`by_shape` for a function of one batch that may be of transposed matrices.
 
     Args:
-        function: takes and returns matrices that have at most as many rows as columns; the result
-            for a transposed matrix must be the transpose of the result.
+        function: takes matrices that have at most as many rows as columns, and returns such
+            matrices or a tree of them; the result for a transposed matrix must be the transpose of
+            the result.
         matrices: arrays of shape (number, rows, columns).
     """
     tall = [x.shape[-2] > x.shape[-1] for x in matrices]
     results = by_shape(function, [_turned(x, t) for x, t in zip(matrices, tall, strict=True)])
-    return [_turned(x, t) for x, t in zip(results, tall, strict=True)]
+    return [
+        jax.tree.map(lambda own, t=t: _turned(own, t), x)
+        for x, t in zip(results, tall, strict=True)
+    ]
 
 
 def _turned(x: jax.Array, turn: bool) -> jax.Array:

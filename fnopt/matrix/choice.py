@@ -1,62 +1,46 @@
-"""Which leaves are matrices, and how: by rules for paths, by names and shapes."""
+"""Which leaves are matrices, and how: by rules for paths, by the model's program, or by names."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterable
-from typing import Annotated, Any, NamedTuple, TypeAlias
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax.contrib
 
-from fnopt.core.checks import brief
+from fnopt.core.checks import brief, did_you_mean
 from fnopt.core.fields import Field
+from fnopt.core.packed_trees import is_packed
 from fnopt.core.paths import path_name
-from fnopt.core.select import Labels, Pattern, as_labels, matches, nearest, show
+from fnopt.core.select import Labels, Pattern, as_labels, is_part, matches, nearest, show
 from fnopt.core.types import Params, PyTree
 from fnopt.core.warn import warn_caller
-from fnopt.matrix.view import WORDS, MatrixView
+from fnopt.matrix.names import Names
+from fnopt.matrix.view import KINDS, WORDS, MatrixView
+from fnopt.matrix.view import Seen as Seen
 
 MuonDimensionNumbers = optax.contrib.MuonDimensionNumbers
-
-KINDS = ("hidden", "embedding", "head", "other")
-"""What a leaf is: matrices of hidden layers, an embedding, the last layer, or no matrix."""
 
 How: TypeAlias = str
 """Words for the axes of a leaf, as ``"stack in out"``, with a kind before them or alone."""
 
 
-class Seen(NamedTuple):
-    """How one leaf is seen.
-
-    Attributes:
-        path: its path.
-        shape: its shape.
-        kind: one of :data:`KINDS`.
-        view: its axes; None for one that is no matrix.
-        why: what decided it: ``"rule"``, ``"name"``, ``"shape"`` or ``"guess"``.
-    """
-
-    path: str
-    shape: tuple[int, ...]
-    kind: str
-    view: MatrixView | None
-    why: str
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Matrices:
     """Which leaves of a tree are matrices, and how; a hashable value.
 
     Attributes:
         rules: pairs of a pattern of paths and how such a leaf is seen; the first that matches wins.
-            What none matches is decided by name and shape.
+            What none matches is decided by :class:`fnopt.matrix.names.Names`.
+        leaves: how leaves of these paths and shapes are seen, whatever the rules say.
         axes: optax's dimension numbers for all leaves, instead of rules.
     """
 
     rules: tuple[tuple[Pattern, How], ...] = ()
+    leaves: tuple[Seen, ...] = ()
     axes: Labels | None = None
 
     def seen(self, tree: PyTree) -> list[Seen]:
@@ -65,104 +49,103 @@ class Matrices:
         Raises:
             ValueError: the words of a rule are not one for each axis of a leaf that it matches.
         """
-        with_paths, _ = jax.tree_util.tree_flatten_with_path(tree)
+        named = _named(tree)
+        shapes = [(path, tuple(jnp.shape(leaf))) for path, leaf in named]
+        decided = [self._decided.get(own) for own in shapes]
+        known = [x for x in decided if x is not None]
+        if len(known) == len(named):
+            return known
         if self.axes is not None:
             numbers = _numbers(self.axes, tree)
-            return [
-                _by_numbers(path_name(path), jnp.shape(leaf), own)
-                for (path, leaf), own in zip(with_paths, numbers, strict=True)
-            ]
-        return [self._see(path_name(path), leaf) for path, leaf in with_paths]
+            rest = [_by_numbers(*own, x) for own, x in zip(shapes, numbers, strict=True)]
+        else:
+            by_name = Names(shapes).seen()
+            rest = [self.by_rule(*own, x) for own, x in zip(named, by_name, strict=True)]
+        return [own or other for own, other in zip(decided, rest, strict=True)]
 
-    def unmatched(self, params: Params) -> list[Pattern]:
-        """The patterns of rules that match no leaf."""
-        with_paths, _ = jax.tree_util.tree_flatten_with_path(params)
-        named = [(path_name(path), leaf) for path, leaf in with_paths]
-        return [p for p, _ in self.rules if not any(matches(p, *own) for own in named)]
+    def settled(self, tree: PyTree) -> Matrices:
+        """The same for this tree and its parts, of which a part alone may tell less."""
+        seen = tuple(self.seen(tree))
+        if all(self._decided.get((x.path, x.shape)) is x for x in seen):
+            return self
+        return dataclasses.replace(self, leaves=seen)
 
-    def _see(self, path: str, leaf: Any) -> Seen:
-        shape = jnp.shape(leaf)
+    @functools.cached_property
+    def _decided(self) -> dict[tuple[str, tuple[int, ...]], Seen]:
+        return {(x.path, x.shape): x for x in self.leaves}
+
+    def by_rule(self, path: str, leaf: Any, otherwise: Seen) -> Seen:
+        """How a leaf is seen by the first rule that matches it, or otherwise."""
         for pattern, how in self.rules:
             if matches(pattern, path, leaf):
-                return _by_rule(path, shape, how)
-        return by_name_and_shape(path, shape)
+                return _by_rule(how, otherwise)
+        return otherwise
+
+    def check(self, method: str, params: Params) -> None:
+        """Refuses a rule that matches no leaf; in a part of a tree it may match others.
+
+        Raises:
+            ValueError: with the pattern and the nearest paths.
+        """
+        named = _named(params)
+        for pattern, _ in () if is_part(params) or not named else self.rules:
+            if not any(matches(pattern, *own) for own in named):
+                near = nearest(pattern, [path for path, _ in named])
+                raise ValueError(
+                    f"{method}: the pattern {show(pattern)!r} in matrices matches no leaf; the"
+                    f" nearest paths are {', '.join(map(repr, near))}"
+                )
 
     def __repr__(self) -> str:
-        return repr(self.axes) if self.axes is not None else repr(self.rules)
+        if self.axes is not None:
+            return repr(self.axes)
+        pairs = [
+            f"({show(pattern) if callable(pattern) else repr(pattern)}, {how!r})"
+            for pattern, how in (*((x.path, x.how) for x in self.leaves), *self.rules)
+        ]
+        return f"({', '.join(pairs)}{',' * (len(pairs) == 1)})"
 
 
-def by_name_and_shape(path: str, shape: tuple[int, ...]) -> Seen:
-    """How a leaf is seen that no rule speaks of.
+def _named(tree: PyTree) -> list[tuple[str, Any]]:
+    """Paths and leaves; of a packed tree those that the user knows."""
+    if is_packed(tree):
+        tree = jax.eval_shape(tree.packing.unpack, tree)
+    with_paths, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [(path_name(path), leaf) for path, leaf in with_paths]
+
+
+def _by_rule(how: How, otherwise: Seen) -> Seen:
+    """How a leaf is seen by a rule.
 
     Args:
-        path: its path, as ``blocks/0/attention/query/kernel``.
-        shape: its shape.
+        how: what the rule says.
+        otherwise: how it were seen without one, for the words of a kind alone.
     """
-    parts = path.lower().split("/")
-    if len(shape) < 2 or 0 in shape or _VECTOR.fullmatch(parts[-1]):
-        return Seen(path, shape, "other", None, "shape" if len(shape) < 2 else "name")
-    words, why = _words(parts, len(shape))
-    kind = "hidden"
-    if any(_EMBEDDING.search(part) for part in parts):
-        kind, words, why = "embedding", _plain(len(shape), ("in", "out")), "name"
-    elif any(_HEAD.fullmatch(part) for part in parts):
-        kind, why = "head", "name"
-    return Seen(path, shape, kind, MatrixView(words, shape), why)
-
-
-_EMBEDDING = re.compile(r"embed|^w[tp]e$")
-_HEAD = re.compile(r"(lm_?|output_?|classification_?)?head|logits|classifier|readout")
-_VECTOR = re.compile(r"bias|scale|b|gain")
-_STACKED = re.compile(r"(h|blocks?|layers?|stack|scan.*|.*_layers|.*_blocks)")
-_HEADS_OUT = {"query", "key", "value", "q", "k", "v", "q_proj", "k_proj", "v_proj"}
-_HEADS_IN = {"out", "o", "o_proj", "out_proj"}
-
-
-def _words(parts: list[str], rank: int) -> tuple[tuple[str, ...], str]:
-    """The words for the axes of a matrix, and what decided them."""
-    layer = parts[-2] if len(parts) > 1 else ""
-    transposed = parts[-1] == "weight"  # of Equinox and torch, outputs first
-    if "conv" in layer and rank > 2:
-        # A block of a scan has one axis more than a kernel in two dimensions.
-        stack = rank > 4 and any(_STACKED.fullmatch(part) for part in parts[:-2])
-        inner = _plain(rank - stack, ("out", "in") if transposed else ("in", "out"))
-        return ("stack",) * stack + inner, "name"
-    if rank == 2:
-        named = parts[-1] in ("kernel", "weight")
-        return ("out", "in") if transposed else ("in", "out"), "name" if named else "shape"
-    pair = ("out", "in") if transposed else ("in", "out")
-    heads = layer in _HEADS_OUT or layer in _HEADS_IN
-    if heads and parts[-1] == "kernel":
-        own = ("in", "out", "out") if layer in _HEADS_OUT else ("in", "in", "out")
-        return ("stack",) * (rank - 3) + own, "name"
-    if rank == 3 and any(_STACKED.fullmatch(part) for part in parts[:-1]):
-        return ("stack", *pair), "name"
-    if rank == 3:
-        return ("stack", *pair), "guess"
-    return _plain(rank, pair), "guess"
-
-
-def _plain(rank: int, pair: tuple[str, str]) -> tuple[str, ...]:
-    """The words for a kernel of a convolution, or a matrix, without a stack."""
-    if pair == ("in", "out"):
-        return ("in",) * (rank - 1) + ("out",)
-    return ("out",) + ("in",) * (rank - 1)
-
-
-def _by_rule(path: str, shape: tuple[int, ...], how: How) -> Seen:
-    words = how.split()
-    kind = words.pop(0) if words[0] in KINDS else "hidden"
+    path, shape, _, view, _ = otherwise
+    kind, words = _parse(how)
     if kind == "other" or 0 in shape:
         return Seen(path, shape, "other", None, "rule")
     if not words:
-        view = by_name_and_shape(path, shape).view
-        return Seen(path, shape, kind if view else "other", view, "rule")
+        if view is None and len(shape) < 2:
+            return Seen(path, shape, "other", None, "rule")
+        if view is None:
+            raise ValueError(
+                f"matrices: the rule {how!r} matches {path!r}, whose axes {shape} are not known;"
+                f" give words for them, as '{how} in out'"
+            )
+        return Seen(path, shape, kind, view, "rule")
     if len(words) != len(shape):
         raise ValueError(
             f"matrices: {how!r} has {len(words)} words for {path!r}, which has {len(shape)} axes,"
-            f" {shape}; give a word for each: in, out or stack"
+            f" {shape}; give one for each: in, out or stack"
         )
-    return Seen(path, shape, kind, MatrixView(tuple(words), shape), "rule")
+    return Seen(path, shape, kind, MatrixView(words, shape), "rule")
+
+
+def _parse(how: How) -> tuple[str, tuple[str, ...]]:
+    words = how.split()
+    kind = words.pop(0) if words[0] in KINDS else "hidden"
+    return kind, tuple(words)
 
 
 def _by_numbers(path: str, shape: tuple[int, ...], numbers: Any) -> Seen:
@@ -173,7 +156,8 @@ def _by_numbers(path: str, shape: tuple[int, ...], numbers: Any) -> Seen:
         for axis in (axes,) if isinstance(axes, int) else axes:
             if not -len(shape) <= axis < len(shape) or words[axis] != "stack":
                 raise ValueError(
-                    f"{numbers} must name axes of {path!r}, which has shape {shape}, each once"
+                    f"matrices: {numbers} must name axes of {path!r}, which has shape {shape}, each"
+                    " once"
                 )
             words[axis] = word
     return Seen(path, shape, "hidden", MatrixView(tuple(words), shape), "rule")
@@ -195,45 +179,82 @@ def _numbers(axes: Labels, tree: PyTree) -> list[Any]:
         )
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"the dimension numbers are no prefix of the parameters: {error}"
+            f"matrices: the dimension numbers are no prefix of the parameters: {error}"
         ) from error
+    for own in every:
+        if not _is_numbers(own):
+            raise TypeError(f"matrices: expected MuonDimensionNumbers or None, got {brief(own)}")
     return every
 
 
 def as_matrices(value: Any) -> Matrices:
-    """Rules for paths, or optax's dimension numbers: one for all, a tree, or a function of one."""
-    if value is None:
+    """Rules for paths, or optax's dimension numbers: one for all, a tree, or a function of one.
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: the words of a rule are no words for axes.
+    """
+    if value is None or isinstance(value, Matrices):
+        return value or Matrices()
+    pairs = list(value.items()) if isinstance(value, Mapping) else value
+    if isinstance(value, str) or _has_words(value):
+        if isinstance(pairs, str) or not all(map(_is_pair, pairs)):
+            raise TypeError(
+                "must be pairs of a pattern of paths and words for the axes, as"
+                f' (("blocks/*/kernel", "stack in out"),), got {brief(value)}'
+            )
+        return Matrices(tuple((_pattern(pattern), _how(how)) for pattern, how in pairs))
+    if pairs == () or pairs == []:
         return Matrices()
-    if isinstance(value, Matrices):
-        return value
-    pairs = value.items() if isinstance(value, dict) else value
-    if isinstance(pairs, Iterable) and not isinstance(pairs, (str, MuonDimensionNumbers)):
-        pairs = list(pairs)
-        if all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs) and all(
-            isinstance(how, str) for _, how in pairs
-        ):
-            return Matrices(tuple((_pattern(pattern), _how(how)) for pattern, how in pairs))
-    if isinstance(value, str):
-        raise TypeError(
-            f'must be pairs of a pattern and words, as (("*", "in out"),), got {value!r}'
-        )
-    return Matrices(axes=as_labels(value, _is_numbers))
+    axes = as_labels(value, _is_numbers)
+    if not callable(axes.choice):
+        axes = dataclasses.replace(axes, choice=tuple(map(_hashable, axes.choice)))
+    return Matrices(axes=axes)
+
+
+def _hashable(numbers: Any) -> Any:
+    """Dimension numbers with tuples of axes for lists."""
+    if not isinstance(numbers, MuonDimensionNumbers):
+        return numbers
+    return MuonDimensionNumbers(*(x if isinstance(x, int) else tuple(x) for x in numbers))
+
+
+def _has_words(value: Any) -> bool:
+    """Whether this is meant as rules; dimension numbers have no words in them."""
+    if isinstance(value, MuonDimensionNumbers) or not isinstance(value, Iterable):
+        return False
+    values = value.values() if isinstance(value, Mapping) else value
+    return any(isinstance(leaf, str) for leaf in jax.tree.leaves(list(values)))
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[1], str)
 
 
 def _pattern(pattern: Any) -> Pattern:
+    globs = pattern if isinstance(pattern, (tuple, list)) else (pattern,)
+    function = callable(pattern)
+    if not function and not all(isinstance(glob, str) for glob in globs):
+        raise TypeError(
+            "a pattern is a glob of paths, a tuple of globs, or a function of path and leaf, got"
+            f" {brief(pattern)}"
+        )
     return tuple(pattern) if isinstance(pattern, list) else pattern
 
 
 def _how(how: str) -> str:
-    words = how.split()
-    axes = words[1:] if words and words[0] in KINDS else words
-    known = all(word in WORDS for word in axes) and (not axes or {"in", "out"} <= set(axes))
-    if not words or not known:
+    known = (*KINDS, *WORDS)
+    for word in how.split():
+        if word not in known:
+            raise ValueError(f"{how!r} has the word {word!r}; {did_you_mean(word, known)}")
+    kind, words = _parse(how) if how.split() else ("", ())
+    axes = all(word in WORDS for word in words) and (not words or {"in", "out"} <= set(words))
+    if not kind or not axes or (words and kind == "other"):
         raise ValueError(
-            f"must be words for the axes, of which one at least is in and one out, with a kind"
-            f" {KINDS} before them or alone, as 'stack in out' or 'embedding', got {brief(how)}"
+            "must be words for the axes, of which one at least is in and one out, with a kind"
+            f" {KINDS} before them or alone, as 'stack in out' or 'embedding', got {how!r}"
         )
-    return " ".join(words)
+    return " ".join(how.split())
 
 
 MatricesField = Annotated[
@@ -245,30 +266,14 @@ MatricesField = Annotated[
 
 
 def warn_of_guesses(method: str, seen: list[Seen]) -> None:
-    """Warns of leaves whose axes neither a rule nor a name tells."""
+    """Warns of leaves whose axes nothing tells, neither a rule nor a name nor a bias."""
     guesses = [x for x in seen if x.why == "guess"]
     if not guesses:
         return
     first = guesses[0]
-    assert first.view is not None
-    words = " ".join(first.view.words)
     more = f" and {len(guesses) - 1} more" if len(guesses) > 1 else ""
     warn_caller(
-        f"{method}: the axes of {first.path!r} {first.shape}{more} were guessed from the shape, as"
-        f' "{words}"; give them by matrices=(("{first.path}", "{words}"), …), or "other" for one'
-        " that is no matrix"
+        f"{method}: how the axes of {first.path!r} {first.shape}{more} lie was guessed:"
+        f' "{first.how}". Say it by matrices=(("{first.path}", "{first.how}"), …), or "other" for'
+        " what is no matrix; matrices_of(loss, params, batch) reads it off the model"
     )
-
-
-def check_rules(method: str, matrices: Matrices, params: Params) -> None:
-    """Refuses a rule that matches no leaf.
-
-    Raises:
-        ValueError: with the pattern and the nearest paths.
-    """
-    for pattern in matrices.unmatched(params):
-        paths = [path_name(p) for p, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
-        raise ValueError(
-            f"{method}: {show(pattern)!r} in matrices matches no leaf; the nearest paths are"
-            f" {', '.join(map(repr, nearest(pattern, paths)))}"
-        )

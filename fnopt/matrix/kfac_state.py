@@ -12,7 +12,7 @@ import optax
 from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.types import OptState, Params, PyTree
-from fnopt.matrix.blocks import Block
+from fnopt.matrix.kfac_blocks import Block
 
 
 class KFACState(NamedTuple):

@@ -14,7 +14,7 @@ from fnopt.core.evaluation import evaluation_call
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.transform import at_count
 from fnopt.core.types import Arrays, Numeric, Params, Updates
-from fnopt.matrix.blocks import Block
+from fnopt.matrix.kfac_blocks import Block
 from fnopt.matrix.by_shape import by_shape
 from fnopt.matrix.damped_factors import preconditioned, renewed, split_damping
 from fnopt.matrix.fisher_roots import roots_of

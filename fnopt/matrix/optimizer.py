@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from fnopt.core import Composed, Transform, add_decayed_weights, chain, scale_by_learning_rate
-from fnopt.core.types import OptState, Params, PyTree
+from fnopt.core.calls import Steps
+from fnopt.core.types import OptState, Params, PyTree, Updates
+from fnopt.core.value import make
 from fnopt.first_order.adamw import adamw
-from fnopt.matrix.choice import Matrices, check_rules
+from fnopt.matrix.choice import Matrices, warn_of_guesses
+from fnopt.matrix.table import as_seen, cut, laid_out, totals
+from fnopt.matrix.view import Seen
 from fnopt.wrap.partition import partition
 
 
@@ -23,7 +27,7 @@ class MatrixOptimizer(Composed):
     """
 
     takes = ("hidden",)
-    """The kinds of leaves that the method is for; see :class:`fnopt.matrix.choice.Seen`."""
+    """The kinds of leaves that the method is for; see :class:`fnopt.matrix.view.Seen`."""
 
     if TYPE_CHECKING:  # annotations would make them fields
         learning_rate: Any
@@ -58,30 +62,60 @@ class MatrixOptimizer(Composed):
         return (partition(transforms, _Labels(self._rules, self.takes)),)
 
     def init(self, params: Params) -> OptState:
-        check_rules(type(self).__name__, self._rules, params)
-        return super().init(params)
+        name = type(self).__name__
+        self._rules.check(name, params)
+        seen = self._rules.seen(params)
+        warn_of_guesses(name, [x for x in seen if x.kind in self.takes])
+        return Composed.init(self._decided(params), params)
+
+    def steps(
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> Steps:
+        decided = self._decided(updates if params is None else params)
+        return Composed.steps(decided, updates, state, params, **extra_args)
+
+    def eval_params(self, state: OptState, params: Params) -> Params:
+        return Composed.eval_params(self._decided(params), state, params)
+
+    def plan(self, params: Params) -> PyTree:
+        return Composed.plan(self._decided(params), params)
+
+    def for_params(self, params: Params) -> Any:
+        decided = super().for_params(params)
+        return make(type(self), {**vars(decided), "matrices": self._rules.settled(params)})
+
+    def _decided(self, params: Params) -> Any:
+        """This optimizer, whose parts see each a part of the parameters as it sees them itself."""
+        decided = self.for_params(params)
+        leaves = tuple(x._replace(why="rule") for x in decided.matrices.leaves)  # without warnings
+        return make(type(self), {**vars(decided), "matrices": Matrices(leaves=leaves)})
 
     @property
     def _rules(self) -> Matrices:
         return self.matrices if self.matrices is not None else Matrices()
 
     def table(self, params: Params) -> str:
-        """A table with a line for every leaf: how it is seen, why, and what it gets.
+        """A table with a line for every leaf: how it is seen, what decided it, and what it gets.
 
         Args:
             params: the parameters; shapes suffice.
+
+        Raises:
+            ValueError: as in ``init``.
         """
-        gets = {True: type(self).__name__, False: repr(self.of_others())}
-        rows = [("leaf", "seen as", "by", "gets")]
+        own, other = type(self).__name__, self.of_others()
+        self._rules.check(own, params)
+        groups: dict[str, list[Seen]] = {own: [], type(other).__name__: []}
+        lines = []
         for x in self._rules.seen(params):
-            own = x.kind in self.takes
-            shape = " × ".join(map(str, x.shape)) or "scalar"
-            rows.append((x.path, str(x.view) if own else f"{shape}, {x.kind}", x.why, gets[own]))
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        return "\n".join(
-            "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]])
-            for row in rows
-        )
+            takes = x.kind in self.takes
+            gets = own if takes else type(other).__name__
+            x = x if takes else x._replace(view=None)
+            lines.append((x.path, as_seen(x), x.kind, x.why, gets))
+            groups[gets].append(x)
+        head = ("leaf", "seen as", "kind", "by", "gets")
+        optimizers = [cut(repr(tx)) for tx in (self, other)]
+        return "\n".join([*laid_out(head, lines), *totals(groups), *optimizers])
 
 
 @dataclasses.dataclass(frozen=True)

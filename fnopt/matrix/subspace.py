@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from fnopt.core.fields import Field
 from fnopt.core.moments import cast
 from fnopt.core.select import Labels, as_labels
 from fnopt.core.types import PyTree
+from fnopt.matrix.view import MatrixView
 
 GaLoreDimensionNumbers = optax.contrib.GaLoreDimensionNumbers
 
@@ -42,31 +42,26 @@ class Plan(NamedTuple):
     """How a leaf is a matrix, and which of its sides is projected.
 
     Attributes:
-        order: its axes, those of the rows first.
-        shape: its shape in that order.
-        m, n: the rows and columns.
+        view: its axes; the rows of the matrix are the outputs.
         left: whether the rows are projected, else the columns.
         rank: the rank of the subspace.
     """
 
-    order: tuple[int, ...]
-    shape: tuple[int, ...]
-    m: int
-    n: int
+    view: MatrixView
     left: bool
     rank: int
 
     @property
     def slots(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """The shapes of the gradient in the subspace and of the projector."""
+        _, m, n = self.view.matrix_shape
         if self.left:
-            return (self.rank, self.n), (self.m, self.rank)
-        return (self.m, self.rank), (self.n, self.rank)
+            return (self.rank, n), (m, self.rank)
+        return (m, self.rank), (n, self.rank)
 
     def project(self, grad: jax.Array, old: jax.Array, renew: Any) -> tuple[jax.Array, jax.Array]:
         """The gradient in the subspace, and the projector, computed again or as it was."""
-        matrix = cast(grad, computing_dtype(grad.dtype)).transpose(self.order)
-        matrix = matrix.reshape(self.m, self.n)
+        (matrix,) = self.view.matrices(cast(grad, computing_dtype(grad.dtype)))
         side = matrix if self.left else matrix.T
 
         def compute() -> jax.Array:
@@ -81,8 +76,7 @@ class Plan(NamedTuple):
         wide = computing_dtype(low.dtype)
         low, projector = cast(low, wide), cast(projector, wide)
         whole = projector @ low if self.left else (projector @ low.T).T
-        inverse = sorted(range(len(self.order)), key=self.order.__getitem__)
-        return cast(scale, wide) * whole.reshape(self.shape).transpose(inverse)
+        return cast(scale, wide) * self.view.leaf(whole[None])
 
 
 def plans_of(
@@ -113,9 +107,10 @@ def plans_of(
 
 def _plan(path: str, shape: tuple[int, ...], axes: Any, rank: int, long_side: bool) -> Plan:
     rows, columns = ((axis,) if isinstance(axis, int) else axis for axis in axes)
-    order = tuple(axis % max(len(shape), 1) for axis in (*rows, *columns))
+    order = [axis % max(len(shape), 1) for axis in (*rows, *columns)]
     if sorted(order) != list(range(len(shape))):
         raise ValueError(f"{axes} must name every axis of {path} once, which has shape {shape}")
-    m, n = (math.prod(shape[axis % len(shape)] for axis in side) for side in (rows, columns))
-    left = (m >= n) if long_side else (m <= n)
-    return Plan(order, tuple(shape[axis] for axis in order), m, n, left, min(rank, m, n))
+    words = ["out" if axis in order[: len(rows)] else "in" for axis in range(len(shape))]
+    view = MatrixView(tuple(words), shape)
+    _, m, n = view.matrix_shape
+    return Plan(view, (m >= n) if long_side else (m <= n), min(rank, m, n))

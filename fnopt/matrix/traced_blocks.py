@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from fnopt.core.types import Arrays, Outputs, Params
 from fnopt.layers import Layers
-from fnopt.matrix.blocks import Block
+from fnopt.matrix.kfac_blocks import Block
 from fnopt.matrix.layer_uses import Use, usable, use_of
 
 

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 WORDS = ("in", "out", "stack")
 """What an axis may be: inputs of a layer, its outputs, or a number of matrices."""
+KINDS = ("hidden", "embedding", "head", "other")
+"""What a leaf is: matrices of hidden layers, an embedding, the last layer, or no matrix."""
 
 
 class MatrixView(NamedTuple):
@@ -46,11 +48,50 @@ class MatrixView(NamedTuple):
         inverse = sorted(range(len(self._order)), key=self._order.__getitem__)
         return jnp.transpose(ordered, inverse)
 
+    @property
+    def as_stored(self) -> MatrixView:
+        """This view or the transposed one, whichever has the rows before the columns in the leaf.
+
+        Its matrices are made without moving the numbers of a leaf, unless a stack is in between.
+        """
+        if next((word for word in self.words if word != "stack"), "out") == "out":
+            return self
+        turned = {"in": "out", "out": "in", "stack": "stack"}
+        return self._replace(words=tuple(turned[word] for word in self.words))
+
     def __str__(self) -> str:
         stack, rows, columns = self.matrix_shape
         matrices = f"{stack} matrices" if stack != 1 else "1 matrix"
-        return f"{' × '.join(map(str, self.shape))} → {matrices}, {rows} × {columns}"
+        return f"{' × '.join(map(str, self.shape))} → {matrices} of {rows} × {columns}"
 
     @property
     def _order(self) -> tuple[int, ...]:
         return (*self.axes("stack"), *self.axes("out"), *self.axes("in"))
+
+
+class Seen(NamedTuple):
+    """How one leaf is seen.
+
+    Attributes:
+        path: its path.
+        shape: its shape.
+        kind: one of :data:`KINDS`.
+        view: its axes; None for one that is no matrix.
+        why: what decided it: ``"rule"``, ``"program"`` (that of the model), ``"name"``, ``"bias"``
+            (the shape of the bias beside it, or beside others of its name), ``"shape"`` or
+            ``"guess"``.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    kind: str
+    view: MatrixView | None
+    why: str
+
+    @property
+    def how(self) -> str:
+        """The words of a rule that says the same."""
+        if self.view is None:
+            return self.kind
+        words = " ".join(self.view.words)
+        return words if self.kind == "hidden" else f"{self.kind} {words}"

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import jax
 
 from fnopt.core import Inner, Static, Transform
+from fnopt.core.calls import Call
 from fnopt.core.checks import brief, refuse_state
 from fnopt.core.select import Pattern, show
 from fnopt.core.transform import any_evaluates
 from fnopt.core.types import OptState, Params, PyTree, Updates
+from fnopt.wrap.lockstep import in_lockstep
 from fnopt.wrap.split import Split
 from fnopt.wrap.treatments import (
     FROZEN,
@@ -59,7 +61,8 @@ class groups(Transform):
 
     Every group is a separate optimizer: what a method computes over all leaves (a norm, a
     distance) is then over those of the group. Clipping by the norm of all comes before the groups:
-    ``chain(clip_by_global_norm(1.0), groups(...))``. All numbers are leaves, the multipliers too,
+    ``chain(clip_by_global_norm(1.0), groups(...))``. What equal methods for matrices compute of
+    each matrix is computed for all groups together. All numbers are leaves, the multipliers too,
     so that a sweep or a gradient goes over them.
 
     Args:
@@ -123,29 +126,32 @@ class groups(Transform):
 
     def init(self, params: Params) -> GroupsState:
         split = Split(self.patterns, params)
-        transforms = enumerate(self.transforms())
+        transforms = enumerate(self.for_params(params).transforms())
         return GroupsState(tuple(tx.init(split.part(i, params)) for i, tx in transforms))
 
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
-        pairs = self._with_states(state)
-        split = Split(self.patterns, updates if params is None else params)
-        states, gradients = [], updates
-        for i, (tx, inner) in enumerate(pairs):
-            part, inner = tx.update(
-                split.part(i, gradients),
+        tree = updates if params is None else params
+        split = Split(self.patterns, tree)
+        calls = [
+            Call(
+                tx,
+                split.part(i, updates),
                 inner,
                 None if params is None else split.part(i, params),
-                **split.arguments(i, params, extra_args),
+                split.arguments(i, params, extra_args),
             )
+            for i, (tx, inner) in enumerate(self.for_params(tree)._with_states(state))
+        ]
+        results = in_lockstep(calls, split.treedef)
+        for i, (part, _) in enumerate(results):
             updates = split.joined(i, part, updates)
-            states.append(inner)
-        return updates, GroupsState(tuple(states))
+        return updates, GroupsState(tuple(inner for _, inner in results))
 
     def eval_params(self, state: OptState, params: Params) -> Params:
         split, evaluated = Split(self.patterns, params), params
-        for i, (tx, inner) in enumerate(self._with_states(state)):
+        for i, (tx, inner) in enumerate(self.for_params(params)._with_states(state)):
             part = split.part(i, params)
             of_part = tx.eval_params(inner, part)
             if of_part is not part:
@@ -158,7 +164,7 @@ class groups(Transform):
 
     def plan(self, params: Params) -> PyTree:
         split, plans = Split(self.patterns, params), params
-        for i, tx in enumerate(self.transforms()):
+        for i, tx in enumerate(self.for_params(params).transforms()):
             own = jax.tree.map(lambda plan, i=i: plan.labelled(i), tx.plan(split.part(i, params)))
             plans = split.joined(i, own, plans)
         return plans

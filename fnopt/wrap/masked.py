@@ -9,6 +9,7 @@ import jax
 import optax
 
 from fnopt.core import Inner, Mask, Static, Wrapper, restrict, set_to_zero
+from fnopt.core.calls import Call, Steps, run
 from fnopt.core.checks import leaves_like
 from fnopt.core.plan import UNTOUCHED
 from fnopt.core.types import OptState, Params, PyTree, Updates
@@ -48,11 +49,18 @@ mask_compatible_extra_args=False)
     State = optax.MaskedState
 
     def init(self, params: Params) -> OptState:
-        return self.State(self.inner.init(_hidden(params, self._flags(params))))
+        inner = self.inner.for_params(params)
+        return self.State(inner.init(_hidden(params, self._flags(params))))
 
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
+        return run(self.steps(updates, state, params, **extra_args))
+
+    def steps(
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> Steps:
+        """The call of the inner transform that ``update`` consists of."""
         inner_state = self.check(state)
         flags = self._flags(updates if params is None else params)
         if params is not None:
@@ -69,11 +77,12 @@ mask_compatible_extra_args=False)
                 lambda tree: _hidden(tree, flags),
                 lambda part: jax.tree.map(lambda m, a, b: a if m else b, flags, part, params),
             )
-        new, inner_state = self.inner.update(
+        new, inner_state = yield Call(
+            self.inner.for_params(updates if params is None else params),
             _hidden(updates, flags),
             inner_state,
             None if params is None else _hidden(params, flags),
-            **extra_args,
+            extra_args,
         )
         return jax.tree.map(lambda m, n, u: n if m else u, flags, new, updates), self.State(
             inner_state
@@ -82,7 +91,7 @@ mask_compatible_extra_args=False)
     def eval_params(self, state: OptState, params: Params) -> Params:
         flags = self._flags(params)
         part = _hidden(params, flags)
-        evaluated = self.inner.eval_params(state.inner_state, part)
+        evaluated = self.inner.for_params(params).eval_params(state.inner_state, part)
         if evaluated is part:
             return params
         return jax.tree.map(lambda m, new, old: new if m else old, flags, evaluated, params)
@@ -92,7 +101,7 @@ mask_compatible_extra_args=False)
         return jax.tree.map(
             lambda flag, plans, sub: plans if flag else jax.tree.map(lambda leaf: UNTOUCHED, sub),
             flags,
-            self.inner.plan(_hidden(params, flags)),
+            self.inner.for_params(params).plan(_hidden(params, flags)),
             params,
         )
 

@@ -11,6 +11,7 @@ import jax
 import optax
 
 from fnopt.core import Static, Transform, did_you_mean, set_to_zero
+from fnopt.core.calls import Call, Steps, run
 from fnopt.core.checks import refuse_state
 from fnopt.core.fields import Field
 from fnopt.core.plan import plan_in_turn
@@ -71,9 +72,15 @@ class partition(Transform):
     def update(
         self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
+        return run(self.steps(updates, state, params, **extra_args))
+
+    def steps(
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Any
+    ) -> Steps:
+        """The calls of the groups that ``update`` consists of."""
         states, new_states = self._states(state), {}
         for label, tx in self._masked(updates if params is None else params).items():
-            updates, new_states[label] = tx.update(updates, states[label], params, **extra_args)
+            updates, new_states[label] = yield Call(tx, updates, states[label], params, extra_args)
         return updates, optax.PartitionState(new_states)
 
     def eval_params(self, state: OptState, params: Params) -> Params:
