@@ -19,9 +19,9 @@ from oracles import kfac as oracles
 
 import fnopt
 from fnopt.core import Evaluation
-from fnopt.matrix.kfac_blocks import blocks_of
 from fnopt.matrix.choice import Matrices
 from fnopt.matrix.fisher_roots import hessian_roots
+from fnopt.matrix.kfac_blocks import blocks_of
 from fnopt.train import TrainState, evaluation_on, fit, objective
 
 RNG = np.random.default_rng(0)
@@ -474,6 +474,12 @@ def test_biases_are_paired_by_name_or_alone():
     assert pairs({"in": w, "out": v, "b": b}) == [("in", None), ("out", None)]
     assert pairs({"v": w, "scale": b}) == [("v", None)]
     assert pairs({"w": w, "b": jnp.ones(4)}) == [("w", None)]
+
+
+def test_the_table_shows_a_bias_with_its_weights():
+    params = {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3), "scale": jnp.ones(3)}
+    gets = {line.split()[0]: line.split()[-1] for line in fnopt.kfac(0.1).table(params).split("\n")}
+    assert [gets[name] for name in params] == ["kfac", "kfac", "adamw"]
 
 
 def test_what_is_left_out_is_untouched_and_others_have_no_factors():
