@@ -17,7 +17,7 @@ from fnopt.core import (
     scale_by_learning_rate,
 )
 from fnopt.core.types import OptState, Params
-from fnopt.matrix.choice import Matrices, MatricesField, check_rules
+from fnopt.matrix.choice import Matrices, MatricesField
 from fnopt.matrix.coefficients import Coefficients
 from fnopt.matrix.scale_by_scion import Norm, scale_by_scion
 
@@ -111,5 +111,5 @@ class scion(Composed):
         return (method, *towards_zero, scale_by_learning_rate(self.learning_rate))
 
     def init(self, params: Params) -> OptState:
-        check_rules(type(self).__name__, self.matrices or Matrices(), params)
+        (self.matrices or Matrices()).check(type(self).__name__, params)
         return super().init(params)
