@@ -1,7 +1,7 @@
 """What matrix methods brought besides directions, in float64 NumPy; see first_order.py.
 
 Oracles of methods that see matrices have a list of leaves, of which those of two axes are matrices.
-What is wrapped is gradient descent with momentum, v = 0.9 v + g, if not said otherwise.
+What averages wrap is gradient descent with momentum, v = 0.5 v + g.
 """
 
 from __future__ import annotations
@@ -97,9 +97,7 @@ def keep_norm(gradient: Gradient, theta: Leaves, rate: float, **unused: Any) -> 
     radius = [np.linalg.norm(w) for w in theta]
     while True:
         theta = [w - rate * g for w, g in zip(theta, gradient(theta), strict=True)]
-        theta = [
-            _project(w, r) if w.ndim == 2 else w for w, r in zip(theta, radius, strict=True)
-        ]
+        theta = [_project(w, r) if w.ndim == 2 else w for w, r in zip(theta, radius, strict=True)]
         yield theta
 
 
@@ -161,13 +159,21 @@ def adamc(
 
 
 def ema_nesterov(
-    gradient: Gradient, theta: Vector, inner_rate: float, lookahead: Any, decay: float, **unused: Any
+    gradient: Gradient,
+    theta: Vector,
+    inner_rate: float,
+    lookahead: Any,
+    decay: float,
+    **unused: Any,
 ) -> Iterator[Vector]:
-    """Yau et al. 2026: x' = A(x + beta m), m' = gamma m + (1 - gamma)(x' - x); yields x + beta m."""
+    """Yau et al. 2026: x' = A(x + beta m), m' = gamma m + (1 - gamma)(x' - x).
+
+    Yields x + beta m.
+    """
     x, m, v = theta, np.zeros_like(theta), np.zeros_like(theta)
     for t in itertools.count():
         y = x + _at(lookahead, t) * m
-        v = 0.9 * v + gradient(y)
+        v = 0.5 * v + gradient(y)
         ahead = y - inner_rate * v
         x, m = ahead, decay * m + (1 - decay) * (ahead - x)
         yield x + _at(lookahead, t + 1) * m
@@ -185,7 +191,7 @@ def primal_averaging(
     x, z, v = theta, theta, np.zeros_like(theta)
     y = theta
     while True:
-        v = 0.9 * v + gradient(y)
+        v = 0.5 * v + gradient(y)
         z = z - inner_rate * v
         x = eval_interp_coeff * x + (1 - eval_interp_coeff) * z
         y = train_interp_coeff * x + (1 - train_interp_coeff) * z
@@ -209,7 +215,7 @@ def outer_step(
     slow, v, b = theta, np.zeros_like(theta), np.zeros_like(theta)
     while True:
         for i in range(sync_period):
-            v = 0.9 * v + gradient(theta)
+            v = 0.5 * v + gradient(theta)
             theta = theta - inner_rate * v
             if i == sync_period - 1:
                 delta = slow - theta
