@@ -18,7 +18,8 @@ Gradient = Callable[[Any], Any]
 
 
 def _at(number: Any, t: int) -> float:
-    return float(number(t) if callable(number) else number)
+    value: Any = number(t) if callable(number) else number
+    return float(value)
 
 
 class Adam:
@@ -26,7 +27,9 @@ class Adam:
 
     def __init__(self, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> None:
         self.b1, self.b2, self.eps = b1, b2, eps
-        self.m = self.v = self.t = 0
+        self.m: Any = 0.0
+        self.v: Any = 0.0
+        self.t = 0
 
     def __call__(self, g: np.ndarray) -> np.ndarray:
         self.t += 1
@@ -40,14 +43,14 @@ class Momentum:
     """The sum v = 0.9 v + g of one leaf."""
 
     def __init__(self) -> None:
-        self.v = 0.0
+        self.v: Any = 0.0
 
     def __call__(self, g: np.ndarray) -> np.ndarray:
         self.v = 0.9 * self.v + g
         return self.v
 
 
-def _project(w: np.ndarray, radius: float) -> np.ndarray:
+def _project(w: np.ndarray, radius: Any) -> np.ndarray:
     return w / np.linalg.norm(w) * radius
 
 
