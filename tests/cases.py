@@ -68,7 +68,8 @@ class Case:
         name: in its home.
         variant: what sets this case apart from the others of this name.
         args, kwargs: of the factory.
-        needs: the extra arguments that ``update`` cannot do without.
+        needs: the extra arguments that ``update`` cannot do without; "layers" is an evaluation of a
+            model.
         numbers: what its numbers may be, where the name alone does not say.
         rate: of the step that makes an optimizer of a part; None for an optimizer.
         oracle: the independent transcription, given the hyperparameters by fnopt's names, and the
@@ -142,8 +143,8 @@ class Case:
 
 
 def numbers(tx: Any) -> dict[str, float]:
-    """The hyperparameters of a transform that are plain numbers."""
-    values = {field.name: getattr(tx, field.name) for field in dataclasses.fields(tx)}
+    """The hyperparameters of a transform that are plain numbers, and no structure."""
+    values = {name: getattr(tx, name) for name, spec in tx._specs.items() if not spec.static}
     return {name: value for name, value in values.items() if isinstance(value, float)}
 
 

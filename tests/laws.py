@@ -40,6 +40,8 @@ import fnopt
 import fnopt.train  # teaches flax's serialization what a schedule is
 from fnopt.core import restrict
 from fnopt.core.packed_trees import is_packed, unpacked
+from fnopt.matrix.choice import Matrices
+from fnopt.matrix.kfac_blocks import blocks_of
 
 
 class Law(NamedTuple):
@@ -80,7 +82,23 @@ def _squares(params: Any) -> Any:
     return 0.5 * sum(jnp.sum(leaf.real**2 + leaf.imag**2) for leaf in jax.tree.leaves(params))
 
 
-def extra(case: Case, value: Any, loss: Any = _squares, grad: Any = None) -> dict[str, Any]:
+def _layers(params: Any) -> list[Any]:
+    """Outputs of any tree: those of a layer for each matrix with its bias, and all other leaves."""
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(params)]
+    for block in blocks_of(Matrices(), params):
+        weights = jnp.matrix_transpose(block.view.matrices(leaves[block.weight]))
+        number, inputs, units = weights.shape
+        data = np.cos(np.arange(number * 5 * inputs)).reshape(number, 5, inputs)
+        outputs = jnp.asarray(data, weights.dtype) @ weights
+        if block.bias is not None:
+            outputs += jnp.broadcast_to(leaves[block.bias].reshape(number, 1, units), outputs.shape)
+        leaves.append(outputs)
+    return leaves
+
+
+def extra(
+    case: Case, value: Any, loss: Any = _squares, grad: Any = None, model: Any = None
+) -> dict[str, Any]:
     """The extra arguments that a case needs."""
     if not case.needs:
         return {}
@@ -91,13 +109,17 @@ def extra(case: Case, value: Any, loss: Any = _squares, grad: Any = None) -> dic
         "grad_fn": jax.grad(loss),
         "evaluation": fnopt.core.Evaluation.of_outputs(lambda params: params, loss),
         "key": jax.random.key(0),
+        "max_logits": 2.0,
     }
-    return {name: known[name] for name in case.needs}
+    if "layers" in case.needs:
+        layers = fnopt.core.Evaluation.of_outputs(*(model or (_layers, _squares)))
+        known["layers"] = layers
+    return {"evaluation" if name == "layers" else name: known[name] for name in case.needs}
 
 
 def on_problem(case: Case, value: Any, grads: Any, problem: Problem = MIXED) -> dict[str, Any]:
     """The extra arguments that a case needs, on a problem."""
-    return extra(case, value, problem.loss, grads)
+    return extra(case, value, problem.loss, grads, problem.model)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -434,16 +456,20 @@ def _in_nnx(case: Case, tx: Any, params: Any) -> Any:
     model = nnx.List([nnx.Param(leaf) for leaf in leaves])
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
 
-    def loss(model):
+    def loss_of_model(model):
         return MIXED.loss(structure.unflatten([param[...] for param in model]))
 
-    def loss_of_state(state):
-        return MIXED.loss(structure.unflatten(jax.tree.leaves(state)))
+    def of_state(function):
+        return lambda state: function(structure.unflatten(jax.tree.leaves(state)))
 
-    value_and_grad_of_model = nnx.jit(nnx.value_and_grad(loss))
+    assert MIXED.model is not None
+    loss, outputs = of_state(MIXED.loss), of_state(MIXED.model[0])
+
+    value_and_grad_of_model = nnx.jit(nnx.value_and_grad(loss_of_model))
     for _ in range(3):
         value, grads = value_and_grad_of_model(model)
-        optimizer.update(model, grads, **extra(case, value, loss_of_state))
+        given = extra(case, value, loss, model=(outputs, MIXED.model[1]))
+        optimizer.update(model, grads, **given)
     return structure.unflatten([param[...] for param in model])
 
 

@@ -81,7 +81,7 @@ def _contract():
     for case in CASES:
         known = case.home is not fnopt and case.name not in OF_TORCH
         variant = case.name in seen or case.name.startswith("scale_by_") or known
-        curved = case.factory.__module__.startswith("fnopt.curvature")
+        curved = case.factory.__module__.startswith("fnopt.curvature") or "layers" in case.needs
         seen.add(case.name)
         for name, law in LAWS.items():
             if name in case.not_applicable:

@@ -372,10 +372,10 @@ USERS_OF_TRAIN = {"train", "sweep", "lab", "cli"}
 USERS_OF_FLAX = {"train", "cli"}
 # What a package may import beside the core and itself. What is no matrix gets Adam's step, and some
 # matrix methods are Adam in a basis of their own; the layers of a model tell which leaves are
-# matrices. Curvature may look at layers, and at what a first-order method estimates; the solvers
-# know methods by name.
+# matrices, and K-FAC draws targets as curvature does. Curvature may look at layers, and at what a
+# first-order method estimates; the solvers know methods by name.
 BESIDE_THE_CORE = {
-    "matrix": {"first_order", "wrap", "layers"},
+    "matrix": {"first_order", "wrap", "layers", "curvature"},
     "curvature": {"layers", "first_order"},
     "solve": {"curvature", "registry"},
     "initialize": {"wrap", "layers", "pretrained"},

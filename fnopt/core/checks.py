@@ -254,19 +254,17 @@ _MEANINGS = {
     "grad_fn": "a function of the parameters giving the gradient on this batch",
     "metric": "the metric of the last evaluation",
     "key": "a random key for this step",
+    "max_logits": "the largest attention logit of each head",
 }
 
 
 def required(transform: Any, name: str, value: Any) -> Any:
-    """An extra argument that a transform cannot do without.
+    """The value of an extra argument that a transform cannot do without.
 
     Args:
         transform: the transform, for the error.
         name: the argument's name.
         value: its value, or None if it was not passed.
-
-    Returns:
-        ``value``.
 
     Raises:
         ValueError: it is None.

@@ -129,6 +129,23 @@ class Evaluation:
         )
 
 
+EVALUATION = "fnopt_evaluation"
+"""What the names of compiled evaluations contain."""
+
+
+def evaluation_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, so compiled that a step can compute its calls before the branch of the update.
+
+    Args:
+        function: a function of the parameters that is costly, as a pass over the batch is.
+    """
+
+    def fnopt_evaluation(*args: Any) -> Any:
+        return function(*args)
+
+    return jax.jit(fnopt_evaluation)
+
+
 def evaluation_of(extra_args: dict[str, Any]) -> Evaluation:
     """The evaluation among the extra arguments of an update.
 

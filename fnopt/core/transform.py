@@ -38,7 +38,8 @@ class Transform(Value, optax.GradientTransformationExtraArgs):
       :class:`~fnopt.core.Evaluation`; ``value_fn`` (or ``obj_fn``) and ``grad_fn``, optax's names
       for two of them, may be passed instead;
     - ``metric``, ``evaluations``: the metric of the last evaluation and how many there have been;
-    - ``key``: a key for this step's own draws.
+    - ``key``: a key for this step's own draws;
+    - ``max_logits``: the largest attention logit of each head, see :class:`fnopt.qk_clip`.
     """
 
     rate_name: ClassVar[str] = "learning_rate"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from fnopt.core import (
     Evaluation,
@@ -16,13 +14,12 @@ from fnopt.core import (
     as_key,
     computing_dtype,
     evaluation_of,
-    root,
 )
 from fnopt.core.checks import float_leaves, leaves_like, refuse_state, updates_and_params
 from fnopt.core.fields import Field
 from fnopt.core.moments import abs_sq, cast
-from fnopt.core.types import OptState, Outputs, Params, Updates
-from fnopt.curvature.likelihoods import LIKELIHOODS, factors
+from fnopt.core.types import OptState, Params, Updates
+from fnopt.curvature.likelihoods import LIKELIHOODS, drawn_gradient
 
 Likelihood = Annotated[Any, Field(static=True, choices=tuple(LIKELIHOODS))]
 """A distribution of the targets, given the outputs of a model."""
@@ -89,37 +86,20 @@ class gauss_newton_bartlett_estimator_diag_hessian(Transform):
         key, subkey = jax.random.split(state.key)
 
         outputs, pull_back = jax.vjp(model, params)
-        (pulled,) = pull_back(self._by_outputs(loss, outputs, subkey))
-        drawn = leaves_like(treedef, "the gradient of the outputs", pulled, "updates")
+        otherwise = "hutchinson_estimator_diag_hessian, which needs the loss alone"
+        drawn = drawn_gradient(
+            type(self).__name__, self.likelihood, loss, outputs, subkey, otherwise
+        )
+        (pulled,) = pull_back(drawn)
+        leaves = leaves_like(treedef, "the gradient of the outputs", pulled, "updates")
         diagonal = [
             cast(abs_sq(cast(x, computing_dtype(x.dtype))), grad.dtype)
-            for x, grad in zip(drawn, grads, strict=True)
+            for x, grad in zip(leaves, grads, strict=True)
         ]
         return treedef.unflatten(diagonal), GaussNewtonBartlettState(key)
 
     def outcome(self, state: OptState) -> Outcome | None:
         return Outcome(grads=1)
-
-    def _by_outputs(
-        self, loss: Callable[[Outputs], jax.Array], outputs: Outputs, key: jax.Array
-    ) -> Outputs:
-        """The derivative of the loss of drawn targets by the outputs, a tree like them."""
-        likelihood = LIKELIHOODS[self.likelihood]
-        leaves, treedef = jax.tree.flatten(outputs)
-        for leaf in leaves:
-            if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.ndim < likelihood.joint:
-                raise TypeError(
-                    f"{type(self).__name__}: outputs of shape {leaf.shape} and dtype {leaf.dtype}"
-                    f" are none of likelihood {self.likelihood!r}; take"
-                    " hutchinson_estimator_diag_hessian, which needs the loss alone"
-                )
-        wide = [cast(leaf, computing_dtype(leaf.dtype)) for leaf in leaves]
-        by_leaf = factors(likelihood, lambda xs: loss(treedef.unflatten(xs)), wide)
-        keys = jax.random.split(key, len(leaves))
-        return treedef.unflatten(
-            cast(root(factor) * likelihood.draw(subkey, x), leaf.dtype)
-            for subkey, factor, x, leaf in zip(keys, by_leaf, wide, leaves, strict=True)
-        )
 
     def _model_and_loss(self, evaluation: Evaluation) -> tuple[Any, Any]:
         model, loss = evaluation.outputs, evaluation.loss_of_outputs

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from fnopt.core.moments import cast, computing_dtype, root
 from fnopt.core.types import Outputs
 
 
@@ -58,6 +59,49 @@ def factors(
         return jnp.where(along > 0, along / likelihood.curvature(probe), jnp.zeros_like(along))
 
     return jax.tree.map(factor, probe, product)
+
+
+def drawn_gradient(
+    method: str,
+    name: str,
+    loss: Callable[[Outputs], jax.Array],
+    outputs: Outputs,
+    key: jax.Array,
+    otherwise: str,
+) -> Outputs:
+    r"""The derivative by the outputs of the loss of drawn targets, :math:`\sqrt{c}` times each.
+
+    Its second moment is the curvature of a loss :math:`\sum_i -c_i \log p(y_i \mid z_i)`.
+
+    Args:
+        method: the name of the caller, for errors.
+        name: the distribution, one of :data:`LIKELIHOODS`.
+        loss: the loss as a function of the outputs, a scalar.
+        outputs: the outputs.
+        key: the key of the draws.
+        otherwise: what to take for other outputs, for errors.
+
+    Returns:
+        A tree like the outputs.
+
+    Raises:
+        TypeError: outputs are not real numbers, or lack the axis of classes.
+    """
+    likelihood = LIKELIHOODS[name]
+    leaves, treedef = jax.tree.flatten(outputs)
+    for leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.ndim < likelihood.joint:
+            raise TypeError(
+                f"{method}: outputs of shape {leaf.shape} and dtype {leaf.dtype} are none of"
+                f" likelihood {name!r}; take {otherwise}"
+            )
+    wide = [cast(leaf, computing_dtype(leaf.dtype)) for leaf in leaves]
+    by_leaf = factors(likelihood, lambda xs: loss(treedef.unflatten(xs)), wide)
+    keys = jax.random.split(key, len(leaves))
+    return treedef.unflatten(
+        cast(root(factor) * likelihood.draw(subkey, x), leaf.dtype)
+        for subkey, factor, x, leaf in zip(keys, by_leaf, wide, leaves, strict=True)
+    )
 
 
 def _draw_class(key: jax.Array, logits: jax.Array) -> jax.Array:

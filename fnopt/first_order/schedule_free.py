@@ -15,7 +15,6 @@ from fnopt.core import (
     NonNegative,
     Rate,
     Wrapper,
-    computing_dtype,
     divide,
     real_number,
 )
@@ -25,7 +24,8 @@ from fnopt.core.moments import cast
 from fnopt.core.ranges import Scheduled
 from fnopt.core.transform import at_count
 from fnopt.core.types import OptState, Params, Updates
-from fnopt.first_order.schedule_free_eval import above, averaged_params
+from fnopt.first_order.between import moved
+from fnopt.first_order.schedule_free_eval import averaged_params
 
 Warmup = Annotated[Any, Field(Interval("[0, inf)"))]
 """A number of updates, 0 for none."""
@@ -124,24 +124,18 @@ class schedule_free(Wrapper):
         weight_sum = state.weight_sum + weight
         share = divide(weight, weight_sum)
 
-        def move(y: Any, z: Any, u: Any) -> tuple[Any, Any]:
-            wide = computing_dtype(jnp.result_type(y), z.dtype, real)
-            y, old = cast(jnp.asarray(y), wide), cast(z, wide)
-            new = cast(cast(old + cast(jnp.asarray(u), wide), z.dtype), wide)
-            # As differences from y, which are exact where nothing moves.
-            x = above(y, old, state.b1)
-            x = x + share * (new - y - x)
-            return x + (1 - rule.b1) * (new - y - x), cast(new, z.dtype)
-
         with jax.numpy_dtype_promotion("standard"):
             trees = [treedef.flatten_up_to(tree) for tree in (state.z, steps)]
-            moved = [move(*leaves) for leaves in zip(points, *trees, strict=True)]
-        moves = [cast(step, grad.dtype) for (step, _), grad in zip(moved, grads, strict=True)]
+            pairs = [
+                moved(y, z, u, share, state.b1, rule.b1)
+                for y, z, u in zip(points, *trees, strict=True)
+            ]
+        moves = [cast(step, grad.dtype) for (step, _), grad in zip(pairs, grads, strict=True)]
         return treedef.unflatten(moves), self.State(
             b1=cast(jnp.asarray(rule.b1), real),
             weight_sum=weight_sum,
             step_count=optax.safe_increment(state.step_count),
             max_lr=max_lr,
             base_optimizer_state=inner_state,
-            z=treedef.unflatten([z for _, z in moved]),
+            z=treedef.unflatten([z for _, z in pairs]),
         )

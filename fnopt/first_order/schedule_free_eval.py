@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
-import jax.numpy as jnp
 import optax.contrib
 
-from fnopt.core import computing_dtype
-from fnopt.core.moments import cast
 from fnopt.core.types import OptState, Params
-
-
-def above(y: Any, z: Any, b1: Any) -> Any:
-    """The average less the point y between it and the optimizer's z."""
-    return (1 - b1) / b1 * (y - z)
+from fnopt.first_order.between import average_of
 
 
 def averaged_params(state: OptState, params: Params) -> Params:
@@ -25,15 +16,7 @@ def averaged_params(state: OptState, params: Params) -> Params:
         state: an ``optax.contrib.ScheduleFreeState``.
         params: the parameters y after the update that returned the state.
     """
-
-    def mean(y: Any, z: Any) -> Any:
-        y = jnp.asarray(y)
-        wide = computing_dtype(y.dtype, z.dtype, state.b1.dtype)
-        with jax.numpy_dtype_promotion("standard"):
-            wide_y = cast(y, wide)
-            return cast(wide_y + above(wide_y, cast(z, wide), state.b1), y.dtype)
-
-    return jax.tree.map(mean, params, state.z)
+    return average_of(params, state.z, state.b1)
 
 
 def schedule_free_eval_params(state: OptState, params: Params) -> Params:

@@ -28,7 +28,7 @@ class Following:
         self.layers = steps
         """The ids of the steps that are products, or loops with products in them."""
 
-    def with_bias(self, value: int, units: Axes) -> tuple[int, Axes]:
+    def with_bias(self, value: int, units: Axes) -> tuple[int, Axes, int | None]:
         """The value to which a bias has been added, if one is; or the value itself.
 
         Args:
@@ -36,19 +36,21 @@ class Following:
             units: its axes along which the units lie.
 
         Returns:
-            The number of the value, and its axes along which the units lie.
+            The number of the value, its axes along which the units lie, and the number of the bias;
+            None if there is none.
         """
         at, axes = value, units
         while len(self.readers.get(at, [])) == 1 and at not in self.program.outputs:
             step = self.readers[at][0]
             others = [x for x in step.inputs if x != at]
             if step.name in ("add", "add_any") and others and self.leaves_of(others[0]):
-                return step.outputs[0], axes
+                assert isinstance(others[0], int)
+                return step.outputs[0], axes, others[0]
             moved = self._moved(step, at, axes) if step.name in MOVES else None
             if moved is None:
                 break
             at, axes = step.outputs[0], moved
-        return value, units
+        return value, units, None
 
     def activation(self, value: int, units: Axes) -> tuple[int, str]:
         """The output of the first nonlinearity after a value, and its name; else the value and "".

@@ -14,10 +14,10 @@ from fnopt.core.types import Batch, Params, PyTree
 from fnopt.layers.axes import Axes
 from fnopt.layers.dependence import Dependence, Product
 from fnopt.layers.following import Following
-from fnopt.layers.primitives import LOOKUPS
-from fnopt.layers.program import Look, Reference, Step, trace
+from fnopt.layers.program import Look, trace
 from fnopt.layers.repetitions import Repetition, repetitions
 from fnopt.layers.sources import Sources
+from fnopt.layers.units import batch_of, units_of
 
 UNSEEN = "while_loop, cond or shard_map, or a ragged or complex product"
 """The functions in which layers are not seen."""
@@ -59,6 +59,7 @@ class Layer(NamedTuple):
         depth: the number of layers from the inputs to this one (its first repetition), itself
             counted.
         hidden: whether another layer, or a later repetition, reads its output.
+        bias: the number of the bias that is added to the product; None if none is.
         weight_batch: the axes of the weights, among those of units, along which each slice is
             multiplied with a slice of the data, as the experts of a mixture are.
         leaves: the numbers of all leaves that the weights depend on.
@@ -77,6 +78,7 @@ class Layer(NamedTuple):
     loops: tuple[Loop, ...]
     depth: int = 0
     hidden: bool = False
+    bias: int | None = None
     weight_batch: Axes = ()
     leaves: tuple[int, ...] = ()
 
@@ -119,6 +121,7 @@ class Layers:
 
     Attributes:
         layers: the layers.
+        products: the product of each layer.
         repetitions: the layers again, a stacked one once for each of its iterations, in the order
             of their computation.
         paths: the paths of the leaves of the parameters.
@@ -138,7 +141,8 @@ class Layers:
         self._sources = Sources(self.program)
         self._following: dict[int, Following] = {}
         used: dict[int, int] = {}
-        layers = [self._layer(product, dependence, used) for product in dependence.products]
+        self.products = tuple(dependence.products)
+        layers = [self._layer(product, dependence, used) for product in self.products]
         stacked = [
             tuple(
                 loop.outputs[0]
@@ -220,17 +224,41 @@ class Layers:
             return None
         return self._sources.of(layer.weights).axes_before(self.program.shapes, axes)
 
-    def weights_from(self, layer: Layer, leaves: Sequence[Any]) -> Any:
+    def weights_from(self, layer: Layer, leaves: Sequence[Any], cast: bool = True) -> Any:
         """The weights in the layout of the product, where they are a leaf (:meth:`is_leaf`).
 
         Args:
             layer: the layer.
-            leaves: the leaves of the parameters.
+            leaves: the leaves of the parameters, or trees like them.
+            cast: whether they are in the dtype of the product; otherwise in that of the leaf.
 
         Returns:
             An array; of a stacked layer with the iterations along the first axes.
         """
-        return self._sources.of(layer.weights).replay(leaves[layer.leaf])
+        source = self._sources.of(layer.weights)
+        source = source if cast else source.without("convert_element_type")
+        return source.replay(leaves[layer.leaf])
+
+    def bias_leaf(self, layer: Layer) -> int | None:
+        """The number of the leaf that is the bias, an element for each unit; None if none is."""
+        if layer.bias is None:
+            return None
+        source = self._sources.of(layer.bias)
+        inputs = self.program.inputs[: len(self.paths)]
+        if not isinstance(source.at, int) or source.at not in inputs:
+            return None
+        leaf = inputs.index(source.at)
+        after = source.moves[len(source.until("broadcast_in_dim").moves) :]
+        shape = self.program.shapes[layer.preactivation].shape
+        size = layer.repetitions * math.prod(shape[axis] for axis in layer.units)
+        whole = size == self._sizes[leaf] and not any(isinstance(move, int) for move in after)
+        return leaf if whole else None
+
+    def bias_from(self, layer: Layer, leaf: Any) -> Any:
+        """The bias as an array of shape (repetitions, units), from its leaf (:meth:`bias_leaf`)."""
+        assert layer.bias is not None
+        source = self._sources.of(layer.bias).until("broadcast_in_dim")
+        return source.without("convert_element_type").replay(leaf).reshape(layer.repetitions, -1)
 
     def _layer(self, product: Product, dependence: Dependence, used: dict[int, int]) -> Layer:
         step, weights = product.step, product.weights
@@ -239,12 +267,12 @@ class Layers:
         used[leaf] = used.get(leaf, 0) + 1
         name = self.paths[leaf] + (f"#{used[leaf]}" if used[leaf] > 1 else "")
         kinds = {"dot_general": "dense", "conv_general_dilated": "convolution"}
-        weight_units, units = self._units(step, weights)
+        weight_units, units = units_of(step, weights, self.program.shapes)
         begin = product.program.numbers.start
         if begin not in self._following:
             self._following[begin] = Following(dependence, product.program)
         following = self._following[begin]
-        value, units = following.with_bias(step.outputs[0], units)
+        value, units, bias = following.with_bias(step.outputs[0], units)
         activation, function = following.activation(value, units)
         source = self._sources.of(weights)
         is_leaf = source.at == self.program.inputs[leaf]
@@ -256,39 +284,9 @@ class Layers:
         )
         return Layer(
             name, leaf, kinds.get(step.name, "embedding"), weights, product.reads, value,
-            activation, function, units, weight_units, loops,
-            weight_batch=_batch(step, weights), leaves=leaves,
+            activation, function, units, weight_units, loops, bias=bias,
+            weight_batch=batch_of(step, weights), leaves=leaves,
         )  # fmt: skip
-
-    def _units(self, step: Step, weights: Reference) -> tuple[Axes, Axes]:
-        """The axes along which units lie, of the weights and of the product."""
-        numbers = step.equation.params["dimension_numbers"]
-        if step.name in LOOKUPS:
-            rows = numbers.collapsed_slice_dims
-            return tuple(x for x in range(self._rank(weights)) if x not in rows), tuple(
-                numbers.offset_dims
-            )
-        if step.name == "conv_general_dilated":
-            return (numbers.rhs_spec[0],), (numbers.out_spec[1],)
-        contracted, batched = numbers
-        side = 0 if weights is step.inputs[0] else 1
-        shared = len(batched[0])
-        of_weights = [x for x in range(self._rank(weights)) if x not in contracted[side]]
-        # A product has the shared axes first, then those of the left factor, then the right's.
-        left = self._rank(step.inputs[0]) - len(contracted[0])
-        own = range(shared, left) if side == 0 else range(left, self._rank(step.outputs[0]))
-        return tuple(of_weights), (*range(shared), *own)
-
-    def _rank(self, at: Reference) -> int:
-        return len(self.program.shapes[at].shape) if isinstance(at, int) else np.ndim(at.value)
-
-
-def _batch(step: Step, weights: Reference) -> Axes:
-    """The axes of the weights that a product shares with the data."""
-    if step.name != "dot_general":
-        return ()
-    _, batched = step.equation.params["dimension_numbers"]
-    return tuple(batched[0 if weights is step.inputs[0] else 1])
 
 
 def _placed(layer: Layer, uses: list[Repetition]) -> Layer:

@@ -10,6 +10,7 @@ import jax
 from jax.extend.core import Literal
 
 from fnopt.core.types import PyTree
+from fnopt.layers.joined import Joined
 from fnopt.layers.primitives import CALLS, PRODUCTS, WRAPPERS, inner_of, parts, primitives
 
 
@@ -215,6 +216,7 @@ def _written(closed: Any, shapes: list[Any]) -> Program:
         return len(shapes) - 1
 
     steps: list[Step] = []
+    joined = Joined()
 
     def write_out(closed: Any, inputs: Sequence[Reference]) -> list[Reference]:
         jaxpr, consts = parts(closed)
@@ -234,6 +236,7 @@ def _written(closed: Any, shapes: list[Any]) -> Program:
                 body = _written(inner, shapes) if loops else None
                 outputs = [new(var) for var in equation.outvars]
                 steps.append(Step(name, equation, inputs, tuple(outputs), body))
+                outputs = joined.see(equation, inputs, outputs)
             known |= dict(zip(equation.outvars, outputs, strict=True))
         return list(map(read, jaxpr.outvars))
 

@@ -31,6 +31,16 @@ class Source(NamedTuple):
             array = bind(move, array)
         return array
 
+    def without(self, *names: str) -> Source:
+        """The same without the moves of these names, which must not change a shape."""
+        kept = (move for move in self.moves if isinstance(move, int) or move.name not in names)
+        return Source(self.at, tuple(kept))
+
+    def until(self, name: str) -> Source:
+        """The same up to the first move of this name."""
+        names = [None if isinstance(move, int) else move.name for move in self.moves]
+        return Source(self.at, self.moves[: [*names, name].index(name)])
+
     def sliced_axes(self, shapes: list[Any]) -> dict[int, int]:
         """By loop the axis of the first value along which it takes slices, if it is one axis.
 

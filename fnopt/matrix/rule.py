@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Rule
-from fnopt.core.checks import brief
+from fnopt.core.checks import brief, same_shape
 from fnopt.core.context import Context
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.plan import UNTOUCHED, LeafPlan
@@ -56,6 +56,12 @@ class MatrixRule(Rule):
     """Slots that lie, and are sharded, as the parameter; others have the matrices first."""
     takes: ClassVar[tuple[str, ...]] = ("hidden",)
     """The kinds of leaves that it is for; see :class:`fnopt.matrix.view.Seen`."""
+    either_way: ClassVar[bool] = False
+    """Whether the results for transposed matrices are the transposed results.
+
+    The formula then receives matrices as they are stored, outputs or inputs first, and nothing is
+    transposed for it.
+    """
     elementwise: ClassVar[bool] = False
 
     @classmethod
@@ -81,8 +87,11 @@ class MatrixRule(Rule):
 
     def update_matrices(
         self, grads: Arrays, slots: Rows, params: Any, ctx: Context, **extra_args: Any
-    ) -> tuple[Arrays, list[dict[str, Any]]]:
+    ) -> tuple[Any, ...]:
         """The directions of all matrices, and dicts of their next slots.
+
+        A rule that names ``shared`` values, as a random key, receives a dict of them as the keyword
+        ``shared``, and returns a dict of the next ones as a third thing.
 
         Args:
             grads: the gradients, an array of shape (number, outputs, inputs) for each leaf.
@@ -123,7 +132,8 @@ class MatrixRule(Rule):
 
     def _chosen(self, tree: PyTree, size: int) -> list[Any]:
         """The view of each leaf; None for those that this rule is not for."""
-        return [x.view if x.kind in self.takes else None for x in self.seen(tree)]
+        views = [x.view if x.kind in self.takes else None for x in self.seen(tree)]
+        return [view.as_stored if view and self.either_way else view for view in views]
 
     def init_leaf(self, param: jax.Array) -> dict[str, Any]:
         # For the names of the slots alone.
@@ -147,6 +157,15 @@ class MatrixRule(Rule):
         own = [name for name in row._fields if name in self.like_params]
         return row._replace(**{n: jax.tree.map(view.matrices, getattr(row, n)) for n in own})
 
+    def _check_slots(self, path: str, grad: jax.Array, row: Any, view: MatrixView) -> None:
+        """Raises ValueError where the slots are of another shape; without parameters none else."""
+        for name, slot in jax.eval_shape(lambda x: self._init_seen(x, view), grad).items():
+            for a, b in zip(
+                jax.tree.leaves(slot), jax.tree.leaves(getattr(row, name)), strict=True
+            ):
+                what = f"{type(self).__name__}: the gradient of {path} needs a slot that"
+                same_shape(what, a.shape, jnp.shape(b), f"slot state.{name}")
+
     def _step(
         self, leaves: Any, shared: Any, count: Any, next_count: Any, extra_args: dict[str, Any]
     ) -> Any:
@@ -155,9 +174,13 @@ class MatrixRule(Rule):
         if not own:
             return shared
         present = [params[i] for i in own if params[i] is not None]
+        if len(present) < len(own):
+            for i in own:
+                self._check_slots(paths[i], grads[i], rows[i], views[i])
         arrays = (*(grads[i] for i in own), *present)
         real = jnp.finfo(computing_dtype(*map(jnp.result_type, arrays))).dtype
         wide = {i: computing_dtype(grads[i].dtype, real) for i in own}
+        given = {"shared": shared, **extra_args} if self.shared else extra_args
         with jax.numpy_dtype_promotion("standard"):
             rule = at_count(self, count, real)
             result = rule.update_matrices(
@@ -167,15 +190,18 @@ class MatrixRule(Rule):
                 if len(present) == len(own)
                 else None,
                 rule._context(next_count, real),
-                **extra_args,
+                **given,
             )
-        if not isinstance(result, tuple) or [len(x) for x in result] != [len(own)] * 2:
+        lengths = [len(own)] * 2 + ([len(shared)] if self.shared else [])
+        if not isinstance(result, tuple) or [len(x) for x in result] != lengths:
             raise TypeError(
                 f"{type(self).__name__}: update_matrices must return a pair of lists, the"
-                f" directions and dicts of the next slots of {len(own)} leaves, got {brief(result)}"
+                f" directions and dicts of the next slots of {len(own)} leaves, and a dict of what"
+                f" is shared next if anything is, got {brief(result)}"
             )
-        for i, direction, slots in zip(own, *result, strict=True):
+        directions, next_slots, *next_shared = result
+        for i, direction, slots in zip(own, directions, next_slots, strict=True):
             stored = {name: self._stored(name, slot, views[i]) for name, slot in slots.items()}
             rows[i] = round_slots(self, paths[i], stored, rows[i])
             grads[i] = round_direction(self, paths[i], grads[i], views[i].leaf(direction))
-        return shared
+        return next_shared[0] if next_shared else shared

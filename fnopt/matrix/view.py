@@ -48,6 +48,17 @@ class MatrixView(NamedTuple):
         inverse = sorted(range(len(self._order)), key=self._order.__getitem__)
         return jnp.transpose(ordered, inverse)
 
+    @property
+    def as_stored(self) -> MatrixView:
+        """This view or the transposed one, whichever has the rows before the columns in the leaf.
+
+        Its matrices are made without moving the numbers of a leaf, unless a stack is in between.
+        """
+        if next((word for word in self.words if word != "stack"), "out") == "out":
+            return self
+        turned = {"in": "out", "out": "in", "stack": "stack"}
+        return self._replace(words=tuple(turned[word] for word in self.words))
+
     def __str__(self) -> str:
         stack, rows, columns = self.matrix_shape
         matrices = f"{stack} matrices" if stack != 1 else "1 matrix"

@@ -14,27 +14,17 @@ from typing import Any
 import jax
 from jax.extend.core import Literal
 
+from fnopt.core.evaluation import EVALUATION
 from fnopt.core.types import PyTree
 
-
-def evaluation_call(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, so compiled that :func:`hoist` recognizes its calls and their derivatives."""
-
-    def fnopt_evaluation(*args: Any) -> Any:
-        return function(*args)
-
-    return jax.jit(fnopt_evaluation)
-
-
-_NAME = "fnopt_evaluation"
 _CONTROL_FLOW = {"while", "scan", "cond"}
 
 
 def hoist(update: Callable[..., PyTree], *args: PyTree) -> Callable[..., PyTree]:
     """Runs the evaluations in a function now, and returns a function that runs the rest.
 
-    Run now are the calls of functions made by :func:`evaluation_call` that are in no loop and no
-    branch, and all that these calls need.
+    Run now are the calls of functions made by :func:`fnopt.core.evaluation.evaluation_call` that
+    are in no loop and no branch, and all that these calls need.
 
     Args:
         update: a function that jax can trace; it is traced once.
@@ -92,7 +82,7 @@ def _read(values: dict[Any, Any], atom: Any) -> Any:
 
 def _contains_evaluation(equation: Any) -> bool:
     """Whether an equation is a call of an evaluation, or of a function that calls one."""
-    if _NAME in str(equation.params.get("name", "")):
+    if EVALUATION in str(equation.params.get("name", "")):
         return True
     if equation.primitive.name in _CONTROL_FLOW:
         return False

@@ -11,11 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Evaluation, divide
-from fnopt.core.evaluation import ascent
+from fnopt.core.evaluation import ascent, evaluation_call
 from fnopt.core.transform import as_transform
 from fnopt.core.types import Batch, Metrics, ModelState, Outputs, Params, PyTree, Updates
 from fnopt.train.accumulate import shares_of, split_batch, stacked, weighted_mean
-from fnopt.train.hoist import evaluation_call
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
 from fnopt.train.precision import as_optimizers_see, forward

@@ -81,13 +81,13 @@ class cautious(Wrapper):
     def _mask(self, step: jax.Array, grad: jax.Array) -> jax.Array:
         wide = computing_dtype(step.dtype)
         real = jnp.finfo(wide).dtype
-        down = cast(_signs(step, grad) < 0, real)
+        down = cast(sign_of_product(step, grad) < 0, real)
         share = jnp.sum(down) / max(down.size, 1)
         factor = down / jnp.maximum(share, cast(jnp.asarray(self.eps), real))
         return cast(cast(step, wide) * cast(factor, wide), step.dtype)
 
 
-def _signs(step: jax.Array, grad: jax.Array) -> jax.Array:
+def sign_of_product(step: jax.Array, grad: jax.Array) -> jax.Array:
     """A number with the sign of the real part of step times conjugate gradient, of any size."""
 
     def unit(x: jax.Array) -> jax.Array:

@@ -10,11 +10,23 @@ import jax.numpy as jnp
 import optax
 
 from fnopt.compat.torch.base import TorchOptimizer, refuse_complex
-from fnopt.core import Context, Fraction, NonNegative, Rate, Rule, Static, Transform, moment, zeros
+from fnopt.core import (
+    Context,
+    Fraction,
+    NonNegative,
+    Rate,
+    Rule,
+    Static,
+    Transform,
+    moment,
+    norm,
+    zeros,
+)
 from fnopt.core.fields import Field
 from fnopt.core.ranges import Scheduled, Several
 from fnopt.core.types import LeafUpdate, OptState, Params, Slots
-from fnopt.matrix.newton_schulz import orthogonalized
+from fnopt.matrix.by_shape import wide
+from fnopt.matrix.newton_schulz import newton_schulz
 
 Coefficients = Annotated[Any, Several(of=(Scheduled(),) * 3)]
 Adjustment = Annotated[Any, Field(static=True, choices=(None, "original", "match_rms_adamw"))]
@@ -44,14 +56,16 @@ class scale_by_torch_muon(Rule):
     def update_leaf(self, grad: jax.Array, slots: Slots, param: Any, ctx: Context) -> LeafUpdate:
         average = moment(grad, slots.trace, self.momentum)
         ahead = moment(average, grad, 1 - self.momentum) if self.nesterov else average
-        direction = orthogonalized(
-            ahead, self.ns_coefficients, self.ns_steps, self.eps, dtype=jnp.bfloat16
-        )
-        rows, columns = grad.shape
+        narrow = ahead.astype(jnp.bfloat16)
+        narrow /= jnp.maximum(norm(narrow), self.eps).astype(jnp.bfloat16)
+        rows = jnp.tile(jnp.array(self.ns_coefficients), (self.ns_steps, 1))
+        (direction,) = wide(lambda x: newton_schulz(x, None, rows), [narrow[None]])
+        direction = direction[0].astype(ahead.dtype)
+        m, n = grad.shape
         if self.adjust_lr_fn == "match_rms_adamw":
-            factor = 0.2 * math.sqrt(max(rows, columns))
+            factor = 0.2 * math.sqrt(max(m, n))
         else:
-            factor = math.sqrt(max(1, rows / max(columns, 1)))
+            factor = math.sqrt(max(1, m / max(n, 1)))
         return factor * direction, {"trace": average}
 
 

@@ -1,0 +1,142 @@
+"""K-FAC."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from fnopt.core import Decay, Inner, Mask, NonNegative, Rate, Seed, Static, Transform, trace
+from fnopt.core.ranges import Bound
+from fnopt.core.types import Params, PyTree
+from fnopt.curvature.gauss_newton_bartlett import Likelihood
+from fnopt.matrix.choice import Matrices, MatricesField
+from fnopt.matrix.damped_factors import Solver
+from fnopt.matrix.fisher_roots import Fisher
+from fnopt.matrix.kfac_blocks import TAKES, blocks_of
+from fnopt.matrix.optimizer import MatrixOptimizer
+from fnopt.matrix.scale_by_kfac import scale_by_kfac
+from fnopt.matrix.view import Seen
+from fnopt.wrap.partition import partition
+
+
+class kfac(MatrixOptimizer):
+    r"""K-FAC: the natural gradient of each layer, nearly, by a Kronecker product of two matrices.
+
+    .. math:: v_t = u_t + \mu\,v_{t-1}, \qquad
+        \Delta\theta_t = -\eta_t\,(v_t + \lambda_w\,\theta_{t-1})
+
+    with :math:`u_t` of :class:`scale_by_kfac`, for the weights of dense and convolution layers with
+    their biases; embeddings and all other leaves get ``other``. Which leaves are weights is decided
+    by names and shapes, and compared with the program: one that it multiplies with no data, or in
+    another way, is refused with the rule that cures it. A bias is a vector beside the weights, as
+    ``bias`` beside ``kernel``; where none is found, the weights are alone.
+
+    A leaf of :math:`m \times n` has a state of :math:`2 m^2 + 2 n^2` numbers and its momentum. A
+    head of 50,000 classes is too large: give it to the other optimizer, as
+    ``matrices=(("head/*", "other"),)``.
+
+    Args:
+        learning_rate: learning rate :math:`\eta \ge 0`.
+        damping: :math:`\lambda \ge 0`, in units of the Fisher matrix. With more of it steps are
+            shorter.
+        momentum: decay of the velocity, :math:`\mu \in [0, 1)`; no velocity if None.
+        decay: share of the old in the mean factors, :math:`\beta \in [0, 1)`.
+        fisher: ``"sampled"``, ``"exact"`` or ``"empirical"``; see :class:`scale_by_kfac`.
+        likelihood: the loss: ``"categorical"`` for the cross entropy of logits, ``"bernoulli"``
+            for the binary one, ``"normal"`` for squared errors.
+        solver: ``"cholesky"`` for inverses with the damping split between both factors; ``"eigh"``
+            for eigenvectors, with the damping of the product.
+        factor_interval: number of updates from one measurement of the factors to the next.
+        inverse_interval: number of updates from one inverse of a factor to the next.
+        max_kl: largest divergence between the predictions before and after a direction; None or
+            inf does not bound it.
+        weight_decay: strength of the weight decay, :math:`\lambda_w \ge 0`.
+        mask: the leaves to decay; all if None.
+        random_seed: seed of the draws, an integer or a key; the step's own key if None.
+        matrices: which leaves are matrices, and how: pairs of a pattern of paths and words for the
+            axes, as ``("blocks/*/kernel", "stack in out")`` or ``("position", "other")``; by name
+            and shape if None.
+        other: the optimizer of all other leaves; AdamW at the same rate if None.
+
+    When:
+        Networks of dense and convolution layers in batches of some hundreds, where steps are dear
+        and fewer of them pay for the factors. It needs a damping that is tuned with the rate.
+
+    Raises:
+        TypeError: a parameter is complex, or outputs do not fit the likelihood.
+        ValueError: as of :class:`scale_by_kfac`.
+
+    References:
+        Martens & Grosse, *Optimizing neural networks with Kronecker-factored approximate
+        curvature*, ICML 2015, arXiv:1503.05671. Rate, momentum and damping are given here, where
+        Algorithm 2 adapts them; the decay is of the weights, where the paper's is in the loss.
+
+    >>> import fnopt, jax.numpy as jnp, optax
+    >>> inputs, labels = jnp.eye(3), jnp.arange(3)
+    >>> evaluation = fnopt.core.Evaluation.of_outputs(
+    ...     lambda params: inputs @ params["w"] + params["b"],
+    ...     lambda z: optax.softmax_cross_entropy_with_integer_labels(z, labels).mean(),
+    ... )
+    >>> tx, params = fnopt.kfac(0.1), {"w": jnp.zeros((3, 3)), "b": jnp.zeros(3)}
+    >>> grads, state = evaluation.grad(params), tx.init(params)
+    >>> updates, state = tx.update(grads, state, params, evaluation=evaluation)
+    >>> float(evaluation.value(optax.apply_updates(params, updates))) < 1.09
+    True
+    """
+
+    learning_rate: Rate
+    damping: NonNegative = 1e-3
+    momentum: Decay = 0.9
+    decay: Decay = 0.95
+    fisher: Fisher = "sampled"
+    likelihood: Likelihood = "categorical"
+    solver: Solver = "cholesky"
+    factor_interval: Static[int] = 1
+    inverse_interval: Static[int] = 20
+    max_kl: Bound = None
+    weight_decay: Rate = 0.0
+    mask: Mask = None
+    random_seed: Seed = None
+    matrices: MatricesField = None
+    other: Inner = None
+    family = "matrix"
+
+    takes = TAKES
+
+    def direction(self) -> tuple[Transform, ...]:
+        own = scale_by_kfac(
+            self.damping, self.decay, self.fisher, self.likelihood, self.solver,
+            self.factor_interval, self.inverse_interval, self.max_kl, self.random_seed,
+            self.matrices,
+        )  # fmt: skip
+        return (own,) if self.momentum is None else (own, trace(self.momentum))
+
+    def parts(self) -> tuple[Transform, ...]:
+        transforms = {"matrices": self.of_matrices(), "other": self.of_others()}
+        return (partition(transforms, _Labels(self._rules)),)
+
+    def taken(self, params: Params, seen: list[Seen]) -> list[bool]:
+        return _own(self._rules, params)
+
+    def _decided(self, params: Params) -> Any:
+        # With the rules, which say what is no bias.
+        return self.for_params(params)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Labels:
+    """The labels of the leaves: ``"matrices"`` of weights with their biases, or ``"other"``."""
+
+    rules: Matrices
+
+    def __call__(self, params: Params) -> PyTree:
+        labels = ["matrices" if own else "other" for own in _own(self.rules, params)]
+        return jax.tree.structure(params).unflatten(labels)
+
+
+def _own(rules: Matrices, params: Params) -> list[bool]:
+    """For each leaf whether it is the weights of a layer, or their bias."""
+    own = {i for block in blocks_of(rules, params) for i in (block.weight, block.bias)}
+    return [i in own for i in range(len(jax.tree.leaves(params)))]

@@ -1,0 +1,85 @@
+"""K-FAC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from cases import Case, Numbers, row
+from oracles import kfac as oracles
+
+import fnopt
+
+_NAN = np.nan
+_EXCEPTIONS = {
+    "agrees_with_optax": "optax has no such method",
+    "is_sharded_as_parameters": "its factors have another shape than the parameters",
+    "keeps_complex64": "its factors are of real parameters",
+    "lives_inside_train_state": "flax's TrainState hands no extra arguments on",
+}
+_EXACT = {
+    **_EXCEPTIONS,
+    "has_hypergradients": "eigenvectors of equal eigenvalues have no derivative",
+}
+_DRAWN = {**_EXCEPTIONS, "agrees_with_oracle": "its factors are of random draws"}
+_COMMON: dict[str, Any] = {
+    "needs": ("layers",),
+    "by_leaf": True,
+    "numbers": {
+        "learning_rate": Numbers(1e-2, 1e-1, refused=(-1e-3, _NAN, np.inf)),
+        "damping": Numbers(0.1, 1.0, refused=(-0.1, _NAN)),
+        "max_kl": Numbers(0.01, 0.1, refused=(0.0, _NAN)),
+    },
+}
+_ADAM = fnopt.adam(0.01)
+_READY = {"learning_rate": 0.05, "damping": 0.1, "other": _ADAM}
+_RATES = {"parabola": 0.1, "rosenbrock": 0.01, "matrix_bowl": 0.1, "noisy_quadratic": 0.03}
+
+CASES: list[Case] = [
+    *row(
+        "kfac",
+        {
+            "": {"learning_rate": 0.05, "damping": 0.1, "fisher": "exact", "momentum": 0.5},
+            "eigh": {
+                **_READY,
+                "fisher": "exact",
+                "solver": "eigh",
+                "factor_interval": 2,
+                "inverse_interval": 1,
+                "max_kl": 0.01,
+                "weight_decay": 0.01,
+            },
+        },
+        **_COMMON,
+        oracle=oracles.kfac,
+        rates=_RATES,
+        not_applicable={
+            **_EXACT,
+            "rests_at_zero_gradient": "AdamW, which other leaves get, decays them",
+        },
+    ),
+    *row(
+        "kfac",
+        {"sampled": {**_READY, "likelihood": "normal", "inverse_interval": 3}},
+        **_COMMON,
+        rates=_RATES,
+        not_applicable=_DRAWN,
+    ),
+    *row(
+        "scale_by_kfac",
+        {"": {"damping": 0.1, "fisher": "exact"}},
+        **_COMMON,
+        rate=0.05,
+        oracle=oracles.scale_by_kfac,
+        rates=_RATES,
+        not_applicable=_EXACT,
+    ),
+    *row(
+        "scale_by_kfac",
+        {"sampled": {"damping": 0.1, "likelihood": "normal", "solver": "eigh"}},
+        **_COMMON,
+        rate=0.05,
+        rates=_RATES,
+        not_applicable=_DRAWN,
+    ),
+]
