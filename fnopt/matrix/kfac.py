@@ -7,9 +7,20 @@ from typing import Any
 
 import jax
 
-from fnopt.core import Decay, Inner, Mask, NonNegative, Rate, Seed, Static, Transform, trace
+from fnopt.core import (
+    Composed,
+    Decay,
+    Inner,
+    Mask,
+    NonNegative,
+    Rate,
+    Seed,
+    Static,
+    Transform,
+    trace,
+)
 from fnopt.core.ranges import Bound
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params, PyTree
 from fnopt.curvature.gauss_newton_bartlett import Likelihood
 from fnopt.matrix.choice import Matrices, MatricesField
 from fnopt.matrix.damped_factors import Solver
@@ -116,6 +127,11 @@ class kfac(MatrixOptimizer):
     def parts(self) -> tuple[Transform, ...]:
         transforms = {"matrices": self.of_matrices(), "other": self.of_others()}
         return (partition(transforms, _Labels(self._rules)),)
+
+    def init(self, params: Params) -> OptState:
+        # Without warnings of guesses, which the program confirms or refuses.
+        self._rules.check(type(self).__name__, params)
+        return Composed.init(self._decided(params), params)
 
     def taken(self, params: Params, seen: list[Seen]) -> list[bool]:
         return _own(self._rules, params)

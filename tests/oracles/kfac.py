@@ -66,7 +66,6 @@ def kfac(
     inverse_interval: int = 20,
     max_kl: float | None = None,
     weight_decay: float = 0.0,
-    other: Any = None,
     plain: bool = False,
     **_: Any,
 ) -> Iterator[Leaves]:
@@ -74,7 +73,7 @@ def kfac(
 
     Its leaves are the scale of the output, the weights of the units, of which a row is that of a
     unit, and their biases, which no name pairs with the weights. All but the weights get AdamW,
-    Adam if ``other`` is given, or gradient descent if ``plain``.
+    or gradient descent if ``plain``.
     """
     scale, weights, biases = (np.array(leaf) for leaf in theta)
     grads: Leaves = []
@@ -82,8 +81,7 @@ def kfac(
     rest = others(
         lambda vector: np.concatenate([np.ravel(grads[0]), grads[2]]),
         np.concatenate([np.ravel(scale), biases]),
-        learning_rate=learning_rate if other is None else other.learning_rate,
-        **({} if other is None else {"weight_decay": 0.0}),
+        learning_rate=learning_rate,
     )
     a, g = np.zeros((2, 2)), np.zeros((3, 3))
     kept: dict[str, np.ndarray] = {}
