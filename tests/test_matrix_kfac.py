@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ def half_square(targets):
     return lambda z: jnp.mean(jnp.sum((z - targets) ** 2, axis=-1)) / 2
 
 
-def evaluation_of(outputs, targets=TARGETS):
+def evaluation_of(outputs: Any, targets: Any = TARGETS) -> Evaluation:
     return Evaluation.of_outputs(outputs, half_square(targets))
 
 
@@ -56,7 +57,8 @@ def blocks(outputs, params):
     jacobians = np.asarray(jax.jacobian(lambda v: outputs(unravel(v)))(vector))
     jacobians = jacobians.reshape(len(jacobians), -1, len(vector))
     count = len(jacobians)
-    return oracles.fisher_block(jacobians, [np.eye(3)] * count, [1 / count] * count)
+    hessians = np.broadcast_to(np.eye(3), (count, 3, 3))
+    return oracles.fisher_block(jacobians, hessians, np.full(count, 1 / count))
 
 
 def linear_network(depth, biases):
