@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
-
-from fnopt.core import Decay, Inner, Mask, NonNegative, Rate, Seed, Static, Transform, trace
+from fnopt.core import (
+    Composed,
+    Decay,
+    Inner,
+    Mask,
+    NonNegative,
+    Rate,
+    Seed,
+    Static,
+    Transform,
+    trace,
+)
 from fnopt.core.ranges import Bound
-from fnopt.core.types import Params, PyTree
+from fnopt.core.types import OptState, Params
 from fnopt.curvature.gauss_newton_bartlett import Likelihood
-from fnopt.matrix.choice import Matrices, MatricesField
+from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.damped_factors import Solver
 from fnopt.matrix.fisher_roots import Fisher
-from fnopt.matrix.kfac_blocks import TAKES, blocks_of
+from fnopt.matrix.kfac_blocks import TAKES, BlockLabels, owned
 from fnopt.matrix.optimizer import MatrixOptimizer
 from fnopt.matrix.scale_by_kfac import scale_by_kfac
 from fnopt.matrix.view import Seen
@@ -115,28 +123,16 @@ class kfac(MatrixOptimizer):
 
     def parts(self) -> tuple[Transform, ...]:
         transforms = {"matrices": self.of_matrices(), "other": self.of_others()}
-        return (partition(transforms, _Labels(self._rules)),)
+        return (partition(transforms, BlockLabels(self._rules)),)
+
+    def init(self, params: Params) -> OptState:
+        # Without warnings of guesses, which the program confirms or refuses.
+        self._rules.check(type(self).__name__, params)
+        return Composed.init(self._decided(params), params)
 
     def taken(self, params: Params, seen: list[Seen]) -> list[bool]:
-        return _own(self._rules, params)
+        return owned(self._rules, params)
 
     def _decided(self, params: Params) -> Any:
         # With the rules, which say what is no bias.
         return self.for_params(params)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Labels:
-    """The labels of the leaves: ``"matrices"`` of weights with their biases, or ``"other"``."""
-
-    rules: Matrices
-
-    def __call__(self, params: Params) -> PyTree:
-        labels = ["matrices" if own else "other" for own in _own(self.rules, params)]
-        return jax.tree.structure(params).unflatten(labels)
-
-
-def _own(rules: Matrices, params: Params) -> list[bool]:
-    """For each leaf whether it is the weights of a layer, or their bias."""
-    own = {i for block in blocks_of(rules, params) for i in (block.weight, block.bias)}
-    return [i in own for i in range(len(jax.tree.leaves(params)))]

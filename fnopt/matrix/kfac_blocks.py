@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 
 from fnopt.core.select import matches
-from fnopt.core.types import PyTree
+from fnopt.core.types import Params, PyTree
 from fnopt.matrix.choice import Matrices, Seen
 from fnopt.matrix.view import MatrixView
 
@@ -81,3 +82,20 @@ def _bias(weight: Seen, view: MatrixView, seen: list[Seen], named: list[bool]) -
             return found[0]
     alone = name.isdigit() and len([i for i in beside if seen[i].kind in TAKES]) == 1
     return fits[0] if alone and len(fits) == 1 else None
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockLabels:
+    """The labels of the leaves: ``"matrices"`` of weights with their biases, or ``"other"``."""
+
+    rules: Matrices
+
+    def __call__(self, params: Params) -> PyTree:
+        labels = ["matrices" if own else "other" for own in owned(self.rules, params)]
+        return jax.tree.structure(params).unflatten(labels)
+
+
+def owned(rules: Matrices, params: Params) -> list[bool]:
+    """For each leaf whether it is the weights of a layer, or their bias."""
+    own = {i for block in blocks_of(rules, params) for i in (block.weight, block.bias)}
+    return [i in own for i in range(len(jax.tree.leaves(params)))]

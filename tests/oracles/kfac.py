@@ -15,12 +15,13 @@ Leaves = list[np.ndarray]
 
 def mean_moment(rows: np.ndarray) -> np.ndarray:
     """Martens & Grosse 2015, Section 3: the mean of the rows' outer products."""
-    return sum(np.outer(row, row) for row in rows) / len(rows)
+    return moment(rows, np.full(len(rows), 1 / len(rows)))
 
 
 def moment(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The sum of the rows' outer products, each with its weight."""
-    return sum(w * np.outer(row, row) for row, w in zip(rows, weights, strict=True))
+    outer = [w * np.outer(row, row) for row, w in zip(rows, weights, strict=True)]
+    return np.sum(outer, axis=0)
 
 
 def split(a: np.ndarray, g: np.ndarray, damping: float) -> tuple[float, float]:
@@ -50,7 +51,8 @@ def fisher_block(jacobians: np.ndarray, hessians: np.ndarray, weights: np.ndarra
         hessians: the Hessian of each example's loss in its outputs.
         weights: the weight of each example's loss.
     """
-    return sum(w * j.T @ h @ j for j, h, w in zip(jacobians, hessians, weights, strict=True))
+    terms = [w * j.T @ h @ j for j, h, w in zip(jacobians, hessians, weights, strict=True)]
+    return np.sum(terms, axis=0)
 
 
 def kfac(
@@ -66,7 +68,6 @@ def kfac(
     inverse_interval: int = 20,
     max_kl: float | None = None,
     weight_decay: float = 0.0,
-    other: Any = None,
     plain: bool = False,
     **_: Any,
 ) -> Iterator[Leaves]:
@@ -74,7 +75,7 @@ def kfac(
 
     Its leaves are the scale of the output, the weights of the units, of which a row is that of a
     unit, and their biases, which no name pairs with the weights. All but the weights get AdamW,
-    Adam if ``other`` is given, or gradient descent if ``plain``.
+    or gradient descent if ``plain``.
     """
     scale, weights, biases = (np.array(leaf) for leaf in theta)
     grads: Leaves = []
@@ -82,11 +83,10 @@ def kfac(
     rest = others(
         lambda vector: np.concatenate([np.ravel(grads[0]), grads[2]]),
         np.concatenate([np.ravel(scale), biases]),
-        learning_rate=learning_rate if other is None else other.learning_rate,
-        **({} if other is None else {"weight_decay": 0.0}),
+        learning_rate=learning_rate,
     )
     a, g = np.zeros((2, 2)), np.zeros((3, 3))
-    kept: dict[str, np.ndarray] = {}
+    kept: dict[str, Any] = {}
     velocity = np.zeros_like(weights)
     for t in itertools.count(1):
         grads[:] = gradient([scale, weights, biases])

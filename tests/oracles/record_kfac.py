@@ -75,7 +75,7 @@ def main():
             )
             grads = jax.grad(of_batch)(*arguments)
             factored, exact = (
-                estimator.multiply_inverse(state, grads, DAMPING, exact_power, False)
+                estimator.multiply_inverse(state, grads, DAMPING, exact_power, False, None)
                 for exact_power in (False, True)
             )
             blocks = zip(estimator.blocks, state.blocks_states, strict=True)
