@@ -191,9 +191,8 @@ def report(records: Sequence[dict[str, Any]]) -> str:
                 at = f"{len(known)} of {len(own)} runs"
             seconds = f"{statistics.median(known) * step:.3g}" if len(known) == len(own) else "–"
             losses = ", ".join(f"{r['final']:.4f}" for r in own)
-            lines.append(
-                f"| `{name}` | {own[0]['rate']:g} | {losses} | {at} | {seconds} | {1e3 * step:.3g} |"
-            )
+            rate, step_ms = f"{own[0]['rate']:g}", f"{1e3 * step:.3g}"
+            lines.append(f"| `{name}` | {rate} | {losses} | {at} | {seconds} | {step_ms} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -40,8 +40,8 @@ import fnopt
 import fnopt.train  # teaches flax's serialization what a schedule is
 from fnopt.core import restrict
 from fnopt.core.packed_trees import is_packed, unpacked
-from fnopt.matrix.kfac_blocks import blocks_of
 from fnopt.matrix.choice import Matrices
+from fnopt.matrix.kfac_blocks import blocks_of
 
 
 class Law(NamedTuple):

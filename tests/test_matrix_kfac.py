@@ -18,9 +18,9 @@ from oracles import kfac as oracles
 
 import fnopt
 from fnopt.core import Evaluation
-from fnopt.matrix.kfac_blocks import blocks_of
 from fnopt.matrix.choice import Matrices
 from fnopt.matrix.fisher_roots import hessian_roots
+from fnopt.matrix.kfac_blocks import blocks_of
 from fnopt.train import fit
 
 RNG = np.random.default_rng(0)

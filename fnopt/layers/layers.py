@@ -14,10 +14,10 @@ from fnopt.core.types import Batch, Params, PyTree
 from fnopt.layers.axes import Axes
 from fnopt.layers.dependence import Dependence, Product
 from fnopt.layers.following import Following
-from fnopt.layers.primitives import LOOKUPS
-from fnopt.layers.program import Look, Reference, Step, trace
+from fnopt.layers.program import Look, trace
 from fnopt.layers.repetitions import Repetition, repetitions
 from fnopt.layers.sources import Sources
+from fnopt.layers.units import batch_of, units_of
 
 UNSEEN = "while_loop, cond or shard_map, or a ragged or complex product"
 """The functions in which layers are not seen."""
@@ -267,7 +267,7 @@ class Layers:
         used[leaf] = used.get(leaf, 0) + 1
         name = self.paths[leaf] + (f"#{used[leaf]}" if used[leaf] > 1 else "")
         kinds = {"dot_general": "dense", "conv_general_dilated": "convolution"}
-        weight_units, units = self._units(step, weights)
+        weight_units, units = units_of(step, weights, self.program.shapes)
         begin = product.program.numbers.start
         if begin not in self._following:
             self._following[begin] = Following(dependence, product.program)
@@ -285,38 +285,8 @@ class Layers:
         return Layer(
             name, leaf, kinds.get(step.name, "embedding"), weights, product.reads, value,
             activation, function, units, weight_units, loops, bias=bias,
-            weight_batch=_batch(step, weights), leaves=leaves,
+            weight_batch=batch_of(step, weights), leaves=leaves,
         )  # fmt: skip
-
-    def _units(self, step: Step, weights: Reference) -> tuple[Axes, Axes]:
-        """The axes along which units lie, of the weights and of the product."""
-        numbers = step.equation.params["dimension_numbers"]
-        if step.name in LOOKUPS:
-            rows = numbers.collapsed_slice_dims
-            return tuple(x for x in range(self._rank(weights)) if x not in rows), tuple(
-                numbers.offset_dims
-            )
-        if step.name == "conv_general_dilated":
-            return (numbers.rhs_spec[0],), (numbers.out_spec[1],)
-        contracted, batched = numbers
-        side = 0 if weights is step.inputs[0] else 1
-        shared = len(batched[0])
-        of_weights = [x for x in range(self._rank(weights)) if x not in contracted[side]]
-        # A product has the shared axes first, then those of the left factor, then the right's.
-        left = self._rank(step.inputs[0]) - len(contracted[0])
-        own = range(shared, left) if side == 0 else range(left, self._rank(step.outputs[0]))
-        return tuple(of_weights), (*range(shared), *own)
-
-    def _rank(self, at: Reference) -> int:
-        return len(self.program.shapes[at].shape) if isinstance(at, int) else np.ndim(at.value)
-
-
-def _batch(step: Step, weights: Reference) -> Axes:
-    """The axes of the weights that a product shares with the data."""
-    if step.name != "dot_general":
-        return ()
-    _, batched = step.equation.params["dimension_numbers"]
-    return tuple(batched[0 if weights is step.inputs[0] else 1])
 
 
 def _placed(layer: Layer, uses: list[Repetition]) -> Layer:

@@ -10,10 +10,10 @@ from fnopt.core import Decay, Inner, Mask, NonNegative, Rate, Seed, Static, Tran
 from fnopt.core.ranges import Bound
 from fnopt.core.types import Params, PyTree
 from fnopt.curvature.gauss_newton_bartlett import Likelihood
-from fnopt.matrix.kfac_blocks import blocks_of
 from fnopt.matrix.choice import Matrices, MatricesField
 from fnopt.matrix.damped_factors import Solver
 from fnopt.matrix.fisher_roots import Fisher
+from fnopt.matrix.kfac_blocks import blocks_of
 from fnopt.matrix.optimizer import MatrixOptimizer
 from fnopt.matrix.scale_by_kfac import scale_by_kfac
 from fnopt.wrap.partition import partition

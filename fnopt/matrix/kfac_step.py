@@ -14,10 +14,10 @@ from fnopt.core.evaluation import evaluation_call
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.transform import at_count
 from fnopt.core.types import Arrays, Numeric, Params, Updates
-from fnopt.matrix.kfac_blocks import Block
 from fnopt.matrix.by_shape import by_shape
 from fnopt.matrix.damped_factors import preconditioned, renewed, split_damping
 from fnopt.matrix.fisher_roots import roots_of
+from fnopt.matrix.kfac_blocks import Block
 from fnopt.matrix.kfac_state import Factor, KFACState, factors_of, with_factors
 from fnopt.matrix.kronecker_factors import Roots, kronecker_factors
 from fnopt.matrix.traced_blocks import TracedBlocks

@@ -15,10 +15,10 @@ from fnopt.core.ranges import Bound
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.curvature.gauss_newton_bartlett import Likelihood
 from fnopt.curvature.preconditioned import params_like, refuse_complex
-from fnopt.matrix.kfac_blocks import Block, blocks_of
 from fnopt.matrix.choice import Matrices, MatricesField
 from fnopt.matrix.damped_factors import Solver
 from fnopt.matrix.fisher_roots import Fisher
+from fnopt.matrix.kfac_blocks import Block, blocks_of
 from fnopt.matrix.kfac_state import KFACState, init_state
 from fnopt.matrix.kfac_step import stepped
 

@@ -97,9 +97,7 @@ def keep_norm(gradient: Gradient, theta: Leaves, rate: float, **unused: Any) -> 
     radius = [np.linalg.norm(w) for w in theta]
     while True:
         theta = [w - rate * g for w, g in zip(theta, gradient(theta), strict=True)]
-        theta = [
-            _project(w, r) if w.ndim == 2 else w for w, r in zip(theta, radius, strict=True)
-        ]
+        theta = [_project(w, r) if w.ndim == 2 else w for w, r in zip(theta, radius, strict=True)]
         yield theta
 
 
@@ -161,7 +159,12 @@ def adamc(
 
 
 def ema_nesterov(
-    gradient: Gradient, theta: Vector, inner_rate: float, lookahead: Any, decay: float, **unused: Any
+    gradient: Gradient,
+    theta: Vector,
+    inner_rate: float,
+    lookahead: Any,
+    decay: float,
+    **unused: Any,
 ) -> Iterator[Vector]:
     """Yau et al. 2026: x' = A(x + beta m), m' = gamma m + (1 - gamma)(x' - x); yields x + beta m."""
     x, m, v = theta, np.zeros_like(theta), np.zeros_like(theta)
