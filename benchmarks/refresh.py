@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="what is timed")
     add("--every", nargs="+", type=int, default=[1, 10, 100], help="updates between refreshes")
-    add("--width", type=int, default=256, help="of the layers")
+    add("--width", type=int, default=128, help="of the layers")
     add("--layers", type=int, default=8, help="how many there are")
     add("--examples", type=int, default=16, help="of a batch")
     add("--blocks", type=int, default=4, help="turns of each contender, each of a whole cycle")

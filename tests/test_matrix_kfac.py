@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 
@@ -21,7 +22,7 @@ from fnopt.core import Evaluation
 from fnopt.matrix.choice import Matrices
 from fnopt.matrix.fisher_roots import hessian_roots
 from fnopt.matrix.kfac_blocks import blocks_of
-from fnopt.train import fit
+from fnopt.train import TrainState, evaluation_on, fit, objective
 
 RNG = np.random.default_rng(0)
 INPUTS, TARGETS = RNG.normal(size=(30, 4)), RNG.normal(size=(30, 3))
@@ -475,6 +476,12 @@ def test_biases_are_paired_by_name_or_alone():
     assert pairs({"w": w, "b": jnp.ones(4)}) == [("w", None)]
 
 
+def test_the_table_shows_a_bias_with_its_weights():
+    params = {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3), "scale": jnp.ones(3)}
+    gets = {line.split()[0]: line.split()[-1] for line in fnopt.kfac(0.1).table(params).split("\n")}
+    assert [gets[name] for name in params] == ["kfac", "kfac", "adamw"]
+
+
 def test_what_is_left_out_is_untouched_and_others_have_no_factors():
     params = {"w": jnp.ones((4, 3)), "scale": jnp.ones(3)}
     inputs = jnp.asarray(INPUTS, jnp.float32)
@@ -560,3 +567,35 @@ def test_the_state_is_as_large_as_said():
         state = fnopt.kfac(0.1, solver=solver).init(params)
         numbers = sum(x.size for x in jax.tree.leaves(state) if x.ndim)
         assert numbers == 2 * (41**2 + 30**2) + more + 41 * 30
+
+
+@pytest.mark.parametrize(
+    "options, atol", [({"accumulate": 4}, 1e-6), ({"precision": "bfloat16"}, 0.05)]
+)
+def test_micro_batches_and_narrow_computation_have_the_same_factors(options, atol):
+    batch, task = blobs(20), nnx_task(0.0)
+    state = TrainState.create(task, fnopt.sgd(0.1), key=0)
+    tx = fnopt.scale_by_kfac(fisher="exact")
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def factors(options, params):
+        # With running statistics: those of a batch are others in micro-batches.
+        evaluation = evaluation_on(task, state, batch, **dict(options))
+        new = tx.update(params, tx.init(params), params, evaluation=evaluation)[1]
+        return new.left, new.right
+
+    whole = jax.tree.leaves(factors((), state.params))
+    parts = jax.tree.leaves(factors(tuple(options.items()), state.params))
+    for got, expected in zip(parts, whole, strict=True):
+        assert got.dtype == expected.dtype == jnp.float32
+        np.testing.assert_allclose(got, expected, atol=atol * np.max(expected))
+
+
+@pytest.mark.slow
+def test_an_equinox_module_is_seen():
+    eqx = pytest.importorskip("equinox")
+    net = eqx.nn.MLP(8, 3, 16, 1, key=jax.random.key(0))
+    task = objective(net, "softmax_cross_entropy_with_integer_labels")
+    tx = fnopt.kfac(0.1, damping=0.03)
+    result = fit(task, tx, blobs(), epochs=3, batch_size=25, key=0, progress=False)
+    assert result.history["loss"][-1] < 0.5 * result.history["loss"][0]

@@ -244,7 +244,7 @@ def test_a_run_is_the_same_packed():
     data = drawn(2, 32, 4), drawn(3, 32, 1)
 
     def forward(params, x):
-        return jnp.tanh(x @ params["in"]["kernel"] + params["in"]["bias"]) @ params["head"]
+        return jnp.tanh(x @ params["in"]["kernel"] + params["in"]["bias"][None]) @ params["head"]
 
     task = objective(forward, "l2_loss", params=params)
     tx = fnopt.groups(("*/bias", 0.5), ("*", {}), base=orthogonal(RATE))

@@ -366,6 +366,13 @@ ROWS = {
             {"init_value": VALUE, "decay_steps": LENGTH}, optional={"end_value": VALUE}
         ),
     ),
+    "power_cool_schedule": Row(
+        {"value": 0.7, "stable_steps": 2.5, "decay_steps": 5.3, "power": 1.2},
+        st.fixed_dictionaries(
+            {"value": VALUE, "stable_steps": st.integers(0, 25), "decay_steps": LENGTH},
+            optional={"power": EXPONENT},
+        ),
+    ),
     "inverse_time_decay": Row(
         {"init_value": 0.7, "transition_steps": 2.3, "decay_rate": 0.5, "transition_begin": 1.5},
         st.fixed_dictionaries(

@@ -13,7 +13,9 @@ WIDTH = 100
 CALLS = {
     # Optimizers.
     "adam": "adam(1e-3)",
+    "adamc": "adamc(fnopt.cosine_decay_schedule(1e-3, 1000), peak_value=1e-3, weight_decay=0.1)",
     "adamw": "adamw(1e-3, weight_decay=0.1)",
+    "hyperball": "hyperball(fnopt.scale_by_adam(), 0.01, other=fnopt.adamw(1e-3))",
     "lbfgsb": "lbfgsb(lower=0.0)",
     "lion": "lion(1e-4, weight_decay=0.1)",
     "sgd": "sgd(0.1, momentum=0.9)",
@@ -25,6 +27,7 @@ CALLS = {
     "conditionally_transform": (
         "conditionally_transform(fnopt.clip(1.0), lambda step: step < 1000)"
     ),
+    "ema_nesterov": "ema_nesterov(fnopt.adamw(1e-3))",
     "flatten": "flatten(fnopt.adamw(1e-3))",
     "gauss_newton_bartlett_estimator_diag_hessian": (
         'gauss_newton_bartlett_estimator_diag_hessian("normal")'
@@ -36,15 +39,21 @@ CALLS = {
     "mechanize": "mechanize(fnopt.sgd(1.0))",
     "named_chain": 'named_chain(("clip", fnopt.clip(1.0)), ("adam", fnopt.adam(1e-3)))',
     "chain": "chain(fnopt.clip_by_global_norm(1.0), fnopt.adamw(1e-3))",
+    "outer_step": "outer_step(fnopt.adamw(1e-3), sync_period=30)",
     "packed": "packed(fnopt.adamw(1e-3))",
     "partition": (
         'partition({"body": fnopt.sgd(0.01), "head": fnopt.adam(1e-3)},'
         ' {"conv": "body", "dense": "head"})'
     ),
+    "primal_averaging": "primal_averaging(fnopt.adamw(1e-3))",
     "sam": "sam(fnopt.adamw(1e-3), fnopt.chain(fnopt.normalize(), fnopt.sgd(0.05)))",
     "schedule_free": "schedule_free(fnopt.sgd(0.1), learning_rate=0.1)",
     "split_real_and_imaginary": "split_real_and_imaginary(fnopt.adam(1e-3))",
     # Parts.
+    "add_cautious_weight_decay": "add_cautious_weight_decay(0.1)",
+    "add_corrected_weight_decay": (
+        "add_corrected_weight_decay(0.1, fnopt.cosine_decay_schedule(1e-3, 1000), peak_value=1e-3)"
+    ),
     "adaptive_grad_clip": "adaptive_grad_clip(0.01)",
     "add_noise": "add_noise(eta=0.01, gamma=0.55)",
     "clip": "clip(1.0)",
@@ -98,6 +107,7 @@ CALLS = {
     "piecewise_interpolate_schedule": (
         'piecewise_interpolate_schedule("linear", 0.1, {300: 0.5, 600: 0.1})'
     ),
+    "power_cool_schedule": "power_cool_schedule(0.1, 300, 700)",
     "polynomial_schedule": "polynomial_schedule(0.1, 0.0, 3, 1000)",
     "rex_schedule": "rex_schedule(0.1, 1000)",
     "sgdr_schedule": (
@@ -118,6 +128,12 @@ STEPS = {
     "add_decayed_weights": (
         "fnopt.chain(fnopt.scale_by_adam(), {}, fnopt.scale_by_learning_rate(1e-3))"
     ),
+    "add_cautious_weight_decay": (
+        "fnopt.chain(fnopt.scale_by_adam(), {}, fnopt.scale_by_learning_rate(1e-3))"
+    ),
+    "add_corrected_weight_decay": (
+        "fnopt.chain(fnopt.scale_by_adam(), {}, fnopt.scale_by_learning_rate(1e-3))"
+    ),
     "apply_every": "fnopt.chain(fnopt.sgd(0.1), {})",
     "correct_by_mars": "fnopt.chain({}, fnopt.adamw(1e-3))",
     "ema": "fnopt.chain({}, fnopt.scale_by_learning_rate(0.1))",
@@ -125,6 +141,7 @@ STEPS = {
     "hutchinson_estimator_diag_hessian": "{}",
     "identity": "{}",
     "keep_params_nonnegative": "fnopt.chain(fnopt.adam(1e-3), {})",
+    "keep_norm": "fnopt.chain(fnopt.adam(1e-3), {})",
     "measure_with_ema": 'fnopt.monitor({{"mean norm": {}}})',
     "normalize_by_update_norm": (
         "fnopt.chain(fnopt.scale_by_adam(), {}, fnopt.scale_by_learning_rate(0.1))"
@@ -148,6 +165,9 @@ STEPS = {
     "scale_by_polyak": "fnopt.chain({}, fnopt.scale_by_learning_rate(1.0))",
     "scale_by_rprop": "fnopt.chain({}, fnopt.scale(-1.0))",
     "scale_by_schedule": "fnopt.chain(fnopt.sgd(0.1), {})",
+    "scale_to_param_norm": (
+        "fnopt.chain(fnopt.scale_by_adam(), {}, fnopt.scale_by_learning_rate(0.01))"
+    ),
     "scale_by_trust_ratio": (
         "fnopt.chain(fnopt.scale_by_adam(), {}, fnopt.scale_by_learning_rate(1e-3))"
     ),

@@ -123,7 +123,7 @@ class primal_averaging(Wrapper):
             ]
         moves = [cast(move, grad.dtype) for (move, _), grad in zip(pairs, grads, strict=True)]
         return treedef.unflatten(moves), PrimalAveragingState(
-            count=optax.safe_increment(state.count),
+            count=jnp.asarray(optax.safe_increment(state.count)),
             inner_state=inner_state,
             train_interp_coeff=cast(after, before.dtype),
             z=treedef.unflatten([z for _, z in pairs]),

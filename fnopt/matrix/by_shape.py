@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def by_shape(function: Callable[..., Any], *lists: Sequence[jax.Array]) -> list[Any]:
@@ -21,18 +23,41 @@ def by_shape(function: Callable[..., Any], *lists: Sequence[jax.Array]) -> list[
     Returns:
         For each position what the function returns for it.
     """
+    batches, parts = joined(*lists)
+    return parts([function(*batch) for batch in batches])
+
+
+def joined(
+    *lists: Sequence[jax.Array],
+) -> tuple[list[tuple[jax.Array, ...]], Callable[[list[Any]], list[Any]]]:
+    """What :func:`by_shape` calls its function with, for a computation in several steps.
+
+    Args:
+        *lists: as of :func:`by_shape`.
+
+    Returns:
+        For each shape a tuple of the joined arrays, one of each list; and a function of a list of
+        results, one for each shape, that returns one for each position.
+    """
     positions = list(zip(*lists, strict=True))
-    batches: dict[Any, list[int]] = {}
+    members: dict[Any, list[int]] = {}
     for i, arrays in enumerate(positions):
         key = tuple((x.shape[1:], x.dtype) for x in arrays)
-        batches.setdefault(key, []).append(i)
-    results: list[Any] = [None] * len(positions)
-    for members in batches.values():
-        counts = [positions[i][0].shape[0] for i in members]
-        joined = [_joined([positions[i][k] for i in members]) for k in range(len(lists))]
-        for i, own in zip(members, _parts(function(*joined), counts), strict=True):
-            results[i] = own
-    return results
+        members.setdefault(key, []).append(i)
+    batches = [
+        tuple(_joined([positions[i][k] for i in own]) for k in range(len(lists)))
+        for own in members.values()
+    ]
+
+    def parts(results: list[Any]) -> list[Any]:
+        found: list[Any] = [None] * len(positions)
+        for own, result in zip(members.values(), results, strict=True):
+            counts = [positions[i][0].shape[0] for i in own]
+            for i, part in zip(own, _parts(result, counts), strict=True):
+                found[i] = part
+        return found
+
+    return batches, parts
 
 
 def wide(function: Callable[..., Any], matrices: Sequence[jax.Array]) -> list[Any]:
@@ -56,14 +81,7 @@ def _turned(x: jax.Array, turn: bool) -> jax.Array:
     return jnp.matrix_transpose(x) if turn else x
 
 
-CHUNK = 16
-"""Arrays that are concatenated at once; XLA takes long to compile a concatenation of many."""
-
-
 def _joined(xs: list[jax.Array]) -> jax.Array:
-    while len(xs) > CHUNK:
-        chunks = (xs[i : i + CHUNK] for i in range(0, len(xs), CHUNK))
-        xs = [jax.lax.optimization_barrier(jnp.concatenate(chunk)) for chunk in chunks]
     return xs[0] if len(xs) == 1 else jnp.concatenate(xs)
 
 
@@ -72,5 +90,28 @@ def _parts(tree: Any, counts: list[int]) -> list[Any]:
     if len(counts) == 1:
         return [tree]
     leaves, structure = jax.tree.flatten(tree)
-    parts = [jax.lax.split(leaf, counts, axis=0) for leaf in leaves]
+    starts = list(itertools.accumulate(counts[:-1], initial=0))
+
+    def cut(*leaves: jax.Array) -> list[list[jax.Array]]:
+        return [list(jax.lax.split(leaf, counts, axis=0)) for leaf in leaves]
+
+    def cut_anywhere(*leaves: jax.Array) -> list[list[jax.Array]]:
+        places = list(zip(_unknown(starts), counts, strict=True))
+        return [
+            [jax.lax.dynamic_slice_in_dim(leaf, start, count) for start, count in places]
+            for leaf in leaves
+        ]
+
+    parts = jax.lax.platform_dependent(*leaves, cpu=cut_anywhere, default=cut)
     return [structure.unflatten(own) for own in zip(*parts, strict=True)]
+
+
+def _unknown(numbers: list[int]) -> list[jax.Array]:
+    """Integers that XLA cannot take for constants, each in a buffer of its own.
+
+    It compiles a kernel for every place that an array is cut at, if it knows the place, and one for
+    all if it does not: of 48 matrices that is most of the time. A sort of several arrays is neither
+    computed while compiling nor merged with what follows.
+    """
+    pairs = [jnp.asarray(np.full(2, number, np.int32)) for number in numbers]
+    return [pair[0] for pair in jax.lax.sort(tuple(pairs), num_keys=1)]

@@ -11,7 +11,7 @@ import numpy as np
 from fnopt.core.checks import brief, did_you_mean
 from fnopt.core.fields import Field, as_numbers
 
-Row: TypeAlias = tuple[float, float, float]
+Row: TypeAlias = tuple[float, ...]
 """The coefficients of an odd polynomial of degree 5, a x + b x³ + c x⁵."""
 Table: TypeAlias = tuple[Row, ...]
 """A row for each iteration."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 
@@ -30,12 +30,11 @@ class EigenbasisRule(MatrixRule):
     ``nu_dtype``, ``matrices`` and ``staggered``.
     """
 
-    if TYPE_CHECKING:  # annotations would make them fields
-        precondition_frequency: Any
-        max_precond_dim: Any
-        mu_dtype: Any
-        nu_dtype: Any
-        staggered: Any
+    # Without annotations, so that they are not fields.
+    precondition_frequency = max_precond_dim = 1
+    mu_dtype = nu_dtype = None
+    staggered = True
+    family = ""  # a base class, which is not exported
 
     counts = True
     keeps_zero = True

@@ -100,10 +100,11 @@ class grafted(Wrapper):
         directions = leaves_like(treedef, "the directions", both[0], "updates")
         lengths = leaves_like(treedef, "the lengths", lengths, "updates")
         started = count >= self._start(state.count)
-        new = [
-            jnp.where(started, _grafted(d, x, axes), cast(x, d.dtype))
-            for d, x, axes in zip(directions, lengths, self._axes(updates), strict=True)
-        ]
+        with jax.numpy_dtype_promotion("standard"):
+            new = [
+                jnp.where(started, _grafted(d, x, axes), cast(x, d.dtype))
+                for d, x, axes in zip(directions, lengths, self._axes(updates), strict=True)
+            ]
         return treedef.unflatten(new), self.State(count, both[1], length_state)
 
     def count(self, state: OptState) -> jax.Array:
@@ -123,7 +124,6 @@ class grafted(Wrapper):
 
 
 def _grafted(direction: jax.Array, length: jax.Array, axes: Any) -> jax.Array:
-    wide = computing_dtype(direction.dtype)
-    direction, length = cast(direction, wide), cast(length, wide)
     sizes = [norm(x, axes, keepdims=axes is not None) for x in (length, direction)]
-    return sizes[0] * over_norm(direction, sizes[1])
+    wide = cast(direction, computing_dtype(direction.dtype))
+    return cast(sizes[0] * over_norm(wide, sizes[1]), direction.dtype)

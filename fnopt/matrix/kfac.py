@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 
@@ -13,9 +14,10 @@ from fnopt.curvature.gauss_newton_bartlett import Likelihood
 from fnopt.matrix.choice import Matrices, MatricesField
 from fnopt.matrix.damped_factors import Solver
 from fnopt.matrix.fisher_roots import Fisher
-from fnopt.matrix.kfac_blocks import blocks_of
+from fnopt.matrix.kfac_blocks import TAKES, blocks_of
 from fnopt.matrix.optimizer import MatrixOptimizer
 from fnopt.matrix.scale_by_kfac import scale_by_kfac
+from fnopt.matrix.view import Seen
 from fnopt.wrap.partition import partition
 
 
@@ -101,6 +103,8 @@ class kfac(MatrixOptimizer):
     other: Inner = None
     family = "matrix"
 
+    takes = TAKES
+
     def direction(self) -> tuple[Transform, ...]:
         own = scale_by_kfac(
             self.damping, self.decay, self.fisher, self.likelihood, self.solver,
@@ -113,6 +117,13 @@ class kfac(MatrixOptimizer):
         transforms = {"matrices": self.of_matrices(), "other": self.of_others()}
         return (partition(transforms, _Labels(self._rules)),)
 
+    def taken(self, params: Params, seen: list[Seen]) -> list[bool]:
+        return _own(self._rules, params)
+
+    def _decided(self, params: Params) -> Any:
+        # With the rules, which say what is no bias.
+        return self.for_params(params)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Labels:
@@ -121,6 +132,11 @@ class _Labels:
     rules: Matrices
 
     def __call__(self, params: Params) -> PyTree:
-        own = {i for block in blocks_of(self.rules, params) for i in (block.weight, block.bias)}
-        leaves, structure = jax.tree.flatten(params)
-        return structure.unflatten("matrices" if i in own else "other" for i in range(len(leaves)))
+        labels = ["matrices" if own else "other" for own in _own(self.rules, params)]
+        return jax.tree.structure(params).unflatten(labels)
+
+
+def _own(rules: Matrices, params: Params) -> list[bool]:
+    """For each leaf whether it is the weights of a layer, or their bias."""
+    own = {i for block in blocks_of(rules, params) for i in (block.weight, block.bias)}
+    return [i in own for i in range(len(jax.tree.leaves(params)))]

@@ -55,9 +55,10 @@ def blocks_of(matrices: Matrices, tree: PyTree) -> list[Block]:
         tree: a tree like the parameters.
     """
     seen = matrices.seen(tree)
+    shapes = (jax.ShapeDtypeStruct(x.shape, "float32") for x in seen)
     named = [
-        any(matches(pattern, x.path, leaf) for pattern, _ in matrices.rules)
-        for x, leaf in zip(seen, jax.tree.leaves(tree), strict=True)
+        any(matches(pattern, x.path, shape) for pattern, _ in matrices.rules)
+        for x, shape in zip(seen, shapes, strict=True)
     ]
     return [
         Block(i, x.path, x.view, _bias(x, x.view, seen, named))

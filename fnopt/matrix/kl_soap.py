@@ -40,7 +40,7 @@ class kl_soap(MatrixOptimizer):
         nu_dtype: dtype of the mean square; the parameter's, float32 at least, if None.
 
     When:
-        In the place of :class:`soap`, whose two statistics each ignore the other; the state and the
+        Instead of :class:`soap`, whose two statistics each ignore the other; the state and the
         cost of an update are about the same. Without bias correction its first updates are short:
         of length 0.1 to 0.7 instead of 1, for the default decays.
 

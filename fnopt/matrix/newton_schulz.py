@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from fnopt.core import norm
 from fnopt.core.fields import Field
-from fnopt.core.moments import cast, computing_dtype, divide
+from fnopt.core.moments import abs_sq, cast, computing_dtype, divide, root
 from fnopt.core.types import Arrays, Numeric
 from fnopt.matrix.by_shape import wide
 
@@ -98,7 +98,12 @@ Start = tuple[jax.Array, jax.Array | None]
 
 
 def _frobenius(x: jax.Array, eps: Numeric) -> Start:
-    return divide(x, norm(x, axis=(-2, -1), keepdims=True), eps=eps), None
+    # First by the largest number, so that no square overflows; the result does not depend on it.
+    most = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=(-2, -1), keepdims=True))
+    most = jnp.where(most == 0, jnp.ones_like(most), most)
+    x = x / most
+    size = root(jnp.sum(abs_sq(x), axis=(-2, -1), keepdims=True))
+    return divide(x, size, eps=eps / most), None
 
 
 def _spectral(x: jax.Array, eps: Numeric) -> Start:

@@ -31,10 +31,10 @@ class MatrixOptimizer(Composed):
 
     if TYPE_CHECKING:  # annotations would make them fields
         learning_rate: Any
-        weight_decay: Any
-        mask: Any
-        matrices: Any
-        other: Any
+        weight_decay: Any = None
+        mask: Any = None
+        matrices: Any = None
+        other: Any = None
 
     def direction(self) -> tuple[Transform, ...]:
         """The transforms that give the direction of matrices, up to its sign."""
@@ -44,6 +44,15 @@ class MatrixOptimizer(Composed):
     def undefined(cls) -> str:
         own = cls.direction is not MatrixOptimizer.direction
         return "" if own else "direction(self), which returns a tuple of transforms"
+
+    def taken(self, params: Params, seen: list[Seen]) -> list[bool]:
+        """For each leaf whether it is the method's, for the table.
+
+        Args:
+            params: the parameters; shapes suffice.
+            seen: how the leaves are seen.
+        """
+        return [x.kind in self.takes for x in seen]
 
     def of_matrices(self) -> Transform:
         """The optimizer of matrices."""
@@ -107,10 +116,10 @@ class MatrixOptimizer(Composed):
         self._rules.check(own, params)
         groups: dict[str, list[Seen]] = {own: [], type(other).__name__: []}
         lines = []
-        for x in self._rules.seen(params):
-            takes = x.kind in self.takes
+        seen = self._rules.seen(params)
+        for x, takes in zip(seen, self.taken(params, seen), strict=True):
             gets = own if takes else type(other).__name__
-            x = x if takes else x._replace(view=None)
+            x = x if x.kind in self.takes else x._replace(view=None)
             lines.append((x.path, as_seen(x), x.kind, x.why, gets))
             groups[gets].append(x)
         head = ("leaf", "seen as", "kind", "by", "gets")

@@ -45,7 +45,7 @@ class scale_by_orthogonalization(MatrixRule):
     ...     fnopt.scale_by_orthogonalization(),
     ...     fnopt.scale_by_learning_rate(0.02),
     ... )
-    >>> soap_muon.init({"kernel": jnp.zeros((64, 32))})[0].left.shape
+    >>> soap_muon.init({"kernel": jnp.zeros((64, 32))})[0].left["kernel"].shape
     (1, 32, 32)
     """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 import jax
@@ -10,9 +12,10 @@ import jax.numpy as jnp
 from jax.lax.linalg import triangular_solve
 
 from fnopt.core.fields import Field
-from fnopt.core.moments import abs_sq, root
+from fnopt.core.moments import abs_sq, divide, root
+from fnopt.core.norms import norm
 from fnopt.core.types import Arrays, Numeric
-from fnopt.matrix.by_shape import by_shape
+from fnopt.matrix.by_shape import by_shape, joined
 
 Factors: TypeAlias = tuple[jax.Array, jax.Array]
 """The factors of rows and of columns of some matrices: upper triangular, of shape (number, size,
@@ -67,16 +70,47 @@ def annealed(t: Numeric) -> jax.Array:
     return jnp.clip(jnp.exp((501 - t) / 1000), 0.03, 1.0)
 
 
+def wide_batches(
+    factors: list[Factors], *lists: Arrays
+) -> tuple[list[tuple[jax.Array, ...]], Callable[[list[Any]], list[Any]]]:
+    """Factors and matrices of one shape joined, transposed where there are more rows than columns.
+
+    Args:
+        factors: the factors of each matrix of the first list.
+        *lists: lists of matrices, arrays of shape (number, rows, columns).
+
+    Returns:
+        For each shape a tuple of the factors and an array of each list; and a function of a list of
+        tuples, of a matrix and its factors for each shape, that returns those for each position.
+    """
+    tall = [x.shape[-2] > x.shape[-1] for x in lists[0]]
+    pairs = [pair[::-1] if t else pair for pair, t in zip(factors, tall, strict=True)]
+    matrices = [[_turned(x, t) for x, t in zip(xs, tall, strict=True)] for xs in lists]
+    batches, parts = joined([left for left, _ in pairs], [right for _, right in pairs], *matrices)
+
+    def back(results: list[Any]) -> list[Any]:
+        return [
+            (_turned(x, t), *(own[::-1] if t else own))
+            for (x, *own), t in zip(parts(results), tall, strict=True)
+        ]
+
+    return batches, back
+
+
+def _turned(x: jax.Array, turn: bool) -> jax.Array:
+    return jnp.matrix_transpose(x) if turn else x
+
+
 def fitted(grads: Arrays, factors: list[Factors], key: jax.Array, rate: Numeric) -> list[Factors]:
     """Factors after a step towards those that whiten; see :class:`scale_by_psgd_kron`.
 
     Args:
-        grads: what is whitened, arrays of shape (number, rows, columns).
+        grads: what is whitened, arrays of shape (number, rows, columns), all of other shapes.
         factors: the factors of each.
         key: the key of the random matrix; there is one for each shape.
         rate: size of the step.
     """
-    sides = _across(functools.partial(_terms, key=key), grads, factors)
+    sides = [_terms(g, *pair, key) for g, pair in zip(grads, factors, strict=True)]
     # Both sides of all matrices: a rows' factor is joined with columns' factors of its size.
     flat = [side for pair in sides for side in pair]
     step = functools.partial(_step, rate=rate)
@@ -84,29 +118,17 @@ def fitted(grads: Arrays, factors: list[Factors], key: jax.Array, rate: Numeric)
     return list(zip(new[::2], new[1::2], strict=True))
 
 
-def whitened(matrices: Arrays, factors: list[Factors]) -> Arrays:
+def whitened(x: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
     r"""Matrices times their preconditioners, :math:`Q_1^H Q_1 X\, Q_2^T \bar Q_2`."""
-    return [x for (x,) in _across(_whiten, matrices, factors)]
+    return _between(_adjoint(left), _between(left, x, right), _adjoint(right))
 
 
-def _across(function: Any, matrices: Arrays, factors: list[Factors]) -> list[Any]:
-    """:func:`by_shape` with the factors, of matrices that are transposed where they are tall.
-
-    The function returns a matrix alone, which is transposed back, or a pair, for rows and for
-    columns, which is exchanged back; either in a tuple.
-    """
-    tall = [x.shape[-2] > x.shape[-1] for x in matrices]
-    turned = [jnp.matrix_transpose(x) if t else x for x, t in zip(matrices, tall, strict=True)]
-    pairs = [pair[::-1] if t else pair for pair, t in zip(factors, tall, strict=True)]
-    results = by_shape(function, turned, [left for left, _ in pairs], [right for _, right in pairs])
-    return [
-        result if not t else result[::-1] if len(result) > 1 else (jnp.matrix_transpose(result[0]),)
-        for result, t in zip(results, tall, strict=True)
-    ]
-
-
-def _whiten(x: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array]:
-    return (_between(_adjoint(left), _between(left, x, right), _adjoint(right)),)
+def limited(x: jax.Array, largest: Numeric | None) -> jax.Array:
+    """Matrices scaled down where their root mean square is above a number; as they are for None."""
+    if largest is None:
+        return x
+    size = norm(x, (-2, -1), keepdims=True) / math.sqrt(math.prod(x.shape[-2:]))
+    return x * jnp.minimum(divide(largest, size, 1.0), 1.0)
 
 
 def _terms(grad: jax.Array, left: jax.Array, right: jax.Array, key: jax.Array) -> Any:

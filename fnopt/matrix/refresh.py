@@ -39,18 +39,72 @@ def refreshed(
         every: the number of updates from one computation of a matrix to its next, at least 1.
         staggered: whether as few matrices as possible are computed at an update, so that none takes
             much longer than the others; otherwise all are at the same one.
-        offset: by how many updates it is delayed, so that batches of separate shapes take turns;
-            see :func:`refreshed_by_shape`.
+        offset: by how many updates it comes earlier, below 0 later, so that batches of separate
+            shapes take turns; see :func:`refreshed_by_shape`.
 
     Returns:
         A tree like ``old``.
     """
     if every == 1:
         return compute(*inputs, old)
-    count = jax.tree.leaves(old)[0].shape[0]
+    options = {"staggered": staggered, "offset": offset}
+    return _refreshed(compute, [old], [inputs], t, every, **options)[0]
+
+
+def refreshed_by_shape(
+    compute: Callable[..., PyTree],
+    old: Sequence[PyTree],
+    inputs: tuple[Sequence[PyTree], ...],
+    t: Numeric,
+    every: int,
+    *,
+    staggered: bool = True,
+) -> list[Any]:
+    """:func:`refreshed` of lists; positions of one shape are a batch, and batches take turns.
+
+    A batch is joined while it is computed alone, so that idle updates do not copy it either.
+
+    Args:
+        compute, t, every, staggered: as of :func:`refreshed`.
+        old: trees of arrays with a number of matrices as their first axis.
+        inputs: lists of such trees, as long as ``old``, with the same first axes.
+    """
+    positions = list(zip(*inputs, strict=True))
+    batches: dict[Any, list[int]] = {}
+    for i, own in enumerate(positions):
+        leaves, structure = jax.tree.flatten((own, old[i]))
+        key = structure, tuple((x.shape[1:], x.dtype) for x in leaves)
+        batches.setdefault(key, []).append(i)
+    results: list[Any] = list(old)
+    offset = 0
+    for members in batches.values():
+        before, own = [old[i] for i in members], [positions[i] for i in members]
+        options = {"staggered": staggered, "offset": offset}
+        new = _refreshed(compute, before, own, t, every, **options)
+        # The batch of the next shape begins where this one ends.
+        offset -= _turns(_count(before), every, staggered)[1] if staggered else 0
+        for i, x in zip(members, new, strict=True):
+            results[i] = x
+    return results
+
+
+def _refreshed(
+    compute: Callable[..., PyTree],
+    old: list[PyTree],
+    inputs: list[tuple[PyTree, ...]],
+    t: Numeric,
+    every: int,
+    *,
+    staggered: bool,
+    offset: int,
+) -> list[PyTree]:
+    """:func:`refreshed` of one batch, of which each position of the lists has a part."""
+    if every == 1:
+        return _joined(lambda old, inputs: compute(*inputs, old), old, inputs)
+    count = _count(old)
     share, turns = _turns(count, every, staggered)
     now = jnp.asarray(t).astype(jnp.int32)
-    turn, first = (now - 1 - offset) % every, now == 1
+    turn, first = (now - 1 + offset) % every, now == 1
     begin = jnp.where(first, 0, jnp.minimum(turn, turns))
     end = jnp.where(first, turns, jnp.minimum(turn + 1, turns))
 
@@ -69,36 +123,27 @@ def refreshed(
             lambda x, own: jax.lax.dynamic_update_slice_in_dim(x, own, at, 0), old, new
         )
 
+    def renew_parts(turn: jax.Array, old: list[PyTree], inputs: Any) -> list[PyTree]:
+        return _joined(lambda old, inputs: renew(turn, old, inputs), old, inputs)
+
     # What compute uses besides its arguments becomes arguments, which can be differentiated.
-    converted, used = jax.closure_convert(renew, begin, old, inputs)
+    converted, used = jax.closure_convert(renew_parts, begin, old, inputs)
     return _between(converted, turns, (begin, end), old, inputs, used)
 
 
-def refreshed_by_shape(
-    compute: Callable[..., PyTree],
-    old: Sequence[jax.Array],
-    inputs: tuple[Sequence[jax.Array], ...],
-    t: Numeric,
-    every: int,
-    *,
-    staggered: bool = True,
-) -> list[Any]:
-    """:func:`refreshed` of lists of arrays; those of one shape are a batch, and batches take turns.
+def _joined(
+    function: Callable[[PyTree, Any], PyTree], old: list[PyTree], inputs: list[Any]
+) -> list[PyTree]:
+    """The parts of what a function makes of a batch, whose parts these are."""
+    if len(old) == 1:
+        return [function(old[0], inputs[0])]
+    structure = jax.tree.structure((old[0], inputs[0]))
+    lists = zip(*map(jax.tree.leaves, zip(old, inputs, strict=True)), strict=True)
+    return by_shape(lambda *arrays: function(*structure.unflatten(arrays)), *lists)
 
-    Args:
-        compute, t, every, staggered: as of :func:`refreshed`.
-        old: arrays with a number of matrices as their first axis.
-        inputs: lists of arrays, as long as ``old``, with the same first axes.
-    """
-    taken = 0
 
-    def batch(old: jax.Array, *inputs: jax.Array) -> PyTree:
-        nonlocal taken
-        offset = taken if staggered else 0
-        taken += _turns(old.shape[0], every, staggered)[1]
-        return refreshed(compute, old, inputs, t, every, staggered=staggered, offset=offset)
-
-    return by_shape(batch, old, *inputs)
+def _count(parts: list[PyTree]) -> int:
+    return sum(jax.tree.leaves(part)[0].shape[0] for part in parts)
 
 
 def _turns(count: int, every: int, staggered: bool) -> tuple[int, int]:
@@ -119,10 +164,10 @@ def _between(
     renew: Callable[..., PyTree],
     turns: int,
     span: tuple[jax.Array, jax.Array],
-    old: PyTree,
-    inputs: tuple[PyTree, ...],
+    old: list[PyTree],
+    inputs: list[Any],
     used: list[jax.Array],
-) -> PyTree:
+) -> list[PyTree]:
     """The values after the turns from the first of a span to before its second."""
     begin, end = span
 
@@ -142,10 +187,10 @@ def _by_branches(
     renew: Callable[..., PyTree],
     turns: int,
     span: tuple[jax.Array, jax.Array],
-    old: PyTree,
-    inputs: tuple[PyTree, ...],
+    old: list[PyTree],
+    inputs: list[Any],
     used: list[jax.Array],
-) -> PyTree:
+) -> list[PyTree]:
     begin, end = span
 
     def one(values: PyTree, turn: jax.Array) -> tuple[PyTree, None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Annotated, Any
 
 import jax
@@ -18,7 +17,15 @@ from fnopt.core.prng import typed_key
 from fnopt.core.ranges import Bound, OrNone
 from fnopt.core.types import Arrays, Rows
 from fnopt.matrix.choice import MatricesField
-from fnopt.matrix.psgd_factors import Mode, annealed, fitted, initial_factors, whitened
+from fnopt.matrix.psgd_factors import (
+    Mode,
+    annealed,
+    fitted,
+    initial_factors,
+    limited,
+    whitened,
+    wide_batches,
+)
 from fnopt.matrix.rule import MatrixRule
 
 Probability = Annotated[Any, OrNone(Interval("[0, 1]"))]
@@ -42,8 +49,8 @@ class scale_by_psgd_kron(MatrixRule):
 
     with lower bounds of the norms. The factors descend :math:`\mathbb E[m^T P m + v^T P^{-1} v]`,
     whose minimum :math:`P = \mathbb E[m m^T]^{-1/2}` whitens. They are fitted at random updates,
-    at the same ones for all matrices; at others it costs nothing. Slots: ``mu``, and ``left`` and
-    ``right``, the factors for outputs and for inputs.
+    at the same ones for all matrices; others skip it. Slots: ``mu``, and ``left`` and ``right``,
+    the factors for outputs and for inputs.
 
     Args:
         b1: decay of the mean gradient, :math:`\beta_1 \in [0, 1)`; 0 whitens the gradient itself.
@@ -123,22 +130,18 @@ class scale_by_psgd_kron(MatrixRule):
         key, for_choice, for_vectors = jax.random.split(typed_key(shared["rng_key"]), 3)
         probability = self.preconditioner_update_probability
         probability = annealed(ctx.t) if probability is None else probability
+        lists = [now] if self.momentum_into_precond_update else [now, grads]
+        batches, back = wide_batches([(s.left, s.right) for s in slots], *lists)
         factors = jax.lax.cond(
             jax.random.uniform(for_choice, (), jnp.result_type(ctx.t)) < probability,
-            lambda xs, old: fitted(xs, old, for_vectors, self.precond_lr),
-            lambda xs, old: old,
-            now if self.momentum_into_precond_update else grads,
-            [(s.left, s.right) for s in slots],
+            lambda aims, old: fitted(aims, old, for_vectors, self.precond_lr),
+            lambda aims, old: old,
+            [batch[-1] for batch in batches],
+            [batch[:2] for batch in batches],
         )
-        directions = [self._clipped(x) for x in whitened(now, factors)]
-        rows = [
-            {"mu": mean, "left": left, "right": right}
-            for mean, (left, right) in zip(means, factors, strict=True)
-        ]
-        return directions, rows, {"rng_key": jax.random.key_data(key)}
-
-    def _clipped(self, direction: jax.Array) -> jax.Array:
-        if self.clip_update_rms is None:
-            return direction
-        size = norm(direction, (-2, -1), keepdims=True) / math.sqrt(math.prod(direction.shape[1:]))
-        return direction * jnp.minimum(divide(self.clip_update_rms, size, 1.0), 1.0)
+        pairs = zip(batches, factors, strict=True)
+        results = [(limited(whitened(b[2], *own), self.clip_update_rms), *own) for b, own in pairs]
+        directions, lefts, rights = zip(*back(results), strict=True)
+        slots_of = zip(means, lefts, rights, strict=True)
+        rows = [{"mu": mean, "left": left, "right": right} for mean, left, right in slots_of]
+        return list(directions), rows, {"rng_key": jax.random.key_data(key)}

@@ -67,7 +67,7 @@ class scale_by_soap(EigenbasisRule):
         github.com/nikhilvyas/SOAP, columns are sorted, :math:`\epsilon` is added to the root before
         the corrections, and the first update is left out; the paper's algorithms have neither order
         nor corrections, and :math:`\epsilon` under the root. The program keeps :math:`M` rotated
-        and rotates it anew with each basis, which is the same, and permutes :math:`V` with the
+        and rotates it again with each basis, which is the same, and permutes :math:`V` with the
         columns; here columns stay at their places, which gives the same directions. Of a stacked
         leaf, or of attention heads seen as separate matrices, each matrix has bases of its own.
     """

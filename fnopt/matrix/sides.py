@@ -33,11 +33,12 @@ def averages(
         b2: the decay, a number in [0, 1].
     """
     share = jnp.where(b2 < 1, 1 - b2, 1.0)
-
-    def average(x: jax.Array, old: jax.Array) -> jax.Array:
-        return b2 * old + share * side(x) if old.size else old
-
-    return by_shape(average, matrices, old)
+    wanted = [i for i, x in enumerate(old) if x.size]
+    averages = list(old)
+    # The products are joined, the averages are not.
+    for i, new in zip(wanted, by_shape(side, [matrices[i] for i in wanted]), strict=True):
+        averages[i] = b2 * old[i] + share * new
+    return averages
 
 
 def preconditioned(matrices: Arrays, lefts: Arrays, rights: Arrays) -> Arrays:

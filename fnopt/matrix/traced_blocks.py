@@ -118,7 +118,7 @@ class TracedBlocks:
                 found = "{} of {} outputs and {} inputs".format(*use.sizes)
                 seen = "{} of {} × {}".format(*block.view.matrix_shape)
                 self._refuse(block.path, f"its matrices in the program are {found}, not {seen}")
-        if len({self._written(block, use) for use in uses}) > 1:
+        if len(uses) > 1 and len({self._written(block, use) for use in uses}) > 1:
             self._refuse(block.path, "it is used in several ways, as with its transpose")
         return uses
 

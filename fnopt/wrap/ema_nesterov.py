@@ -104,7 +104,8 @@ class ema_nesterov(Wrapper):
             same_shape(path, grad.shape, jnp.shape(mean), "parameter")
         steps, inner_state = self.inner.update(updates, inner_state, params, **extra_args)
         steps = leaves_like(treedef, "the inner updates", steps, "updates")
-        count, real = optax.safe_increment(state.count), state.lookahead.dtype
+        count = jnp.asarray(optax.safe_increment(state.count))
+        real = state.lookahead.dtype
         decay = at_count(self, state.count, real).decay
         # The next gradient is taken at y of the next count.
         lookahead = at_count(self, count, real).lookahead

@@ -1,7 +1,7 @@
 """What matrix methods brought besides directions, in float64 NumPy; see first_order.py.
 
 Oracles of methods that see matrices have a list of leaves, of which those of two axes are matrices.
-What is wrapped is gradient descent with momentum, v = 0.9 v + g, if not said otherwise.
+What averages wrap is gradient descent with momentum, v = 0.5 v + g.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ Gradient = Callable[[Any], Any]
 
 
 def _at(number: Any, t: int) -> float:
-    return float(number(t) if callable(number) else number)
+    value: Any = number(t) if callable(number) else number
+    return float(value)
 
 
 class Adam:
@@ -26,7 +27,9 @@ class Adam:
 
     def __init__(self, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> None:
         self.b1, self.b2, self.eps = b1, b2, eps
-        self.m = self.v = self.t = 0
+        self.m: Any = 0.0
+        self.v: Any = 0.0
+        self.t = 0
 
     def __call__(self, g: np.ndarray) -> np.ndarray:
         self.t += 1
@@ -40,14 +43,14 @@ class Momentum:
     """The sum v = 0.9 v + g of one leaf."""
 
     def __init__(self) -> None:
-        self.v = 0.0
+        self.v: Any = 0.0
 
     def __call__(self, g: np.ndarray) -> np.ndarray:
         self.v = 0.9 * self.v + g
         return self.v
 
 
-def _project(w: np.ndarray, radius: float) -> np.ndarray:
+def _project(w: np.ndarray, radius: Any) -> np.ndarray:
     return w / np.linalg.norm(w) * radius
 
 
@@ -166,11 +169,14 @@ def ema_nesterov(
     decay: float,
     **unused: Any,
 ) -> Iterator[Vector]:
-    """Yau et al. 2026: x' = A(x + beta m), m' = gamma m + (1 - gamma)(x' - x); yields x + beta m."""
+    """Yau et al. 2026: x' = A(x + beta m), m' = gamma m + (1 - gamma)(x' - x).
+
+    Yields x + beta m.
+    """
     x, m, v = theta, np.zeros_like(theta), np.zeros_like(theta)
     for t in itertools.count():
         y = x + _at(lookahead, t) * m
-        v = 0.9 * v + gradient(y)
+        v = 0.5 * v + gradient(y)
         ahead = y - inner_rate * v
         x, m = ahead, decay * m + (1 - decay) * (ahead - x)
         yield x + _at(lookahead, t + 1) * m
@@ -188,7 +194,7 @@ def primal_averaging(
     x, z, v = theta, theta, np.zeros_like(theta)
     y = theta
     while True:
-        v = 0.9 * v + gradient(y)
+        v = 0.5 * v + gradient(y)
         z = z - inner_rate * v
         x = eval_interp_coeff * x + (1 - eval_interp_coeff) * z
         y = train_interp_coeff * x + (1 - train_interp_coeff) * z
@@ -212,7 +218,7 @@ def outer_step(
     slow, v, b = theta, np.zeros_like(theta), np.zeros_like(theta)
     while True:
         for i in range(sync_period):
-            v = 0.9 * v + gradient(theta)
+            v = 0.5 * v + gradient(theta)
             theta = theta - inner_rate * v
             if i == sync_period - 1:
                 delta = slow - theta

@@ -19,7 +19,8 @@ Gradient = Callable[[list[Matrix]], list[Matrix]]
 
 def _at(rate: Any, t: int) -> float:
     """A number, or the value of a schedule for update t, the first being 1."""
-    return float(rate(t - 1)) if callable(rate) else float(rate)
+    value: Any = rate(t - 1) if callable(rate) else rate
+    return float(value)
 
 
 def lower_bound(a: Matrix) -> float:

@@ -172,6 +172,14 @@ def rex_schedule(t: int, init_value: float, decay_steps: float, end_value: float
     return end_value + (init_value - end_value) * (1 - z) / (1 / 2 + 1 / 2 * (1 - z))
 
 
+def power_cool_schedule(
+    t: int, value: float, stable_steps: float, decay_steps: float, power: float = 1.2
+) -> float:
+    """Pande 2026: the smaller of a constant and c (T - t)**p, which meet after the stable part."""
+    end, c = stable_steps + decay_steps, 1 / decay_steps**power
+    return value * min(1.0, c * max(end - t, 0.0) ** power)
+
+
 def inverse_time_decay(
     t: int,
     init_value: float,

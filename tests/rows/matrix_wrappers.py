@@ -1,4 +1,4 @@
-"""Wrappers and parts that matrix methods brought: norms held fixed, averages, outer steps, decay."""
+"""What matrix methods brought: norms held fixed, averages, outer steps, decay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from cases import (
     ADAPTIVE,
     BY_GRADIENT,
-    BY_MOMENTUM,
     FUNCTION,
     TRANSFORMS,
     Case,
@@ -27,7 +26,8 @@ _ALONE = {"agrees_with_optax": "optax has none"}
 _RADIUS = {"is_sharded_as_parameters": "a norm is one number for each matrix"}
 _FIXED = {"descends_matrix_bowl": "its minimum lies at another norm than the start"}
 _WRAPS = {**TRANSFORMS, **_ALONE}
-_MOMENTUM = fnopt.sgd(0.05, momentum=0.9)
+_MOMENTUM = fnopt.sgd(0.05, momentum=0.5)
+_RATES = {**BY_GRADIENT, "noisy_quadratic": 0.1}
 _PEAK = Numbers(0.05, 1.0, refused=(0.0, -1.0, np.nan))
 _RATE = Numbers(1e-3, 3e-2, refused=(-1e-3, np.nan, np.inf))
 _DECAY = {"weight_decay": Numbers(0.1, 0.9, refused=(-0.1, np.nan))}
@@ -61,7 +61,12 @@ CASES: list[Case] = [
         oracle=partial(oracles.hyperball, direction=oracles.Adam, other_rate=None),
         by_leaf=True,
         rates=ADAPTIVE,
-        not_applicable={**_WRAPS, **_RADIUS, **_FIXED},
+        not_applicable={
+            **_WRAPS,
+            **_RADIUS,
+            **_FIXED,
+            "rests_at_zero_gradient": "the AdamW of the other leaves has a decay",
+        },
     ),
     *row(
         "hyperball",
@@ -168,7 +173,7 @@ CASES: list[Case] = [
         {"": {}, "scheduled": {"lookahead": halving(0.9), "decay": 0.8}},
         numbers={"lookahead": Numbers(0.1, 0.9, refused=(-0.1, np.nan))},
         oracle=partial(oracles.ema_nesterov, inner_rate=0.05),
-        rates=BY_MOMENTUM,
+        rates=_RATES,
         not_applicable=_WRAPS,
     ),
     *_of_inner(
@@ -179,21 +184,21 @@ CASES: list[Case] = [
             "eval_interp_coeff": Numbers(0.5, 0.9, refused=(-0.1, 1.0, np.nan)),
         },
         oracle=partial(oracles.primal_averaging, inner_rate=0.05),
-        rates=BY_MOMENTUM,
+        rates=_RATES,
         not_applicable=_WRAPS,
     ),
     *_of_inner(
         "outer_step",
         {"": {"sync_period": 4}, "every": {"sync_period": 1}},
         oracle=partial(oracles.outer_step, inner_rate=0.05),
-        rates=BY_MOMENTUM,
+        rates=_RATES,
         not_applicable=_WRAPS,
     ),
     *_of_inner(
         "outer_step",
         {"plain": {"sync_period": 2, "outer": fnopt.sgd(0.5)}},
         oracle=partial(oracles.outer_step, inner_rate=0.05, outer_rate=0.5, momentum=0.0),
-        rates=BY_MOMENTUM,
+        rates=_RATES,
         not_applicable=_WRAPS,
     ),
 ]
