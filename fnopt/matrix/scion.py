@@ -16,7 +16,8 @@ from fnopt.core import (
     add_decayed_weights,
     scale_by_learning_rate,
 )
-from fnopt.matrix.choice import MatricesField
+from fnopt.core.types import OptState, Params
+from fnopt.matrix.choice import Matrices, MatricesField
 from fnopt.matrix.coefficients import Coefficients
 from fnopt.matrix.scale_by_scion import Norm, scale_by_scion
 
@@ -108,3 +109,7 @@ class scion(Composed):
         )
         towards_zero = () if self.unconstrained else (add_decayed_weights(1.0),)
         return (method, *towards_zero, scale_by_learning_rate(self.learning_rate))
+
+    def init(self, params: Params) -> OptState:
+        (self.matrices or Matrices()).check(type(self).__name__, params)
+        return super().init(params)
