@@ -20,6 +20,8 @@ _WITH_MU = [
 ONE_MOMENT = {
     "lion": "it has no second moment",
     "scale_by_lion": "it has no second moment",
+    "psgd_kron": "its preconditioner is no second moment; it has precond_dtype",
+    "scale_by_psgd_kron": "its preconditioner is no second moment; it has precond_dtype",
 }
 
 
