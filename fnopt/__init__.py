@@ -120,6 +120,7 @@ from fnopt.first_order.adam_mini import scale_by_adam_mini as scale_by_adam_mini
 from fnopt.first_order.adamax import adamax as adamax
 from fnopt.first_order.adamax import scale_by_adamax as scale_by_adamax
 from fnopt.first_order.adamaxw import adamaxw as adamaxw
+from fnopt.first_order.adamc import adamc as adamc
 from fnopt.first_order.adamp import adamp as adamp
 from fnopt.first_order.adamw import adamw as adamw
 from fnopt.first_order.adan import adan as adan
@@ -141,6 +142,9 @@ from fnopt.first_order.came import scale_by_came as scale_by_came
 from fnopt.first_order.centralize import centralize as centralize
 from fnopt.first_order.cocob import cocob as cocob
 from fnopt.first_order.cocob import scale_by_cocob as scale_by_cocob
+from fnopt.first_order.corrected_weight_decay import (
+    add_corrected_weight_decay as add_corrected_weight_decay,
+)
 from fnopt.first_order.dadapt_adamw import dadapt_adamw as dadapt_adamw
 from fnopt.first_order.dadapt_lion import dadapt_lion as dadapt_lion
 from fnopt.first_order.dadapt_sgd import dadapt_sgd as dadapt_sgd
@@ -191,6 +195,7 @@ from fnopt.first_order.optimistic_gradient_descent import (
 )
 from fnopt.first_order.polyak_sgd import polyak_sgd as polyak_sgd
 from fnopt.first_order.polyak_sgd import scale_by_polyak as scale_by_polyak
+from fnopt.first_order.primal_averaging import primal_averaging as primal_averaging
 from fnopt.first_order.prodigy import prodigy as prodigy
 from fnopt.first_order.qhadam import qhadam as qhadam
 from fnopt.first_order.qhadam import scale_by_qhadam as scale_by_qhadam
@@ -226,8 +231,39 @@ from fnopt.first_order.swats import swats as swats
 from fnopt.first_order.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from fnopt.first_order.yogi import scale_by_yogi as scale_by_yogi
 from fnopt.first_order.yogi import yogi as yogi
+from fnopt.matrix.adamuon import adamuon as adamuon
+from fnopt.matrix.dion2 import dion2 as dion2
 from fnopt.matrix.galore import galore as galore
+from fnopt.matrix.grafting import grafted as grafted
+from fnopt.matrix.hyperball import hyperball as hyperball
+from fnopt.matrix.keep_norm import keep_norm as keep_norm
+from fnopt.matrix.kfac import kfac as kfac
+from fnopt.matrix.kl_soap import kl_soap as kl_soap
+from fnopt.matrix.muon import muon as muon
+from fnopt.matrix.muown import muown as muown
+from fnopt.matrix.normuon import normuon as normuon
+from fnopt.matrix.optimizer import MatrixOptimizer as MatrixOptimizer
+from fnopt.matrix.orthogonal import scale_by_orthogonalization as scale_by_orthogonalization
+from fnopt.matrix.psgd_kron import psgd_kron as psgd_kron
+from fnopt.matrix.qk_clip import qk_clip as qk_clip
+from fnopt.matrix.rule import MatrixRule as MatrixRule
+from fnopt.matrix.scale_by_adamuon import scale_by_adamuon as scale_by_adamuon
+from fnopt.matrix.scale_by_dion2 import scale_by_dion2 as scale_by_dion2
 from fnopt.matrix.scale_by_galore import scale_by_galore as scale_by_galore
+from fnopt.matrix.scale_by_kfac import scale_by_kfac as scale_by_kfac
+from fnopt.matrix.scale_by_kl_soap import scale_by_kl_soap as scale_by_kl_soap
+from fnopt.matrix.scale_by_muon import scale_by_muon as scale_by_muon
+from fnopt.matrix.scale_by_muown import scale_by_muown as scale_by_muown
+from fnopt.matrix.scale_by_normuon import scale_by_normuon as scale_by_normuon
+from fnopt.matrix.scale_by_psgd_kron import scale_by_psgd_kron as scale_by_psgd_kron
+from fnopt.matrix.scale_by_scion import scale_by_scion as scale_by_scion
+from fnopt.matrix.scale_by_shampoo import scale_by_shampoo as scale_by_shampoo
+from fnopt.matrix.scale_by_shape import scale_by_shape as scale_by_shape
+from fnopt.matrix.scale_by_soap import scale_by_soap as scale_by_soap
+from fnopt.matrix.scale_to_param_norm import scale_to_param_norm as scale_to_param_norm
+from fnopt.matrix.scion import scion as scion
+from fnopt.matrix.shampoo import shampoo as shampoo
+from fnopt.matrix.soap import soap as soap
 from fnopt.schedule.ademamix import ademamix_alpha_schedule as ademamix_alpha_schedule
 from fnopt.schedule.ademamix import ademamix_b3_schedule as ademamix_b3_schedule
 from fnopt.schedule.chebyshev import chebyshev_schedule as chebyshev_schedule
@@ -251,6 +287,7 @@ from fnopt.schedule.piecewise import (
     piecewise_interpolate_schedule as piecewise_interpolate_schedule,
 )
 from fnopt.schedule.plateau import reduce_on_plateau as reduce_on_plateau
+from fnopt.schedule.power_cool import power_cool_schedule as power_cool_schedule
 from fnopt.schedule.restarts import cosine_warm_restarts as cosine_warm_restarts
 from fnopt.schedule.restarts import sgdr_schedule as sgdr_schedule
 from fnopt.schedule.stable import inverse_sqrt_schedule as inverse_sqrt_schedule
@@ -266,12 +303,14 @@ from fnopt.schedule.warmup import (
 from fnopt.wrap.adaptive_grad_clip import adaptive_grad_clip as adaptive_grad_clip
 from fnopt.wrap.apply_every import apply_every as apply_every
 from fnopt.wrap.cautious import cautious as cautious
+from fnopt.wrap.cautious_weight_decay import add_cautious_weight_decay as add_cautious_weight_decay
 from fnopt.wrap.clip import clip as clip
 from fnopt.wrap.clip import clip_by_global_norm as clip_by_global_norm
 from fnopt.wrap.conditional import conditionally_mask as conditionally_mask
 from fnopt.wrap.conditional import conditionally_transform as conditionally_transform
 from fnopt.wrap.constrain import keep_params_nonnegative as keep_params_nonnegative
 from fnopt.wrap.constrain import zero_nans as zero_nans
+from fnopt.wrap.ema_nesterov import ema_nesterov as ema_nesterov
 from fnopt.wrap.finite import apply_if_finite as apply_if_finite
 from fnopt.wrap.groups import groups as groups
 from fnopt.wrap.kahan import kahan as kahan
@@ -283,6 +322,7 @@ from fnopt.wrap.mechanize import mechanize as mechanize
 from fnopt.wrap.monitor import measure_with_ema as measure_with_ema
 from fnopt.wrap.monitor import monitor as monitor
 from fnopt.wrap.multi_steps import MultiSteps as MultiSteps
+from fnopt.wrap.outer_step import outer_step as outer_step
 from fnopt.wrap.packed import packed as packed
 from fnopt.wrap.partition import partition as partition
 from fnopt.wrap.privacy import differentially_private_aggregate as differentially_private_aggregate

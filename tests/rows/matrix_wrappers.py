@@ -97,7 +97,10 @@ CASES: list[Case] = [
         oracle=oracles.scale_to_param_norm,
         by_leaf=True,
         rates={**BY_GRADIENT, "matrix_bowl": 0.01},
-        not_applicable=_ALONE,
+        not_applicable={
+            **_ALONE,
+            "takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess",
+        },
     ),
     AfterStep(
         "keep_norm",

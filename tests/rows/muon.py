@@ -20,7 +20,11 @@ _NUMBERS = {
     "adam_learning_rate": Numbers(1e-3, 3e-2, refused=(-1e-3, float("nan"))),
     "consistent_rms": Numbers(0.1, 0.4, refused=(-0.1, float("nan"))),
 }
-_ANY = {"takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess"}
+_ANY = {
+    "takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess",
+    "lives_inside_nnx_optimizer": "in the law's list of leaves without names, a vector beside the"
+    " matrix looks like the bias of a layer whose outputs are its first axis",
+}
 _SIGNS = {"has_hypergradients": "a number may change a sign, and the step by a jump"}
 _ROWS = {"is_sharded_as_parameters": "it has a number for each row of a matrix"}
 _OTHERS = {"rests_at_zero_gradient": "AdamW, which the other leaves get, decays the weights"}
