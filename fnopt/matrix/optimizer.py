@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 
@@ -29,12 +29,8 @@ class MatrixOptimizer(Composed):
     takes = ("hidden",)
     """The kinds of leaves that the method is for; see :class:`fnopt.matrix.view.Seen`."""
 
-    if TYPE_CHECKING:  # annotations would make them fields
-        learning_rate: Any
-        weight_decay: Any = None
-        mask: Any = None
-        matrices: Any = None
-        other: Any = None
+    if TYPE_CHECKING:  # of subclasses; an annotation would make a field here
+        learning_rate = weight_decay = mask = matrices = other = cast(Any, None)
 
     def direction(self) -> tuple[Transform, ...]:
         """The transforms that give the direction of matrices, up to its sign."""
