@@ -319,7 +319,7 @@ def test_updates_are_those_of_the_authors_program(name):
         )
         got = _directions(tx, list(map(jnp.asarray, recorded.gradients())))
     expected = json.loads(recorded.FILE.read_text())[name]
-    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(got, expected, rtol=3e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
