@@ -63,6 +63,8 @@ class grafted(Wrapper):
     matrices: MatricesField = None
     start: AtLeastOne = 1
 
+    elementwise = False  # a norm is that of a matrix
+
     State = GraftedState
     inner_state = "direction_state"
 

@@ -173,7 +173,9 @@ def _between(
 
     def one(carry: tuple[jax.Array, PyTree]) -> tuple[jax.Array, PyTree]:
         turn, values = carry
-        return turn + 1, renew(turn, values, inputs, *used)
+        # Without the barrier XLA joins the inputs before the loop, which does not change them.
+        _, own = jax.lax.optimization_barrier((turn, inputs))
+        return turn + 1, renew(turn, values, own, *used)
 
     return jax.lax.while_loop(lambda carry: carry[0] < end, one, (begin, old))[1]
 

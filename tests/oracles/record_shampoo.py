@@ -19,17 +19,16 @@ import numpy as np
 
 FILE = Path(__file__).with_name("shampoo.json")
 SETTINGS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "blocks": {"block_size": 4},
-    "seldom": {"preconditioning_compute_steps": 3, "beta2": 1.0},
-    "adagrad": {"graft_type": "ADAGRAD", "beta2": 0.9},
+    "plain": {"beta2": 0.9},
+    "blocks": {"beta2": 0.9, "block_size": 3, "graft_type": "ADAGRAD"},
+    "seldom": {"beta2": 1.0, "preconditioning_compute_steps": 3},
 }
 
 
 def gradients() -> list[np.ndarray]:
-    """Ten of a matrix of 8 by 4."""
+    """Eight of a matrix of 6 by 6, so that the first statistic is not singular."""
     draw = np.random.RandomState(0)
-    return [draw.normal(size=(8, 4)) for _ in range(10)]
+    return [draw.normal(size=(6, 6)) for _ in range(8)]
 
 
 def _while_loop(cond: Any, body: Any, start: Any) -> Any:
@@ -56,7 +55,7 @@ def of_the_authors(settings: dict[str, Any]) -> list[Any]:
         diagonal_epsilon=1e-10,
         **settings,
     )
-    params = jnp.zeros((8, 4))
+    params = jnp.zeros((6, 6))
     state, updates = tx.init(params), []
     for grad in gradients():
         update, state = tx.update(jnp.asarray(grad), state, params)
@@ -70,9 +69,9 @@ def of_torch(settings: dict[str, Any]) -> list[Any]:
     from pytorch_optimizer import ScalableShampoo  # pyright: ignore
     from pytorch_optimizer.optimizer.shampoo import LayerWiseGrafting  # pyright: ignore
 
-    settings = {"block_size": 128, "beta2": 0.999, **settings}
+    settings = {"block_size": 128, **settings}
     settings["graft_type"] = LayerWiseGrafting[settings.get("graft_type", "SGD")]
-    param = torch.zeros(8, 4, dtype=torch.float64, requires_grad=True)
+    param = torch.zeros(6, 6, dtype=torch.float64, requires_grad=True)
     optimizer = ScalableShampoo(
         [param],
         lr=1.0,
@@ -81,7 +80,7 @@ def of_torch(settings: dict[str, Any]) -> list[Any]:
         shape_interpretation=False,
         **{"preconditioning_compute_steps": 1, **settings},
     )
-    points = [np.zeros((8, 4))]
+    points = [np.zeros((6, 6))]
     for grad in gradients():
         param.grad = torch.tensor(grad)
         optimizer.step()
