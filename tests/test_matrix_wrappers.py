@@ -67,9 +67,9 @@ def test_hyperball_keeps_the_norm_of_every_matrix_and_of_its_steps(inner):
             jnp.linalg.norm(got, axis=axes), jnp.stack([norms] * 20), rtol=3e-7
         )
         before = jnp.concatenate([first[None], got[:-1]])
-        # The chord of a step of 0.02 along the tangent, or somewhat less.
+        # A step along the sphere is 0.02 long; what of it points along the weights is lost.
         share = np.asarray(jnp.linalg.norm(got - before, axis=axes)) / np.asarray(norms)
-        assert np.all(share < 0.0201) and np.all(share > 0.015)
+        assert np.all(share < 0.0201) and np.all(share > 0.001)
     adam, _ = path(fnopt.adam(0.1), PARAMS["dense"]["bias"], 20)
     np.testing.assert_allclose(every["dense"]["bias"], adam, rtol=1e-5)
 
