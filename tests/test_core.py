@@ -449,7 +449,9 @@ def test_no_modules_import_each_other():
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_no_module_is_too_long(name):
-    assert len(MODULES[name].read_text().splitlines()) <= 300
+    # Of the face a part is generated, a line for each method.
+    by_hand = MODULES[name].read_text().partition("# From here on written by `make generate`")[0]
+    assert len(by_hand.splitlines()) <= 300
 
 
 def test_the_face_is_light():

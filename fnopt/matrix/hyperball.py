@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from fnopt.core import Inner, Rate, Transform, chain, scale_by_learning_rate
+from fnopt.first_order.adam import scale_by_adam
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.keep_norm import keep_norm
 from fnopt.matrix.optimizer import MatrixOptimizer
@@ -51,6 +54,7 @@ class hyperball(MatrixOptimizer):
     matrices: MatricesField = None
     other: Inner = None
     family = "matrix"
+    example: ClassVar[dict[str, Any]] = {"inner": scale_by_adam()}
 
     def direction(self) -> tuple[Transform, ...]:
         return (self.inner,)
