@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import Case, numbers
+from cases import Case, in_share, numbers
 from laws import extra
 from zoo import CASES
 
@@ -83,11 +83,17 @@ def without_eps(tx: Any) -> Any:
     return tx
 
 
-def cases(excused: dict[str, str]) -> list[Any]:
-    """The cases that are not excused, by id or name; ``make test`` runs one of each optimizer."""
+def cases(excused: dict[str, str], shift: int = 0) -> list[Any]:
+    """The cases that are not excused, by id or name; ``make test`` runs one of half the optimizers.
+
+    Args:
+        excused: reasons by id or name.
+        shift: another half for another test.
+    """
     seen, chosen = set(), []
     for case in CASES:
         again = case.name in seen or case.rate is not None or case.home.__name__ != "fnopt"
+        again |= not in_share(case.name, 2, shift)
         seen.add(case.name)
         if case.id not in excused and case.name not in excused:
             marks = [pytest.mark.slow] if again else []

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.beside_optax
 PAGE = Path(__file__).parent.parent / "docs" / "command_line.md"
 
 
+@pytest.mark.slow  # what each command does, others test
 def test_the_commands_of_the_page_print_what_it_says(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "models", raising=False)  # that of these tests

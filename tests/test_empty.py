@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import Case
+from cases import Case, in_share
 from laws import assert_close, avals, extra
 from zoo import CASES
 
@@ -33,7 +33,11 @@ def assert_sound(tree: Any) -> None:
 # A part on its own is empty as in the optimizer made of it.
 PARTS = [
     pytest.param(
-        case, id=case.id, marks=pytest.mark.slow if case.name.startswith("scale_by_") else ()
+        case,
+        id=case.id,
+        marks=pytest.mark.slow
+        if case.name.startswith("scale_by_") or not in_share(case.name, 2)
+        else (),
     )
     for case in ONCE
 ]

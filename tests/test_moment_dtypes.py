@@ -57,7 +57,7 @@ def test_the_second_moment_has_an_argument_wherever_the_first_has():
         assert ("nu_dtype" in getattr(fnopt, name)._fields) != (name in ONE_MOMENT), name
 
 
-@pytest.mark.parametrize("case", cases(OF_ANOTHER_TREE))
+@pytest.mark.parametrize("case", cases(OF_ANOTHER_TREE, 1))
 def test_leaves_may_be_python_floats(case):
     tx, params = case.make(), {"a": 0.5, "b": -1.0}
     given = extra(case, 1.0, grad=params)

@@ -6,11 +6,11 @@ import importlib
 import re
 import types
 import unittest
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cases import in_share
 
 for name in ("absl", "scipy", "sklearn"):
     pytest.importorskip(name, reason=f"optax's tests import {name}")
@@ -131,8 +131,8 @@ def collected() -> Iterator[Any]:
             kind = re.sub(r"\d+(?=$|-)", "", name)
             converges = re.fullmatch(r".*\.test_optimiz(ation|ers)", kind.split("-")[0])
             later = kind in seen or converges or LONG.search(kind.split("-")[0])
-            # Of what is run for each optimizer, half of them show each.
-            later = later or (optimizer_of(case) and zlib.crc32(kind.encode()) % 2)
+            # Of what is run for each optimizer, a third of them show each.
+            later = later or (optimizer_of(case) and not in_share(kind, 3))
             marks: list[Any] = [pytest.mark.slow] if later else []
             seen.add(kind)
             reasons = [why for pattern, why in EXCEPTIONS.items() if re.search(pattern, name)]

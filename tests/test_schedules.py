@@ -460,7 +460,7 @@ ROWS = {
 BESIDE_OPTAX = [name for name in ROWS if hasattr(optax, name)]
 
 every_schedule = pytest.mark.parametrize("name", ROWS)
-some_arguments = settings(max_examples=30, deadline=None)
+some_arguments = settings(max_examples=15, deadline=None)
 
 
 def example(name: str) -> fnopt.Schedule:

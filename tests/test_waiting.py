@@ -144,7 +144,9 @@ def test_a_signal_ends_the_waiting_for_the_place_to_go_on_from(read, at, tmp_pat
     checked(tmp_path, 9)
 
 
-@pytest.mark.parametrize("read", READ)
+@pytest.mark.parametrize(
+    "read", [pytest.param(x, marks=pytest.mark.slow if x == "no thread" else ()) for x in READ]
+)
 def test_a_signal_ends_the_waiting_for_data_to_evaluate(read, tmp_path):
     for eval_every, steps in ((None, 10), (3, 6)):
         folder = tmp_path / str(eval_every)
