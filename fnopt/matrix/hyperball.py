@@ -45,8 +45,8 @@ class hyperball(MatrixOptimizer):
     >>> tx = fnopt.hyperball(fnopt.scale_by_adam(), 0.1, other=fnopt.adam(1e-3))
     >>> params = {"kernel": jnp.array([[3.0, 0.0], [0.0, 4.0]]), "bias": jnp.zeros(2)}
     >>> updates, _ = tx.update(params, tx.init(params), params)
-    >>> float(jnp.linalg.norm(params["kernel"] + updates["kernel"]))
-    5.0
+    >>> print(f"{jnp.linalg.norm(params['kernel'] + updates['kernel']):.4f}")
+    5.0000
     """
 
     inner: Inner
