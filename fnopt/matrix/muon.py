@@ -70,10 +70,11 @@ class muon(MatrixOptimizer):
 
     >>> import fnopt, jax.numpy as jnp
     >>> params = {"layer": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}}
-    >>> print(fnopt.muon(0.02, other=fnopt.sgd(0.1)).table(params))
-    leaf          seen as               by     gets
-    layer/bias    4, other              shape  sgd(learning_rate=0.1, nesterov=False)
-    layer/kernel  3 × 4 → 1 matrix, 4 × 3  name   muon
+    >>> table = fnopt.muon(0.02, other=fnopt.sgd(0.1)).table(params)
+    >>> print(*table.splitlines()[:3], sep="\n")
+    leaf          seen as                    kind    by     gets
+    layer/bias    4                          other   shape  sgd
+    layer/kernel  3 × 4 → 1 matrix of 4 × 3  hidden  bias   muon
     """
 
     learning_rate: Rate

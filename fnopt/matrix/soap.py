@@ -57,7 +57,7 @@ class soap(MatrixOptimizer):
     >>> import fnopt, jax.numpy as jnp
     >>> params = {"kernel": jnp.ones((4, 3)), "bias": jnp.zeros(3)}
     >>> print(fnopt.soap(3e-3).table(params).splitlines()[2])
-    kernel  4 × 3 → 1 matrix, 3 × 4  name   soap
+    kernel  4 × 3 → 1 matrix of 3 × 4  hidden  bias   soap
     """
 
     learning_rate: Rate
