@@ -30,6 +30,7 @@ SUITES = [
     "optax.contrib._common_test",
     "optax.contrib._complex_valued_test",
     "optax.contrib._galore_test",
+    "optax.contrib._muon_test",
     "optax.contrib._mechanic_test",
     "optax.contrib._privacy_test",
     "optax.contrib._reduce_on_plateau_test",
@@ -52,7 +53,6 @@ SUITES = [
 
 LATER = {
     "lbfgs": "comes with the curvature methods",
-    "muon": "comes with the matrix methods",
 }
 """Optimizers of optax that are left to other families."""
 
@@ -75,6 +75,7 @@ EXCEPTIONS: dict[str, str] = {
     "_clipping_test.*test_clip_by_block_rms": "it wants 1 to 7 places, and optax's own fails",
     "FreezeTest.test_bad_structure_raises": _MESSAGE,
     "SelectiveTransformTest.test_selective_bad_structure": _MESSAGE,
+    "_muon_test.MuonTest.test_dim_nums_combinations": "it finds mu by positions in optax's state",
     "_galore_test.GaLoreTest.test_mu_dtype_controls_moment_dtype": "fnopt keeps squares in float32",
 }
 """Tests that cannot pass, by a pattern of their name, each with its reason; they must fail."""
