@@ -40,6 +40,7 @@ import fnopt
 import fnopt.train  # teaches flax's serialization what a schedule is
 from fnopt.core import restrict
 from fnopt.core.packed_trees import is_packed, unpacked
+from fnopt.core.paths import path_name
 from fnopt.matrix.choice import Matrices
 from fnopt.matrix.kfac_blocks import blocks_of
 
@@ -452,12 +453,15 @@ def _in_inject_hyperparams(case: Case, tx: Any, params: Any) -> Any:
 
 
 def _in_nnx(case: Case, tx: Any, params: Any) -> Any:
-    leaves, structure = jax.tree.flatten(params)
-    model = nnx.List([nnx.Param(leaf) for leaf in leaves])
+    with_paths, structure = jax.tree_util.tree_flatten_with_path(params)
+    # With the names of the leaves, and in their order.
+    names = [path_name(path) for path, _ in with_paths]
+    assert names == sorted(names)
+    model = nnx.Dict({n: nnx.Param(leaf) for n, (_, leaf) in zip(names, with_paths, strict=True)})
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
 
     def loss_of_model(model):
-        return MIXED.loss(structure.unflatten([param[...] for param in model]))
+        return MIXED.loss(structure.unflatten([model[name][...] for name in names]))
 
     def of_state(function):
         return lambda state: function(structure.unflatten(jax.tree.leaves(state)))
@@ -470,7 +474,7 @@ def _in_nnx(case: Case, tx: Any, params: Any) -> Any:
         value, grads = value_and_grad_of_model(model)
         given = extra(case, value, loss, model=(outputs, MIXED.model[1]))
         optimizer.update(model, grads, **given)
-    return structure.unflatten([param[...] for param in model])
+    return structure.unflatten([model[name][...] for name in names])
 
 
 def _in_train_state(case: Case, tx: Any, params: Any) -> Any:

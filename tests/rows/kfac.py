@@ -14,8 +14,6 @@ _EXCEPTIONS = {
     "is_sharded_as_parameters": "its factors have another shape than the parameters",
     "keeps_complex64": "its factors are of real parameters",
     "lives_inside_train_state": "flax's TrainState hands no extra arguments on",
-    "lives_inside_nnx_optimizer": "in the list of leaves there a bias is beside its weights, and"
-    " preconditioned with them",
 }
 _EXACT = {
     **_EXCEPTIONS,

@@ -22,8 +22,6 @@ _NUMBERS = {
 }
 _ANY = {
     "takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess",
-    "lives_inside_nnx_optimizer": "in the law's list of leaves without names, a vector beside the"
-    " matrix looks like the bias of a layer whose outputs are its first axis",
 }
 _SIGNS = {"has_hypergradients": "a number may change a sign, and the step by a jump"}
 _ROWS = {"is_sharded_as_parameters": "it has a number for each row of a matrix"}

@@ -33,9 +33,6 @@ _SMALL = {
     "is_sharded_as_parameters": "a singular value that is 0 but for roundings is driven towards 1"
 }
 _RULES = {"survives_flax_serialization": "flax stores arrays and knows no rules for paths"}
-_LIST = {
-    "lives_inside_nnx_optimizer": "in the law's list the vector behind the matrix reads as its bias"
-}
 _LOGITS = {
     "lives_inside_train_state": "flax's TrainState hands no extra arguments on",
     **dict.fromkeys(
@@ -47,7 +44,7 @@ _ONE = {"exponents": (("*", 0.5),)}
 
 
 def _rows(name: str, variants: dict[str, Any], **common: Any) -> list[Case]:
-    common["not_applicable"] = {**_NO_PEER, **_ANY, **_LIST, **common.get("not_applicable", {})}
+    common["not_applicable"] = {**_NO_PEER, **_ANY, **common.get("not_applicable", {})}
     return row(name, variants, by_leaf=True, **common)
 
 
