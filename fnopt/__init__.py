@@ -44,6 +44,8 @@ from fnopt.first_order.schedule_free_eval import (
 )
 from fnopt.matrix.choice import MuonDimensionNumbers as MuonDimensionNumbers
 from fnopt.matrix.layers_seen import matrices_of as matrices_of
+from fnopt.matrix.optimizer import MatrixOptimizer as MatrixOptimizer
+from fnopt.matrix.rule import MatrixRule as MatrixRule
 from fnopt.matrix.table import matrices_table as matrices_table
 from fnopt.registry import optimizer as optimizer
 from fnopt.registry import optimizers as optimizers
@@ -242,11 +244,9 @@ from fnopt.matrix.kl_soap import kl_soap as kl_soap
 from fnopt.matrix.muon import muon as muon
 from fnopt.matrix.muown import muown as muown
 from fnopt.matrix.normuon import normuon as normuon
-from fnopt.matrix.optimizer import MatrixOptimizer as MatrixOptimizer
 from fnopt.matrix.orthogonal import scale_by_orthogonalization as scale_by_orthogonalization
 from fnopt.matrix.psgd_kron import psgd_kron as psgd_kron
 from fnopt.matrix.qk_clip import qk_clip as qk_clip
-from fnopt.matrix.rule import MatrixRule as MatrixRule
 from fnopt.matrix.scale_by_adamuon import scale_by_adamuon as scale_by_adamuon
 from fnopt.matrix.scale_by_dion2 import scale_by_dion2 as scale_by_dion2
 from fnopt.matrix.scale_by_galore import scale_by_galore as scale_by_galore

@@ -125,6 +125,7 @@ def exported() -> dict[str, Any]:
         if inspect.isclass(thing)
         and issubclass(thing, (Transform, Schedule))
         and thing not in BASES
+        and thing.family
         and thing.__name__ == name
     }
 

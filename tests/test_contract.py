@@ -11,7 +11,9 @@ import fnopt
 import fnopt.compat.torch
 
 # What a transform is made with, not one itself.
-BASES = {"Transform", "Rule", "Joint", "Wrapper", "Composed"}
+BASES = {
+    "Transform", "Rule", "Joint", "Wrapper", "Composed", "MatrixRule", "MatrixOptimizer"
+}  # fmt: skip
 
 
 # What a flag may change. The other laws are about the machinery, which one case of an optimizer

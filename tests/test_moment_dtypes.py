@@ -11,7 +11,7 @@ from laws import extra
 
 import fnopt
 
-_GIVEN = {"learning_rate": 0.1}
+_GIVEN = {"learning_rate": 0.1, "peak_value": 0.1}
 _WITH_MU = [
     name
     for name, kind in vars(fnopt).items()
@@ -20,6 +20,14 @@ _WITH_MU = [
 ONE_MOMENT = {
     "lion": "it has no second moment",
     "scale_by_lion": "it has no second moment",
+    **dict.fromkeys(
+        ("muon", "scale_by_muon", "dion2", "scale_by_dion2", "scion", "scale_by_scion"),
+        "it has no second moment of its own",
+    ),
+    **dict.fromkeys(
+        (f"{part}{name}" for part in ("", "scale_by_") for name in ("normuon", "adamuon", "muown")),
+        "its second moment is of directions, and in float32 at least",
+    ),
     "psgd_kron": "its preconditioner is no second moment; it has precond_dtype",
     "scale_by_psgd_kron": "its preconditioner is no second moment; it has precond_dtype",
 }

@@ -39,6 +39,9 @@ NOT_FOR_THIS_TREE = {
     "differentially_private_aggregate": "its gradients are those of examples",
     "dpsgd": "its gradients are those of examples",
     "Muon": "it refuses what is no matrix",
+    "kfac": "it reads layers, of which this tree has none",
+    "scale_by_kfac": "it reads layers, of which this tree has none",
+    "qk_clip": "it needs the logits of heads",
 }
 MEASURES = "it promises nothing of what it measures"
 CURVATURE = "it asks for the curvature, whatever that depends on"
@@ -78,6 +81,10 @@ TOO_MODEST = {
     "scale_by_factored_rms": "leaves as small as these are not factored",
     "stable_adamw": "its clipping is not reached here",
     "adamp": "its projection is not reached here",
+    **dict.fromkeys(
+        (f"{part}{name}" for part in ("", "scale_by_") for name in ("soap", "kl_soap", "shampoo")),
+        "what is computed in turns is here computed for all at the first update",
+    ),
 }
 """Transforms that may promise less than this small tree shows, by name or row, with the reason."""
 

@@ -15,6 +15,7 @@ CALLS = {
     "adam": "adam(1e-3)",
     "adamc": "adamc(fnopt.cosine_decay_schedule(1e-3, 1000), peak_value=1e-3, weight_decay=0.1)",
     "adamw": "adamw(1e-3, weight_decay=0.1)",
+    "grafted": "grafted(fnopt.scale_by_shampoo(), fnopt.scale_by_adam())",
     "hyperball": "hyperball(fnopt.scale_by_adam(), 0.01, other=fnopt.adamw(1e-3))",
     "lbfgsb": "lbfgsb(lower=0.0)",
     "lion": "lion(1e-4, weight_decay=0.1)",

@@ -58,3 +58,22 @@ class Blocks(NamedTuple):
         matrices = blocks.reshape(-1, down, across, rows, columns).swapaxes(2, 3)
         matrices = matrices.reshape(-1, down * rows, across * columns)
         return matrices[:, : self.shape[0], : self.shape[1]]
+
+
+def layout(
+    shape: tuple[int, int], block_size: int | None, max_dim: int | None, one_sided: bool
+) -> tuple[Blocks, tuple[bool, bool]]:
+    """The blocks of matrices of a shape, and which of their sides are preconditioned.
+
+    Args:
+        shape: rows and columns of a matrix.
+        block_size: longest side of a block; None for no blocks.
+        max_dim: longest side that is preconditioned; None for any.
+        one_sided: whether only the shorter side is, the rows of a square.
+    """
+    rows, columns = shape
+    left, right = (max_dim is None or n <= max_dim for n in shape)
+    if one_sided:
+        left, right = left and rows <= columns, right and columns < rows
+    limits = (block_size if left else None, block_size if right else None)
+    return Blocks.at_most(shape, limits), (left, right)

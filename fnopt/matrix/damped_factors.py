@@ -80,7 +80,7 @@ def renewed(
 
     def renew(factor: jax.Array, damping: jax.Array, *before: jax.Array) -> PyTree:
         nonlocal turns
-        new = refreshed(compute, before, (factor, damping), t, every, offset=turns)
+        new = refreshed(compute, before, (factor, damping), t, every, offset=-turns)
         # The batch of the next size begins where this one ends.
         turns += min(len(factor), every)
         return new

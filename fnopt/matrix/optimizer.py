@@ -29,6 +29,8 @@ class MatrixOptimizer(Composed):
     takes = ("hidden",)
     """The kinds of leaves that the method is for; see :class:`fnopt.matrix.view.Seen`."""
 
+    family = ""
+
     if TYPE_CHECKING:  # of subclasses; an annotation would make a field here
         learning_rate = weight_decay = mask = matrices = other = cast(Any, None)
 

@@ -63,6 +63,7 @@ class MatrixRule(Rule):
     transposed for it.
     """
     elementwise: ClassVar[bool] = False
+    family = ""
 
     @classmethod
     def undefined(cls) -> str:
@@ -125,9 +126,13 @@ class MatrixRule(Rule):
         own = LeafPlan(leafwise=self.leafwise, keeps_zero=self.keeps_zero)
         leaves, treedef = jax.tree.flatten(params)
         views = self._chosen(params, len(leaves))
-        # Leaves of one view are treated alike.
+        # Leaves of one view are treated alike, but for whose turn it is where they take turns.
+        turns = [None if self.leafwise else i for i in range(len(leaves))]
         return treedef.unflatten(
-            [own.labelled(view.words) if view else UNTOUCHED for view in views]
+            [
+                own.labelled((view.words, turn)) if view else UNTOUCHED
+                for view, turn in zip(views, turns, strict=True)
+            ]
         )
 
     def _chosen(self, tree: PyTree, size: int) -> list[Any]:

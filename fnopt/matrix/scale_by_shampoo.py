@@ -15,7 +15,7 @@ from fnopt.core.moments import computing_dtype
 from fnopt.core.ranges import Fraction
 from fnopt.core.types import Arrays, Numeric, Rows
 from fnopt.matrix import sides
-from fnopt.matrix.blocks import Blocks
+from fnopt.matrix.blocks import Blocks, layout
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.inverse_root import RootMethod, inverse_root
 from fnopt.matrix.refresh import refreshed_by_shape
@@ -86,6 +86,11 @@ class scale_by_shampoo(MatrixRule):
     counts = True
     keeps_zero = True
 
+    @property
+    def leafwise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        # Whose turn it is depends on the other leaves.
+        return not self.staggered or self.precondition_frequency == 1
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("precondition_frequency", "block_size", "max_dim", "exponent_override"):
@@ -142,9 +147,4 @@ class scale_by_shampoo(MatrixRule):
 
     def _layout(self, matrices: jax.Array) -> tuple[Blocks, tuple[bool, bool]]:
         """The blocks of a leaf's matrices, and which of their sides are preconditioned."""
-        rows, columns = matrices.shape[1:]
-        left, right = (self.max_dim is None or n <= self.max_dim for n in (rows, columns))
-        if self.one_sided:
-            left, right = left and rows <= columns, right and columns < rows
-        limits = (self.block_size if left else None, self.block_size if right else None)
-        return Blocks.at_most((rows, columns), limits), (left, right)
+        return layout(matrices.shape[1:], self.block_size, self.max_dim, self.one_sided)

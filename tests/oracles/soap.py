@@ -204,7 +204,7 @@ def orthogonalized(
 ) -> np.ndarray:
     """Jordan et al. 2024: steps of a polynomial, here on the singular values alone."""
     u, s, vt = np.linalg.svd(g, full_matrices=False)
-    s = s / max(np.linalg.norm(g), eps)
+    s = s / (np.linalg.norm(g) + eps)
     a, b, c = ns_coeffs
     for _ in range(ns_steps):
         s = a * s + b * s**3 + c * s**5
