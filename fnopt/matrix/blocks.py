@@ -61,7 +61,7 @@ class Blocks(NamedTuple):
 
 
 def layout(
-    shape: tuple[int, int], block_size: int | None, max_dim: int | None, one_sided: bool
+    shape: tuple[int, ...], block_size: int | None, max_dim: int | None, one_sided: bool
 ) -> tuple[Blocks, tuple[bool, bool]]:
     """The blocks of matrices of a shape, and which of their sides are preconditioned.
 
@@ -76,4 +76,4 @@ def layout(
     if one_sided:
         left, right = left and rows <= columns, right and columns < rows
     limits = (block_size if left else None, block_size if right else None)
-    return Blocks.at_most(shape, limits), (left, right)
+    return Blocks.at_most((rows, columns), limits), (left, right)
