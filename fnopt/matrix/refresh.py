@@ -40,7 +40,7 @@ def refreshed(
         staggered: whether as few matrices as possible are computed at an update, so that none takes
             much longer than the others; otherwise all are at the same one.
         offset: by how many updates it comes earlier, below 0 later, so that batches of separate
-            shapes take turns; see :func:`refreshed_by_shape`.
+            shapes take turns; see :func:`~fnopt.matrix.refresh.refreshed_by_shape`.
 
     Returns:
         A tree like ``old``.

@@ -30,8 +30,8 @@ class MatrixRule(Rule):
 
     A subclass has a field ``matrices: Matrices = None``, which says how leaves are seen, and
     defines the slots of one leaf and the directions of all. Arrays have the shape (number of
-    matrices, outputs, inputs); see :class:`MatrixView`. Matrices of one shape are joined where the
-    formula calls :func:`by_shape`::
+    matrices, outputs, inputs); see :class:`~fnopt.matrix.view.MatrixView`. Matrices of one shape are joined where the
+    formula calls :func:`~fnopt.matrix.by_shape.by_shape`::
 
         class scale_by_orthogonal_trace(MatrixRule):
             decay: Decay = 0.95
@@ -81,7 +81,7 @@ class MatrixRule(Rule):
             param: the leaf as matrices, an array of shape (number, outputs, inputs).
 
         Returns:
-            A dict of arrays by name: those of :attr:`like_params` of the shape of ``param``, others
+            A dict of arrays by name: those of ``like_params`` of the shape of ``param``, others
             with the number of matrices as their first axis.
         """
         return {}
@@ -98,7 +98,7 @@ class MatrixRule(Rule):
             grads: the gradients, an array of shape (number, outputs, inputs) for each leaf.
             slots: a list of named tuples, the slots of each leaf.
             params: a list of the parameters as matrices; None if ``update`` was called without.
-            ctx: the count and what :meth:`Rule.precompute` returned; without path and dtype.
+            ctx: the count and what :meth:`fnopt.Rule.precompute` returned; without path and dtype.
             **extra_args: the extra arguments of ``update``.
         """
         raise NotImplementedError
