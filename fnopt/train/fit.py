@@ -103,7 +103,7 @@ def fit(
             another optimizer of the same kind. None begins with a new one.
         average: averages the parameters over the steps, such as :class:`ema_of_params`; None for
             no average.
-        packed: whether the run stores small arrays packed (:meth:`TrainState.packed`), which a
+        packed: whether the run stores small arrays packed (``state.packed()``), which a
             callback reads as before, and the result does not have; None where it makes steps
             faster.
 

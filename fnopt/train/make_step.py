@@ -40,8 +40,8 @@ def make_train_step(
     Args:
         objective: the objective to minimize, from :func:`objective`.
         packed: whether the state that is returned stores its small arrays packed, which is read as
-            before (:meth:`TrainState.packed`); None where it makes steps faster
-            (:func:`~fnopt.train.layout.laid_out`).
+            before (``state.packed()``); None where it makes steps faster: everywhere but with
+            stochastic rounding.
         **options: the arguments of :class:`StepOptions`.
     """
     check_objective("make_train_step(objective)", objective)

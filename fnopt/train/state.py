@@ -32,7 +32,7 @@ _USAGE = "TrainState.create(objective, tx, key)"
 class TrainState(Stored):
     """Everything that a training step changes or depends on, except the data.
 
-    Steps may store the small arrays of it side by side in few buffers (see :meth:`packed`); its
+    Steps may store the small arrays of it side by side in few buffers (see ``packed``); its
     fields are read as trees all the same.
 
     Attributes:
