@@ -30,8 +30,8 @@ class MatrixRule(Rule):
 
     A subclass has a field ``matrices: Matrices = None``, which says how leaves are seen, and
     defines the slots of one leaf and the directions of all. Arrays have the shape (number of
-    matrices, outputs, inputs); see :class:`~fnopt.matrix.view.MatrixView`. Matrices of one shape are joined where the
-    formula calls :func:`~fnopt.matrix.by_shape.by_shape`::
+    matrices, outputs, inputs); see :class:`~fnopt.matrix.view.MatrixView`. Matrices of one shape
+    are joined where the formula calls :func:`~fnopt.matrix.by_shape.by_shape`::
 
         class scale_by_orthogonal_trace(MatrixRule):
             decay: Decay = 0.95

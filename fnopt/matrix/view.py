@@ -75,7 +75,7 @@ class Seen(NamedTuple):
     Attributes:
         path: its path.
         shape: its shape.
-        kind: one of ``KINDS``.
+        kind: ``"hidden"``, ``"embedding"``, ``"head"`` or ``"other"``.
         view: its axes; None for one that is no matrix.
         why: what decided it: ``"rule"``, ``"program"`` (that of the model), ``"name"``, ``"bias"``
             (the shape of the bias beside it, or beside others of its name), ``"shape"`` or
