@@ -70,8 +70,8 @@ class muon(MatrixOptimizer):
 
     >>> import fnopt, jax.numpy as jnp
     >>> params = {"layer": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}}
-    >>> table = fnopt.muon(0.02, other=fnopt.sgd(0.1)).table(params)
-    >>> print(*table.splitlines()[:3], sep="\n")
+    >>> for line in fnopt.muon(0.02, other=fnopt.sgd(0.1)).table(params).splitlines()[:3]:
+    ...     print(line)
     leaf          seen as                    kind    by     gets
     layer/bias    4                          other   shape  sgd
     layer/kernel  3 × 4 → 1 matrix of 4 × 3  hidden  bias   muon
