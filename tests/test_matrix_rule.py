@@ -253,3 +253,36 @@ def test_a_run_is_the_same_packed():
         for packed in (True, False)
     ]
     jax.tree.map(close, *(result.state.params for result in runs))
+
+
+def products(jaxpr):
+    """The precisions of all products of a program."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation.params["precision"]
+        for parameter in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
+            if _is_program(parameter):
+                yield from products(getattr(parameter, "jaxpr", parameter))
+
+
+def _is_program(x):
+    return hasattr(x, "eqns") or hasattr(x, "jaxpr")
+
+
+METHODS = [
+    name
+    for name, kind in vars(fnopt).items()
+    if isinstance(kind, type) and issubclass(kind, MatrixRule) and kind.family == "parts"
+]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_products_are_as_precise_as_single_precision_unless_a_method_needs_less(name):
+    """GPUs and TPUs round the factors of products by default."""
+    make, params = getattr(fnopt, name), {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}
+    tx = make(**make.example)
+    program = jax.make_jaxpr(tx.update)(params, tx.init(params), params)
+    found = set(products(program.jaxpr))
+    highest = (jax.lax.Precision.HIGHEST,) * 2
+    assert found <= ({None} if tx.precision is None else {highest})
+    assert found or name in ("scale_by_shape", "scale_to_param_norm", "keep_norm")

@@ -18,7 +18,9 @@ from flax.training.train_state import TrainState
 import fnopt
 import fnopt.compat.torch
 from fnopt.core import Composed, Decay, Inner, Joint, Rule, Schedule, Transform, Wrapper, zeros
+from fnopt.core.ranges import Integer
 from fnopt.initialize import unfreeze_gradually
+from fnopt.registry import exported
 from fnopt.train import objective
 
 pytestmark = pytest.mark.beside_optax
@@ -564,3 +566,29 @@ def test_what_looks_alike_is_accepted():
     assert fnopt.chain().update(PARAMS, ())[0] == PARAMS
     assert fnopt.sgd(0.1, nesterov=jnp.bool_(True).item()).nesterov is True
     assert fnopt.adam(lambda count: 0.1 / (1 + count)).learning_rate(0) == pytest.approx(0.1)
+
+
+INTEGERS = [
+    (name, field, spec.least)
+    for name, make in exported().items()
+    for field, spec in make._specs.items()
+    if isinstance(spec, Integer)
+]
+
+
+@pytest.mark.parametrize(("name", "field", "least"), INTEGERS)
+def test_an_integer_out_of_its_range_is_refused_where_it_is_given(name, field, least):
+    make = getattr(fnopt, name)
+    given = {**make.example, **({"learning_rate": 0.1} if "learning_rate" in make._fields else {})}
+    given |= {"inner": fnopt.sgd(0.1)} if "inner" in make._fields else {}
+    for value, says in (
+        (least - 1, f"at least {least}"),
+        (1.5, "an integer"),
+        (True, "an integer"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"{name}: {field} must be {says}"):
+            make(**given | {field: value})
+
+
+def test_there_are_such_integers():
+    assert len(INTEGERS) > 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any
 
-from fnopt.core.checks import Interval
+from fnopt.core.checks import Interval, integer
 from fnopt.core.fields import Field, is_torch_model
 from fnopt.core.schedule import as_schedule
 
@@ -85,3 +85,30 @@ _DECAY = Scheduled(Interval("[0, 1)"))
 _PAIR = "tuple[float | Schedule, float | Schedule]"
 Betas = Annotated[Any, Several(of=(_DECAY, _DECAY), shown=_PAIR)]
 """The decays of a mean and of a mean square: two numbers or schedules, each in [0, 1)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Integer(Field):
+    """An integer that is structure, such as a number of iterations.
+
+    Attributes:
+        least: the smallest accepted.
+        or_none: whether None is, with any default.
+    """
+
+    static: bool = True
+    least: int = 1
+    or_none: bool = False
+
+    def accept(self, argument: str, value: Any, default: Any) -> Any:
+        if value is None and (self.or_none or default is None):
+            return None
+        return integer(argument, value, least=self.least)
+
+
+PositiveInteger = Annotated[int, Integer()]
+"""An integer of at least 1: another one is another program."""
+PositiveIntegerOrNone = Annotated[int | None, Integer(or_none=True)]
+"""An integer of at least 1, or None: another one is another program."""
+NonNegativeInteger = Annotated[int, Integer(least=0)]
+"""An integer of at least 0: another one is another program."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from fnopt.core import Decay, DType, Inner, Mask, NonNegative, Rate, Static, Transform
+from fnopt.core import Decay, DType, Inner, Mask, NonNegative, Rate, Transform
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.optimizer import MatrixOptimizer
 from fnopt.matrix.scale_by_adamuon import scale_by_adamuon
-from fnopt.matrix.scale_by_muon import check_steps
 
 
-class adamuon(MatrixOptimizer):
+class adamuon(Iterated, MatrixOptimizer):
     r"""Muon of signs with a separate rate for every weight, for the matrices of hidden layers.
 
     .. math:: \Delta\theta_t = -\eta_t\,(u_t + \lambda\,\theta_{t-1})
@@ -47,7 +48,7 @@ class adamuon(MatrixOptimizer):
 
     learning_rate: Rate
     ns_coeffs: Coefficients = "jordan"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     beta: Decay = 0.95
     eps: NonNegative = 1e-8
     weight_decay: Rate = 0.0
@@ -59,10 +60,6 @@ class adamuon(MatrixOptimizer):
     other: Inner = None
     ns_dtype: DType = None
     family = "matrix"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_steps(self)
 
     def direction(self) -> tuple[Transform, ...]:
         method = scale_by_adamuon(

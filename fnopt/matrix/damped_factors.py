@@ -11,8 +11,7 @@ import jax.numpy as jnp
 from fnopt.core.fields import Field
 from fnopt.core.moments import root
 from fnopt.core.types import Arrays, Numeric, PyTree
-from fnopt.matrix.by_shape import by_shape
-from fnopt.matrix.refresh import refreshed
+from fnopt.matrix.refresh import refreshed_by_shape
 
 Solver = Annotated[Any, Field(static=True, choices=("cholesky", "eigh"))]
 """How factors are inverted, and with it how they are damped."""
@@ -76,16 +75,7 @@ def renewed(
         every: the number of updates from one computation to the next.
     """
     compute = inverse if solver == "cholesky" else eigenbasis
-    turns = 0
-
-    def renew(factor: jax.Array, damping: jax.Array, *before: jax.Array) -> PyTree:
-        nonlocal turns
-        new = refreshed(compute, before, (factor, damping), t, every, offset=-turns)
-        # The batch of the next size begins where this one ends.
-        turns += min(len(factor), every)
-        return new
-
-    return by_shape(renew, factors, dampings, *map(list, zip(*old, strict=True)))
+    return refreshed_by_shape(compute, old, (factors, dampings), t, every)
 
 
 def preconditioned(gradients: jax.Array, parts: Sequence[jax.Array], damping: Numeric) -> jax.Array:

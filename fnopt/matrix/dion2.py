@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from fnopt.core import Decay, DType, Inner, Mask, NonNegative, Rate, Static, Transform
+from fnopt.core import Decay, DType, Inner, Mask, NonNegative, Rate, Transform
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.optimizer import MatrixOptimizer
 from fnopt.matrix.scale_by_dion2 import Adjustment, Share, scale_by_dion2
 
 
-class dion2(MatrixOptimizer):
+class dion2(Iterated, MatrixOptimizer):
     r"""Muon on a share of the rows or columns of every matrix, those with the largest momentum.
 
     .. math:: \Delta\theta_t = -\eta_t\,(u_t + \lambda\,\theta_{t-1})
@@ -63,7 +65,7 @@ class dion2(MatrixOptimizer):
     _: dataclasses.KW_ONLY
     adjust_lr: Adjustment = "spectral_norm"
     ns_coeffs: Coefficients = "dion"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     eps: NonNegative = 1e-8
     mu_dtype: DType = None
     matrices: MatricesField = None

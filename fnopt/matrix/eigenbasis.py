@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from fnopt.core.moments import abs_sq, computing_dtype, moment, root
 from fnopt.core.types import Numeric, Rows
-from fnopt.matrix.by_shape import by_shape
-from fnopt.matrix.refresh import refreshed
+from fnopt.matrix.products import adjoint, gram
+from fnopt.matrix.refresh import refreshed_by_shape
 
 
 def init_sides(param: jax.Array, most: int) -> dict[str, jax.Array]:
@@ -35,16 +35,6 @@ def init_sides(param: jax.Array, most: int) -> dict[str, jax.Array]:
     return slots
 
 
-def product(x: jax.Array, y: jax.Array) -> jax.Array:
-    """A product of matrices in full precision, which GPUs and TPUs do not take by default."""
-    return jnp.matmul(x, y, precision="highest")
-
-
-def adjoint(x: jax.Array) -> jax.Array:
-    """The conjugate transposes of matrices."""
-    return jnp.matrix_transpose(x).conj()
-
-
 def to_bases(x: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
     r"""Matrices in the bases of their sides, :math:`Q_L^\top X\,Q_R`.
 
@@ -52,14 +42,14 @@ def to_bases(x: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
         x: matrices, an array of shape (number, rows, columns).
         left, right: the bases of rows and of columns; of size 0 for a side that has none.
     """
-    x = product(adjoint(left), x) if left.size else x
-    return product(x, right) if right.size else x
+    x = adjoint(left) @ x if left.size else x
+    return x @ right if right.size else x
 
 
 def from_bases(x: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
     r"""The inverse of :func:`to_bases`, :math:`Q_L\,X\,Q_R^\top`."""
-    x = product(left, x) if left.size else x
-    return product(x, adjoint(right)) if right.size else x
+    x = left @ x if left.size else x
+    return x @ adjoint(right) if right.size else x
 
 
 def rms(x: jax.Array) -> jax.Array:
@@ -69,7 +59,7 @@ def rms(x: jax.Array) -> jax.Array:
 
 def outer_moment(x: jax.Array, old: jax.Array, decay: Numeric, share: Numeric = 1.0) -> jax.Array:
     r"""The moving average of :math:`X X^\top`, times a share; an ``old`` of size 0 stays."""
-    return moment(share * product(x, adjoint(x)), old, decay) if old.size else old
+    return moment(share * gram(x), old, decay) if old.size else old
 
 
 def eigenvectors(matrices: jax.Array) -> jax.Array:
@@ -91,7 +81,7 @@ def orthogonal_iteration(
             diagonal of :math:`Q^\top P\,Q`, from the largest. Each column stays at its place, so
             that what is kept in the basis needs no permutation.
     """
-    image = product(matrices, basis)
+    image = matrices @ basis
     if not ordered:
         return jnp.linalg.qr(image)[0]
     order = jnp.argsort(-jnp.sum((basis.conj() * image).real, axis=-2), axis=-1)
@@ -122,7 +112,6 @@ def refreshed_bases(
             no update takes much longer than the others.
         ordered: see :func:`orthogonal_iteration`.
     """
-    turns = 0
 
     def compute(statistic: jax.Array, basis: jax.Array) -> jax.Array:
         return jax.lax.cond(
@@ -131,18 +120,14 @@ def refreshed_bases(
             lambda: orthogonal_iteration(statistic, basis, ordered=ordered),
         )
 
-    def refresh(statistic: jax.Array, basis: jax.Array) -> jax.Array:
-        nonlocal turns
-        if not basis.size:
-            return basis
-        offset, share = -turns, -(-len(basis) // every)
-        turns += -(-len(basis) // share) if staggered else 0
-        return refreshed(compute, basis, (statistic,), t, every, staggered=staggered, offset=offset)
-
     # All left sides first, so that a stack of matrices is as the same matrices one by one.
     statistics = [row[side] for side in ("left", "right") for row in rows]
-    old = [getattr(s, f"{side}_basis") for side in ("left", "right") for s in slots]
-    bases = by_shape(refresh, statistics, old)
+    bases = [getattr(s, f"{side}_basis") for side in ("left", "right") for s in slots]
+    own = [i for i, basis in enumerate(bases) if basis.size]
+    arguments = [bases[i] for i in own], ([statistics[i] for i in own],)
+    new = refreshed_by_shape(compute, *arguments, t, every, staggered=staggered)
+    for i, basis in zip(own, new, strict=True):
+        bases[i] = basis
     pairs = zip(bases[: len(rows)], bases[len(rows) :], strict=True)
     return [
         {**row, "left_basis": left, "right_basis": right}

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import jax
 
 from fnopt.core import real_zeros, zeros
-from fnopt.core.checks import positive_integer
-from fnopt.core.fields import Field
 from fnopt.core.types import Rows
 from fnopt.matrix.eigenbasis import init_sides, refreshed_bases
 from fnopt.matrix.rule import MatrixRule
-
-
-def _as_count(value: Any) -> int:
-    return positive_integer("it", value)
-
-
-Count = Annotated[Any, Field(convert=_as_count, static=True, shown="int")]
-"""An integer of at least 1."""
 
 
 class EigenbasisRule(MatrixRule):

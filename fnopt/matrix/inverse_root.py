@@ -12,6 +12,7 @@ import numpy as np
 from fnopt.core.fields import Field
 from fnopt.core.moments import divide
 from fnopt.core.types import Numeric
+from fnopt.matrix.products import adjoint
 
 METHODS = ("eigh", "newton")
 RootMethod: TypeAlias = Annotated[Literal["eigh", "newton"], Field(static=True, choices=METHODS)]
@@ -87,7 +88,7 @@ def _root(p: int, method: str, matrices: jax.Array, eps: jax.Array) -> jax.Array
         if method == "newton":
             return jax.vmap(functools.partial(_newton, p=p), (0, None))(matrices, eps)
         _, ridged, vectors = _eigh(matrices, eps)
-        return (vectors * ridged[:, None, :] ** (-1 / p)) @ _adjoint(vectors)
+        return (vectors * ridged[:, None, :] ** (-1 / p)) @ adjoint(vectors)
 
 
 @_root.defjvp
@@ -95,12 +96,12 @@ def _root_jvp(p: int, method: str, primals: Any, tangents: Any) -> Any:
     (matrices, eps), (change, change_of_eps) = primals, tangents
     with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
         values, ridged, vectors = _eigh(matrices, eps)
-        change = _adjoint(vectors) @ ((change + _adjoint(change)) / 2) @ vectors
+        change = adjoint(vectors) @ ((change + adjoint(change)) / 2) @ vectors
         # Eigenvalues are in order of size, so that the last is the largest.
         of_ridge = change_of_eps * values[:, -1:] + eps * change[:, -1, -1:].real
         identity = jnp.eye(matrices.shape[-1], dtype=matrices.dtype)[None]
         change = change + identity * of_ridge[:, None]
-        change = vectors @ (_divided_differences(ridged, p) * change) @ _adjoint(vectors)
+        change = vectors @ (_divided_differences(ridged, p) * change) @ adjoint(vectors)
         return _root(p, method, matrices, eps), change
 
 
@@ -109,10 +110,6 @@ def _eigh(matrices: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array, ja
     values, vectors = jnp.linalg.eigh(matrices)
     values = jnp.maximum(values, jnp.zeros_like(values))
     return values, values + eps * values[:, -1:], vectors
-
-
-def _adjoint(matrices: jax.Array) -> jax.Array:
-    return jnp.matrix_transpose(matrices).conj()
 
 
 def _divided_differences(x: jax.Array, p: int) -> jax.Array:

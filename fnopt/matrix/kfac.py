@@ -12,11 +12,10 @@ from fnopt.core import (
     NonNegative,
     Rate,
     Seed,
-    Static,
     Transform,
     trace,
 )
-from fnopt.core.ranges import Bound
+from fnopt.core.ranges import Bound, PositiveInteger
 from fnopt.core.types import OptState, Params
 from fnopt.curvature.gauss_newton_bartlett import Likelihood
 from fnopt.matrix.choice import MatricesField
@@ -101,8 +100,8 @@ class kfac(MatrixOptimizer):
     fisher: Fisher = "sampled"
     likelihood: Likelihood = "categorical"
     solver: Solver = "cholesky"
-    factor_interval: Static[int] = 1
-    inverse_interval: Static[int] = 20
+    factor_interval: PositiveInteger = 1
+    inverse_interval: PositiveInteger = 20
     max_kl: Bound = None
     weight_decay: Rate = 0.0
     mask: Mask = None

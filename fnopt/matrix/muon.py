@@ -6,16 +6,18 @@ import dataclasses
 from typing import Any
 
 from fnopt.core import Decay, DType, Inner, Mask, NonNegative, Rate, Static, Transform
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.first_order.adamw import adamw
 from fnopt.matrix.choice import Matrices, MatricesField
 from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.newton_schulz import Preconditioning
 from fnopt.matrix.optimizer import MatrixOptimizer
-from fnopt.matrix.scale_by_muon import check_one, check_steps, scale_by_muon
+from fnopt.matrix.scale_by_muon import check_one, scale_by_muon
 from fnopt.matrix.scale_by_shape import RootMeanSquare, scale_by_shape
 
 
-class muon(MatrixOptimizer):
+class muon(Iterated, MatrixOptimizer):
     r"""Momentum whose singular values are all about 1, for the matrices of hidden layers.
 
     .. math:: \Delta\theta_t = -\eta_t\,(c\,u_t + \lambda\,\theta_{t-1}), \qquad
@@ -79,7 +81,7 @@ class muon(MatrixOptimizer):
 
     learning_rate: Rate
     ns_coeffs: Coefficients = "jordan"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     beta: Decay = 0.95
     eps: NonNegative = 1e-8
     weight_decay: Rate = 0.0
@@ -103,7 +105,6 @@ class muon(MatrixOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_steps(self)
         check_one(self, "matrices", "muon_weight_dimension_numbers")
         for name in self._fields if self.other is not None else ():
             default = getattr(type(self), name, None)

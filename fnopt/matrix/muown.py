@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 from fnopt.core import Decay, DType, Inner, Mask, NonNegative, Rate, Static, Transform
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.optimizer import MatrixOptimizer
 from fnopt.matrix.scale_by_muown import scale_by_muown
 
 
-class muown(MatrixOptimizer):
+class muown(Iterated, MatrixOptimizer):
     r"""Muon for the directions of the rows of a matrix and Adam for their lengths.
 
     .. math:: \Delta\theta_t = -\eta_t\,(u_t + \lambda\,\theta_{t-1})
@@ -57,7 +59,7 @@ class muown(MatrixOptimizer):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = True
     ns_coeffs: Coefficients = "jordan"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     mu_dtype: DType = None
     matrices: MatricesField = None
     other: Inner = None

@@ -13,6 +13,7 @@ from fnopt.core import norm
 from fnopt.core.fields import Field
 from fnopt.core.moments import abs_sq, cast, computing_dtype, divide, root
 from fnopt.core.types import Arrays, Numeric
+from fnopt.matrix import products
 from fnopt.matrix.by_shape import wide
 
 Preconditioning = Annotated[
@@ -79,7 +80,7 @@ def newton_schulz(x: jax.Array, gram: jax.Array | None, rows: Any, dtype: Any = 
         return cast(a * cast(x, wider) + cast(step, wider), narrow)
 
     def body(x: jax.Array, numbers: jax.Array) -> tuple[jax.Array, None]:
-        return iterate(x, gram_of(x), numbers), None
+        return iterate(x, products.gram(x), numbers), None
 
     x = cast(x, narrow)
     if gram is not None and len(numbers):
@@ -87,11 +88,6 @@ def newton_schulz(x: jax.Array, gram: jax.Array | None, rows: Any, dtype: Any = 
     # A loop, so that the program has the products once and their temporaries too.
     x, _ = jax.lax.scan(body, x, numbers)
     return cast(x, given)
-
-
-def gram_of(x: jax.Array) -> jax.Array:
-    """Matrices times their conjugate transposes."""
-    return x @ jnp.matrix_transpose(x).conj()
 
 
 Start = tuple[jax.Array, jax.Array | None]
@@ -112,13 +108,13 @@ def _spectral(x: jax.Array, eps: Numeric) -> Start:
 
 
 def _schatten(x: jax.Array, eps: Numeric) -> Start:
-    gram = gram_of(x)
+    gram = products.gram(x)
     size = jnp.maximum(norm(gram, axis=(-2, -1), keepdims=True), eps)
     return divide(x, jnp.sqrt(size), least=eps), divide(gram, size, least=eps)
 
 
 def _aol(x: jax.Array, eps: Numeric) -> Start:
-    gram = gram_of(x)
+    gram = products.gram(x)
     sizes = jnp.maximum(jnp.sum(jnp.abs(gram), axis=-1, keepdims=True), eps)
     by = jnp.sqrt(sizes)
     return divide(x, by, least=eps), divide(gram, by * jnp.matrix_transpose(by), least=eps)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 from fnopt.core import Decay, DType, Inner, Mask, NonNegative, Rate, Static, Transform
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.optimizer import MatrixOptimizer
-from fnopt.matrix.scale_by_muon import check_steps
 from fnopt.matrix.scale_by_normuon import scale_by_normuon
 from fnopt.matrix.scale_by_shape import RootMeanSquare
 
 
-class normuon(MatrixOptimizer):
+class normuon(Iterated, MatrixOptimizer):
     r"""Muon whose steps are as large for every neuron, for the matrices of hidden layers.
 
     .. math:: \Delta\theta_t = -\eta_t\,(u_t + \lambda\,\theta_{t-1})
@@ -52,7 +53,7 @@ class normuon(MatrixOptimizer):
 
     learning_rate: Rate
     ns_coeffs: Coefficients = "jordan"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     b1: Decay = 0.95
     b2: Decay = 0.95
     eps: NonNegative = 1e-8
@@ -66,10 +67,6 @@ class normuon(MatrixOptimizer):
     other: Inner = None
     ns_dtype: DType = None
     family = "matrix"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_steps(self)
 
     def direction(self) -> tuple[Transform, ...]:
         method = scale_by_normuon(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fnopt.core import DType, NonNegative, Static
+from fnopt.core import DType, NonNegative
 from fnopt.core.context import Context
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.core.types import Arrays, Rows
 from fnopt.matrix.choice import MatricesField
-from fnopt.matrix.coefficients import JORDAN, Coefficients, rows_for
-from fnopt.matrix.newton_schulz import orthogonalize
+from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.rule import MatrixRule
 
 
-class scale_by_orthogonalization(MatrixRule):
+class scale_by_orthogonalization(Iterated, MatrixRule):
     r"""Drives the singular values of matrices towards 1 and keeps their singular vectors.
 
     .. math:: u = \operatorname{NS}(g) \approx U V^\top, \qquad g = U \Sigma V^\top
@@ -49,8 +50,8 @@ class scale_by_orthogonalization(MatrixRule):
     (1, 32, 32)
     """
 
-    ns_coeffs: Coefficients = JORDAN
-    ns_steps: Static[int] = 5
+    ns_coeffs: Coefficients = "jordan"
+    ns_steps: NonNegativeInteger = 5
     eps: NonNegative = 1e-8
     matrices: MatricesField = None
     _: dataclasses.KW_ONLY
@@ -62,5 +63,4 @@ class scale_by_orthogonalization(MatrixRule):
     def update_matrices(
         self, grads: Arrays, slots: Rows, params: Any, ctx: Context, **extra_args: Any
     ) -> tuple[Arrays, list[dict[str, Any]]]:
-        rows = rows_for(self.ns_coeffs, self.ns_steps)
-        return orthogonalize(grads, rows, self.eps, self.ns_dtype), [{} for _ in grads]
+        return self.orthogonalized(grads), [{} for _ in grads]

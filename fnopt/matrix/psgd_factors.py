@@ -16,6 +16,7 @@ from fnopt.core.moments import abs_sq, divide, root
 from fnopt.core.norms import norm
 from fnopt.core.types import Arrays, Numeric
 from fnopt.matrix.by_shape import by_shape, joined
+from fnopt.matrix.products import adjoint, gram
 
 Factors: TypeAlias = tuple[jax.Array, jax.Array]
 """The factors of rows and of columns of some matrices: upper triangular, of shape (number, size,
@@ -204,11 +205,11 @@ def _divided(left: jax.Array, x: jax.Array, right: jax.Array) -> jax.Array:
 
 
 def _adjoint(factor: jax.Array) -> jax.Array:
-    return factor.conj() if factor.ndim == 2 else jnp.matrix_transpose(factor).conj()
+    return factor.conj() if factor.ndim == 2 else adjoint(factor)
 
 
 def _gram(x: jax.Array, factor: jax.Array) -> jax.Array:
     """Inner products of rows; of each with itself alone if the factor is diagonal."""
     if factor.ndim == 2:
         return jnp.sum(abs_sq(x), axis=-1)
-    return x @ jnp.matrix_transpose(x).conj()
+    return gram(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from fnopt.core import Decay, DType, Inner, Mask, Positive, Rate, Seed, Static, Transform
-from fnopt.core.ranges import Bound
+from fnopt.core.ranges import Bound, NonNegativeInteger
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.optimizer import MatrixOptimizer
 from fnopt.matrix.psgd_factors import Mode
@@ -67,7 +67,7 @@ class psgd_kron(MatrixOptimizer):
     learning_rate: Rate
     b1: Decay = 0.9
     preconditioner_update_probability: Probability = None
-    max_size_triangular: Static[int] = 8192
+    max_size_triangular: NonNegativeInteger = 8192
     memory_save_mode: Mode = None
     weight_decay: Rate = 0.0
     mask: Mask = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, ClassVar
 
 import jax
@@ -62,6 +63,8 @@ class MatrixRule(Rule):
     The formula then receives matrices as they are stored, outputs or inputs first, and nothing is
     transposed for it.
     """
+    precision: ClassVar[str | None] = "highest"
+    """Precision of products on GPUs and TPUs; None leaves it to jax, whose default is faster."""
     elementwise: ClassVar[bool] = False
     family = ""
 
@@ -186,7 +189,10 @@ class MatrixRule(Rule):
         real = jnp.finfo(computing_dtype(*map(jnp.result_type, arrays))).dtype
         wide = {i: computing_dtype(grads[i].dtype, real) for i in own}
         given = {"shared": shared, **extra_args} if self.shared else extra_args
-        with jax.numpy_dtype_promotion("standard"):
+        precision = contextlib.nullcontext()
+        if self.precision is not None:
+            precision = jax.default_matmul_precision(self.precision)
+        with jax.numpy_dtype_promotion("standard"), precision:
             rule = at_count(self, count, real)
             result = rule.update_matrices(
                 [views[i].matrices(cast(grads[i], wide[i])) for i in own],

@@ -12,7 +12,6 @@ from fnopt.core import (
     Decay,
     DType,
     NonNegative,
-    Static,
     abs_sq,
     divide,
     moment,
@@ -22,15 +21,15 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.context import Context
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.core.types import Arrays, Rows
 from fnopt.matrix.choice import MatricesField
-from fnopt.matrix.coefficients import Coefficients, rows_for
-from fnopt.matrix.newton_schulz import orthogonalize
+from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.rule import MatrixRule
-from fnopt.matrix.scale_by_muon import check_steps
 
 
-class scale_by_adamuon(MatrixRule):
+class scale_by_adamuon(Iterated, MatrixRule):
     r"""The orthogonal factor of the signs of momentum, each number divided by its recent size.
 
     .. math::
@@ -62,7 +61,7 @@ class scale_by_adamuon(MatrixRule):
     """
 
     ns_coeffs: Coefficients = "jordan"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     beta: Decay = 0.95
     eps: NonNegative = 1e-8
     mu_dtype: DType = None
@@ -76,10 +75,6 @@ class scale_by_adamuon(MatrixRule):
     either_way = True
     like_params = ("mu", "nu")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_steps(self)
-
     def init_matrices(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param)}
 
@@ -87,8 +82,7 @@ class scale_by_adamuon(MatrixRule):
         self, grads: Arrays, slots: Rows, params: Any, ctx: Context, **extra_args: Any
     ) -> tuple[Arrays, list[dict[str, Any]]]:
         sums = [g + self.beta * s.mu for g, s in zip(grads, slots, strict=True)]
-        rows = rows_for(self.ns_coeffs, self.ns_steps)
-        factors = orthogonalize(list(map(jnp.sign, sums)), rows, self.eps, self.ns_dtype)
+        factors = self.orthogonalized(list(map(jnp.sign, sums)))
         squares = [moment(abs_sq(x), s.nu, self.beta) for x, s in zip(factors, slots, strict=True)]
         directions = [self._direction(*pair) for pair in zip(factors, squares, strict=True)]
         return directions, [{"mu": mu, "nu": nu} for mu, nu in zip(sums, squares, strict=True)]

@@ -9,15 +9,16 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Decay, DType, NonNegative, Static, zeros
+from fnopt.core import Decay, DType, NonNegative, zeros
 from fnopt.core.checks import Interval, brief
 from fnopt.core.context import Context
 from fnopt.core.fields import Field, as_number
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.core.types import Arrays, Rows
 from fnopt.matrix.by_shape import wide
 from fnopt.matrix.choice import MatricesField
-from fnopt.matrix.coefficients import Coefficients, rows_for
-from fnopt.matrix.newton_schulz import orthogonalize
+from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.rule import MatrixRule
 
 
@@ -36,7 +37,7 @@ Adjustment = Annotated[Any, Field(static=True, choices=("spectral_norm", "rms_no
 """A factor by shape; see :class:`scale_by_dion2`."""
 
 
-class scale_by_dion2(MatrixRule):
+class scale_by_dion2(Iterated, MatrixRule):
     r"""The largest rows of momentum, orthogonalized; the other rows wait for a later update.
 
     .. math::
@@ -77,7 +78,7 @@ class scale_by_dion2(MatrixRule):
     _: dataclasses.KW_ONLY
     adjust_lr: Adjustment = "spectral_norm"
     ns_coeffs: Coefficients = "dion"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     eps: NonNegative = 1e-8
     mu_dtype: DType = None
     matrices: MatricesField = None
@@ -103,16 +104,12 @@ class scale_by_dion2(MatrixRule):
         number, rows, _ = momenta.shape
         count = math.ceil(self.fraction * rows)
         if count == rows:
-            return self._orthogonal(momenta), self.ef_decay * momenta
+            return self.orthogonalized([momenta])[0], self.ef_decay * momenta
         _, chosen = jax.lax.top_k(jnp.sum(jnp.abs(momenta), axis=-1), count)
         at = jnp.arange(number)[:, None], chosen
         part = momenta[at]
-        directions = jnp.zeros_like(momenta).at[at].set(self._orthogonal(part))
+        directions = jnp.zeros_like(momenta).at[at].set(self.orthogonalized([part])[0])
         return directions, momenta.at[at].set(self.ef_decay * part)
-
-    def _orthogonal(self, matrices: jax.Array) -> jax.Array:
-        rows = rows_for(self.ns_coeffs, self.ns_steps)
-        return orthogonalize([matrices], rows, self.eps, self.ns_dtype)[0]
 
     def _factor(self, matrices: jax.Array) -> float:
         _, m, n = matrices.shape

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnopt.core import Decay, NonNegative, Seed, Static, Transform, evaluation_of
-from fnopt.core.checks import positive_integer, refuse_state
+from fnopt.core import Decay, NonNegative, Seed, Transform, evaluation_of
+from fnopt.core.checks import refuse_state
 from fnopt.core.plan import UNTOUCHED, plan_by
-from fnopt.core.ranges import Bound
+from fnopt.core.ranges import Bound, PositiveInteger
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.curvature.gauss_newton_bartlett import Likelihood
 from fnopt.curvature.preconditioned import params_like, refuse_complex
@@ -90,19 +90,14 @@ class scale_by_kfac(Transform):
     fisher: Fisher = "sampled"
     likelihood: Likelihood = "categorical"
     solver: Solver = "cholesky"
-    factor_interval: Static[int] = 1
-    inverse_interval: Static[int] = 20
+    factor_interval: PositiveInteger = 1
+    inverse_interval: PositiveInteger = 20
     max_kl: Bound = None
     random_seed: Seed = None
     matrices: MatricesField = None
     family = "parts"
 
     keeps_zero = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("factor_interval", "inverse_interval"):
-            positive_integer(f"{type(self).__name__}: {name}", getattr(self, name))
 
     @property
     def evaluates(self) -> bool | None:

@@ -11,18 +11,17 @@ import jax.numpy as jnp
 from fnopt.core import Decay, DType, NonNegative, Static, moment
 from fnopt.core.context import Context
 from fnopt.core.moments import abs_sq, divide, root
-from fnopt.core.ranges import Positive
+from fnopt.core.ranges import Positive, PositiveInteger
 from fnopt.core.types import Arrays, Rows
 from fnopt.matrix.by_shape import by_shape
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.eigenbasis import (
-    adjoint,
     from_bases,
     outer_moment,
-    product,
     to_bases,
 )
-from fnopt.matrix.eigenbasis_rule import Count, EigenbasisRule
+from fnopt.matrix.eigenbasis_rule import EigenbasisRule
+from fnopt.matrix.products import adjoint
 
 
 class scale_by_kl_soap(EigenbasisRule):
@@ -79,8 +78,8 @@ class scale_by_kl_soap(EigenbasisRule):
     b2: Decay = 0.98
     shampoo_beta: Decay = None
     eps: NonNegative = 1e-8
-    precondition_frequency: Count = 10
-    max_precond_dim: Count = 10000
+    precondition_frequency: PositiveInteger = 10
+    max_precond_dim: PositiveInteger = 10000
     init_factor: Positive = 0.1
     mu_dtype: DType = None
     matrices: MatricesField = None
@@ -147,4 +146,4 @@ def whitened(x: jax.Array, basis: jax.Array, eigenvalues: jax.Array) -> jax.Arra
     """Matrices whose rows are in the basis of their side and divided by its eigenvalues' roots."""
     if not basis.size:
         return x
-    return product(x, basis) * root(inverse(eigenvalues))[:, None, :]
+    return (x @ basis) * root(inverse(eigenvalues))[:, None, :]

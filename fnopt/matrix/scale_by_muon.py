@@ -20,14 +20,16 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.context import Context
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.core.types import Arrays, Numeric, Rows
 from fnopt.matrix.choice import Matrices, MatricesField
-from fnopt.matrix.coefficients import Coefficients, rows_for
-from fnopt.matrix.newton_schulz import Preconditioning, orthogonalize
+from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
+from fnopt.matrix.newton_schulz import Preconditioning
 from fnopt.matrix.rule import MatrixRule
 
 
-class scale_by_muon(MatrixRule):
+class scale_by_muon(Iterated, MatrixRule):
     r"""Replaces the mean of recent gradients of a matrix by its orthogonal factor, nearly.
 
     .. math::
@@ -72,7 +74,7 @@ class scale_by_muon(MatrixRule):
     """
 
     ns_coeffs: Coefficients = "jordan"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     beta: Decay = 0.95
     eps: NonNegative = 1e-8
     mu_dtype: DType = None
@@ -92,7 +94,6 @@ class scale_by_muon(MatrixRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_steps(self)
         check_one(self, "matrices", "weight_dimension_numbers")
 
     @property
@@ -114,8 +115,7 @@ class scale_by_muon(MatrixRule):
             corrected_mean(mean, g, self.beta, ctx.precomputed)
             for mean, g in zip(means, grads, strict=True)
         ]
-        rows = rows_for(self.ns_coeffs, self.ns_steps)
-        directions = orthogonalize(ahead, rows, self.eps, self.ns_dtype, self.preconditioning)
+        directions = self.orthogonalized(ahead, self.preconditioning)
         if self.adaptive:
             directions = [_dual(*pair) for pair in zip(ahead, directions, strict=True)]
         return directions, [{"mu": mean} for mean in means]
@@ -123,19 +123,6 @@ class scale_by_muon(MatrixRule):
 
 def _dual(x: jax.Array, direction: jax.Array) -> jax.Array:
     return jnp.sum((x.conj() * direction).real, axis=(-2, -1), keepdims=True) * direction
-
-
-def check_steps(method: Any) -> None:
-    """Refuses a number of iterations that is none, or for which there are no coefficients."""
-    name, steps = type(method).__name__, method.ns_steps
-    if isinstance(steps, bool) or not isinstance(steps, int):
-        raise TypeError(f"{name}: ns_steps must be an integer, got {steps!r}")
-    if steps < 0:
-        raise ValueError(f"{name}: ns_steps must be at least 0, got {steps}")
-    try:
-        rows_for(method.ns_coeffs, steps)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
 
 
 def check_one(method: Any, *names: str) -> None:

@@ -24,10 +24,11 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.context import Context
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.core.types import Arrays, Numeric, Rows
 from fnopt.matrix.choice import MatricesField
-from fnopt.matrix.coefficients import Coefficients, rows_for
-from fnopt.matrix.newton_schulz import orthogonalize
+from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.row_norms import recomposed, split
 from fnopt.matrix.rule import MatrixRule
 
@@ -35,7 +36,7 @@ SCALE = 0.2
 """The root mean square of the step of a direction, about that of Adam's."""
 
 
-class scale_by_muown(MatrixRule):
+class scale_by_muown(Iterated, MatrixRule):
     r"""A step of Adam for the lengths of rows and one of Muon for their directions, together.
 
     The rows of a matrix, one for each output, are :math:`w = g\,v / \lVert v \rVert`, with a
@@ -84,7 +85,7 @@ class scale_by_muown(MatrixRule):
     _: dataclasses.KW_ONLY
     nesterov: Static[bool] = True
     ns_coeffs: Coefficients = "jordan"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     mu_dtype: DType = None
     matrices: MatricesField = None
     ns_dtype: DType = None
@@ -115,8 +116,7 @@ class scale_by_muown(MatrixRule):
         ahead = momenta
         if self.nesterov:
             ahead = [x.grad + self.beta * mu for x, mu in zip(seen, momenta, strict=True)]
-        rows = rows_for(self.ns_coeffs, self.ns_steps)
-        factors = orthogonalize(ahead, rows, self.eps, self.ns_dtype)
+        factors = self.orthogonalized(ahead)
         directions, next_slots = [], []
         for x, mu, factor, s in zip(seen, momenta, factors, slots, strict=True):
             move = SCALE * math.sqrt(max(factor.shape[1:])) * factor

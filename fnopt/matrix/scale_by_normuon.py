@@ -22,16 +22,16 @@ from fnopt.core import (
     zeros,
 )
 from fnopt.core.context import Context
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.core.types import Arrays, Rows
 from fnopt.matrix.choice import MatricesField
-from fnopt.matrix.coefficients import Coefficients, rows_for
-from fnopt.matrix.newton_schulz import orthogonalize
+from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.rule import MatrixRule
-from fnopt.matrix.scale_by_muon import check_steps
 from fnopt.matrix.scale_by_shape import RootMeanSquare, shape_factor
 
 
-class scale_by_normuon(MatrixRule):
+class scale_by_normuon(Iterated, MatrixRule):
     r"""Muon's direction with rows, one for each neuron, divided by their recent size.
 
     .. math::
@@ -67,7 +67,7 @@ class scale_by_normuon(MatrixRule):
     """
 
     ns_coeffs: Coefficients = "jordan"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     b1: Decay = 0.95
     b2: Decay = 0.95
     eps: NonNegative = 1e-8
@@ -82,10 +82,6 @@ class scale_by_normuon(MatrixRule):
     keeps_zero = True
     like_params = ("mu",)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_steps(self)
-
     def init_matrices(self, param: jax.Array) -> dict[str, jax.Array]:
         return {"mu": zeros(param, self.mu_dtype), "nu": real_zeros(param[..., 0])}
 
@@ -96,8 +92,7 @@ class scale_by_normuon(MatrixRule):
         ahead = means
         if self.nesterov:
             ahead = [moment(g, mean, self.b1) for g, mean in zip(grads, means, strict=True)]
-        rows = rows_for(self.ns_coeffs, self.ns_steps)
-        factors = orthogonalize(ahead, rows, self.eps, self.ns_dtype)
+        factors = self.orthogonalized(ahead)
         squares = [
             moment(jnp.mean(abs_sq(x), axis=-1), s.nu, self.b2)
             for x, s in zip(factors, slots, strict=True)

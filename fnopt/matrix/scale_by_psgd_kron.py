@@ -14,7 +14,7 @@ from fnopt.core.context import Context
 from fnopt.core.moments import computing_dtype, divide, zeros
 from fnopt.core.norms import norm
 from fnopt.core.prng import typed_key
-from fnopt.core.ranges import Bound, OrNone
+from fnopt.core.ranges import Bound, NonNegativeInteger, OrNone
 from fnopt.core.types import Arrays, Rows
 from fnopt.matrix.choice import MatricesField
 from fnopt.matrix.psgd_factors import (
@@ -87,7 +87,7 @@ class scale_by_psgd_kron(MatrixRule):
 
     b1: Decay = 0.9
     preconditioner_update_probability: Probability = None
-    max_size_triangular: Static[int] = 8192
+    max_size_triangular: NonNegativeInteger = 8192
     memory_save_mode: Mode = None
     mu_dtype: DType = None
     matrices: MatricesField = None

@@ -8,17 +8,18 @@ from typing import Any
 
 import jax
 
-from fnopt.core import Decay, DType, NonNegative, Positive, Static, moment, zeros
+from fnopt.core import Decay, DType, NonNegative, Positive, moment, zeros
 from fnopt.core.context import Context
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.core.types import Arrays, PyTree, Rows
 from fnopt.matrix.balls import Ball, Norm, kernel_positions, steepest, vector_ball
 from fnopt.matrix.choice import KINDS, MatricesField, Seen
-from fnopt.matrix.coefficients import Coefficients, rows_for
-from fnopt.matrix.newton_schulz import orthogonalize
+from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.rule import MatrixRule
 
 
-class scale_by_scion(MatrixRule):
+class scale_by_scion(Iterated, MatrixRule):
     r"""The mean of recent gradients, replaced by the steepest direction in a norm for its layer.
 
     .. math:: M_t = \beta\,M_{t-1} + (1 - \beta)\,G_t, \qquad
@@ -76,7 +77,7 @@ class scale_by_scion(MatrixRule):
     embedding_norm: Norm = "largest"
     head_norm: Norm = "sign"
     ns_coeffs: Coefficients = "jordan"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     eps: NonNegative = 1e-8
     mu_dtype: DType = None
     matrices: MatricesField = None
@@ -123,8 +124,7 @@ class scale_by_scion(MatrixRule):
     ) -> tuple[Arrays, list[dict[str, Any]]]:
         means = [moment(g, s.mu, self.beta) for g, s in zip(grads, slots, strict=True)]
         spectral = [i for i, ball in enumerate(balls) if ball.norm == "spectral"]
-        rows = rows_for(self.ns_coeffs, self.ns_steps)
-        orthogonal = orthogonalize([means[i] for i in spectral], rows, self.eps, self.ns_dtype)
+        orthogonal = self.orthogonalized([means[i] for i in spectral])
         units = means[:]
         for i, factor in zip(spectral, orthogonal, strict=True):
             _, m, n = factor.shape

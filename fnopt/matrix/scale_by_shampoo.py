@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import NonNegative, Static, bias_correction
-from fnopt.core.checks import positive_integer
 from fnopt.core.context import Context
 from fnopt.core.moments import computing_dtype
-from fnopt.core.ranges import Fraction
+from fnopt.core.ranges import Fraction, PositiveInteger, PositiveIntegerOrNone
 from fnopt.core.types import Arrays, Numeric, Rows
 from fnopt.matrix import sides
 from fnopt.matrix.blocks import Blocks, layout
@@ -72,13 +71,13 @@ class scale_by_shampoo(MatrixRule):
 
     b2: Fraction = 0.999
     matrix_eps: NonNegative = 1e-6
-    precondition_frequency: Static[int] = 10
-    block_size: Static[int | None] = 1024
-    max_dim: Static[int | None] = 8192
+    precondition_frequency: PositiveInteger = 10
+    block_size: PositiveIntegerOrNone = 1024
+    max_dim: PositiveIntegerOrNone = 8192
     matrices: MatricesField = None
     _: dataclasses.KW_ONLY
     one_sided: Static[bool] = False
-    exponent_override: Static[int | None] = None
+    exponent_override: PositiveIntegerOrNone = None
     method: RootMethod = "eigh"
     staggered: Static[bool] = True
     family = "parts"
@@ -91,21 +90,14 @@ class scale_by_shampoo(MatrixRule):
         # Whose turn it is depends on the other leaves.
         return not self.staggered or self.precondition_frequency == 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("precondition_frequency", "block_size", "max_dim", "exponent_override"):
-            value = getattr(self, name)
-            if value is not None or name == "precondition_frequency":
-                positive_integer(f"{type(self).__name__}: {name}", value)
-
     def init_matrices(self, param: jax.Array) -> dict[str, jax.Array]:
         blocks, (left, right) = self._layout(param)
         cut = blocks.cut(param.astype(computing_dtype(param.dtype)))
         none = cut[:, :0, :0]
         # Like the products, so that they lie as these do.
         slots = {
-            "left": jnp.zeros_like(sides.left(cut)) if left else none,
-            "right": jnp.zeros_like(sides.right(cut)) if right else none,
+            "left": jnp.zeros_like(sides.gram(cut)) if left else none,
+            "right": jnp.zeros_like(sides.right_gram(cut)) if right else none,
         }
         return slots | {f"{name}_root": sides.identities(slot) for name, slot in slots.items()}
 
@@ -115,8 +107,8 @@ class scale_by_shampoo(MatrixRule):
         layouts = [self._layout(grad) for grad in grads]
         cut = [blocks.cut(grad) for (blocks, _), grad in zip(layouts, grads, strict=True)]
         bounded = [sides.bounded(x) for x in cut]
-        lefts = sides.averages(sides.left, bounded, [row.left for row in slots], self.b2)
-        rights = sides.averages(sides.right, bounded, [row.right for row in slots], self.b2)
+        lefts = sides.averages(sides.gram, bounded, [row.left for row in slots], self.b2)
+        rights = sides.averages(sides.right_gram, bounded, [row.right for row in slots], self.b2)
         powers = [self.exponent_override or 2 * max(sum(own), 1) for _, own in layouts]
         old = [*(row.left_root for row in slots), *(row.right_root for row in slots)]
         roots = self._roots([*lefts, *rights], old, powers * 2, ctx.t)

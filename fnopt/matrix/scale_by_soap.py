@@ -11,11 +11,13 @@ from fnopt.core import Decay, DType, NonNegative, Static, moment
 from fnopt.core.bias import rate_correction
 from fnopt.core.context import Context
 from fnopt.core.moments import abs_sq, divide, root
+from fnopt.core.ranges import PositiveInteger
 from fnopt.core.types import Arrays, Rows
 from fnopt.matrix.by_shape import by_shape
 from fnopt.matrix.choice import MatricesField
-from fnopt.matrix.eigenbasis import adjoint, from_bases, outer_moment, rms, to_bases
-from fnopt.matrix.eigenbasis_rule import Count, EigenbasisRule
+from fnopt.matrix.eigenbasis import from_bases, outer_moment, rms, to_bases
+from fnopt.matrix.eigenbasis_rule import EigenbasisRule
+from fnopt.matrix.products import adjoint
 
 
 class scale_by_soap(EigenbasisRule):
@@ -76,8 +78,8 @@ class scale_by_soap(EigenbasisRule):
     b2: Decay = 0.95
     shampoo_beta: Decay = None
     eps: NonNegative = 1e-8
-    precondition_frequency: Count = 10
-    max_precond_dim: Count = 10000
+    precondition_frequency: PositiveInteger = 10
+    max_precond_dim: PositiveInteger = 10000
     mu_dtype: DType = None
     matrices: MatricesField = None
     _: dataclasses.KW_ONLY

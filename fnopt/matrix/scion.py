@@ -16,13 +16,15 @@ from fnopt.core import (
     add_decayed_weights,
     scale_by_learning_rate,
 )
+from fnopt.core.ranges import NonNegativeInteger
 from fnopt.core.types import OptState, Params
 from fnopt.matrix.choice import Matrices, MatricesField
 from fnopt.matrix.coefficients import Coefficients
+from fnopt.matrix.iterated import Iterated
 from fnopt.matrix.scale_by_scion import Norm, scale_by_scion
 
 
-class scion(Composed):
+class scion(Iterated, Composed):
     r"""Steps of one size for every layer, in a norm that suits its kind, within a ball of it.
 
     .. math:: \theta_t = (1 - \eta_t)\,\theta_{t-1} - \eta_t\,u_t
@@ -84,7 +86,7 @@ class scion(Composed):
     embedding_norm: Norm = "largest"
     head_norm: Norm = "sign"
     ns_coeffs: Coefficients = "jordan"
-    ns_steps: Static[int] = 5
+    ns_steps: NonNegativeInteger = 5
     eps: NonNegative = 1e-8
     mu_dtype: DType = None
     matrices: MatricesField = None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fnopt.core import Decay, Inner, Mask, NonNegative, Rate, Static, Transform, ema, identity
 from fnopt.core.fields import Field
-from fnopt.core.ranges import AtLeastOne, Fraction
+from fnopt.core.ranges import AtLeastOne, Fraction, PositiveInteger, PositiveIntegerOrNone
 from fnopt.first_order.adagrad import scale_by_rss
 from fnopt.first_order.rms import scale_by_rms
 from fnopt.matrix.choice import MatricesField
@@ -85,7 +85,7 @@ class shampoo(MatrixOptimizer):
     b2: Fraction = 0.999
     matrix_eps: NonNegative = 1e-6
     diagonal_eps: NonNegative = 1e-10
-    precondition_frequency: Static[int] = 10
+    precondition_frequency: PositiveInteger = 10
     weight_decay: Rate = 0.0
     mask: Mask = None
     matrices: MatricesField = None
@@ -93,10 +93,10 @@ class shampoo(MatrixOptimizer):
     _: dataclasses.KW_ONLY
     graft_type: Graft = "adam"
     start: AtLeastOne = 1
-    block_size: Static[int | None] = 1024
-    max_dim: Static[int | None] = 8192
+    block_size: PositiveIntegerOrNone = 1024
+    max_dim: PositiveIntegerOrNone = 8192
     one_sided: Static[bool] = False
-    exponent_override: Static[int | None] = None
+    exponent_override: PositiveIntegerOrNone = None
     method: RootMethod = "eigh"
     staggered: Static[bool] = True
     family = "matrix"

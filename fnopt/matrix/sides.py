@@ -9,16 +9,12 @@ import jax.numpy as jnp
 
 from fnopt.core.types import Arrays, Numeric
 from fnopt.matrix.by_shape import by_shape
+from fnopt.matrix.products import adjoint, gram
 
 
-def left(matrices: jax.Array) -> jax.Array:
-    """:math:`G G^*`, the statistic of the rows."""
-    return matrices @ jnp.matrix_transpose(matrices).conj()
-
-
-def right(matrices: jax.Array) -> jax.Array:
-    """:math:`G^* G`, the statistic of the columns."""
-    return jnp.matrix_transpose(matrices).conj() @ matrices
+def right_gram(matrices: jax.Array) -> jax.Array:
+    """:math:`G^* G`, the statistic of the columns; that of the rows is :func:`gram`."""
+    return gram(adjoint(matrices))
 
 
 def averages(
@@ -27,7 +23,7 @@ def averages(
     """The next averages of the statistics of one side, or sums for a decay of 1.
 
     Args:
-        side: :func:`left` or :func:`right`.
+        side: :func:`gram` or :func:`right_gram`.
         matrices: arrays of shape (number, rows, columns).
         old: the averages before; those of size 0 are not wanted, and stay.
         b2: the decay, a number in [0, 1].

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from fnopt.core import Decay, DType, Inner, Mask, NonNegative, Rate, Static, Transform
+from fnopt.core.ranges import PositiveInteger
 from fnopt.matrix.choice import MatricesField
-from fnopt.matrix.eigenbasis_rule import Count
 from fnopt.matrix.optimizer import MatrixOptimizer
 from fnopt.matrix.scale_by_soap import scale_by_soap
 
@@ -66,8 +66,8 @@ class soap(MatrixOptimizer):
     shampoo_beta: Decay = None
     eps: NonNegative = 1e-8
     weight_decay: Rate = 0.01
-    precondition_frequency: Count = 10
-    max_precond_dim: Count = 10000
+    precondition_frequency: PositiveInteger = 10
+    max_precond_dim: PositiveInteger = 10000
     mask: Mask = None
     matrices: MatricesField = None
     other: Inner = None

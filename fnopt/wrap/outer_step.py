@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fnopt.core import Inner, Static, Transform, Wrapper, chain, computing_dtype, trace
+from fnopt.core import Inner, Transform, Wrapper, chain, computing_dtype, trace
 from fnopt.core import scale_by_learning_rate as by_rate
-from fnopt.core.checks import positive_integer, updates_and_params
+from fnopt.core.checks import updates_and_params
 from fnopt.core.moments import cast
 from fnopt.core.plan import LeafPlan
+from fnopt.core.ranges import PositiveInteger
 from fnopt.core.transform import any_evaluates, foreign
 from fnopt.core.types import OptState, Params, PyTree, Updates
 from fnopt.wrap.branch import like
@@ -79,14 +80,10 @@ class outer_step(Wrapper):
     """
 
     inner: Inner
-    sync_period: Static[int] = 30
+    sync_period: PositiveInteger = 30
     outer: Inner = None
 
     State = OuterStepState
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive_integer("outer_step: sync_period", self.sync_period)
 
     @property
     def outer_optimizer(self) -> Transform:
