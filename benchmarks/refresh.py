@@ -37,6 +37,9 @@ METHODS: dict[str, Callable[[int], Any]] = {
     "shampoo, newton": _shampoo(method="newton"),
     "shampoo, one side": _shampoo(one_sided=True),
     "shampoo, not staggered": _shampoo(staggered=False),
+    "soap": lambda every: fnopt.soap(RATE, precondition_frequency=every),
+    "kl_soap": lambda every: fnopt.kl_soap(RATE, precondition_frequency=every),
+    "kfac": lambda every: fnopt.kfac(RATE, factor_interval=every, inverse_interval=every),
 }
 """Optimizers by name: functions of the number of updates from one refresh to the next."""
 
