@@ -132,6 +132,8 @@ def collected() -> Iterator[Any]:
             kind = re.sub(r"\d+(?=$|-)", "", name)
             converges = re.fullmatch(r".*\.test_optimiz(ation|ers)", kind.split("-")[0])
             later = kind in seen or converges or LONG.search(kind.split("-")[0])
+            # Of Muon's, a few at the most are more than its laws in the zoo.
+            later = later or "_muon_test.MuonTest.test_dim_nums" in name
             # Of what is run for each optimizer, a third of them show each.
             later = later or (optimizer_of(case) and not in_share(kind, 3))
             marks: list[Any] = [pytest.mark.slow] if later else []

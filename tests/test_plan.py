@@ -215,7 +215,9 @@ def _cases():
     for case in CASES:
         if {case.id, case.name} & set(NOT_FOR_THIS_TREE):
             continue
-        kind = (case.name.removeprefix("scale_by_"), *case.make().plan(PARAMS).values())
+        plans = case.make().plan(PARAMS).values()
+        promises = [(p.frozen, p.leafwise, p.elementwise, p.keeps_zero, p.slots) for p in plans]
+        kind = (case.name.removeprefix("scale_by_"), *promises)
         # What a variant or a part promises as another does, make test-all shows for both.
         # Loops that evaluate take long to compile: newton shows what promises such methods make.
         curved = case.factory.__module__.startswith("fnopt.curvature") or case.name == "LBFGS"
