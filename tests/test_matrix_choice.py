@@ -352,6 +352,10 @@ def test_the_first_rule_that_matches_wins():
         "a/w": ("stack out in", "rule"),
         "b/w": ("embedding in out", "rule"),
     }
+    both = (("a/*", "stack out in"), ("*", "other"))
+    other = "other", "rule"
+    assert seen(params, both) == {"a/w": ("stack out in", "rule"), "b/w": other}
+    assert seen(params, both[::-1]) == {"a/w": other, "b/w": other}
     by_function = ((lambda path, leaf: leaf.ndim == 3, "stack in out"),)
     assert seen(params, by_function)["a/w"] == ("stack in out", "rule")
     assert seen(params, dict(rules)) == seen(params, rules)
@@ -466,6 +470,13 @@ def test_a_part_of_a_tree_is_seen_as_in_the_whole():
         part = {"weight": params["weight"], "bias": optax.MaskedNode()}
         assert seen(part, outer.matrices) == {"weight": ("in out", "bias")}
         assert seen(part) == {"weight": ("out in", "name")}
+    # A part of an optimizer too, which treats 4 outputs and 6 inputs otherwise than 6 and 4.
+    rule = fnopt.scale_by_shape()
+    alone = fnopt.masked(rule, {"weight": True, "bias": False})
+    whole, _ = rule.update(params, rule.init(params), params)
+    masked, _ = alone.update(params, alone.init(params), params)
+    assert (masked["weight"] == whole["weight"]).all()
+    assert masked["weight"][0, 0] > 1
 
 
 def test_patterns_may_match_in_another_part():
