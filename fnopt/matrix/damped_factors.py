@@ -1,4 +1,4 @@
-"""Damped inverses of Kronecker products, renewed every few updates, and their products."""
+"""Damped inverses of Kronecker products, computed again every few updates, and their products."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def eigenbasis(matrix: jax.Array, damping: jax.Array, old: PyTree) -> tuple[jax.
     return vectors, jnp.maximum(values, 0)
 
 
-def renewed(
+def refreshed_inverses(
     solver: str,
     factors: Arrays,
     dampings: Arrays,
@@ -79,7 +79,7 @@ def renewed(
 
 
 def preconditioned(gradients: jax.Array, parts: Sequence[jax.Array], damping: Numeric) -> jax.Array:
-    r""":math:`G^{-1} M A^{-1}` for matrices :math:`M`, from what :func:`renewed` returns.
+    r""":math:`G^{-1} M A^{-1}` for matrices :math:`M`, with results of :func:`refreshed_inverses`.
 
     With eigenbases the product of both factors is damped, :math:`(A \otimes G + \lambda I)^{-1}`.
 

@@ -68,8 +68,8 @@ class kfac(MatrixOptimizer):
         other: the optimizer of all other leaves; AdamW at the same rate if None.
 
     When:
-        Networks of dense and convolution layers in batches of some hundreds, where steps are dear
-        and fewer of them pay for the factors. It needs a damping that is tuned with the rate.
+        Networks of dense and convolution layers in batches of some hundreds, where gradients cost
+        more than the factors. It needs a damping that is tuned with the rate.
 
     Raises:
         TypeError: a parameter is complex, or outputs do not fit the likelihood.

@@ -15,7 +15,7 @@ from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.transform import at_count
 from fnopt.core.types import Arrays, Numeric, Params, Updates
 from fnopt.matrix.by_shape import by_shape
-from fnopt.matrix.damped_factors import preconditioned, renewed, split_damping
+from fnopt.matrix.damped_factors import preconditioned, refreshed_inverses, split_damping
 from fnopt.matrix.fisher_roots import roots_of
 from fnopt.matrix.kfac_blocks import Block
 from fnopt.matrix.kfac_state import Factor, KFACState, factors_of, with_factors
@@ -61,7 +61,7 @@ def stepped(
     roots = roots_of(rule, evaluation, key, state.count)
     rule = at_count(rule, state.count, dtype)
     pairs = ordered(traced, factors_of(state, blocks, treedef, dtype))
-    pairs = renewed_factors(rule, traced, roots, pairs, state.count + 1)
+    pairs = refreshed_factors(rule, traced, roots, pairs, state.count + 1)
     for own in directions(rule, traced, pairs, [cast(leaf, dtype) for leaf in leaves]):
         for i, direction in own.items():
             leaves[i] = cast(direction, leaves[i].dtype)
@@ -74,7 +74,7 @@ def ordered(traced: TracedBlocks, pairs: Pairs) -> Pairs:
     return [own[::-1] if traced.swapped(i) else own for i, own in enumerate(pairs)]
 
 
-def renewed_factors(
+def refreshed_factors(
     rule: Any, traced: TracedBlocks, roots: Roots, pairs: Pairs, t: jax.Array
 ) -> Pairs:
     """The factors after an update, with the means of the batch in them, and their inverses.
@@ -111,7 +111,7 @@ def renewed_factors(
     for g, a in zip(means[::2], means[1::2], strict=True):
         dampings += split_damping(g, a, rule.damping)
     old = [factor.inverse for own in pairs for factor in own]
-    inverses = renewed(rule.solver, means, dampings, old, t, rule.inverse_interval)
+    inverses = refreshed_inverses(rule.solver, means, dampings, old, t, rule.inverse_interval)
     factors = [Factor(*both) for both in zip(means, inverses, strict=True)]
     return [factors[i : i + 2] for i in range(0, len(factors), 2)]
 

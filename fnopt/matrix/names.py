@@ -1,4 +1,4 @@
-"""How leaves are seen that no rule speaks of: by names, shapes, and what lies beside them."""
+"""How leaves are seen for which there is no rule: by names, shapes, and what lies beside them."""
 
 from __future__ import annotations
 

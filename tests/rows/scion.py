@@ -53,12 +53,12 @@ def _as(kind: str) -> dict[str, Any]:
 
 
 def _by_kind(oracle: Any) -> Any:
-    """An oracle that is told what the rules say of the matrix."""
+    """An oracle that receives what the rules say of the matrix."""
 
-    def told(*args: Any, matrices: Any = (("", "hidden"),), **given: Any) -> Any:
+    def with_rules(*args: Any, matrices: Any = (("", "hidden"),), **given: Any) -> Any:
         return oracle(*args, kind=matrices[0][1].split()[0], **given)
 
-    return told
+    return with_rules
 
 
 CASES: list[Case] = [
