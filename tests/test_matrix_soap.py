@@ -298,7 +298,7 @@ def test_integers_below_one_are_refused(name):
     for argument, value in itertools.product(
         ("precondition_frequency", "max_precond_dim"), (0, -1)
     ):
-        with pytest.raises(ValueError, match=f"{argument}: it must be at least 1, got {value}"):
+        with pytest.raises(ValueError, match=f"{argument} must be at least 1, got {value}"):
             getattr(fnopt, name)(0.1, **{argument: value})
-    with pytest.raises(TypeError, match="precondition_frequency: it must be an integer"):
+    with pytest.raises(TypeError, match="precondition_frequency must be an integer"):
         getattr(fnopt, name)(0.1, precondition_frequency=2.5)

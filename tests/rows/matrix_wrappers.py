@@ -99,7 +99,6 @@ CASES: list[Case] = [
         rates={**BY_GRADIENT, "matrix_bowl": 0.01},
         not_applicable={
             **_ALONE,
-            "takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess",
         },
     ),
     AfterStep(

@@ -20,9 +20,6 @@ _NUMBERS = {
     "adam_learning_rate": Numbers(1e-3, 3e-2, refused=(-1e-3, float("nan"))),
     "consistent_rms": Numbers(0.1, 0.4, refused=(-0.1, float("nan"))),
 }
-_ANY = {
-    "takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess",
-}
 _SIGNS = {"has_hypergradients": "a number may change a sign, and the step by a jump"}
 _ROWS = {"is_sharded_as_parameters": "it has a number for each row of a matrix"}
 _OTHERS = {"rests_at_zero_gradient": "AdamW, which the other leaves get, decays the weights"}
@@ -50,7 +47,6 @@ def row(name: str, oracle: Any, variants: dict[str, dict[str, Any]], **common: A
     """The cases of one method; its peer is optax's of the same name, if there is one."""
     common = {"peer": _PEERS.get(name), **common}
     common["not_applicable"] = {
-        **_ANY,
         **({} if common["peer"] else {"agrees_with_optax": "optax has none"}),
         **common.get("not_applicable", {}),
     }

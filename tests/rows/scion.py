@@ -27,7 +27,6 @@ _IN_2 = {problem: rate / 2 for problem, rate in _BY_LENGTH.items()}
 _SHRINKS = {"rests_at_zero_gradient": "it shrinks the parameters, which keeps them in the ball"}
 _OTHERS = {"rests_at_zero_gradient": "AdamW, which the other leaves get, decays the weights"}
 _NO_PEER = {"agrees_with_optax": "optax has none"}
-_ANY = {"takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess"}
 _ROWS = {"is_sharded_as_parameters": "it has a number for each row of a matrix"}
 _SMALL = {
     "is_sharded_as_parameters": "a singular value that is 0 but for roundings is driven towards 1"
@@ -44,7 +43,7 @@ _ONE = {"exponents": (("*", 0.5),)}
 
 
 def _rows(name: str, variants: dict[str, Any], **common: Any) -> list[Case]:
-    common["not_applicable"] = {**_NO_PEER, **_ANY, **common.get("not_applicable", {})}
+    common["not_applicable"] = {**_NO_PEER, **common.get("not_applicable", {})}
     return row(name, variants, by_leaf=True, **common)
 
 

@@ -19,7 +19,6 @@ _NUMBERS = {
 _NOT = {
     "agrees_with_optax": "optax has none",
     "is_sharded_as_parameters": "a statistic has the shape of a side, not of a parameter",
-    "takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess",
 }
 _DIGITS = dict.fromkeys(
     ("vmap_equals_loop", "jit_equals_eager"),

@@ -12,17 +12,14 @@ _NUMBERS = {
     "init_factor": Numbers(0.05, 0.5, refused=(0.0, -0.1, np.nan)),
     "shampoo_beta": Numbers(0.5, 0.95, refused=(-0.1, 1.0, np.nan)),
 }
-_ANY = {
-    "agrees_with_optax": "optax has none",
-    "takes_any_tree": "it warns of the leaf of three axes, whose axes it has to guess",
-}
+_NO_PEER = {"agrees_with_optax": "optax has none"}
 _SIDES = {"is_sharded_as_parameters": "statistics and bases of sides do not lie as a parameter"}
 _TWICE = (
     "the law's gradient is twice the same, and all but the diagonal of it is rounding in its own"
     " bases; see test_matrix_soap.py"
 )
 _OF_PARTS = {
-    **_ANY,
+    **_NO_PEER,
     **_SIDES,
     **{f"takes_schedules_of_{kind}": _TWICE for kind in ("fnopt", "optax", "functions")},
 }
@@ -49,7 +46,7 @@ def _orthogonal(variants: dict[str, Any], **exceptions: str) -> list[Case]:
         rate=0.01,
         by_leaf=True,
         rates={**BY_GRADIENT, "matrix_bowl": 0.03},
-        not_applicable={**_ANY, **exceptions},
+        not_applicable={**_NO_PEER, **exceptions},
     )
 
 
