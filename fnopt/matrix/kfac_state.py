@@ -13,6 +13,7 @@ from fnopt.core.checks import float_leaves, leaves_like, same_shape
 from fnopt.core.moments import cast, computing_dtype
 from fnopt.core.types import OptState, Params, PyTree
 from fnopt.matrix.kfac_blocks import Block
+from fnopt.matrix.spread import spread_like
 
 
 class KFACState(NamedTuple):
@@ -56,18 +57,15 @@ def init_state(blocks: Sequence[Block], params: Params, eigenbases: bool) -> KFA
     _, leaves, treedef = float_leaves("params", params)
     pairs = {}
     for block in blocks:
+        param = leaves[block.weight]
         number, *sizes = block.sizes
-        dtype = computing_dtype(leaves[block.weight].dtype)
-        pairs[block.weight] = [
-            Factor(
-                jnp.zeros((number, size, size), dtype),
-                (
-                    jnp.zeros((number, size, size), dtype),
-                    *([jnp.zeros((number, size), dtype)] * eigenbases),
-                ),
-            )
-            for size in sizes
-        ]
+        dtype = computing_dtype(param.dtype)
+
+        def factor(size: int, number: int = number, dtype: Any = dtype) -> Factor:
+            square = jnp.zeros((number, size, size), dtype)
+            return Factor(square, (square, *([jnp.zeros((number, size), dtype)] * eigenbases)))
+
+        pairs[block.weight] = spread_like(param, [factor(size) for size in sizes])
     return _state(jnp.zeros((), jnp.int32), pairs, treedef)
 
 

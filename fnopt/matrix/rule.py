@@ -18,6 +18,7 @@ from fnopt.core.transform import at_count
 from fnopt.core.types import Arrays, OptState, Params, PyTree, Rows
 from fnopt.core.value import make
 from fnopt.matrix.choice import Matrices, warn_of_guesses
+from fnopt.matrix.spread import spread_like
 from fnopt.matrix.view import MatrixView, Seen
 
 _FORMULA = (
@@ -156,7 +157,9 @@ class MatrixRule(Rule):
 
     def _init_seen(self, param: jax.Array, view: MatrixView) -> dict[str, Any]:
         slots = self.init_matrices(view.matrices(param))
-        return {name: self._stored(name, slot, view) for name, slot in slots.items()}
+        own = {name: slot for name, slot in slots.items() if name not in self.like_params}
+        placed = {**slots, **spread_like(param, own)}
+        return {name: self._stored(name, slot, view) for name, slot in placed.items()}
 
     def _stored(self, name: str, slot: Any, view: MatrixView) -> Any:
         return jax.tree.map(view.leaf, slot) if name in self.like_params else slot

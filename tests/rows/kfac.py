@@ -11,7 +11,6 @@ from oracles import kfac as oracles
 _NAN = np.nan
 _EXCEPTIONS = {
     "agrees_with_optax": "optax has no such method",
-    "is_sharded_as_parameters": "its factors have another shape than the parameters",
     "keeps_complex64": "its factors are of real parameters",
     "lives_inside_train_state": "flax's TrainState hands no extra arguments on",
 }
@@ -19,7 +18,8 @@ _EXACT = {
     **_EXCEPTIONS,
     "has_hypergradients": "eigenvectors of equal eigenvalues have no derivative",
 }
-_DRAWN = {**_EXCEPTIONS, "agrees_with_oracle": "its factors are of random draws"}
+_ROUNDED = {"is_sharded_as_parameters": "the inverses of factors of low rank enlarge roundings"}
+_DRAWN = {**_EXCEPTIONS, **_ROUNDED, "agrees_with_oracle": "its factors are of random draws"}
 _COMMON: dict[str, Any] = {
     "needs": ("layers",),
     "by_leaf": True,
@@ -36,8 +36,15 @@ _RATES = {"parabola": 0.1, "rosenbrock": 0.01, "matrix_bowl": 0.1, "noisy_quadra
 CASES: list[Case] = [
     *row(
         "kfac",
+        {"": {**_READY, "fisher": "exact", "momentum": 0.5}},
+        **_COMMON,
+        oracle=oracles.kfac,
+        rates=_RATES,
+        not_applicable={**_EXACT, **_DECAYS},
+    ),
+    *row(
+        "kfac",
         {
-            "": {"learning_rate": 0.05, "damping": 0.1, "fisher": "exact", "momentum": 0.5},
             "eigh": {
                 **_READY,
                 "fisher": "exact",
@@ -46,12 +53,12 @@ CASES: list[Case] = [
                 "inverse_interval": 1,
                 "max_kl": 0.01,
                 "weight_decay": 0.01,
-            },
+            }
         },
         **_COMMON,
         oracle=oracles.kfac,
         rates=_RATES,
-        not_applicable={**_EXACT, **_DECAYS},
+        not_applicable={**_EXACT, **_ROUNDED, **_DECAYS},
     ),
     *row(
         "kfac",

@@ -23,7 +23,6 @@ from oracles import matrix_wrappers as oracles
 import fnopt
 
 _ALONE = {"agrees_with_optax": "optax has none"}
-_RADIUS = {"is_sharded_as_parameters": "a norm is one number for each matrix"}
 _FIXED = {"descends_matrix_bowl": "its minimum lies at another norm than the start"}
 _WRAPS = {**TRANSFORMS, **_ALONE}
 _MOMENTUM = fnopt.sgd(0.05, momentum=0.5)
@@ -63,7 +62,6 @@ CASES: list[Case] = [
         rates=ADAPTIVE,
         not_applicable={
             **_WRAPS,
-            **_RADIUS,
             **_FIXED,
             "rests_at_zero_gradient": "the AdamW of the other leaves has a decay",
         },
@@ -82,7 +80,6 @@ CASES: list[Case] = [
         rates=ADAPTIVE,
         not_applicable={
             **_WRAPS,
-            **_RADIUS,
             **_FIXED,
             **{
                 f"descends_{problem}": "the rate is of the other optimizer, and small"
@@ -108,7 +105,7 @@ CASES: list[Case] = [
         oracle=oracles.keep_norm,
         by_leaf=True,
         rates=BY_GRADIENT,
-        not_applicable={**_ALONE, **_RADIUS, **_FIXED},
+        not_applicable={**_ALONE, **_FIXED},
     ),
     *row(
         "add_cautious_weight_decay",

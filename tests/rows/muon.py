@@ -21,7 +21,6 @@ _NUMBERS = {
     "consistent_rms": Numbers(0.1, 0.4, refused=(-0.1, float("nan"))),
 }
 _SIGNS = {"has_hypergradients": "a number may change a sign, and the step by a jump"}
-_ROWS = {"is_sharded_as_parameters": "it has a number for each row of a matrix"}
 _OTHERS = {"rests_at_zero_gradient": "AdamW, which the other leaves get, decays the weights"}
 _RATES = {"parabola": 0.1, "rosenbrock": 0.01, "matrix_bowl": 0.03, "noisy_quadratic": 0.03}
 _OF_PARTS = {**_RATES, "rosenbrock": 1e-3, "noisy_quadratic": 0.1}
@@ -90,9 +89,9 @@ CASES: list[Case] = [
         "normuon",
         oracles.optimizer(oracles.scale_by_normuon),
         {"": {}, "program": {"nesterov": True, "consistent_rms": None, "weight_decay": 0.1}},
-        not_applicable=_ROWS | _OTHERS,
+        not_applicable=_OTHERS,
     ),
-    *row("scale_by_normuon", oracles.scale_by_normuon, {"": {}}, not_applicable=_ROWS),
+    *row("scale_by_normuon", oracles.scale_by_normuon, {"": {}}),
     *row(
         "adamuon",
         oracles.optimizer(oracles.scale_by_adamuon),

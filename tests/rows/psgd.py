@@ -10,7 +10,6 @@ from oracles import psgd as oracles
 
 _EXCEPTIONS = {
     "agrees_with_optax": "optax has none",
-    "is_sharded_as_parameters": "its factors are as large as a side of a matrix",
 }
 _OTHERS = {"rests_at_zero_gradient": "AdamW, which the other leaves get, decays the weights"}
 _NUMBERS = {

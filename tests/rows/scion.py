@@ -27,10 +27,6 @@ _IN_2 = {problem: rate / 2 for problem, rate in _BY_LENGTH.items()}
 _SHRINKS = {"rests_at_zero_gradient": "it shrinks the parameters, which keeps them in the ball"}
 _OTHERS = {"rests_at_zero_gradient": "AdamW, which the other leaves get, decays the weights"}
 _NO_PEER = {"agrees_with_optax": "optax has none"}
-_ROWS = {"is_sharded_as_parameters": "it has a number for each row of a matrix"}
-_SMALL = {
-    "is_sharded_as_parameters": "a singular value that is 0 but for roundings is driven towards 1"
-}
 _RULES = {"survives_flax_serialization": "flax stores arrays and knows no rules for paths"}
 _LOGITS = {
     "lives_inside_train_state": "flax's TrainState hands no extra arguments on",
@@ -83,7 +79,6 @@ CASES: list[Case] = [
         numbers=_BALL,
         oracle=followed_by_step(partial(oracles.scion, unconstrained=True)),
         rates=_IN_50,
-        not_applicable=_SMALL,
     ),
     *_rows(
         "scale_by_scion",
@@ -122,7 +117,7 @@ CASES: list[Case] = [
         numbers=_MUOWN,
         oracle=oracles.muown,
         rates={"parabola": 0.1, "rosenbrock": 0.01, "matrix_bowl": 0.02, "noisy_quadratic": 0.03},
-        not_applicable=_ROWS | _OTHERS,
+        not_applicable=_OTHERS,
     ),
     *_rows(
         "scale_by_muown",
@@ -131,7 +126,6 @@ CASES: list[Case] = [
         numbers=_MUOWN,
         oracle=followed_by_step(partial(oracles.muown, other="nothing")),
         rates={**BY_GRADIENT, "matrix_bowl": 0.02},
-        not_applicable=_ROWS,
     ),
     AfterStep(
         "qk_clip",

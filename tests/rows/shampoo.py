@@ -18,7 +18,6 @@ _NUMBERS = {
 }
 _NOT = {
     "agrees_with_optax": "optax has none",
-    "is_sharded_as_parameters": "a statistic has the shape of a side, not of a parameter",
 }
 _DIGITS = dict.fromkeys(
     ("vmap_equals_loop", "jit_equals_eager"),

@@ -13,14 +13,12 @@ _NUMBERS = {
     "shampoo_beta": Numbers(0.5, 0.95, refused=(-0.1, 1.0, np.nan)),
 }
 _NO_PEER = {"agrees_with_optax": "optax has none"}
-_SIDES = {"is_sharded_as_parameters": "statistics and bases of sides do not lie as a parameter"}
 _TWICE = (
     "the law's gradient is twice the same, and all but the diagonal of it is rounding in its own"
     " bases; see test_matrix_soap.py"
 )
 _OF_PARTS = {
     **_NO_PEER,
-    **_SIDES,
     **{f"takes_schedules_of_{kind}": _TWICE for kind in ("fnopt", "optax", "functions")},
 }
 _OTHER = {"rests_at_zero_gradient": "AdamW decays the other leaves; its part rests"}
