@@ -79,7 +79,7 @@ def two_conv_two_dense(options: argparse.Namespace) -> Task:
         return objective(TwoConvTwoDense(nnx.Rngs(seed), max_pool), CROSS_ENTROPY)
 
     train = x[:count].astype("float32") / 255, y[:count]
-    validation = test_x[:2000].astype("float32") / 255, test_y[:2000]
+    validation = test_x[:1000].astype("float32") / 255, test_y[:1000]
     return Task("Fashion-MNIST, 2c2d", make, train, validation, 128, 1, 10)
 
 
@@ -143,7 +143,7 @@ def trained(task: Task, method: Method, rate: float, seed: int) -> dict[str, Any
         result = fit(
             task.objective(seed), method.make(scheduled(task, rate)), task.train,
             epochs=task.epochs, batch_size=task.batch_size, validation_data=task.validation,
-            eval_every=task.every, key=seed,
+            eval_every=task.every, key=seed, progress=False,
         )  # fmt: skip
     except FloatingPointError as error:
         return {"steps": [], "losses": [], "final": math.inf, "error": str(error)}

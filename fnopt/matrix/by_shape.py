@@ -10,8 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnopt.matrix.in_turn import after
 
-def by_shape(function: Callable[..., Any], *lists: Sequence[jax.Array]) -> list[Any]:
+
+def by_shape(
+    function: Callable[..., Any], *lists: Sequence[jax.Array], in_turn: bool = False
+) -> list[Any]:
     """A function of batches of matrices, called once for each shape.
 
     Args:
@@ -19,12 +23,17 @@ def by_shape(function: Callable[..., Any], *lists: Sequence[jax.Array]) -> list[
             and returns arrays, or a tree of them, with the same first axis.
         *lists: arrays whose first axis is a number of matrices, the same within one position of all
             lists. Positions whose arrays have the same other axes and dtypes are joined.
+        in_turn: whether the program computes one shape after another, as it must where the
+            function has a decomposition; see :func:`~fnopt.matrix.in_turn.after`.
 
     Returns:
         For each position what the function returns for it.
     """
     batches, parts = joined(*lists)
-    return parts([function(*batch) for batch in batches])
+    results: list[Any] = []
+    for batch in batches:
+        results.append(function(*(after(results[-1:], batch) if in_turn else batch)))
+    return parts(results)
 
 
 def joined(
@@ -60,7 +69,9 @@ def joined(
     return batches, parts
 
 
-def wide(function: Callable[..., Any], matrices: Sequence[jax.Array]) -> list[Any]:
+def wide(
+    function: Callable[..., Any], matrices: Sequence[jax.Array], in_turn: bool = False
+) -> list[Any]:
     """:func:`by_shape` for a function of one batch that may be of transposed matrices.
 
     Args:
@@ -68,9 +79,11 @@ def wide(function: Callable[..., Any], matrices: Sequence[jax.Array]) -> list[An
             matrices or a tree of them; the result for a transposed matrix must be the transpose of
             the result.
         matrices: arrays of shape (number, rows, columns).
+        in_turn: as of :func:`by_shape`.
     """
     tall = [x.shape[-2] > x.shape[-1] for x in matrices]
-    results = by_shape(function, [_turned(x, t) for x, t in zip(matrices, tall, strict=True)])
+    turned = [_turned(x, t) for x, t in zip(matrices, tall, strict=True)]
+    results = by_shape(function, turned, in_turn=in_turn)
     return [
         jax.tree.map(lambda own, t=t: _turned(own, t), x)
         for x, t in zip(results, tall, strict=True)

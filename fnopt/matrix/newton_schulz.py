@@ -55,7 +55,8 @@ def orthogonalize(
         et al., *Turbo-Muon*, 2025, arXiv:2512.04632, for ``"aol"``.
     """
     start = functools.partial(_STARTS[preconditioning], eps=eps)
-    return wide(lambda x: newton_schulz(*start(x), rows, dtype), matrices)
+    in_turn = preconditioning == "spectral"
+    return wide(lambda x: newton_schulz(*start(x), rows, dtype), matrices, in_turn)
 
 
 def newton_schulz(x: jax.Array, gram: jax.Array | None, rows: Any, dtype: Any = None) -> jax.Array:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from fnopt.core.types import Numeric, PyTree
 from fnopt.matrix.by_shape import by_shape
+from fnopt.matrix.in_turn import after
 
 
 def refreshed(
@@ -59,15 +60,19 @@ def refreshed_by_shape(
     every: int,
     *,
     staggered: bool = True,
+    done: PyTree = (),
 ) -> list[Any]:
     """:func:`refreshed` of lists; positions of one shape are a batch, and batches take turns.
 
-    A batch is joined while it is computed alone, so that idle updates do not copy it either.
+    A batch is joined while it is computed alone, so that idle updates do not copy it either. Where
+    several are due at one update, one is computed after another, as ``compute`` may decompose; see
+    :func:`~fnopt.matrix.in_turn.after`.
 
     Args:
         compute, t, every, staggered: as of :func:`refreshed`.
         old: trees of arrays with a number of matrices as their first axis.
         inputs: lists of such trees, as long as ``old``, with the same first axes.
+        done: the results of what is computed before, if anything is.
     """
     positions = list(zip(*inputs, strict=True))
     batches: dict[Any, list[int]] = {}
@@ -76,11 +81,13 @@ def refreshed_by_shape(
         key = structure, tuple((x.shape[1:], x.dtype) for x in leaves)
         batches.setdefault(key, []).append(i)
     results: list[Any] = list(old)
-    offset = 0
+    offset, new = 0, done
     for members in batches.values():
         before, own = [old[i] for i in members], [positions[i] for i in members]
         options = {"staggered": staggered, "offset": offset}
-        new = _refreshed(compute, before, own, t, every, **options)
+        if every == 1:
+            own = after(new, own)
+        new = _refreshed(compute, before, own, after(new, t), every, **options)
         # The batch of the next shape begins where this one ends.
         offset -= _turns(_count(before), every, staggered)[1] if staggered else 0
         for i, x in zip(members, new, strict=True):

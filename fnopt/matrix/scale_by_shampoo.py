@@ -123,7 +123,7 @@ class scale_by_shampoo(MatrixRule):
     def _roots(self, statistics: Arrays, old: Arrays, powers: list[int], t: Numeric) -> Arrays:
         """The roots, of which a share is computed again."""
         divisor = jnp.where(self.b2 < 1, bias_correction(self.b2, t), 1.0)
-        roots = list(old)
+        roots, new = list(old), []
         for p in sorted(set(powers)):
             own = [i for i, x in enumerate(statistics) if powers[i] == p and x.size]
 
@@ -131,8 +131,8 @@ class scale_by_shampoo(MatrixRule):
                 return inverse_root(statistic / divisor, p, self.matrix_eps, self.method, old)
 
             arguments = [old[i] for i in own], ([statistics[i] for i in own],)
-            every, staggered = self.precondition_frequency, self.staggered
-            new = refreshed_by_shape(compute, *arguments, t, every, staggered=staggered)
+            options = {"staggered": self.staggered, "done": new}
+            new = refreshed_by_shape(compute, *arguments, t, self.precondition_frequency, **options)
             for i, x in zip(own, new, strict=True):
                 roots[i] = x
         return roots

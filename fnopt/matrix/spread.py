@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
 
@@ -18,7 +19,7 @@ def spread_like(param: Any, slots: Any) -> Any:
         param: the parameter; where it is traced, or cut over no mesh, the slots stay as they are.
         slots: a tree of arrays.
     """
-    sharding = None if isinstance(param, jax.core.Tracer) else getattr(param, "sharding", None)
+    sharding = None if isinstance(param, Tracer) else getattr(param, "sharding", None)
     if not isinstance(sharding, NamedSharding) or len(sharding.device_set) == 1:
         return slots
     names = tuple(

@@ -1,0 +1,28 @@
+"""Decompositions of one program, one after another."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.core.types import PyTree
+
+
+def after(done: PyTree, then: PyTree) -> PyTree:
+    """Arrays as they are, which a program has only once it has others.
+
+    jax 0.10 computes a batched decomposition on a CPU by tasks in the pool of threads on which the
+    call itself may wait: as many such calls at once as there are threads wait for ever. Only what
+    one reads of another keeps two apart; XLA removes barriers before it decides what runs when.
+
+    Args:
+        done: the arrays that come first.
+        then: the arrays that come later, returned with the same values.
+    """
+    first = next((x for x in jax.tree.leaves(done) if x.size), None)
+    if first is None:
+        return then
+    number = jnp.real(first.ravel()[0])
+    # Of no number, which XLA does not see.
+    never = (number != number) & (number == 0)
+    return jax.tree.map(lambda x: jnp.where(never, jnp.zeros_like(x), x), then)
