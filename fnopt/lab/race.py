@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core import Transform
 from fnopt.core.checks import brief, positive_integer
 from fnopt.core.prng import typed_key
+from fnopt.core.stacking import groups_of, stacked
 from fnopt.core.tracebacks import hides_frames
 from fnopt.lab.problem import Problem
 from fnopt.lab.race_arguments import as_entrants, as_rates, as_starts, check_function
@@ -78,15 +78,14 @@ def race(
     points = as_starts(starts, problem, start_key)
 
     fields = {name: _at_rates(name, tx, rates, steps) for name, tx in entrants.items()}
-    groups: dict[Any, list[str]] = {}
-    for name, (_, variants) in fields.items():
-        groups.setdefault(_structure(variants[0]), []).append(name)
+    labels = list(fields)
+    groups = groups_of(variants[0] for _, variants in fields.values())
     done = {}
-    for names in groups.values():
+    for places in groups:
+        names = [labels[place] for place in places]
         variants = [tx for name in names for tx in fields[name][1]]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack([*map(jnp.asarray, leaves)]), *variants)
         paths, values = paths_of(
-            problem.function, steps, problem.noise > 0, len(variants), stacked, points,
+            problem.function, steps, problem.noise > 0, len(variants), stacked(variants), points,
             problem.noise, key,
         )  # fmt: skip
         ends = np.cumsum([len(fields[name][1]) for name in names])[:-1]
@@ -109,11 +108,6 @@ def _at_rates(
     if rates is None:
         return np.array([own]), [tx]
     return rates, [with_rate(tx, float(rate), steps) for rate in rates]
-
-
-def _structure(tx: Transform) -> Any:
-    leaves, treedef = jax.tree.flatten(tx)
-    return treedef, tuple((jnp.shape(x), jnp.result_type(x)) for x in leaves)
 
 
 def _entrant(

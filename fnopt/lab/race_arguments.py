@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnopt.core import Transform, chain
+from fnopt.core import Transform
 from fnopt.core.checks import brief, positive_integer
-from fnopt.core.transform import foreign
-from fnopt.core.value import Value
+from fnopt.core.labels import labels_of
 from fnopt.lab.problem import Problem
 from fnopt.solve.methods import as_method
 
@@ -37,14 +36,7 @@ def as_entrants(optimizers: Any) -> dict[str, Transform]:
     if isinstance(optimizers, Mapping):
         return {str(label): as_method("race", value) for label, value in optimizers.items()}
     transforms = [as_method("race", value) for value in optimizers]
-    plain = [_label(tx, number) for number, tx in enumerate(transforms, 1)]
-    entrants: dict[str, Transform] = {}
-    for label, tx in zip(plain, transforms, strict=True):
-        like = [other for other in transforms if type(other) is type(tx)]
-        label += _differing(tx, like) if plain.count(label) > 1 else ""
-        same = sum(1 for known in entrants if known.split(" #")[0] == label)
-        entrants[f"{label} #{same + 1}" if same else label] = tx
-    return entrants
+    return dict(zip(labels_of(transforms), transforms, strict=True))
 
 
 def check_function(problem: Problem) -> None:
@@ -134,35 +126,3 @@ def as_starts(starts: Any, problem: Problem, key: jax.Array) -> jax.Array:
     if not np.isfinite(points).all():
         raise ValueError("race: starts must be finite; it has an infinite number or NaN")
     return jnp.asarray(points, dtype)
-
-
-def _label(tx: Transform, number: int) -> str:
-    """The label of an optimizer without one.
-
-    An optimizer of optax is labelled by its place, since its functions have no name for it.
-
-    Args:
-        tx: the optimizer.
-        number: its place in the list, from 1.
-    """
-    if isinstance(tx, chain):
-        return " + ".join(_label(part, number) for part in tx.transforms)
-    return f"optax #{number}" if isinstance(tx, foreign) else type(tx).__name__
-
-
-def _differing(tx: Transform, like: list[Transform]) -> str:
-    """The arguments in which optimizers of one type differ, as in a call."""
-    differing = [
-        f"{name}={_shown(value)}"
-        for name, value in vars(tx).items()
-        if any(_shown(vars(other)[name]) != _shown(value) for other in like)
-    ]
-    return f"({', '.join(differing)})" if differing else ""
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Value):
-        return type(value).__name__
-    if callable(value):  # whose repr may have its address
-        return getattr(value, "__qualname__", type(value).__name__)
-    return f"{value:g}" if isinstance(value, float) else brief(value, 20)
