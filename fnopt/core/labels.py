@@ -21,12 +21,13 @@ def labels_of(transforms: Sequence[Transform]) -> list[str]:
         transforms: the optimizers.
     """
     plain = [_label(tx, number) for number, tx in enumerate(transforms, 1)]
+    differing = _differing(transforms)
     labels: list[str] = []
-    for label, tx in zip(plain, transforms, strict=True):
-        like = [other for other in transforms if type(other) is type(tx)]
-        label += _differing(tx, like) if plain.count(label) > 1 else ""
-        same = sum(1 for known in labels if known.split(" #")[0] == label)
-        labels.append(f"{label} #{same + 1}" if same else label)
+    seen: dict[str, int] = {}
+    for label, arguments in zip(plain, differing, strict=True):
+        label += arguments if plain.count(label) > 1 else ""
+        seen[label] = seen.get(label, 0) + 1
+        labels.append(f"{label} #{seen[label]}" if seen[label] > 1 else label)
     return labels
 
 
@@ -36,14 +37,18 @@ def _label(tx: Transform, number: int) -> str:
     return f"optax #{number}" if isinstance(tx, foreign) else type(tx).__name__
 
 
-def _differing(tx: Transform, like: list[Transform]) -> str:
-    """The arguments in which optimizers of one type differ, as in a call."""
-    differing = [
-        f"{name}={_shown(value)}"
-        for name, value in vars(tx).items()
-        if any(_shown(vars(other)[name]) != _shown(value) for other in like)
-    ]
-    return f"({', '.join(differing)})" if differing else ""
+def _differing(transforms: Sequence[Transform]) -> list[str]:
+    """For each the arguments in which it differs from others of its type, as in a call."""
+    rows = [{name: _shown(value) for name, value in vars(tx).items()} for tx in transforms]
+    texts: dict[type, dict[str, set[str]]] = {}
+    for tx, row in zip(transforms, rows, strict=True):
+        for name, text in row.items():
+            texts.setdefault(type(tx), {}).setdefault(name, set()).add(text)
+    calls = []
+    for tx, row in zip(transforms, rows, strict=True):
+        own = [f"{name}={text}" for name, text in row.items() if len(texts[type(tx)][name]) > 1]
+        calls.append(f"({', '.join(own)})" if own else "")
+    return calls
 
 
 def _shown(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnopt.core.checks import brief
 from fnopt.core.types import PyTree
@@ -46,7 +47,7 @@ def stacked(trees: Sequence[PyTree]) -> Any:
             f"stacked: there are {len(groups)} structures, and one is needed: {brief(one)} and"
             f" {brief(other)} differ in kind, flags, what is None, or shapes; stack each by itself"
         )
-    return jax.tree.map(lambda *leaves: jnp.stack(_arrays(leaves)), *trees)
+    return jax.tree.map(lambda *leaves: _stack(leaves), *trees)
 
 
 def groups_of(trees: Iterable[PyTree]) -> list[list[int]]:
@@ -67,7 +68,9 @@ def _kind(leaf: Any) -> Hashable:
     return jnp.shape(leaf), jnp.result_type(leaf)
 
 
-def _arrays(leaves: Sequence[Any]) -> list[jax.Array]:
+def _stack(leaves: Sequence[Any]) -> jax.Array:
     # The dtype without the weak type of a Python number.
     dtype = jnp.result_type(*leaves)
-    return [jnp.asarray(leaf, dtype) for leaf in leaves]
+    if any(isinstance(leaf, jax.Array) for leaf in leaves):
+        return jnp.stack([x if hasattr(x, "dtype") else jnp.asarray(x, dtype) for x in leaves])
+    return jnp.asarray(np.stack([np.asarray(leaf, dtype) for leaf in leaves]))  # in one transfer

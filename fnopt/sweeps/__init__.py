@@ -11,5 +11,6 @@ from fnopt.sweeps.distributions import log_uniform as log_uniform
 from fnopt.sweeps.distributions import uniform as uniform
 from fnopt.sweeps.grid import grid as grid
 from fnopt.sweeps.grid import sample as sample
+from fnopt.sweeps.sweep import sweep as sweep
 
 __all__ = _public(globals())  # pyright: ignore[reportUnsupportedDunderAll]

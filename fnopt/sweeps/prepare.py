@@ -1,0 +1,119 @@
+"""What all runs of a sweep have in common, made of its arguments as a single run makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from fnopt.core.checks import brief
+from fnopt.data.arrays import Arrays
+from fnopt.data.batches import is_stream
+from fnopt.sweeps.arguments import USAGE
+from fnopt.sweeps.begin import starts_of
+from fnopt.sweeps.chunks import Training, replicated
+from fnopt.sweeps.data import Entrant
+from fnopt.sweeps.program import Plan
+from fnopt.train.data_argument import check_data
+from fnopt.train.evaluation_data import EvaluationArrays
+from fnopt.train.evaluation_sets import VALIDATION, prepared_sets
+from fnopt.train.feeds import ArrayFeed
+from fnopt.train.fit_options import EvaluationOptions
+from fnopt.train.labels import check_labels
+from fnopt.train.objective import Objective
+from fnopt.train.options import StepOptions
+from fnopt.train.state import TrainState
+from fnopt.train.watch import check_unwatched, find_watched
+
+
+def training_of(
+    objective_of: Callable[[int], Objective],
+    entrants: Sequence[Entrant],
+    seeds: tuple[int, ...],
+    data: Any,
+    validation_data: Any,
+    *,
+    epochs: int,
+    batch_size: int | None,
+    options: EvaluationOptions,
+    same_order: bool,
+    mesh: jax.sharding.Mesh | None,
+) -> tuple[Training, str, str]:
+    """What the runs have in common, the metric by which they are judged, and its better direction.
+
+    Args:
+        objective_of: a function of the seed that returns the objective.
+        entrants: the optimizers; each has a run for each seed.
+        seeds: the seeds.
+        data: the training data.
+        validation_data: the data to evaluate, or None.
+        epochs: number of epochs.
+        batch_size: examples of a step; None for all.
+        options: the watched metric and early stopping.
+        same_order: whether all runs go through the examples in one order.
+        mesh: the devices, or None for one.
+
+    Raises:
+        TypeError: data are no arrays in memory, or the mesh is none.
+        ValueError: the batch size is out of its range, there is no such metric, or a label has no
+            output.
+    """
+    objective = objective_of(seeds[0])
+    for name, value in (("data", data), ("validation_data", validation_data)):
+        if name == "data" or value is not None:
+            _check_in_memory(name, value)
+    if mesh is not None and not isinstance(mesh, jax.sharding.Mesh):
+        raise TypeError(f"sweep: mesh must be a jax.sharding.Mesh or None, got {brief(mesh, 40)}")
+    feed = ArrayFeed(objective, data, batch_size, StepOptions())
+    sets = {} if validation_data is None else {VALIDATION: validation_data}
+    monitor, mode, stopping = _watched(objective, entrants, list(sets), options)
+    first = TrainState.create(objective, entrants[0].tx, seeds[0], feed.example())
+    if isinstance(feed.data, Arrays) and feed.data.augment is None and feed.data.weights is None:
+        check_labels(objective, first, feed.data.tree, batch_size=feed.batch_size)
+    evaluated, metrics = prepared_sets(objective, first, sets, options.eval_batch_size)
+    if monitor and monitor not in metrics:
+        find_watched(objective, list(sets), "", None, None, entrants[0].tx)
+    plan = Plan(feed.batch_size, monitor, bool(same_order), mesh)
+    starts, keys = starts_of(objective_of, seeds, feed.example())
+    parts = {n: x.part for n, x in evaluated.items() if isinstance(x, EvaluationArrays)}
+    starts, keys, arrays, parts = replicated((starts, keys, feed.data, parts), plan)
+    training = Training(
+        objective=objective,
+        entrants=tuple(entrant for entrant in entrants for _ in seeds),
+        places=tuple(place for _ in entrants for place in range(len(seeds))),
+        seeds=seeds,
+        starts=starts,
+        keys=keys,
+        stopping=stopping,
+        data=arrays,
+        sets=parts,
+        steps=feed.steps or 0,
+        epochs=epochs,
+        plan=plan,
+    )
+    return training, monitor or "loss", mode
+
+
+def _watched(
+    objective: Objective, entrants: Sequence[Entrant], sets: list[str], options: EvaluationOptions
+) -> tuple[str, str, Any]:
+    """The watched metric, its better direction, and early stopping by it."""
+    stopping, mode, monitor = options.early_stopping, "min", ""
+    for entrant in entrants:  # parts of each may watch it
+        if not sets:
+            own = None if options.monitor == "loss" else options.monitor
+            check_unwatched(own, stopping, entrant.tx, None)
+        found = find_watched(objective, sets, options.monitor, None, stopping, entrant.tx)
+        monitor, mode = found.name, found.mode
+    return monitor, mode, stopping and stopping.replace(mode=mode)
+
+
+def _check_in_memory(name: str, data: Any) -> None:
+    check_data(USAGE, data, name)
+    if is_stream(data):
+        raise TypeError(
+            f"sweep: {name} must be arrays in memory, such as (inputs, targets), since all steps"
+            f" run in one program; got {brief(data, 40)} ({type(data).__name__}), which is read"
+            " batch by batch"
+        )

@@ -1,0 +1,186 @@
+"""One epoch of many runs as one compiled program.
+
+The steps, the evaluation and the decisions that follow from it are those of
+:func:`fnopt.train.fit`, under ``vmap`` over the runs. A run that is over takes no further step: its
+state stays as it is, to the bit, and since no run reads what another computes, those beside it do
+not notice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, PartitionSpec
+
+from fnopt.core.types import Metrics, PyTree
+from fnopt.data.arrays import Arrays
+from fnopt.train.evaluate import evaluate_batches, observe
+from fnopt.train.loop import without_last_skip
+from fnopt.train.objective import Objective
+from fnopt.train.programs import per_objective
+from fnopt.train.state import TrainState
+from fnopt.train.step import attempt_step
+from fnopt.train.summaries import NO_METRICS
+
+Sets = Mapping[str, tuple[PyTree, jax.Array]]
+"""Batches to evaluate and the weights of their examples, by the name before their metrics."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is fixed in the program of an epoch.
+
+    Attributes:
+        batch_size: examples of a step.
+        monitor: name of the watched metric of the evaluation; ``""`` where nothing is evaluated.
+        same_order: whether all runs go through the examples in one order.
+        mesh: the devices over which runs are spread; None for one device.
+    """
+
+    batch_size: int
+    monitor: str
+    same_order: bool
+    mesh: Mesh | None = None
+
+    @property
+    def of_runs(self) -> PartitionSpec:
+        """How the axis of the runs lies on the mesh: over all of its devices."""
+        return PartitionSpec(self.mesh.axis_names) if self.mesh else PartitionSpec()
+
+
+class Runs(NamedTuple):
+    """Runs between two epochs, side by side.
+
+    Attributes:
+        states: the train states, their leaves stacked.
+        going: for each run a flag, whether it goes on.
+        diverged: for each run the number of the step that was not finite; -1 for none.
+    """
+
+    states: TrainState
+    going: jax.Array
+    diverged: jax.Array
+
+
+class Report(NamedTuple):
+    """What an epoch measured.
+
+    Attributes:
+        steps: the metrics of the training steps, by name, of shape (steps, runs).
+        evaluation: the metrics of the evaluation, by name, of shape (runs,).
+        complete: for each run a flag, whether it made all steps of the epoch.
+        going: for each run a flag, whether it goes on after it.
+        diverged: as that of :class:`Runs`.
+    """
+
+    steps: Metrics
+    evaluation: Metrics
+    complete: jax.Array
+    going: jax.Array
+    diverged: jax.Array
+
+
+@per_objective(static_argnums=(6,), donate_argnums=(1,))
+def run_epoch(
+    objective: Objective,
+    runs: Runs,
+    key: jax.Array,
+    start: Any,
+    data: Arrays,
+    sets: Sets,
+    plan: Plan,
+) -> tuple[Runs, Report]:
+    """The runs after one more epoch and its evaluation.
+
+    Args:
+        objective: the objective to minimize.
+        runs: the runs; their buffers are taken over.
+        key: the key of the order of the examples, where all runs have the same.
+        start: number of the epoch's first step.
+        data: the training data.
+        sets: the data to evaluate; may be empty.
+        plan: what is fixed.
+    """
+    epoch = functools.partial(_epoch, objective, plan)
+    if plan.mesh is None:
+        return epoch(runs, key, start, data, sets)
+    # No run needs anything of another: each device goes on by itself with those that it has.
+    own, all_have, steps = plan.of_runs, PartitionSpec(), PartitionSpec(None, *plan.of_runs)
+    return jax.shard_map(
+        epoch,
+        mesh=plan.mesh,
+        in_specs=(own, all_have, all_have, all_have, all_have),
+        out_specs=(own, Report(steps, own, own, own, own)),
+        check_vma=False,
+    )(runs, key, start, data, sets)
+
+
+def _epoch(
+    objective: Objective,
+    plan: Plan,
+    runs: Runs,
+    key: jax.Array,
+    start: jax.Array,
+    data: Arrays,
+    sets: Sets,
+) -> tuple[Runs, Report]:
+    def order_of(key: jax.Array) -> jax.Array:
+        return data.order(key, start, plan.batch_size)
+
+    if plan.same_order:
+        orders, of_run = order_of(key), None
+    else:
+        orders, of_run = jax.vmap(order_of, out_axes=1)(runs.states.key), 0
+
+    def step_of_run(
+        state: TrainState, going: jax.Array, diverged: jax.Array, rows: Any, batch: Any
+    ) -> Any:
+        if not plan.same_order:
+            batch = data.batch(state.key, state.step, rows)
+        new, metrics, taken = attempt_step(objective, state, batch, attempt=going)
+        diverged = jnp.where(going & ~taken, state.step, diverged)
+        metrics = {name: x for name, x in metrics.items() if name not in NO_METRICS}
+        return (without_last_skip(state, new, taken), taken, diverged), metrics
+
+    def step(runs: Runs, at_and_rows: Any) -> tuple[Runs, Metrics]:
+        at, rows = at_and_rows
+        batch = data.batch(key, start + at, rows) if plan.same_order else None
+        carry, metrics = jax.vmap(step_of_run, in_axes=(0, 0, 0, of_run, None))(
+            *runs, None if plan.same_order else rows, batch
+        )
+        return Runs(*carry), metrics
+
+    steps = jnp.arange(orders.shape[0], dtype=jnp.int32)
+    runs, metrics = jax.lax.scan(step, runs, (steps, orders))
+    complete = runs.going
+    if not sets:
+        return runs, Report(metrics, {}, complete, runs.going, runs.diverged)
+    finish = functools.partial(_evaluated, objective, plan.monitor, sets)
+    states, going, evaluation = jax.vmap(finish)(runs.states, runs.going)
+    runs = Runs(states, going, runs.diverged)
+    return runs, Report(metrics, evaluation, complete, going, runs.diverged)
+
+
+def _evaluated(
+    objective: Objective, monitor: str, sets: Sets, state: TrainState, going: jax.Array
+) -> tuple[TrainState, jax.Array, Metrics]:
+    """A run after an evaluation, whether it goes on, and the metrics."""
+    model = state.stored_eval_params, state.stored.model_state
+    metrics = {
+        f"{name}_{metric}": x
+        for name, part in sets.items()
+        for metric, x in evaluate_batches(objective, *model, *part, None).items()
+    }
+    seen = observe(state, metrics[monitor])
+    changed = ("metric", "evaluations", "stopping_state")
+    old, new = ({name: vars(s)[name] for name in changed} for s in (state, seen))
+    state = state.replace(**optax.tree.where(going, new, old))
+    if state.stopping is not None:
+        going = going & ~state.stored.stopping_state.stop
+    return state, going, metrics
