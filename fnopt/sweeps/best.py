@@ -49,10 +49,11 @@ class Best:
             return
         if self.keep == "all":
             self.states.update(states)
-        elif states:
-            (number,) = states
-            self.states = dict(states)
-            self._rank = next(self._rank_of(r) for r in records if r.number == number)
+        for record in records:
+            if self.keep == "best" and record.number in states:
+                rank = self._rank_of(record)
+                if rank < self._rank:
+                    self._rank, self.states = rank, {record.number: states[record.number]}
 
     def _rank_of(self, record: RunRecord) -> tuple[float, float]:
         values = record.curves[self.monitor]

@@ -13,7 +13,7 @@ import numpy as np
 
 from fnopt.core.arguments import suggested
 from fnopt.core.checks import brief, positive_integer
-from fnopt.core.fields import as_number, as_numbers
+from fnopt.core.fields import as_number
 from fnopt.core.prng import typed_key
 from fnopt.core.tracebacks import hides_frames
 from fnopt.core.transform import as_transform
@@ -47,7 +47,7 @@ def grid(make: Make, *args: Any, **values: Any) -> tuple[Entrant, ...]:
     (4, {'learning_rate': 0.001, 'weight_decay': 0.1, 'b1': 0.8})
     """
     named = _by_name("grid", make, args, values)
-    choices = {name: _values(make, name, value) for name, value in named.items()}
+    choices = {name: _values(name, value) for name, value in named.items()}
     return tuple(
         _entrant("grid", make, dict(zip(choices, combination, strict=True)))
         for combination in itertools.product(*choices.values())
@@ -87,6 +87,10 @@ def sample(make: Make, n: int, key: Any, **distributions: Any) -> tuple[Entrant,
     """
     named = _by_name("sample", make, (), distributions)
     n, key = positive_integer("sample: n", n), typed_key(key)
+    for name, value in named.items():
+        if isinstance(value, list):
+            words = ", ".join(brief(x, 20) for x in value[:3])
+            raise TypeError(f"sample: {name} is a list; choice({words}) draws one of its values")
     if not any(isinstance(value, Distribution) for value in named.values()):
         raise ValueError(
             f"sample: nothing is drawn for {_name(make)}; give a distribution, such as"
@@ -146,14 +150,14 @@ def _name(make: Any) -> str:
     return "optimizer" if name == "<lambda>" else name
 
 
-def _values(make: Make, name: str, value: Any) -> list[Any]:
+def _values(name: str, value: Any) -> list[Any]:
     """The values of an argument: those of a list, or one."""
     if isinstance(value, Distribution):
         raise TypeError(
             f"grid: {name} is the distribution {value!r}, and a grid needs values;"
             " sample(make, n, key, …) draws from it"
         )
-    if isinstance(value, (list, range)) or (isinstance(value, tuple) and not _is_own(make, name)):
+    if isinstance(value, (list, tuple, range)):
         values = list(value)
     elif getattr(value, "ndim", 0) == 1:
         values = list(np.asarray(value))
@@ -164,12 +168,6 @@ def _values(make: Make, name: str, value: Any) -> list[Any]:
     return values
 
 
-def _is_own(make: Make, name: str) -> bool:
-    """Whether a tuple is one value of an argument."""
-    spec = getattr(make, "_specs", {}).get(name)
-    return spec is not None and (spec.convert is as_numbers or "dict" in spec.shown)
-
-
 def _draws(name: str, value: Any, n: int, key: jax.Array) -> list[Any]:
     if isinstance(value, Distribution):
         # By the name, so that it does not matter what else is drawn.
@@ -177,9 +175,6 @@ def _draws(name: str, value: Any, n: int, key: jax.Array) -> list[Any]:
         keys = jax.vmap(lambda i: jax.random.fold_in(own, i))(np.arange(n))
         shares = jax.vmap(jax.random.uniform)(keys)
         return [value.at(float(share)) for share in np.asarray(shares)]
-    if isinstance(value, list):
-        words = ", ".join(brief(x, 20) for x in value[:3])
-        raise TypeError(f"sample: {name} is a list; choice({words}) draws one of its values")
     return [value] * n
 
 
