@@ -55,9 +55,7 @@ def net_task(seed=0):
 
 def linear_task():
     params = {"w": jnp.full((FEATURES, 3), 0.1), "b": jnp.zeros(3)}
-    return objective(
-        lambda params, x: x @ params["w"] + params["b"], CROSS_ENTROPY, params=params
-    )
+    return objective(lambda params, x: x @ params["w"] + params["b"], CROSS_ENTROPY, params=params)
 
 
 @functools.cache
@@ -382,7 +380,7 @@ STREAM = [DATA, DATA]
         (dict(optimizers=[]), ValueError, "sweep: optimizers is empty"),
         (dict(objective=Net), TypeError, "not an objective"),
         (dict(objective=lambda seed: seed), TypeError, "objective is a function of the seed"),
-        (dict(data=STREAM), TypeError, "sweep: data must be arrays in memory"),
+        (dict(data=iter(STREAM)), TypeError, "sweep: data must be arrays in memory"),
         (dict(validation_data=iter(STREAM)), TypeError, "validation_data must be arrays in memory"),
         (dict(epochs=0), ValueError, "sweep: epochs must be at least 1"),
         (dict(batch_size=100), ValueError, "batch_size must be from 1 to the 72 examples"),

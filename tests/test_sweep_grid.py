@@ -103,7 +103,9 @@ def test_draws_follow_their_distributions():
     shares = np.log10(columns["learning_rate"] / 1e-4) / 2, (columns["b1"] - 0.8) / 0.1
     for share in shares:
         assert 0 <= share.min() and share.max() < 1
-        np.testing.assert_allclose(np.quantile(share, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.08)
+        np.testing.assert_allclose(
+            np.quantile(share, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.08
+        )
     assert abs(columns["nesterov"].mean() - 0.5) < 0.08
     assert abs(np.corrcoef(*shares)[0, 1]) < 0.15
 
@@ -145,7 +147,10 @@ def test_structures_differ_by_kind_flag_and_what_is_none():
 
 
 def test_a_stack_under_vmap_is_each_by_itself():
-    txs = [fnopt.adamw(fnopt.cosine_decay_schedule(rate, 3), b1=b1) for rate, b1 in ((1, 0.5), (2, 0.9))]
+    txs = [
+        fnopt.adamw(fnopt.cosine_decay_schedule(rate, 3), b1=b1)
+        for rate, b1 in ((1, 0.5), (2, 0.9))
+    ]
     params, grads = {"w": jnp.ones(3)}, {"w": jnp.array([1.0, -2.0, 0.5])}
 
     def second(tx):

@@ -113,11 +113,7 @@ def _by_name(
             f" {brief(make, 40)} ({type(make).__name__})"
         )
     parameters = _parameters(make)
-    positional = [
-        name
-        for name, p in parameters.items()
-        if p.kind is p.POSITIONAL_OR_KEYWORD
-    ]
+    positional = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     if len(args) > len(positional):
         raise TypeError(
             f"{caller}: {_name(make)} takes {len(positional)} arguments by position"

@@ -89,10 +89,9 @@ class Store:
 
     def slots(self, group: Sequence[int]) -> int | None:
         """How many runs went at once in the finished chunks of a group; None for none."""
-        for path in self._chunks():
-            with np.load(path) as saved:
-                if set(saved["numbers"]) <= set(group):
-                    return int(saved["slots"])
+        for arrays in map(_load, self._chunks()):
+            if arrays and set(arrays["numbers"]) <= set(group):
+                return int(arrays["slots"])
         return None
 
     def read(self, training: Training, group: Sequence[int]) -> Finished:
@@ -103,13 +102,8 @@ class Store:
             group: numbers of runs of one structure.
         """
         done = Finished([], {})
-        for path in self._chunks():
-            try:
-                with np.load(path) as saved:
-                    arrays = dict(saved)
-            except (OSError, ValueError, zipfile.BadZipFile):  # damaged: its runs are made again
-                continue
-            if set(arrays["numbers"]) <= set(group):
+        for arrays in map(_load, self._chunks()):
+            if arrays and set(arrays["numbers"]) <= set(group):
                 done.records += _records(training, arrays)
                 done.states.update(_states(training, arrays))
         return done
@@ -182,6 +176,15 @@ def identity(training: Training, monitor: str, keep: str) -> dict[str, Any]:
         "same_order": training.plan.same_order,
         "keep": keep,
     }
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a chunk; none of one that is damaged, whose runs are then made again."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            return dict(saved)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return {}
 
 
 def _checksum(tree: Any) -> int:
