@@ -224,11 +224,12 @@ def test_a_run_that_is_over_is_frozen_to_the_bit():
     stacked = jax.tree.map(lambda *x: jnp.stack(x), fnopt.adamw(0.1), fnopt.adamw(0.1))
     states = first_states(stacked, seeds, starts, keys, early_stopping(), False)
     before = bits(states)
-    runs = Runs(states, jnp.array([True, False]), jnp.full(2, -1, jnp.int32))
+    runs = Runs(states, jnp.array([True, False]), jnp.full(2, -1, jnp.int32), seeds)
     arrays = fnopt.data.Arrays(jax.tree.map(jnp.asarray, DATA))
+    order = arrays.order(keys[0], 0, 16)[None]
     part = jax.tree.map(lambda x: jnp.asarray(x)[None], VALIDATION), jnp.ones((1, 30))
     plan = Plan(16, "val_loss", True)
-    runs, report = run_epoch(task, runs, keys[0], jnp.int32(0), arrays, {"val": part}, plan)
+    runs, report = run_epoch(task, runs, keys[0], jnp.int32(0), order, arrays, {"val": part}, plan)
     assert report.complete.tolist() == [True, False]
     for old, new in zip(before, bits(runs.states), strict=True):
         np.testing.assert_array_equal(old[1], new[1])
@@ -241,7 +242,7 @@ def test_packed_runs_are_the_same(monkeypatch):
     entrants = grid(fnopt.adamw, learning_rate=[3e-3, 3e-2])
     stops = early_stopping(patience=0)
     plain = sweep(net_of_all(), entrants, DATA, early_stopping=stops, **options)
-    monkeypatch.setattr("fnopt.sweeps.chunks.packs", lambda: True)
+    monkeypatch.setattr("fnopt.sweeps.training.packs", lambda: True)
     packed = sweep(net_of_all(), entrants, DATA, early_stopping=stops, **options)
     for number, run in enumerate(packed.runs):
         for name, curve in run.curves.items():

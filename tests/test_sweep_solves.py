@@ -1,6 +1,5 @@
 """Many minimizations as one program."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest

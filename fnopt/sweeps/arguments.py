@@ -46,7 +46,7 @@ def as_entrants(optimizers: Any) -> tuple[Entrant, ...]:
 
 def _flattened(item: Any) -> Iterator[Entrant]:
     if isinstance(item, Entrant):
-        yield item
+        yield dataclasses.replace(item, tx=as_method("sweep", item.tx))
     elif isinstance(item, (str, optax.GradientTransformation, optax.MultiSteps, type)):
         yield Entrant("", as_method("sweep", item), {})
     elif isinstance(item, Mapping):

@@ -56,7 +56,7 @@ class _Begun(Objective):
         return self.start
 
 
-@functools.partial(jax.jit, static_argnames="packed")
+@functools.partial(jax.jit, static_argnums=(5, 6))
 def first_states(
     optimizers: Any,
     seeds: jax.Array,
@@ -64,6 +64,7 @@ def first_states(
     keys: jax.Array,
     stopping: Any,
     packed: bool,
+    sharding: Any = None,
 ) -> TrainState:
     """The states before the first step, stacked.
 
@@ -74,6 +75,7 @@ def first_states(
         keys: the key of each seed.
         stopping: early stopping, or None.
         packed: whether to store small arrays packed.
+        sharding: how the runs lie on several devices; None for one.
     """
 
     def begin(tx: Any, place: jax.Array) -> TrainState:
@@ -81,7 +83,8 @@ def first_states(
         state = TrainState.create(_Begun(start), tx, keys[place], stopping=stopping)
         return state.packed() if packed else state
 
-    return jax.vmap(begin)(optimizers, seeds)
+    states = jax.vmap(begin)(optimizers, seeds)
+    return states if sharding is None else jax.lax.with_sharding_constraint(states, sharding)
 
 
 @jax.jit

@@ -8,23 +8,21 @@ from typing import Any
 import jax
 
 from fnopt.core.checks import brief
-from fnopt.data.arrays import Arrays
 from fnopt.data.batches import is_stream
 from fnopt.sweeps.arguments import USAGE
 from fnopt.sweeps.begin import starts_of
-from fnopt.sweeps.chunks import Training, replicated
 from fnopt.sweeps.data import Entrant
 from fnopt.sweeps.program import Plan
+from fnopt.sweeps.training import Training, replicated
+from fnopt.train.begin import first_state
 from fnopt.train.data_argument import check_data
 from fnopt.train.evaluation_data import EvaluationArrays
 from fnopt.train.evaluation_sets import VALIDATION, prepared_sets
 from fnopt.train.feeds import ArrayFeed
 from fnopt.train.fit_options import EvaluationOptions
-from fnopt.train.labels import check_labels
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
-from fnopt.train.state import TrainState
-from fnopt.train.watch import check_unwatched, find_watched
+from fnopt.train.watch import Watched, check_unwatched, find_watched
 
 
 def training_of(
@@ -67,14 +65,14 @@ def training_of(
         raise TypeError(f"sweep: mesh must be a jax.sharding.Mesh or None, got {brief(mesh, 40)}")
     feed = ArrayFeed(objective, data, batch_size, StepOptions())
     sets = {} if validation_data is None else {VALIDATION: validation_data}
-    monitor, mode, stopping = _watched(objective, entrants, list(sets), options)
-    first = TrainState.create(objective, entrants[0].tx, seeds[0], feed.example())
-    if isinstance(feed.data, Arrays) and feed.data.augment is None and feed.data.weights is None:
-        check_labels(objective, first, feed.data.tree, batch_size=feed.batch_size)
+    watched = _watched(objective, entrants, list(sets), options)
+    stopping = options.early_stopping and options.early_stopping.replace(mode=watched.mode)
+    first = first_state(
+        objective, entrants[0].tx, feed, seeds[0], None, stopping=None, average=None, precision=None
+    )
     evaluated, metrics = prepared_sets(objective, first, sets, options.eval_batch_size)
-    if monitor and monitor not in metrics:
-        find_watched(objective, list(sets), "", None, None, entrants[0].tx)
-    plan = Plan(feed.batch_size, monitor, bool(same_order), mesh)
+    watched.check(metrics)
+    plan = Plan(feed.batch_size, watched.name, bool(same_order), mesh)
     starts, keys = starts_of(objective_of, seeds, feed.example())
     parts = {n: x.part for n, x in evaluated.items() if isinstance(x, EvaluationArrays)}
     starts, keys, arrays, parts = replicated((starts, keys, feed.data, parts), plan)
@@ -92,21 +90,22 @@ def training_of(
         epochs=epochs,
         plan=plan,
     )
-    return training, monitor or "loss", mode
+    return training, watched.name or "loss", watched.mode
 
 
 def _watched(
     objective: Objective, entrants: Sequence[Entrant], sets: list[str], options: EvaluationOptions
-) -> tuple[str, str, Any]:
-    """The watched metric, its better direction, and early stopping by it."""
-    stopping, mode, monitor = options.early_stopping, "min", ""
-    for entrant in entrants:  # parts of each may watch it
-        if not sets:
-            own = None if options.monitor == "loss" else options.monitor
-            check_unwatched(own, stopping, entrant.tx, None)
-        found = find_watched(objective, sets, options.monitor, None, stopping, entrant.tx)
-        monitor, mode = found.name, found.mode
-    return monitor, mode, stopping and stopping.replace(mode=mode)
+) -> Watched:
+    """The watched metric; refuses optimizers that watch another, or none where they need one."""
+    stopping, monitor = options.early_stopping, options.monitor
+    if not sets:
+        monitor = None if monitor == "loss" else monitor
+        for entrant in entrants:
+            check_unwatched(monitor, stopping, entrant.tx, None)
+    found = [
+        find_watched(objective, sets, monitor, None, stopping, entrant.tx) for entrant in entrants
+    ]
+    return found[0]
 
 
 def _check_in_memory(name: str, data: Any) -> None:

@@ -61,11 +61,13 @@ class Runs(NamedTuple):
         states: the train states, their leaves stacked.
         going: for each run a flag, whether it goes on.
         diverged: for each run the number of the step that was not finite; -1 for none.
+        order: for each run the place of its order of the examples.
     """
 
     states: TrainState
     going: jax.Array
     diverged: jax.Array
+    order: jax.Array
 
 
 class Report(NamedTuple):
@@ -86,12 +88,13 @@ class Report(NamedTuple):
     diverged: jax.Array
 
 
-@per_objective(static_argnums=(6,), donate_argnums=(1,))
+@per_objective(static_argnums=(7,), donate_argnums=(1,))
 def run_epoch(
     objective: Objective,
     runs: Runs,
     key: jax.Array,
     start: Any,
+    orders: jax.Array,
     data: Arrays,
     sets: Sets,
     plan: Plan,
@@ -101,24 +104,26 @@ def run_epoch(
     Args:
         objective: the objective to minimize.
         runs: the runs; their buffers are taken over.
-        key: the key of the order of the examples, where all runs have the same.
+        key: the key of what is drawn for a batch, where all runs have the same batches.
         start: number of the epoch's first step.
+        orders: the examples of each step, of shape (orders, steps, batch size); one order, or one
+            for each seed.
         data: the training data.
         sets: the data to evaluate; may be empty.
         plan: what is fixed.
     """
     epoch = functools.partial(_epoch, objective, plan)
     if plan.mesh is None:
-        return epoch(runs, key, start, data, sets)
+        return epoch(runs, key, start, orders, data, sets)
     # No run needs anything of another: each device goes on by itself with those that it has.
     own, all_have, steps = plan.of_runs, PartitionSpec(), PartitionSpec(None, *plan.of_runs)
     return jax.shard_map(
         epoch,
         mesh=plan.mesh,
-        in_specs=(own, all_have, all_have, all_have, all_have),
-        out_specs=(own, Report(steps, own, own, own, own)),
+        in_specs=(own, *[all_have] * 5),
+        out_specs=(own, Report(steps, own, own, own, own)),  # pyright: ignore[reportArgumentType]
         check_vma=False,
-    )(runs, key, start, data, sets)
+    )(runs, key, start, orders, data, sets)
 
 
 def _epoch(
@@ -127,43 +132,32 @@ def _epoch(
     runs: Runs,
     key: jax.Array,
     start: jax.Array,
+    orders: jax.Array,
     data: Arrays,
     sets: Sets,
 ) -> tuple[Runs, Report]:
-    def order_of(key: jax.Array) -> jax.Array:
-        return data.order(key, start, plan.batch_size)
-
-    if plan.same_order:
-        orders, of_run = order_of(key), None
-    else:
-        orders, of_run = jax.vmap(order_of, out_axes=1)(runs.states.key), 0
-
-    def step_of_run(
-        state: TrainState, going: jax.Array, diverged: jax.Array, rows: Any, batch: Any
-    ) -> Any:
+    def step_of_run(run: Runs, rows: jax.Array, batch: Any) -> tuple[Runs, Metrics]:
+        state, going, diverged, order = run
         if not plan.same_order:
-            batch = data.batch(state.key, state.step, rows)
+            batch = data.batch(state.key, state.step, rows[order])
         new, metrics, taken = attempt_step(objective, state, batch, attempt=going)
         diverged = jnp.where(going & ~taken, state.step, diverged)
         metrics = {name: x for name, x in metrics.items() if name not in NO_METRICS}
-        return (without_last_skip(state, new, taken), taken, diverged), metrics
+        return Runs(without_last_skip(state, new, taken), taken, diverged, order), metrics
 
     def step(runs: Runs, at_and_rows: Any) -> tuple[Runs, Metrics]:
         at, rows = at_and_rows
-        batch = data.batch(key, start + at, rows) if plan.same_order else None
-        carry, metrics = jax.vmap(step_of_run, in_axes=(0, 0, 0, of_run, None))(
-            *runs, None if plan.same_order else rows, batch
-        )
-        return Runs(*carry), metrics
+        batch = data.batch(key, start + at, rows[0]) if plan.same_order else None
+        return jax.vmap(step_of_run, in_axes=(0, None, None))(runs, rows, batch)
 
-    steps = jnp.arange(orders.shape[0], dtype=jnp.int32)
-    runs, metrics = jax.lax.scan(step, runs, (steps, orders))
+    steps = jnp.arange(orders.shape[1], dtype=jnp.int32)
+    runs, metrics = jax.lax.scan(step, runs, (steps, jnp.swapaxes(orders, 0, 1)))
     complete = runs.going
     if not sets:
         return runs, Report(metrics, {}, complete, runs.going, runs.diverged)
     finish = functools.partial(_evaluated, objective, plan.monitor, sets)
     states, going, evaluation = jax.vmap(finish)(runs.states, runs.going)
-    runs = Runs(states, going, runs.diverged)
+    runs = runs._replace(states=states, going=going)
     return runs, Report(metrics, evaluation, complete, going, runs.diverged)
 
 

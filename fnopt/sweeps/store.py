@@ -18,10 +18,12 @@ import jax
 import numpy as np
 
 from fnopt.core.checks import brief
+from fnopt.core.stacking import groups_of
 from fnopt.sweeps.begin import state_of
-from fnopt.sweeps.chunks import Chunk, Finished, Training
 from fnopt.sweeps.data import RunRecord
-from fnopt.train.about import is_key
+from fnopt.sweeps.run import Finished
+from fnopt.sweeps.training import Chunk, Training
+from fnopt.train.about import describe, is_key
 from fnopt.train.checkpoint_file import flush
 from fnopt.train.folder_lock import FolderLock
 from fnopt.train.plain import dumps, loads
@@ -158,12 +160,13 @@ def identity(training: Training, monitor: str, keep: str) -> dict[str, Any]:
         monitor: name of the metric by which runs are judged.
         keep: of which runs the final state is kept.
     """
-    seeds = len(training.seeds)
-    entrants = training.entrants[::seeds]
+    entrants = training.entrants[:: len(training.seeds)]
+    groups = groups_of(entrant.tx for entrant in training.entrants)
     return {
         "optimizers": [entrant.label for entrant in entrants],
         "hyperparameters": [dict(entrant.hyperparameters) for entrant in entrants],
         "numbers of the optimizers": [_checksum(entrant.tx) for entrant in entrants],
+        "structures of the optimizers": [_structure(training, group[0]) for group in groups],
         "seeds": list(training.seeds),
         "objective": repr(training.objective),
         "parameters at the start": _checksum(training.starts),
@@ -176,6 +179,12 @@ def identity(training: Training, monitor: str, keep: str) -> dict[str, Any]:
         "same_order": training.plan.same_order,
         "keep": keep,
     }
+
+
+def _structure(training: Training, number: int) -> int:
+    """A check sum of shapes, dtypes and static fields in the state of a run."""
+    state = jax.eval_shape(lambda: training.begin_one(number).states)
+    return zlib.crc32(dumps(describe(state)).encode())
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -16,11 +16,12 @@ from fnopt.core.entry import entry
 from fnopt.core.stacking import groups_of
 from fnopt.sweeps.arguments import USAGE, as_entrants, as_seeds, named_sweep, objectives_of
 from fnopt.sweeps.best import Best
-from fnopt.sweeps.chunks import Chunk, chunks_of, run_chunk
+from fnopt.sweeps.chunks import chunks_of
 from fnopt.sweeps.data import RunRecord, Sweep
 from fnopt.sweeps.memory import budget
 from fnopt.sweeps.prepare import training_of
 from fnopt.sweeps.progress import SweepProgress
+from fnopt.sweeps.run import run_chunk
 from fnopt.sweeps.store import Store, identity
 from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.objective import Objective
@@ -121,12 +122,12 @@ def sweep(
     best = Best(watched, mode, keep)
     records: dict[int, RunRecord] = {}
     runs, programs = len(training.entrants), 0
-
-    def on_epoch(chunk: Chunk, epoch: int, metrics: dict[str, np.ndarray]) -> None:
-        best.see(metrics)
-        bar.epoch(epoch, len(chunk.numbers), best.value)
-
     with Store(folder, resume) as store, SweepProgress(progress, runs, epochs, watched) as bar:
+
+        def on_epoch(at_once: int, epoch: int, metrics: dict[str, np.ndarray]) -> None:
+            best.see(metrics)
+            bar.epoch(epoch, at_once, best.value)
+
         store.open(lambda: identity(training, watched, keep))
         for group in groups_of(entrant.tx for entrant in training.entrants):
             done = store.read(training, group)
@@ -140,7 +141,7 @@ def sweep(
             chunks, program = chunks_of(training, ahead, limit, bar.say, store.slots(group))
             programs += 1
             for chunk in chunks:
-                report = functools.partial(on_epoch, chunk)
+                report = functools.partial(on_epoch, len(chunk.numbers))
                 finished = run_chunk(training, chunk, program, report, best.choose)
                 store.write(chunk, finished)
                 records.update((record.number, record) for record in finished.records)
