@@ -39,7 +39,7 @@ class SweepProgress:
 
     def restored(self, runs: int) -> None:
         """Notes runs that were finished before this sweep was resumed."""
-        self._done = self._before = runs
+        self._done, self._before = self._done + runs, self._before + runs
         self._update()
 
     def doing(self, words: str) -> None:

@@ -15,9 +15,9 @@ from fnopt.core.checks import one_of, positive_integer
 from fnopt.core.entry import entry
 from fnopt.core.stacking import groups_of
 from fnopt.sweeps.arguments import USAGE, as_entrants, as_seeds, named_sweep, objectives_of
-from fnopt.sweeps.best import Best
 from fnopt.sweeps.chunks import chunks_of
 from fnopt.sweeps.data import RunRecord, Sweep
+from fnopt.sweeps.keeper import Keeper
 from fnopt.sweeps.memory import budget
 from fnopt.sweeps.prepare import training_of
 from fnopt.sweeps.progress import SweepProgress
@@ -119,21 +119,21 @@ def sweep(
         )  # fmt: skip
     device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
     limit = budget(memory, device)
-    best = Best(watched, mode, keep)
+    kept = Keeper(watched, mode, keep)
     records: dict[int, RunRecord] = {}
     runs, programs = len(training.entrants), 0
     with Store(folder, resume) as store, SweepProgress(progress, runs, epochs, watched) as bar:
 
         def on_epoch(at_once: int, epoch: int, metrics: dict[str, np.ndarray]) -> None:
-            best.see(metrics)
-            bar.epoch(epoch, at_once, best.value)
+            kept.see(metrics)
+            bar.epoch(epoch, at_once, kept.value)
 
         store.open(lambda: identity(training, watched, keep))
         for group in groups_of(entrant.tx for entrant in training.entrants):
             done = store.read(training, group)
             records.update((record.number, record) for record in done.records)
-            best.offer(done.records, done.states)
-            bar.restored(len(records))
+            kept.offer(done.records, done.states)
+            bar.restored(len(done.records))
             ahead = [number for number in group if number not in records]
             if not ahead:
                 continue
@@ -142,10 +142,10 @@ def sweep(
             programs += 1
             for chunk in chunks:
                 report = functools.partial(on_epoch, len(chunk.numbers))
-                finished = run_chunk(training, chunk, program, report, best.choose)
+                finished = run_chunk(training, chunk, program, report, kept.choose)
                 store.write(chunk, finished)
                 records.update((record.number, record) for record in finished.records)
-                best.offer(finished.records, finished.states)
+                kept.offer(finished.records, finished.states)
                 bar.chunk(len(chunk.numbers))
     return Sweep(
         runs=tuple(records[number] for number in range(runs)),
@@ -153,5 +153,5 @@ def sweep(
         mode=mode,
         programs=programs,
         seconds=time.perf_counter() - began,
-        states=best.states,
+        states=kept.states,
     )

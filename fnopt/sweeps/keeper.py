@@ -11,7 +11,7 @@ from fnopt.sweeps.data import RunRecord
 from fnopt.train.state import TrainState
 
 
-class Best:
+class Keeper:
     """Judges runs by their best value of a metric; one that diverged is the worst.
 
     Args:
