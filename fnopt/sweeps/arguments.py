@@ -95,11 +95,13 @@ def objectives_of(objective: Any, seeds: Sequence[int]) -> Callable[[int], Objec
     """
     if isinstance(objective, Objective) or not callable(objective) or isinstance(objective, type):
         check_objective(USAGE, objective)
-        return lambda seed: objective
+        given: Any = objective
+        return lambda seed: given
+    function: Callable[[int], Any] = objective
 
     @functools.cache
-    def of_seed(seed: int) -> Objective:
-        made = objective(seed)
+    def of_seed(seed: int) -> Any:
+        made = function(seed)
         check_objective(f"{USAGE}, where objective is a function of the seed", made)
         return made
 

@@ -7,6 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core.checks import brief
@@ -60,7 +61,7 @@ def bytes_of(tree: Any) -> int:
 
 
 def _bytes(x: Any) -> int:
-    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         x = jax.eval_shape(jax.random.key_data, x)
     return int(np.prod(x.shape, dtype=np.int64)) * x.dtype.itemsize
 
