@@ -22,7 +22,7 @@ def key_of(value: Any) -> Hashable:
         return ("number", repr(float(value)))  # NaN equals itself so
     if isinstance(value, bool):
         return ("flag", value)  # else equal to 1
-    if isinstance(value, (list, tuple)):
+    if type(value) in (list, tuple):  # an optimizer is a tuple too
         return tuple(map(key_of, value))
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return (value.shape, np.asarray(value).tobytes())

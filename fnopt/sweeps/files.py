@@ -132,7 +132,7 @@ def _cell(value: Any) -> Any:
 
 def _value(value: Any) -> Any:
     """A hyperparameter as JSON has it: numbers, flags and tuples of them; anything else as text."""
-    if isinstance(value, (list, tuple)):
+    if type(value) in (list, tuple):
         return [_value(part) for part in value]
     if is_number(value) and not isinstance(value, (int, float)):
         return np.asarray(value).item()

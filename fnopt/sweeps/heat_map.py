@@ -13,7 +13,6 @@ from fnopt.lab.style import Theme, style_axes, theme_of
 from fnopt.sweeps.entrants import Runs, by_entrant, by_values, values_of, varying
 from fnopt.sweeps.measure import Measure, quantile
 from fnopt.sweeps.scales import is_wide, name_ticks, places, set_scale, words
-from fnopt.sweeps.texts import number
 
 FULL = 0.5
 """The share of all pairs of values at which they are a grid, drawn as cells."""
@@ -134,7 +133,7 @@ def _draw_cells(
             text, ink, size = "×", colors.muted, 11.0
         else:
             values_fit = len(columns) <= COLUMNS
-            text = (number(cell.median, digits) if values_fit else "") + "×" * (cell.diverged > 0)
+            text = (_digits(cell.median, digits) if values_fit else "") + "×" * (cell.diverged > 0)
             ink, size = _readable(image.cmap(norm(cell.median))), 7.5
         axes.text(cell.x, cell.y, text, ha="center", va="center", color=ink, size=size)
     return image
@@ -198,6 +197,11 @@ def _bar(
     bar.set_label(f"{measure.at} {words(measure.metric)}{over}{crosses}", color=ink)
     bar.ax.tick_params(colors=ink, which="both")
     bar.outline.set_visible(False)
+
+
+def _digits(value: float, digits: int) -> str:
+    """A number with exactly so many digits: ``3.00``, ``0.0825``."""
+    return f"{value:#.{digits}g}".removesuffix(".").replace("e-0", "e-").replace("e+0", "e")
 
 
 def _readable(color: Sequence[float]) -> str:

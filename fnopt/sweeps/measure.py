@@ -119,4 +119,4 @@ def quantile(values: Iterable[float], share: float) -> float:
     place = share * (len(ordered) - 1)
     low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
     between = place - math.floor(place)
-    return low if low == high or between == 0 else low + between * (high - low)
+    return low if low == high or between == 0 or low == -math.inf else low + between * (high - low)

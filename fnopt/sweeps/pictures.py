@@ -16,7 +16,7 @@ from fnopt.sweeps.curves import curves_of
 from fnopt.sweeps.entrants import OPTIMIZER, Runs, by_entrant, check_names, values_of, varying
 from fnopt.sweeps.heat_map import draw_heat_map
 from fnopt.sweeps.measure import Measure
-from fnopt.sweeps.scales import is_wide
+from fnopt.sweeps.scales import is_wide, whole_ticks, words
 from fnopt.sweeps.texts import is_number
 from fnopt.sweeps.value_picture import draw_values
 
@@ -118,8 +118,9 @@ def axes_for(runs: Runs, kind: str, names: Sequence[str] | None) -> tuple[str, s
         x, rest = names[0], [name for name in order if name != names[0]]
     if kind == "heat map":
         return x, next((name for name in rest if name in vary), None)
-    lines = [name for name in rest if name in vary and counts[name] <= LINES]
-    return x, OPTIMIZER if OPTIMIZER in lines else next(iter(lines), None)
+    if OPTIMIZER in rest and OPTIMIZER in vary:
+        return x, OPTIMIZER
+    return x, next((name for name in rest if name in vary and counts[name] <= LINES), None)
 
 
 def _numbers(runs: Runs, names: Sequence[str]) -> list[str]:
@@ -129,7 +130,9 @@ def _numbers(runs: Runs, names: Sequence[str]) -> list[str]:
 def _draw_curves(
     runs: Runs, measure: Measure, path: str | os.PathLike | None, theme: str, title: str
 ) -> Any:
-    """The curves of the best entrants, those that have a finite value."""
+    """The curves of the best entrants, of those that have a finite value."""
+    from fnopt.core.figure import save
+
     finite = [
         group
         for group in by_entrant(runs)
@@ -139,12 +142,15 @@ def _draw_curves(
     shown = dict(list(curves.items())[:FEW])
     several = len(curves) > FEW
     values = np.concatenate([values.ravel() for _, values in shown.values()])
-    return plot_curves(
+    figure = plot_curves(
         shown,
-        xlabel="epoch" + (f"\nthe best {FEW} of {len(curves)} optimizers" if several else ""),
-        ylabel=measure.metric.replace("_", " "),
+        xlabel="epoch" + (f"\nthe best {FEW} of {len(curves)}" if several else ""),
+        ylabel=words(measure.metric),
         yscale="log" if is_wide(measure.metric, values) else "linear",
         title=title,
         theme=theme,
-        path=path,
     )
+    whole_ticks(figure.axes[0].xaxis)
+    if path is not None:
+        save(figure, path, 120)
+    return figure

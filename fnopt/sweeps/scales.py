@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from fnopt.sweeps.texts import is_number, short_texts
+from fnopt.sweeps.texts import cut, is_number, short_texts
 
 WIDE = 5.0
 """Values of at least this ratio of the largest to the smallest have a logarithmic axis."""
+
+SHARE = 0.62
+"""The share of a figure's width that its columns have at least."""
+CHARACTER = 0.085
+"""Inches of a character of a tick."""
+READABLE = 14
+"""Characters at which a line of a tick is still worth reading where it is cut."""
+MOST_TURNED = 13
+"""Most ticks that have room when they are turned."""
 
 
 def is_wide(metric: str, values: Any) -> bool:
@@ -67,24 +76,47 @@ def set_scale(axis: Any, values: Sequence[Any], scale: str) -> None:
 
 
 def name_ticks(axis: Any, values: Sequence[Any], room: float = 0.5) -> None:
-    """Gives an axis a tick at 0, 1, … for each of these values; long horizontal ones are turned.
+    """Gives an axis a tick at 0, 1, … for each of these values.
 
     Args:
         axis: matplotlib's axis.
         values: hyperparameters.
         room: place on both sides.
     """
-    texts = short_texts(values, 28)
     if axis.axis_name == "x":
-        axes = axis.axes
-        axes.set_xlim(-room, len(texts) - 1 + room)
-        width = axes.figure.get_size_inches()[0] * 0.75 / len(texts)
-        turned = max(map(len, texts)) * 0.085 + 0.05 > width
-        options = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-        axes.set_xticks(range(len(texts)), texts, **options)
+        axis.axes.set_xlim(-room, len(values) - 1 + room)
+        _name_columns(axis.axes, values)
     else:
+        texts = short_texts(values, 28)
         axis.axes.set_ylim(-room, len(texts) - 1 + room)
         axis.axes.set_yticks(range(len(texts)), texts)
+
+
+def _name_columns(axes: Any, values: Sequence[Any]) -> None:
+    """Ticks for columns: a call in two lines, or turned where there is no room; not too many."""
+    number = len(values)
+    characters = int(axes.figure.get_size_inches()[0] * SHARE / number / CHARACTER)
+    lines = [text.split("(", 1) for text in short_texts(values)]
+    wide = max(len(line) for parts in lines for line in parts) + 1
+    if wide < characters or characters > READABLE:
+        texts = ["\n(".join(cut(line, max(characters - 2, 1)) for line in parts) for parts in lines]
+        axes.set_xticks(range(number), texts)
+    else:
+        every = -(-number // MOST_TURNED)
+        texts = short_texts(values, READABLE + 8)[::every]
+        options = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(0, number, every), texts, **options)
+
+
+def whole_ticks(axis: Any) -> None:
+    """Gives an axis of epochs ticks at whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = axis.get_view_interval()
+    if high - low < 1:  # a single epoch
+        axis.axes.set_xlim(round(low) - 0.5, round(high) + 0.5)
+    locator = MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    axis.set_major_locator(locator)
 
 
 def words(name: str) -> str:

@@ -77,16 +77,19 @@ class Table:
             width: columns of a line; None for those of the terminal, 80 without one.
         """
         width = shutil.get_terminal_size().columns if width is None else width
-        shown = self.rows if most is None else self.rows[:most]
+        shown = len(self) if most is None else min(most, len(self))
+        columns = {name: self._cells(name)[:shown] for name in self.columns}
         return table_text(
             self.title,
-            {name: [row[i] for row in shown] for i, name in enumerate(self.columns)},
+            columns,
             constant=[name for name in self.settings if self._is_constant(name)],
             settings=self.settings,
-            metrics=self.metrics,
-            left=len(self.rows) - len(shown),
+            left=len(self) - shown,
             width=width,
         )
+
+    def _cells(self, name: str) -> list[str]:
+        return cells(self[name], setting=name in self.settings, metric=name in self.metrics)
 
     def _is_constant(self, name: str) -> bool:
         values = self[name]
@@ -99,12 +102,8 @@ class Table:
         def row(cells: Sequence[Any], tag: str) -> str:
             return "<tr>" + "".join(f"<{tag}>{html.escape(str(x))}</{tag}>" for x in cells)
 
-        shown = self.rows[:ROWS]
-        columns = [
-            cells(name, [each[i] for each in shown], self.settings, self.metrics)
-            for i, name in enumerate(self.columns)
-        ]
+        columns = [self._cells(name)[:ROWS] for name in self.columns]
         lines = [row(self.columns, "th"), *(row(each, "td") for each in zip(*columns, strict=True))]
-        left = len(self.rows) - len(shown)
+        left = max(len(self) - ROWS, 0)
         more = f"<p>and {left} more rows</p>" if left else ""
         return f"<p>{html.escape(self.title)}</p><table>{''.join(lines)}</table>{more}"

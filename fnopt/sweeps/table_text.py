@@ -11,17 +11,18 @@ from fnopt.sweeps.texts import cut, short_texts
 from fnopt.train.progress_line import number
 
 GAP = "  "
+NONE = "-"
+"""What stands for no value."""
 NARROW = 20
 """Characters to which a hyperparameter may be cut where the columns do not fit otherwise."""
 
 
 def table_text(
     title: str,
-    columns: Mapping[str, Sequence[Any]],
+    columns: Mapping[str, Sequence[str]],
     *,
     constant: Sequence[str],
     settings: Sequence[str],
-    metrics: Sequence[str],
     left: int,
     width: int,
 ) -> str:
@@ -29,31 +30,32 @@ def table_text(
 
     Args:
         title: the first line.
-        columns: the values of each column that is to be printed, by its name.
+        columns: the cells of each column that are to be printed, by its name; one that has none is
+            left out.
         constant: those of ``settings`` that are the same in all rows.
         settings: names of the columns that have hyperparameters.
-        metrics: names of the columns that have values of a metric.
         left: how many rows there are beside these.
         width: columns of a line.
     """
-    words = {name: cells(name, values, settings, metrics) for name, values in columns.items()}
-    everywhere = [f"{name} {words[name][0]}" for name in constant if words[name]]
-    for name, values in columns.items():
-        if name in constant or all(value is None for value in values):
-            del words[name]
+    everywhere = [f"{name} {columns[name][0]}" for name in constant if columns[name]]
+    words = {
+        name: texts
+        for name, texts in columns.items()
+        if name not in constant and any(text != NONE for text in texts)
+    }
+    broken = _width(words, _heads(words, broken=False)) > width
+    words = _shrunk(words, settings, _width(words, _heads(words, broken=broken)) - width)
     left_out: list[str] = []
-    heads = _heads(words, broken=False)
-    if _width(words, heads) > width:
-        heads = _heads(words, broken=True)
-    words = _shrunk(words, settings, _width(words, heads) - width)
-    while _width(words, heads) > width and (droppable := [n for n in settings if n in words][1:]):
+    while _width(words, _heads(words, broken=broken)) > width:
+        droppable = [name for name in settings if name in words][1:]
+        if not droppable:
+            break
         left_out.insert(0, droppable[-1])
         del words[droppable[-1]]
     lines = textwrap.wrap(title, width)
     if everywhere:
         lines += textwrap.wrap(f"in all: {', '.join(everywhere)}", width, subsequent_indent="  ")
-    if columns and any(columns.values()):
-        lines += _aligned(words, heads, [name for name in settings if name in words])
+    lines += _aligned(words, _heads(words, broken=broken), settings)
     notes = [f"… and {left} more; .text(most=None) prints all"] * bool(left)
     if left_out:
         notes.append(f"no room for {', '.join(left_out)}; .text(width=…) prints wider")
@@ -62,33 +64,30 @@ def table_text(
     return "\n".join(lines)
 
 
-def cells(
-    name: str, values: Sequence[Any], settings: Sequence[str], metrics: Sequence[str]
-) -> list[str]:
+def cells(values: Sequence[Any], *, setting: bool, metric: bool) -> list[str]:
     """The texts of a column.
 
     Args:
-        name: its name.
         values: its values.
-        settings: names of the columns that have hyperparameters.
-        metrics: names of the columns that have values of a metric.
+        setting: whether they are hyperparameters.
+        metric: whether they are values of a metric.
     """
-    if name in settings:
-        return short_texts(["-" if value is None else value for value in values])
-    if name in metrics:
+    if setting:
+        return short_texts([NONE if value is None else value for value in values])
+    if metric:
         return [_metric(value) for value in values]
-    return ["-" if value is None else str(value) for value in values]
+    return [NONE if value is None else str(value) for value in values]
 
 
 def _metric(value: float | None) -> str:
     if value is None or math.isnan(value):
-        return "-"
+        return NONE
     return "diverged" if math.isinf(value) else "0" if value == 0 else number(value)
 
 
 def _shrunk(
-    words: Mapping[str, list[str]], settings: Sequence[str], excess: int
-) -> dict[str, list[str]]:
+    words: Mapping[str, Sequence[str]], settings: Sequence[str], excess: int
+) -> dict[str, Sequence[str]]:
     """Columns of which the wide ones of hyperparameters are cut, the widest first."""
     words = dict(words)
     by_width = sorted(

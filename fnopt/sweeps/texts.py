@@ -54,7 +54,7 @@ def text(value: Any, digits: int = 6) -> str:
         return number(float(value), digits)
     if isinstance(value, str):
         return value
-    if isinstance(value, tuple):
+    if type(value) is tuple:  # an optimizer is a tuple too
         inside = ", ".join(text(part, digits) for part in value)
         return f"({inside}{',' * (len(value) == 1)})"
     return " ".join(str(getattr(value, "__qualname__", None) or repr(value)).split())
@@ -86,7 +86,7 @@ def short_texts(values: Sequence[Any], most: int = MOST) -> list[str]:
     >>> import fnopt
     >>> rates = [fnopt.cosine_decay_schedule(rate, 100) for rate in (0.1, 0.2)]
     >>> short_texts(rates)
-    ['cosine_decay_schedule(init_value=0.1, …)', 'cosine_decay_schedule(init_value=0.2, …)']
+    ['cosine_decay_schedule(init_value=0.1)', 'cosine_decay_schedule(init_value=0.2)']
     """
     numbers = {float(value) for value in values if is_number(value)}
     digits = next(
@@ -98,7 +98,7 @@ def short_texts(values: Sequence[Any], most: int = MOST) -> list[str]:
 
 
 def _is_call(value: Any) -> bool:
-    return not is_number(value) and not isinstance(value, (str, tuple))
+    return not is_number(value) and not isinstance(value, str) and type(value) is not tuple
 
 
 def _without_common(texts: set[str]) -> dict[str, str]:
@@ -113,8 +113,7 @@ def _without_common(texts: set[str]) -> dict[str, str]:
         shared = set.intersection(*map(set, calls.values()))
         for full, arguments in calls.items():
             own = [argument for argument in arguments if argument not in shared]
-            left_out = ["…"] if len(own) < len(arguments) else []
-            brief[full] = f"{name}({', '.join([*own, *left_out])})"
+            brief[full] = f"{name}({', '.join(own)})" if own else name
     return brief
 
 
@@ -133,8 +132,8 @@ def _arguments(inside: str) -> list[str]:
 def cut(words: str, most: int) -> str:
     """A text of so many characters at most; of a call the name is cut before the arguments.
 
-    >>> cut("cosine_decay_schedule(init_value=0.1, …)", 30), cut("a long sentence", 7)
-    ('cosine_dec…(init_value=0.1, …)', 'a long…')
+    >>> cut("cosine_decay_schedule(init_value=0.1)", 30), cut("a long sentence", 7)
+    ('cosine_decay_…(init_value=0.1)', 'a long…')
     """
     if len(words) <= most:
         return words

@@ -15,7 +15,10 @@ from fnopt.lab.style import line_styles, style_axes, theme_of
 from fnopt.sweeps.entrants import OPTIMIZER, Runs, by_entrant, by_values, values_of, varying
 from fnopt.sweeps.measure import Measure, quantile
 from fnopt.sweeps.scales import is_wide, places, set_scale, words
-from fnopt.sweeps.texts import short_texts
+from fnopt.sweeps.texts import is_number, short_texts
+
+ROWS = 8
+"""Most rows of crosses at the edge; of more lines some share a row."""
 
 
 class Line(NamedTuple):
@@ -28,7 +31,8 @@ class Line(NamedTuple):
         low: the lower quartile.
         high: the upper quartile.
         diverged: how many runs diverged.
-        joined: whether the points are joined; those of a random draw are not.
+        joined: whether the points are joined; those of a random draw, or of names, are not.
+        chosen: whether there are several entrants at a place, of which the line has the best.
     """
 
     label: str
@@ -38,6 +42,7 @@ class Line(NamedTuple):
     high: np.ndarray
     diverged: np.ndarray
     joined: bool
+    chosen: bool
 
 
 def draw_values(
@@ -73,21 +78,28 @@ def draw_values(
         axes.margins(x=0.04)
     styles = line_styles(len(drawn))
     crossed = [line for line in drawn if line.diverged.any()]
-    bottom, top = _limits(axes, drawn, measure, len(crossed))
+    rows = min(len(crossed), ROWS)
+    bottom, top = _limits(axes, drawn, measure, rows)
+    if not all(map(is_number, values)):  # there is nothing between names
+        drawn = [line._replace(joined=False) for line in drawn]
     for line, style in zip(drawn, styles, strict=True):
         _draw(axes, line, at[line.places], style, (bottom, top))
     _mark_diverged(axes, drawn, at, [style["color"] for style in styles], measure)
     _mark_best(axes, drawn, at, measure, colors.ink)
     axes.set_ylim(bottom, top)
-    axes.set(xlabel=_xlabel(runs, x, lines), ylabel=_ylabel(runs, measure), title=title)
+    others = [words(name) for name in varying(runs) if name not in (x, lines)]
+    note = (
+        f"\nat each point the best {' and '.join(others)}" if any(y.chosen for y in drawn) else ""
+    )
+    axes.set(xlabel=words(x) + note, ylabel=_ylabel(runs, measure), title=title)
     ends = [
         _end(line, at, style["color"], top if measure.sign > 0 else bottom)
         for line, style in zip(drawn, styles, strict=True)
         if line.label or not np.isfinite(line.middle).any()
     ]
     if crossed:
-        edge = top if measure.sign > 0 else bottom
-        ends.insert(0, End("× runs diverged", None, edge, colors.muted))
+        place = _at_share(axes, _row(rows - 1, measure) / 2 + _row(0, measure) / 2)
+        ends.insert(0, End("× runs diverged", None, place, colors.muted))
     label_ends(axes, ends, colors)
     if path is not None:
         save(figure, path, 120)
@@ -108,8 +120,12 @@ def lines_of(runs: Runs, measure: Measure, x: str, lines: str | None) -> list[Li
         groups.setdefault(which[0] if which else 0, {})[place] = by_entrant(group)
     names = [""]
     if lines is not None:
-        texts = short_texts(values_of(runs, lines), 32)
-        names = texts if lines == OPTIMIZER else [f"{words(lines)} {text}" for text in texts]
+        texts = short_texts(values_of(runs, lines), 48)
+        named = [is_number(x) or isinstance(x, bool) or x is None for x in values_of(runs, lines)]
+        names = [
+            f"{words(lines)} {text}" if is_short else text
+            for text, is_short in zip(texts, named, strict=True)
+        ]
     return [
         _line(names[which], entrants, measure, {x, lines, OPTIMIZER})
         for which, entrants in sorted(groups.items())
@@ -135,7 +151,8 @@ def _line(
     diverged = np.array([sum(run.diverged for run in group) for group in best.values()])
     others = set(varying([run for group in best.values() for run in group])) - shown
     one_each = all(len(groups) == 1 for groups in entrants.values())
-    return Line(label, np.array(list(best)), middle, low, high, diverged, not (one_each and others))
+    joined = not (one_each and others)
+    return Line(label, np.array(list(best)), middle, low, high, diverged, joined, not one_each)
 
 
 def _limits(axes: Any, lines: Sequence[Line], measure: Measure, rows: int) -> tuple[float, float]:
@@ -182,17 +199,28 @@ def _mark_diverged(
         where = line.places[line.diverged > 0]
         if not where.size:
             continue
-        height = 0.03 + 0.042 * row
-        row += 1
         axes.plot(
             at[where],
-            np.full(where.size, 1 - height if measure.sign > 0 else height),
+            np.full(where.size, _row(row, measure)),
             "x",
             color=color,
             markersize=5,
             mew=1.4,
             transform=axes.get_xaxis_transform(),
         )
+        row += 1
+
+
+def _row(number: int, measure: Measure) -> float:
+    """The height of a row of crosses, as a share of that of the axes."""
+    height = 0.03 + 0.042 * (number % ROWS)
+    return 1 - height if measure.sign > 0 else height
+
+
+def _at_share(axes: Any, share: float) -> float:
+    """The value of the metric at a share of the height of the axes."""
+    at = axes.transAxes.transform((0, share))
+    return float(axes.transData.inverted().transform(at)[1])
 
 
 def _mark_best(
@@ -215,11 +243,6 @@ def _end(line: Line, at: np.ndarray, color: str, edge: float) -> End:
         return End(f"{line.label} (diverged)".strip(), None, edge, color)
     last = finite[-1]
     return End(line.label, float(at[line.places[last]]), float(line.middle[last]), color)
-
-
-def _xlabel(runs: Runs, x: str, lines: str | None) -> str:
-    others = [words(name) for name in varying(runs) if name not in (x, lines)]
-    return words(x) + (f"\nat each point the best {' and '.join(others)}" if others else "")
 
 
 def _ylabel(runs: Runs, measure: Measure) -> str:
