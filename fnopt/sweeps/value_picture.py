@@ -115,8 +115,8 @@ def lines_of(runs: Runs, measure: Measure, x: str, lines: str | None) -> list[Li
         x: name of the hyperparameter along the horizontal axis.
         lines: name of that of the lines; None for one line.
     """
-    groups: dict[int, dict[int, list[Runs]]] = {}
-    for (place, *which), group in by_values(runs, [x] + [lines] * (lines is not None)).items():
+    groups: dict[int, dict[int, Sequence[Runs]]] = {}
+    for (place, *which), group in by_values(runs, [x] if lines is None else [x, lines]).items():
         groups.setdefault(which[0] if which else 0, {})[place] = by_entrant(group)
     names = [""]
     if lines is not None:
@@ -133,7 +133,7 @@ def lines_of(runs: Runs, measure: Measure, x: str, lines: str | None) -> list[Li
 
 
 def _line(
-    label: str, entrants: dict[int, list[Runs]], measure: Measure, shown: set[str | None]
+    label: str, entrants: dict[int, Sequence[Runs]], measure: Measure, shown: set[str | None]
 ) -> Line:
     """A line.
 
