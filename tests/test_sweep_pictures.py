@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from sweeps import grid_sweep, run, sweep_of
+from hand_sweep import grid_sweep, run, sweep_of
 
 pytest.importorskip("matplotlib")
 

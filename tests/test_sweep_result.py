@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 import pytest
+from hand_sweep import grid_sweep, run, sweep_of
 from hypothesis import given
 from hypothesis import strategies as st
-from sweeps import grid_sweep, run, sweep_of
 
 import fnopt
 from fnopt.sweeps import Entrant, Sweep
@@ -155,6 +155,7 @@ def test_texts_tell_values_apart():
     joined = [
         fnopt.join_schedules([fnopt.linear_schedule(0.0, rate, 10), 0.1], [10]) for rate in (1, 2)
     ]
+    assert short_texts([joined[0]] * 2, 30)[0].startswith("join_schedules(schedules=")
     texts = short_texts(joined, 300)
     assert len(set(texts)) == 2 and all(text.startswith("join_schedules(") for text in texts)
 

@@ -94,8 +94,10 @@ def values_of(option: str, word: str) -> list[Any]:
 
     >>> values_of("--learning-rate", "1e-4:1:log5")
     [0.0001, 0.001, 0.01, 0.1, 1.0]
-    >>> values_of("--b1", "0:0.9:4"), values_of("--ns-steps", "3,5"), values_of("--nesterov", "true")
-    ([0.0, 0.3, 0.6, 0.9], [3, 5], [True])
+    >>> values_of("--b1", "0:0.9:4"), values_of("--ns-steps", "3,5")
+    ([0.0, 0.3, 0.6, 0.9], [3, 5])
+    >>> values_of("--nesterov", "true,false")
+    [True, False]
     """
     values: list[Any] = []
     for part in word.split(","):

@@ -24,7 +24,7 @@ def key_of(value: Any) -> Hashable:
         return ("flag", value)  # else equal to 1
     if type(value) in (list, tuple):  # an optimizer is a tuple too
         return tuple(map(key_of, value))
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    if isinstance(getattr(value, "dtype", None), np.dtype):
         return (value.shape, np.asarray(value).tobytes())
     try:
         hash(value)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 MOST = 40
 """Most characters of a value in a table or a picture."""
 
@@ -33,7 +31,7 @@ def number(value: float, digits: int = 6) -> str:
 def is_number(value: Any) -> bool:
     """Whether a hyperparameter is one real number; a flag is none."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return value.shape == () and np.dtype(value.dtype).kind in "iuf"
+        return value.shape == () and getattr(value.dtype, "kind", "") in set("iuf")
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -44,7 +42,7 @@ def text(value: Any, digits: int = 6) -> str:
         value: a hyperparameter.
         digits: most digits of a number.
 
-    >>> import fnopt
+    >>> import fnopt, numpy as np
     >>> text(np.float32(0.1)), text(True), text(None), text(abs), text((0.9, 0.99))
     ('0.1', 'True', 'None', 'abs', '(0.9, 0.99)')
     >>> text(fnopt.exponential_decay(0.1, 10, 0.5))[:40]
@@ -93,7 +91,8 @@ def short_texts(values: Sequence[Any], most: int = MOST) -> list[str]:
         (n for n in (3, 4, 6) if len({number(x, n) for x in numbers}) == len(numbers)), 12
     )
     whole = [text(value, digits) for value in values]
-    brief = _without_common({full for full, x in zip(whole, values, strict=True) if _is_call(x)})
+    calls = {full for full, value in zip(whole, values, strict=True) if _is_call(value)}
+    brief = _without_common(calls) if len(set(whole)) > 1 else {}
     return [cut(brief.get(full, full), most) for full in whole]
 
 
