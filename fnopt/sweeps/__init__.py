@@ -1,6 +1,11 @@
-"""Many runs as one program, and what comes of them."""
+"""Many runs as one program, what comes of them, and runs that tune the optimizer itself."""
 
 from fnopt.core.exports import public as _public
+from fnopt.sweeps.brackets import Rung as Rung
+from fnopt.sweeps.brackets import budget_bracket as budget_bracket
+from fnopt.sweeps.brackets import halving_bracket as halving_bracket
+from fnopt.sweeps.brackets import hyperband_brackets as hyperband_brackets
+from fnopt.sweeps.data import BestEntrant as BestEntrant
 from fnopt.sweeps.data import Entrant as Entrant
 from fnopt.sweeps.data import RunRecord as RunRecord
 from fnopt.sweeps.data import Sweep as Sweep
@@ -11,6 +16,19 @@ from fnopt.sweeps.distributions import log_uniform as log_uniform
 from fnopt.sweeps.distributions import uniform as uniform
 from fnopt.sweeps.grid import grid as grid
 from fnopt.sweeps.grid import sample as sample
+from fnopt.sweeps.halving import BracketResult as BracketResult
+from fnopt.sweeps.halving import RungResult as RungResult
+from fnopt.sweeps.hypergradient import Hypergradient as Hypergradient
+from fnopt.sweeps.hypergradient import hypergradient as hypergradient
+from fnopt.sweeps.noise_scale import gradient_noise_scale as gradient_noise_scale
+from fnopt.sweeps.noise_scale_result import NoiseScale as NoiseScale
+from fnopt.sweeps.population import PopulationStep as PopulationStep
+from fnopt.sweeps.population import exploit_and_explore as exploit_and_explore
+from fnopt.sweeps.range_test import learning_rate_range_test as learning_rate_range_test
+from fnopt.sweeps.range_test_result import RangeTest as RangeTest
 from fnopt.sweeps.sweep import sweep as sweep
+from fnopt.sweeps.table import Table as Table
+from fnopt.sweeps.tune import Tuned as Tuned
+from fnopt.sweeps.tune import tune as tune
 
 __all__ = _public(globals())  # pyright: ignore[reportUnsupportedDunderAll]
