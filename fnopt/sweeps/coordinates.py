@@ -1,0 +1,68 @@
+"""Coordinates in which a hyperparameter has no ends: logarithm, logit, or itself."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fnopt.core.checks import Interval
+
+
+class Coordinate(NamedTuple):
+    r"""A map of an open interval to the whole line, and back.
+
+    .. math:: z = \begin{cases}
+        \log (x - a) & (a, \infty) \\
+        -\log (b - x) & (-\infty, b) \\
+        \log (x - a) - \log (b - x) & (a, b) \\
+        x & (-\infty, \infty) \end{cases}
+
+    So a positive number goes by its logarithm, and a fraction by its logit.
+
+    Attributes:
+        low: the lower end :math:`a`, or minus infinity.
+        high: the upper end :math:`b`, or infinity.
+
+    >>> Coordinate.of(Interval("[0, inf)"))(1.0)
+    Array(0., dtype=float32)
+    >>> Coordinate.of(Interval("[0, 1)")).back(jnp.array(0.0))
+    Array(0.5, dtype=float32)
+    """
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, interval: Interval) -> Coordinate:
+        """The coordinate of a range; whether its ends belong to it does not matter."""
+        return cls(*interval.ends)
+
+    def __call__(self, x: Any) -> jax.Array:
+        """The coordinate of a number strictly inside the range, or of an array of them."""
+        x = jnp.asarray(x)
+        from_low, from_high = self.bounded
+        if from_low and from_high:
+            return jnp.log(x - self.low) - jnp.log(self.high - x)
+        if from_low:
+            return jnp.log(x - self.low)
+        return -jnp.log(self.high - x) if from_high else x
+
+    def back(self, z: jax.Array) -> jax.Array:
+        """The number of a coordinate, which stays strictly inside the range."""
+        from_low, from_high = self.bounded
+        limits = jnp.finfo(z.dtype)
+        # Rounding must not bring a number to its end, where methods divide by it or by 1 - b.
+        if from_low and from_high:
+            share = jnp.clip(jax.nn.sigmoid(z), limits.tiny, 1 - limits.epsneg)
+            return self.low + (self.high - self.low) * share
+        if from_low:
+            return self.low + jnp.clip(jnp.exp(z), limits.tiny, limits.max)
+        return self.high - jnp.clip(jnp.exp(-z), limits.tiny, limits.max) if from_high else z
+
+    @property
+    def bounded(self) -> tuple[bool, bool]:
+        """Whether the range ends below, and whether it ends above."""
+        return self.low > -math.inf, self.high < math.inf
