@@ -15,8 +15,9 @@ import fnopt
 from fnopt.core.checks import Interval
 from fnopt.sweeps import hypergradient, tune
 from fnopt.sweeps.coordinates import Coordinate
+from fnopt.sweeps.derivative import differentiated, segment_length
 from fnopt.sweeps.leaves import choose, leaves_of
-from fnopt.sweeps.unrolled import Unrolled, differentiated, segment_length
+from fnopt.sweeps.unrolled import Unrolled
 from fnopt.train import evaluate, fit, objective
 
 SCHEDULED = fnopt.sgdw(fnopt.cosine_decay_schedule(0.05, 60), momentum=0.8, weight_decay=0.02)

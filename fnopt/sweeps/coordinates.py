@@ -26,10 +26,10 @@ class Coordinate(NamedTuple):
         low: the lower end :math:`a`, or minus infinity.
         high: the upper end :math:`b`, or infinity.
 
-    >>> Coordinate.of(Interval("[0, inf)"))(1.0)
-    Array(0., dtype=float32)
-    >>> Coordinate.of(Interval("[0, 1)")).back(jnp.array(0.0))
-    Array(0.5, dtype=float32)
+    >>> float(Coordinate.of(Interval("[0, inf)"))(1.0))
+    0.0
+    >>> float(Coordinate.of(Interval("[0, 1)")).back(jnp.array(0.0)))
+    0.5
     """
 
     low: float

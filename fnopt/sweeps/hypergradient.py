@@ -10,8 +10,9 @@ import numpy as np
 import optax
 
 from fnopt.core.entry import entry
+from fnopt.sweeps.derivative import Mode
 from fnopt.sweeps.leaves import check_leaves, leaves_of, with_leaves
-from fnopt.sweeps.unrolled import Mode, Unrolled
+from fnopt.sweeps.unrolled import Unrolled
 from fnopt.train.objective import Objective
 from fnopt.train.state import copy
 

@@ -17,8 +17,9 @@ from fnopt.core import Transform
 from fnopt.core.checks import positive_integer
 from fnopt.core.entry import entry
 from fnopt.sweeps.coordinates import Coordinate
+from fnopt.sweeps.derivative import Differentiated, Mode, Plan
 from fnopt.sweeps.leaves import choose, with_leaves
-from fnopt.sweeps.unrolled import Differentiated, Mode, Unrolled, checked_optimizer
+from fnopt.sweeps.unrolled import Unrolled, checked_optimizer
 from fnopt.train.objective import Objective
 from fnopt.train.state import copy
 
@@ -121,7 +122,7 @@ def tune(
 
     References:
         Maclaurin, Duvenaud & Adams, *Gradient-based hyperparameter optimization through reversible
-        learning*, ICML 2015, arXiv:1502.03492, section 3; Riedmiller & Braun, *A direct adaptive
+        learning*, ICML 2015, arXiv:1502.03492; Riedmiller & Braun, *A direct adaptive
         method for faster backpropagation learning: the RPROP algorithm*, 1993,
         doi:10.1109/ICNN.1993.298623 (the default of ``by``).
 
@@ -146,27 +147,7 @@ def tune(
     coordinates = {name: Coordinate.of(leaf.interval) for name, leaf in leaves.items()}
     begin = {name: coordinates[name](copy(leaf.value)) for name, leaf in leaves.items()}
     plan = run.plan(leaves, coordinates)
-    limit, points, results, diverged = run.loss_before(), [], [], []
-    z = good = begin
-    state, scale, update = outer.init(z), 1.0, jax.tree.map(jnp.zeros_like, z)
-    for number in range(rounds):
-        result = jax.block_until_ready(run(z, plan))
-        fine = _is_finite(result) and (not number or float(result.value) <= limit)
-        if not number:
-            _check_first(run.tx, result)
-            limit = max(limit, float(result.value))
-        points.append(z)
-        results.append(float(result.value))
-        diverged.append(not fine)
-        logger.info("tune: round %d of %d, loss %.6g", number + 1, rounds, result.value)
-        if fine:
-            good = z
-            extra = {"value": result.value, "grad": result.gradient}
-            update, state = outer.update(result.gradient, state, z, **extra)
-        else:
-            scale *= SHRINKAGE
-        z = optax.tree.add_scale(good, scale, update)
-    losses = np.array(results)
+    points, losses, diverged = _descend(run, plan, begin, outer, rounds)
     best = int(np.argmin(np.where(diverged, np.inf, losses)))
     values = {
         name: np.stack([np.asarray(coordinate.back(z[name])) for z in points])
@@ -174,13 +155,40 @@ def tune(
     }
     # Where nothing is gained it is the optimizer itself, without the rounding of coordinates.
     chosen = {name: _number(values[name][best]) for name in values} if best else {}
-    return Tuned(
-        optimizer=with_leaves(run.tx, leaves, chosen),
-        values=values,
-        losses=losses,
-        diverged=np.array(diverged),
-        best=best,
-    )
+    return Tuned(with_leaves(run.tx, leaves, chosen), values, losses, diverged, best)
+
+
+Point = dict[str, jax.Array]
+"""Coordinates by name."""
+
+
+def _descend(
+    run: Unrolled, plan: Plan, begin: Point, outer: Transform, rounds: int
+) -> tuple[list[Point], np.ndarray, np.ndarray]:
+    """The points of all rounds, the loss of each, and whether it diverged."""
+    points, losses, diverged = [], [], []
+    z = good = begin
+    state, scale, limit = outer.init(z), 1.0, run.loss_before()
+    update = jax.tree.map(jnp.zeros_like, z)
+    for number in range(rounds):
+        result = run(z, plan)
+        loss = float(result.value)
+        if number == 0:
+            _check_first(run.tx, result)
+            limit = max(limit, loss)
+        bad = not (_is_finite(result) and loss <= limit)
+        points.append(z)
+        losses.append(loss)
+        diverged.append(bad)
+        logger.info("tune: round %d of %d, loss %.6g", number + 1, rounds, loss)
+        if bad:
+            scale *= SHRINKAGE
+        else:
+            good = z
+            extra = {"value": result.value, "grad": result.gradient}
+            update, state = outer.update(result.gradient, state, z, **extra)
+        z = optax.tree.add_scale(good, scale, update)
+    return points, np.array(losses), np.array(diverged)
 
 
 def _outer(by: Any) -> Transform:
