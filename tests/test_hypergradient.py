@@ -78,7 +78,7 @@ def test_modes_agree_where_no_segment_divides_the_steps():
     task, data, validation = regression(np.float32)
     assert 23 % segment_length(23) != 0
     options = {"validation_data": validation, "batch_size": 5}
-    tx = fnopt.adamw(0.01, eps_root=1e-8)
+    tx = fnopt.sgdw(0.05)
     results = [hypergradient(task, tx, data, 23, mode=m, **options) for m in ("reverse", "forward")]
     for name, slope in results[0].by_name.items():
         np.testing.assert_allclose(slope, results[1].by_name[name], rtol=1e-3, atol=1e-6)
@@ -89,9 +89,12 @@ def test_modes_agree_where_no_segment_divides_the_steps():
 def test_a_run_is_that_of_fit():
     """With dropout, batch statistics, shuffling and several epochs."""
     data, validation = blobs(), blobs(20, seed=1)
-    task, tx = nnx_task(), fnopt.adam(0.02)
-    result = fit(task, tx, data, epochs=3, batch_size=12, key=5, step_history=True)
-    run = hypergradient(task, tx, data, 12, validation_data=validation, batch_size=12, key=5)
+    # Of a bias before a normalization the gradient is rounding alone, which Adam would magnify.
+    task, tx = nnx_task(), fnopt.sgd(0.1, momentum=0.5)
+    result = fit(task, tx, data, epochs=2, batch_size=12, key=5, step_history=True, progress=False)
+    run = hypergradient(
+        task, tx, data, 8, validation_data=validation, batch_size=12, key=5, mode="forward"
+    )
     np.testing.assert_allclose(run.value, evaluate(task, result.state, validation)["loss"], 1e-5)
     np.testing.assert_allclose(run.step_losses, result.history.steps["loss"], 1e-5)
 
@@ -102,8 +105,9 @@ def test_batches_are_read_as_they_come():
     task, tx = function_task(), fnopt.sgd(0.1, momentum=0.5)
     batches = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 28, 8)]
     in_order = fnopt.data.Arrays((x, y), shuffle=False)
-    streamed = hypergradient(task, tx, lambda: iter(batches), 7, validation_data=(x, y))
-    by_hand = hypergradient(task, tx, in_order, 7, validation_data=(x, y), batch_size=8)
+    options = {"validation_data": (x, y), "mode": "forward"}
+    streamed = hypergradient(task, tx, lambda: iter(batches), 5, **options)
+    by_hand = hypergradient(task, tx, in_order, 5, batch_size=8, **options)
     np.testing.assert_allclose(streamed.step_losses, by_hand.step_losses, rtol=1e-6)
     np.testing.assert_allclose(streamed.by_name["momentum"], by_hand.by_name["momentum"], 1e-5)
 
@@ -111,7 +115,7 @@ def test_batches_are_read_as_they_come():
 def test_gradient_is_an_optimizer_of_derivatives():
     task, data, _ = regression(np.float32)
     tx = fnopt.chain(fnopt.noisy_sgd(0.01, key=3), fnopt.scale(1.5))
-    gradient = hypergradient(task, tx, data, 3, batch_size=None).gradient
+    gradient = hypergradient(task, tx, data, 3, batch_size=None, mode="forward").gradient
     assert jax.tree.structure(gradient) == jax.tree.structure(tx)
     assert gradient.transforms[0].key == 0
     # The rate and the factor after it scale the same step.
@@ -233,18 +237,16 @@ def test_tune_finds_a_rate_100_times_too_small():
         params=params,
     )
 
+    options = {"validation_data": validation, "mode": "forward"}
+
     def value(rate):
-        return float(
-            hypergradient(
-                task, fnopt.sgd(rate, momentum=0.9), data, 40, validation_data=validation
-            ).value
-        )
+        return float(hypergradient(task, fnopt.sgd(rate, momentum=0.9), data, 40, **options).value)
 
     grid = {rate: value(rate) for rate in np.logspace(-4, 1, 21)}
     losses = np.array(list(grid.values()))
     best = list(grid)[int(np.nanargmin(losses))]
     tx = fnopt.sgd(best / 100, momentum=0.9)
-    tuned = tune(task, tx, data, 40, validation_data=validation, rounds=15)
+    tuned = tune(task, tx, data, 40, rounds=15, **options)
     assert tuned.losses[0] > 2 * np.nanmin(losses)
     assert tuned.losses[tuned.best] < 1.1 * np.nanmin(losses)
     assert tuned.optimizer.momentum == 0.9
@@ -277,7 +279,7 @@ def test_a_schedule_and_several_numbers_are_tuned():
     tuned = tune(
         task, SCHEDULED, data, 30,
         names=["init_value", "decay_steps", "momentum"], by=fnopt.adam(0.1), rounds=4,
-        validation_data=validation, batch_size=4,
+        validation_data=validation, batch_size=4, mode="forward",
     )  # fmt: skip
     assert set(tuned.values) == {
         "learning_rate.init_value", "learning_rate.decay_steps", "momentum"
@@ -301,6 +303,8 @@ def call(function=hypergradient, optimizer=None, steps=3, **options):
     return function(parabola(), optimizer, PARABOLA, steps, **{"batch_size": None, **options})
 
 
+SEARCH = fnopt.chain(fnopt.sgd(1.0), fnopt.scale_by_backtracking_linesearch(15))
+"""An optimizer with a loop."""
 MISTAKES = [
     (lambda: call(steps=0), ValueError, "hypergradient: steps must be at least 1, got 0"),
     (lambda: call(steps=2.5), TypeError, "hypergradient: steps must be an integer, got 2.5"),
@@ -310,7 +314,7 @@ MISTAKES = [
     (lambda: call(batch_size=5), ValueError, "batch_size must be from 1 to the 1 examples"),
     (lambda: call(epochs=3), TypeError, "hypergradient: no option 'epochs'"),
     (
-        lambda: call(optimizer=fnopt.lbfgs()),
+        lambda: call(optimizer=SEARCH),
         ValueError,
         "has a loop whose length depends on the data",
     ),
@@ -349,6 +353,20 @@ def test_mistakes_are_answered(mistake, error, words):
     with pytest.raises(error, match=re.escape(words)) as raised:
         mistake()
     assert len(str(raised.value)) <= 400
+
+
+def test_a_function_with_a_reverse_derivative_of_its_own_goes_backward():
+    @jax.custom_vjp
+    def double(x):
+        return 2 * x
+
+    double.defvjp(lambda x: (2 * x, None), lambda _, g: (2 * g,))
+    task = objective(lambda w, x: double(w * x), "squared_error", params=np.float32(1))
+    with pytest.raises(TypeError, match=r"jax\.custom_vjp\); give mode='reverse'"):
+        hypergradient(task, fnopt.sgd(0.1), PARABOLA, 2, batch_size=None, mode="forward")
+    # (1 - 8η)⁴ · 4
+    slope = hypergradient(task, fnopt.sgd(0.1), PARABOLA, 2, batch_size=None).by_name
+    np.testing.assert_allclose(slope["learning_rate"], -128 * 0.2**3, rtol=1e-4)
 
 
 def test_a_method_with_a_loop_goes_forward():

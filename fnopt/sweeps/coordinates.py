@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnopt.core.checks import Interval
 
@@ -53,16 +54,24 @@ class Coordinate(NamedTuple):
     def back(self, z: jax.Array) -> jax.Array:
         """The number of a coordinate, which stays strictly inside the range."""
         from_low, from_high = self.bounded
-        limits = jnp.finfo(z.dtype)
-        # Rounding must not bring a number to its end, where methods divide by it or by 1 - b.
         if from_low and from_high:
-            share = jnp.clip(jax.nn.sigmoid(z), limits.tiny, 1 - limits.epsneg)
-            return self.low + (self.high - self.low) * share
-        if from_low:
-            return self.low + jnp.clip(jnp.exp(z), limits.tiny, limits.max)
-        return self.high - jnp.clip(jnp.exp(-z), limits.tiny, limits.max) if from_high else z
+            x = self.low + (self.high - self.low) * jax.nn.sigmoid(z)
+        elif from_low:
+            x = self.low + jnp.exp(z)
+        else:
+            x = self.high - jnp.exp(-z) if from_high else z
+        # Rounding must not bring it to an end, where methods divide by it or by 1 - b.
+        return jnp.clip(x, _next_to(self.low, 1, z.dtype), _next_to(self.high, -1, z.dtype))
 
     @property
     def bounded(self) -> tuple[bool, bool]:
         """Whether the range ends below, and whether it ends above."""
         return self.low > -math.inf, self.high < math.inf
+
+
+def _next_to(end: float, sign: int, dtype: Any) -> np.ndarray:
+    """The finite normal number next to an end, above it or below it."""
+    limits = jnp.finfo(dtype)
+    if math.isinf(end) or end == 0:
+        return np.asarray(sign * (limits.tiny if end == 0 else -limits.max), dtype)
+    return np.nextafter(np.asarray(end, dtype), np.asarray(sign * math.inf, dtype))

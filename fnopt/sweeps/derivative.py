@@ -137,7 +137,7 @@ def segment_length(steps: int) -> int:
     """
     root = math.sqrt(steps)
     divisors = [k for k in range(1, steps + 1) if steps % k == 0]
-    best = min(divisors, key=lambda k: max(k, root) / min(k, root))
+    best = min(divisors, key=lambda k: abs(k - steps // k))  # the first of a pair, the smaller
     return best if max(best, root) / min(best, root) <= 2 else math.ceil(root)
 
 

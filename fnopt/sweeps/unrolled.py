@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnopt.core import Transform
-from fnopt.core.checks import brief, one_of, positive_integer
+from fnopt.core.checks import one_of, positive_integer
 from fnopt.core.transform import as_transform
 from fnopt.core.types import PyTree
 from fnopt.data.arrays import Arrays, size
@@ -176,7 +176,7 @@ class Unrolled:
                     " depends on the data, such as a line search, and no reverse derivative; give"
                     f" mode='forward', which carries a tangent for each of the {count} numbers"
                 ) from None
-            if "forward-mode differentiation (jvp)" in str(error):
+            if "(jvp) to a custom_vjp function" in str(error):
                 raise TypeError(
                     f"{self.caller}: the model, its loss or {name} has a function with a"
                     " derivative of its own for the reverse mode alone (jax.custom_vjp); give"
@@ -199,7 +199,7 @@ def checked_optimizer(usage: str, argument: str, optimizer: Any) -> Transform:
     try:
         return as_transform(optimizer)
     except TypeError as error:
-        raise TypeError(f"{usage}: {argument}: {brief(error, 300)}") from None
+        raise TypeError(f"{usage}: {argument}: {error}") from None
 
 
 def _in_memory(
