@@ -1,0 +1,121 @@
+"""The result of a learning rate range test: what it suggests, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeTest:
+    """The losses at growing learning rates.
+
+    Attributes:
+        rates: the rates, shape (steps,).
+        losses: the loss of the batch after the step with each rate; NaN after the growth has ended.
+        smoothed: their centred average; NaN where the loss is.
+        suggestion: the suggested learning rate: the smaller of ``steepest`` and ``tenth``. None if
+            the loss falls at no rate.
+        steepest: the rate at which the smoothed loss falls most for a factor of the rate; NaN
+            without a suggestion.
+        tenth: a tenth of the rate at which the smoothed loss is smallest; NaN without a suggestion.
+        reason: why this rate is suggested, or none.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    suggestion: float | None
+    steepest: float
+    tenth: float
+    reason: str
+
+    def plot(
+        self,
+        *,
+        title: str = "",
+        theme: str = "light",
+        path: str | os.PathLike | None = None,
+        axes: Any = None,
+    ) -> Any:
+        """Draws the loss against the learning rate, with the suggestion marked.
+
+        Args:
+            title: title above it.
+            theme: ``"light"`` or ``"dark"``.
+            path: path of the picture; not saved if None.
+            axes: matplotlib's axes to draw on; those of a new figure if None.
+
+        Returns:
+            The figure, which a notebook shows.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            ValueError: no loss is finite.
+        """
+        from fnopt.sweeps.range_test_picture import plot_range_test
+
+        return plot_range_test(self, title, theme, path, axes)
+
+    def __repr__(self) -> str:
+        suggestion = "None" if self.suggestion is None else f"{self.suggestion:.3g}"
+        return (
+            f"RangeTest({np.isfinite(self.losses).sum()} losses at rates from {self.rates[0]:.3g}"
+            f" to {self.rates[-1]:.3g}, suggestion={suggestion}: {self.reason})"
+        )
+
+
+def range_test_result(rates: np.ndarray, losses: np.ndarray, smoothing: float) -> RangeTest:
+    """The result of these losses.
+
+    Args:
+        rates: the rates, shape (steps,).
+        losses: the losses, shape (steps,); NaN after the growth has ended.
+        smoothing: standard deviation of the Gaussian weights, in steps; 0 for no smoothing.
+    """
+    smoothed = smoothed_losses(losses, smoothing)
+    nan = float("nan")
+    # Inside, where both neighbours are known.
+    lowest = int(np.nanargmin(smoothed)) if np.isfinite(smoothed).any() else 0
+    slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1])) if lowest else []
+    if lowest == 0 or not np.min(slopes) < 0:
+        reason = (
+            f"the loss falls at no rate from {rates[0]:.3g} on; try a lower `low`, more `steps` or"
+            " a larger `batch_size`"
+        )
+        return RangeTest(rates, losses, smoothed, None, nan, nan, reason)
+    steepest, tenth = float(rates[np.argmin(slopes)]), float(rates[lowest] / 10)
+    if steepest <= tenth:
+        reason = (
+            "the loss falls most steeply there; a tenth of the rate of the lowest loss,"
+            f" {tenth:.3g}, is larger"
+        )
+    else:
+        reason = (
+            "a tenth of the rate of the lowest loss, at which steps are nearly too long; the loss"
+            f" falls most steeply at {steepest:.3g}, too close to it"
+        )
+    if lowest == len(rates) - 1:
+        reason += "; the loss still falls at the last rate, so try a higher `high`"
+    return RangeTest(rates, losses, smoothed, min(steepest, tenth), steepest, tenth, reason)
+
+
+def smoothed_losses(losses: np.ndarray, smoothing: float) -> np.ndarray:
+    """The average of each loss and its neighbours, with Gaussian weights.
+
+    A loss that is not finite has no weight, and no average.
+
+    Args:
+        losses: the losses, shape (steps,).
+        smoothing: standard deviation of the weights, in steps; 0 for the losses themselves.
+    """
+    finite = np.isfinite(losses)
+    if smoothing == 0:
+        return np.where(finite, losses, np.nan)
+    at = np.arange(len(losses))
+    weights = np.exp(-0.5 * ((at[:, None] - at[None]) / smoothing) ** 2) * finite[None]
+    totals = weights @ np.where(finite, losses, 0.0)
+    return np.where(finite, totals / np.maximum(weights.sum(1), 1e-300), np.nan)
