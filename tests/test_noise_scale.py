@@ -222,6 +222,7 @@ def test_picture(tmp_path, theme):
         ({"batch_sizes": [4, 32]}, ValueError, "50 examples are fewer than two batches of 32"),
         ({"batch_sizes": 50}, ValueError, "50 examples are fewer than two batches of 50"),
         ({"state": "w"}, TypeError, "state is text"),
+        ({"state": {"w": jnp.zeros(DIM)}}, ValueError, "state and the parameters of the objective"),
         ({"data": iter([targets(0)])}, TypeError, "a stream of batches; give arrays"),
         ({"data": None}, TypeError, "data"),
         ({"objective": optax.adam(0.1)}, TypeError, "objective"),

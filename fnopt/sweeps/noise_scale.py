@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fnopt.core.checks import positive_integer
+from fnopt.core.checks import leaves_like, positive_integer
 from fnopt.core.entry import entry
 from fnopt.core.types import Batch, PyTree
 from fnopt.data.arrays import size, take
@@ -21,6 +21,7 @@ from fnopt.lab.noise import batch_gradient, batches_of
 from fnopt.sweeps.noise_scale_result import NoiseScale, noise_scale_result
 from fnopt.train.arguments import check_objective, check_state
 from fnopt.train.data_argument import check_data
+from fnopt.train.kinds import is_result
 from fnopt.train.objective import Objective
 from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
@@ -101,17 +102,25 @@ def gradient_noise_scale(
     data = own(data, "data")
     examples = size(data)
     sizes = _sizes(batch_sizes, examples)
-    if not isinstance(state, TrainState):
-        params = own(state, "state")
-        created = TrainState.create(objective, optax.set_to_zero(), 0, take(data, jnp.arange(1)))
-        state = created.replace(params=params, opt_state=created.opt_state)
-    check_state(_USAGE, state)
+    if isinstance(state, TrainState) or is_result(state):
+        check_state(_USAGE, state)
+    else:
+        state = _state_of(objective, state, data)
     batches = batches_of(_NAME, data, sizes[0], key)
     ratios = tuple(number // sizes[0] for number in sizes)
     squares, products = _measured(objective, state, batches, ratios, bool(train))
     return noise_scale_result(
         np.asarray(squares, float), np.asarray(products, float), sizes, examples
     )
+
+
+def _state_of(objective: Objective, params: PyTree, data: PyTree) -> TrainState:
+    """A train state with these parameters."""
+    params = own(params, "state")
+    start = TrainState.create(objective, optax.set_to_zero(), 0, take(data, jnp.arange(1)))
+    structure = jax.tree.structure(start.params)
+    leaves_like(structure, f"{_USAGE}: state", params, "the parameters of the objective")
+    return start.replace(params=params, opt_state=start.opt_state)
 
 
 @per_objective(static_argnums=(3, 4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from typing import Any
 
@@ -18,7 +19,7 @@ class RangeTest:
         losses: the loss of the batch after the step with each rate; NaN after the growth has ended.
         smoothed: their centred average; NaN where the loss is.
         suggestion: the suggested learning rate: the smaller of ``steepest`` and ``tenth``. None if
-            the loss falls at no rate.
+            the loss falls at no rate by more than its noise.
         steepest: the rate at which the smoothed loss falls most for a factor of the rate; NaN
             without a suggestion.
         tenth: a tenth of the rate at which the smoothed loss is smallest; NaN without a suggestion.
@@ -78,15 +79,15 @@ def range_test_result(rates: np.ndarray, losses: np.ndarray, smoothing: float) -
     """
     smoothed = smoothed_losses(losses, smoothing)
     nan = float("nan")
-    # Inside, where both neighbours are known.
     lowest = int(np.nanargmin(smoothed)) if np.isfinite(smoothed).any() else 0
-    slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1])) if lowest else []
-    if lowest == 0 or not np.min(slopes) < 0:
+    before = slice(0, lowest + 1)
+    if not _falls(losses[before], smoothed[before], smoothing):
         reason = (
-            f"the loss falls at no rate from {rates[0]:.3g} on; try a lower `low`, more `steps` or"
-            " a larger `batch_size`"
+            f"the loss falls at no rate from {rates[0]:.3g} on by more than its noise; try a lower"
+            " `low`, more `steps` or a larger `batch_size`"
         )
         return RangeTest(rates, losses, smoothed, None, nan, nan, reason)
+    slopes = np.gradient(smoothed[before], np.log(rates[before]))
     steepest, tenth = float(rates[np.argmin(slopes)]), float(rates[lowest] / 10)
     if steepest <= tenth:
         reason = (
@@ -101,6 +102,23 @@ def range_test_result(rates: np.ndarray, losses: np.ndarray, smoothing: float) -
     if lowest == len(rates) - 1:
         reason += "; the loss still falls at the last rate, so try a higher `high`"
     return RangeTest(rates, losses, smoothed, min(steepest, tenth), steepest, tenth, reason)
+
+
+def _falls(losses: np.ndarray, smoothed: np.ndarray, smoothing: float) -> bool:
+    """Whether losses up to the smallest fall by more than noise and rounding can.
+
+    Args:
+        losses: the losses, shape (steps,).
+        smoothed: their average, shape (steps,).
+        smoothing: standard deviation of its weights.
+    """
+    if len(losses) < 2:
+        return False
+    noise = np.median(np.abs(np.diff(losses))) / (0.6745 * math.sqrt(2))  # of a normal one
+    # That of the average; the range of a hundred draws is about five standard deviations.
+    noise /= math.sqrt(max(1.0, 2 * math.sqrt(math.pi) * smoothing))
+    fall = smoothed.max() - smoothed[-1]
+    return bool(fall > 5 * noise * (smoothing > 0) + 1e-5 * abs(smoothed[-1]))
 
 
 def smoothed_losses(losses: np.ndarray, smoothing: float) -> np.ndarray:
