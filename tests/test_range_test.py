@@ -223,6 +223,13 @@ def test_smoothing_is_centred():
     assert weights[22] / weights[20] == pytest.approx(np.exp(-0.5))
 
 
+def test_losses_beyond_the_ceiling_do_not_hide_those_before():
+    losses = np.concatenate([np.full(30, 2.0), np.linspace(2, 1, 30), [1.0, 1e4]])
+    test = range_test_result(np.geomspace(1e-6, 10, 62), losses, smoothing=2)
+    assert test.ceiling == 2.5  # half of 2 - 1 above 2
+    assert np.nanargmin(test.smoothed) >= 57 and np.nanmax(test.smoothed) <= 2.5
+
+
 # The picture
 
 
@@ -234,9 +241,10 @@ def test_picture(tmp_path, theme):
     assert (tmp_path / "r.png").stat().st_size > 10_000
     (axes,) = figure.axes
     assert axes.get_xscale() == "log" and axes.get_title() == "sgd"
-    assert axes.get_xlim()[0] < 1e-3 and axes.get_xlim()[1] > 1e3
-    smoothed, losses, suggestion = axes.lines
     finite = np.isfinite(test.losses)
+    low, high = axes.get_ylim()
+    assert low < np.nanmin(test.losses) and test.ceiling < high < np.nanmax(test.losses)
+    losses, smoothed, suggestion = axes.lines
     np.testing.assert_allclose(losses.get_ydata(), test.losses[finite])
     np.testing.assert_allclose(smoothed.get_ydata(), test.smoothed[finite])
     assert suggestion.get_xdata()[0] == test.suggestion

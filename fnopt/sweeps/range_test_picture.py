@@ -36,13 +36,13 @@ def plot_range_test(
     if axes is None:
         axes = ShownFigure(figsize=(7.2, 4.2), layout="constrained").subplots()
     rates = test.rates[finite]
-    curves = {"smoothed": (rates, test.smoothed[finite]), "loss": (rates, test.losses[finite])}
+    curves = {"loss": (rates, test.losses[finite]), "smoothed": (rates, test.smoothed[finite])}
+    low, high = np.nanmin(test.losses), max(test.ceiling, np.nanmax(test.smoothed))
+    room = 0.05 * (high - low) or 0.5
     plot_curves(
         curves, points=["loss"], xscale="log", xlabel="learning rate", ylabel="loss", title=title,
-        theme=theme, ylim=_limits(test.losses[finite], test.smoothed[finite]), axes=axes,
+        theme=theme, ylim=(low - room, high + room), axes=axes,
     )  # fmt: skip
-    # The rates that were not reached belong to the range that was asked for.
-    axes.set_xlim(test.rates[0] / 1.2, test.rates[-1] * 1.2)
     if test.suggestion is not None:
         color = COLORS[2]
         axes.axvline(test.suggestion, color=color, linewidth=1.4, zorder=1)
@@ -55,11 +55,3 @@ def plot_range_test(
     if path is not None:
         save(axes.figure, path, 120)
     return axes.figure
-
-
-def _limits(losses: np.ndarray, smoothed: np.ndarray) -> tuple[float, float]:
-    """The range of the losses, without the last part of one that grows out of all proportion."""
-    low, first = min(losses.min(), smoothed.min()), losses[: max(1, len(losses) // 4)].max()
-    high = min(max(losses.max(), smoothed.max()), low + 2 * max(first - low, abs(low)) + 1e-12)
-    room = 0.05 * (high - low) or 0.5
-    return low - room, high + room

@@ -17,7 +17,8 @@ class RangeTest:
     Attributes:
         rates: the rates, shape (steps,).
         losses: the loss of the batch after the step with each rate; NaN after the growth has ended.
-        smoothed: their centred average; NaN where the loss is.
+        smoothed: their centred average, in which a loss above :attr:`ceiling` counts as that; NaN
+            where the loss is.
         suggestion: the suggested learning rate: the smaller of ``steepest`` and ``tenth``. None if
             the loss falls at no rate by more than its noise.
         steepest: the rate at which the smoothed loss falls most for a factor of the rate; NaN
@@ -33,6 +34,15 @@ class RangeTest:
     steepest: float
     tenth: float
     reason: str
+
+    @property
+    def ceiling(self) -> float:
+        """A loss so far above those of the beginning that it does not matter how far.
+
+        It is half as far above the largest of the first quarter as that is above the smallest of
+        all. Without it the last losses of a run that diverges would hide those before them.
+        """
+        return ceiling_of(self.losses)
 
     def plot(
         self,
@@ -77,7 +87,9 @@ def range_test_result(rates: np.ndarray, losses: np.ndarray, smoothing: float) -
         losses: the losses, shape (steps,); NaN after the growth has ended.
         smoothing: standard deviation of the Gaussian weights, in steps; 0 for no smoothing.
     """
-    smoothed = smoothed_losses(losses, smoothing)
+    # A comparison with NaN is false.
+    capped = np.where(losses > ceiling_of(losses), ceiling_of(losses), losses)
+    smoothed = smoothed_losses(capped, smoothing)
     nan = float("nan")
     lowest = int(np.nanargmin(smoothed)) if np.isfinite(smoothed).any() else 0
     before = slice(0, lowest + 1)
@@ -102,6 +114,15 @@ def range_test_result(rates: np.ndarray, losses: np.ndarray, smoothing: float) -
     if lowest == len(rates) - 1:
         reason += "; the loss still falls at the last rate, so try a higher `high`"
     return RangeTest(rates, losses, smoothed, min(steepest, tenth), steepest, tenth, reason)
+
+
+def ceiling_of(losses: np.ndarray) -> float:
+    """See :attr:`RangeTest.ceiling`; NaN if no loss is finite."""
+    finite = losses[np.isfinite(losses)]
+    if not len(finite):
+        return float("nan")
+    low, first = finite.min(), finite[: max(1, len(losses) // 4)].max()
+    return float(low + 1.5 * max(first - low, 0.1 * abs(low)))
 
 
 def _falls(losses: np.ndarray, smoothed: np.ndarray, smoothing: float) -> bool:
