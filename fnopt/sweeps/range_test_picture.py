@@ -35,8 +35,11 @@ def plot_range_test(
         )
     if axes is None:
         axes = ShownFigure(figsize=(7.2, 4.2), layout="constrained").subplots()
-    rates = test.rates[finite]
-    curves = {"loss": (rates, test.losses[finite]), "smoothed": (rates, test.smoothed[finite])}
+    inside = test.losses <= test.ceiling  # those above are beyond the edge
+    curves = {
+        "loss": (test.rates[inside], test.losses[inside]),
+        "smoothed": (test.rates[finite], test.smoothed[finite]),
+    }
     low, high = np.nanmin(test.losses), max(test.ceiling, np.nanmax(test.smoothed))
     room = 0.05 * (high - low) or 0.5
     plot_curves(
