@@ -35,7 +35,7 @@ class RungResult(NamedTuple):
     promoted: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class BracketResult:
     """The result of successive halving.
 

@@ -15,7 +15,7 @@ _Z = 1.959964
 """The 97.5 % quantile of the normal distribution."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class NoiseScale:
     """An estimate of the simple noise scale.
 

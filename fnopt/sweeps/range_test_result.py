@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class RangeTest:
     """The losses at growing learning rates.
 
