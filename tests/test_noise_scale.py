@@ -151,11 +151,11 @@ def test_the_suggested_batch_size(scale, examples, batch_size):
 
 
 def test_a_gradient_that_cannot_be_told_from_noise():
-    y = np.random.default_rng(0).normal(size=(64, DIM)).astype("f4")
-    centred = np.zeros(64, "f4"), y - y.mean(0)
-    found = gradient_noise_scale(mean_task(), state(), centred, batch_sizes=1)
+    y = np.random.default_rng(2).normal(size=(64, DIM)).astype("f4")
+    data = np.zeros(64, "f4"), y
+    found = gradient_noise_scale(mean_task(), state(), data, batch_sizes=1)
     assert math.isnan(found.scale) and math.isnan(found.error) and found.batch_size is None
-    assert found.interval[0] > 10 and found.interval[1] == math.inf
+    assert found.interval[0] > 5 and found.interval[1] == math.inf
     assert "give more data" in found.reason and "batch_size=None" in repr(found)
     with pytest.raises(ValueError, match="there is no noise scale; give more data"):
         found.plot()
@@ -170,11 +170,11 @@ def test_fieller_of_nothing_that_is_resolved():
 
 
 def test_parameters_alone_are_enough():
-    params = jnp.full(DIM, 0.25)
+    params = jnp.asarray(MEAN / 2, jnp.float32)
     found = gradient_noise_scale(mean_task(), params, targets(0))
     moved = state().replace(params=params)
     assert found.noise == gradient_noise_scale(mean_task(), moved, targets(0)).noise
-    assert found.noise.squared_norm < 0.8 * SQUARED_NORM
+    assert found.noise.squared_norm < 0.5 * SQUARED_NORM
 
 
 def test_a_network_with_dropout_and_batch_statistics():
@@ -226,7 +226,7 @@ def test_picture(tmp_path, theme):
         ({"batch_sizes": [4, 32]}, ValueError, "50 examples are fewer than two batches of 32"),
         ({"batch_sizes": 50}, ValueError, "50 examples are fewer than two batches of 50"),
         ({"state": "w"}, TypeError, "state is text"),
-        ({"state": {"w": jnp.zeros(DIM)}}, ValueError, "state and the parameters of the objective"),
+        ({"state": {"w": jnp.zeros(DIM)}}, ValueError, "parameters like those of the obj"),
         ({"data": iter([targets(0)])}, TypeError, "a stream of batches; give arrays"),
         ({"data": None}, TypeError, "data"),
         ({"objective": optax.adam(0.1)}, TypeError, "objective"),

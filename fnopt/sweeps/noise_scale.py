@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fnopt.core.checks import leaves_like, positive_integer
+from fnopt.core.checks import brief, positive_integer
 from fnopt.core.entry import entry
 from fnopt.core.types import Batch, PyTree
 from fnopt.data.arrays import size, take
@@ -28,6 +28,8 @@ from fnopt.train.state import TrainState
 
 _USAGE = "gradient_noise_scale(objective, state, data)"
 _NAME = "gradient_noise_scale"
+_NO_STEPS = optax.set_to_zero()
+"""One for all calls: another one would be another program."""
 
 
 @entry(_USAGE)
@@ -117,9 +119,13 @@ def gradient_noise_scale(
 def _state_of(objective: Objective, params: PyTree, data: PyTree) -> TrainState:
     """A train state with these parameters."""
     params = own(params, "state")
-    start = TrainState.create(objective, optax.set_to_zero(), 0, take(data, jnp.arange(1)))
-    structure = jax.tree.structure(start.params)
-    leaves_like(structure, f"{_USAGE}: state", params, "the parameters of the objective")
+    start = TrainState.create(objective, _NO_STEPS, 0, take(data, jnp.arange(1)))
+    shapes, wanted = (jax.tree.map(jnp.shape, tree) for tree in (params, start.params))
+    if shapes != wanted:
+        raise ValueError(
+            f"{_USAGE}: state must be a train state or parameters like those of the objective, with"
+            f" the shapes {brief(wanted, 100)}; it has {brief(shapes, 100)}"
+        )
     return start.replace(params=params, opt_state=start.opt_state)
 
 

@@ -128,7 +128,7 @@ def _uncertainty(noise: GradientNoise, covariance: np.ndarray) -> tuple[float, t
         covariance: the covariance of squared norm and trace, in this order, shape (2, 2).
     """
     s, t = noise
-    (ss, st), (_, tt) = covariance
+    (ss, st), (_, tt) = covariance.tolist()
     if not np.isfinite(covariance).all():  # two batches leave one
         return float("nan"), (0.0, float("inf"))
     error = float("nan")
