@@ -100,7 +100,9 @@ def range_test_result(rates: np.ndarray, losses: np.ndarray, smoothing: float) -
         )
         return RangeTest(rates, losses, smoothed, None, nan, nan, reason)
     slopes = np.gradient(smoothed[before], np.log(rates[before]))
-    steepest, tenth = float(rates[np.argmin(slopes)]), float(rates[lowest] / 10)
+    # On a straight line rounding must not choose: of equal slopes the last.
+    steepest = float(rates[np.flatnonzero(slopes <= (1 - 1e-6) * slopes.min())[-1]])
+    tenth = float(rates[lowest] / 10)
     if steepest <= tenth:
         reason = (
             "the loss falls most steeply there; a tenth of the rate of the lowest loss,"
