@@ -147,6 +147,7 @@ def run_bracket(
         Jamieson & Talwalkar, *Non-stochastic best arm identification and hyperparameter
         optimization*, AISTATS 2016, arXiv:1502.07943, figure 3.
 
+    >>> from fnopt.sweeps import halving_bracket
     >>> loss = np.array([3.0, 1.0, 2.0, 4.0])
     >>> result = run_bracket(lambda runs, epochs: loss[runs] / epochs, halving_bracket(4, 4, eta=2))
     >>> result.best, result.ranking.tolist(), result.epochs
