@@ -3,15 +3,17 @@
 ``python benchmarks/matrix_training.py`` trains a dense network on the digits, 2c2d on
 Fashion-MNIST and a transformer on letters with ``fit``. Every method is tried at as many learning
 rates, half a decade apart, with one seed; the best by its final validation loss is trained with
-three. It writes ``logs/matrix-training-TAG.jsonl`` and a picture, and prints a table.
+three seeds. It writes ``logs/matrix-training-TAG.jsonl`` and a picture, and prints a table.
 
 A rate falls to 0 by a cosine over the budget after a twentieth of warm-up; everything else has its
-default. A method that reaches AdamW's final loss in no run is shown as such.
+default. A method that reaches AdamW's final loss in no run is shown as such;
+a star is at a rate that is the smallest or largest tried.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import statistics
 import sys
@@ -73,20 +75,20 @@ def dense(options: argparse.Namespace) -> Task:
 
 def two_conv_two_dense(options: argparse.Namespace) -> Task:
     (x, y), (test_x, test_y) = fashion_mnist(options.root)
-    count = 128 * 100
+    count = 128 * 30  # a step of SOAP takes seconds: its largest matrix is 3136 by 1024
 
     def make(seed: int) -> Any:
         return objective(TwoConvTwoDense(nnx.Rngs(seed), max_pool), CROSS_ENTROPY)
 
     train = x[:count].astype("float32") / 255, y[:count]
-    validation = test_x[:1000].astype("float32") / 255, test_y[:1000]
-    return Task("Fashion-MNIST, 2c2d", make, train, validation, 128, 1, 10)
+    validation = test_x[:512].astype("float32") / 255, test_y[:512]
+    return Task("Fashion-MNIST, 2c2d", make, train, validation, 128, 1, 5)
 
 
 def letters(options: argparse.Namespace) -> Task:
     from train import Transformer
 
-    length, batch = 64, 32
+    length, batch = 64, 16
     text = austen(options.root)
     pieces = text.windows(length + 1)
 
@@ -100,7 +102,7 @@ def letters(options: argparse.Namespace) -> Task:
 
     return Task(
         "letters, transformer of 2 blocks, width 64", make,
-        pieces[: batch * 300], pieces[-1024:], batch, 1, 20,
+        pieces[: batch * 300], pieces[-256:], batch, 1, 20,
     )  # fmt: skip
 
 
@@ -147,6 +149,8 @@ def trained(task: Task, method: Method, rate: float, seed: int) -> dict[str, Any
         )  # fmt: skip
     except FloatingPointError as error:
         return {"steps": [], "losses": [], "final": math.inf, "error": str(error)}
+    if result.interrupted:
+        raise KeyboardInterrupt
     records = [r for r in result.history.records if "val_loss" in r]
     losses = [float(r["val_loss"]) for r in records]
     final = losses[-1] if losses and math.isfinite(losses[-1]) else math.inf
@@ -191,7 +195,13 @@ def report(records: Sequence[dict[str, Any]]) -> str:
                 at = f"{len(known)} of {len(own)} runs"
             seconds = f"{statistics.median(known) * step:.3g}" if len(known) == len(own) else "–"
             losses = ", ".join(f"{r['final']:.4f}" for r in own)
-            rate, step_ms = f"{own[0]['rate']:g}", f"{1e3 * step:.3g}"
+            tried = [
+                r["rate"]
+                for r in records
+                if r["kind"] == "tried" and (r["task"], r["method"]) == (about["task"], name)
+            ]
+            edge = "*" if own[0]["rate"] in (min(tried), max(tried)) else ""
+            rate, step_ms = f"{own[0]['rate']:g}{edge}", f"{1e3 * step:.3g}"
             lines.append(f"| `{name}` | {rate} | {losses} | {at} | {seconds} | {step_ms} |")
         lines.append("")
     return "\n".join(lines)
@@ -219,6 +229,12 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def show(log: Log) -> None:
+    print(report(log.records))
+    draw(log.records, log.path.with_suffix(".png"))
+    print(f"log: {log.path.relative_to(HERE.parent)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
@@ -226,8 +242,15 @@ def main() -> None:
     parser.add_argument("--rates", type=int, default=5, help="learning rates tried of each method")
     parser.add_argument("--root", help="where Debian's packages of the data are unpacked")
     parser.add_argument("--tag", default="here")
+    parser.add_argument("--report", nargs="+", help="logs to join instead, of separate tasks")
     options = parser.parse_args()
     log = Log(HERE / "logs" / f"matrix-training-{options.tag}.jsonl")
+    if options.report:
+        for line in (x for path in options.report for x in Path(path).read_text().splitlines()):
+            record = json.loads(line)
+            log(record.pop("kind"), **record)
+        show(log)
+        return
     log("machine", **machine())
     for key in options.tasks:
         task = TASKS[key](options)
@@ -245,9 +268,7 @@ def main() -> None:
                 run = trained(task, method, best, seed)
                 log("run", task=key, method=name, rate=best, seed=seed, **run)
             print(f"{key} {name}: rate {best:g}, loss {tried[best]['final']:.4f}", file=sys.stderr)
-    print(report(log.records))
-    draw(log.records, log.path.with_suffix(".png"))
-    print(f"log: {log.path.relative_to(HERE.parent)}")
+    show(log)
 
 
 if __name__ == "__main__":
