@@ -17,6 +17,7 @@ import json
 import math
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from machine import HERE, machine
 
 import fnopt
 from fnopt.data import austen, digits, fashion_mnist
-from fnopt.train import fit, objective
+from fnopt.train import TrainState, fit, make_train_step, objective
 from fnopt.train.models import MLP, max_pool
 
 sys.path.insert(0, str(HERE.parent / "examples" / "char_lm"))
@@ -162,6 +163,23 @@ def trained(task: Task, method: Method, rate: float, seed: int) -> dict[str, Any
     }
 
 
+def time_steps(task: Task, names: Sequence[str], log: Log, key: str) -> None:
+    """Logs the mean seconds of ten steps of each method, after its first ten, all in turn."""
+    batch = jax.tree.map(lambda x: jnp.asarray(x[: task.batch_size]), task.train)
+    goal = task.objective(0)
+    step = make_train_step(goal)
+    state = {name: TrainState.create(goal, METHODS[name].make(1e-4), 0) for name in names}
+    for block in range(3):
+        for name in names:
+            start = time.perf_counter()
+            for _ in range(10):
+                state[name], metrics = step(state[name], batch)
+            jax.block_until_ready((state[name].step, metrics))
+            if block:
+                seconds = (time.perf_counter() - start) / 10
+                log("steps", task=key, method=name, seconds=seconds)
+
+
 def rates_of(method: Method, count: int) -> list[float]:
     half = (count - 1) / 2
     return [float(f"{method.usual * 10 ** ((i - half) / 2):.2g}") for i in range(count)]
@@ -171,6 +189,15 @@ def first_at(run: dict[str, Any], target: float) -> int | None:
     """The step of the first evaluation that is as good as the target."""
     pairs = zip(run["steps"], run["losses"], strict=True)
     return next((step for step, loss in pairs if loss <= target), None)
+
+
+def seconds_of_a_step(records: Sequence[dict[str, Any]], task: str, name: str) -> float:
+    """The mean of those timed in turn, or else the median over the runs."""
+    own = [r for r in records if (r.get("task"), r.get("method")) == (task, name)]
+    timed = [r["seconds"] for r in own if r["kind"] == "steps"]
+    if timed:
+        return statistics.fmean(timed)
+    return statistics.median(r.get("seconds_a_step", math.nan) for r in own if r["kind"] == "run")
 
 
 def report(records: Sequence[dict[str, Any]]) -> str:
@@ -187,7 +214,7 @@ def report(records: Sequence[dict[str, Any]]) -> str:
         ]
         for name in dict.fromkeys(r["method"] for r in runs):
             own = [r for r in runs if r["method"] == name]
-            step = statistics.median(r.get("seconds_a_step", math.nan) for r in own)
+            step = seconds_of_a_step(records, about["task"], name)
             reached = [first_at(r, final) for r in own]
             known = [x for x in reached if x is not None]
             at = f"{statistics.median(known):g}" if len(known) == len(own) else "–"
@@ -218,7 +245,8 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
         for i, name in enumerate(dict.fromkeys(r["method"] for r in runs)):
             for k, run in enumerate(r for r in runs if r["method"] == name):
                 steps = run["steps"]
-                seconds = [step * run.get("seconds_a_step", math.nan) for step in steps]
+                of_one = seconds_of_a_step(records, about["task"], name)
+                seconds = [step * of_one for step in steps]
                 for ax, x in zip(row, (steps, seconds), strict=True):
                     label = name if k == 0 else None
                     ax.plot(x, run["losses"], color=f"C{i}", lw=1, alpha=0.8, label=label)
@@ -242,6 +270,7 @@ def main() -> None:
     parser.add_argument("--rates", type=int, default=5, help="learning rates tried of each method")
     parser.add_argument("--root", help="where Debian's packages of the data are unpacked")
     parser.add_argument("--tag", default="here")
+    parser.add_argument("--time", action="store_true", help="only time steps, all in turn")
     parser.add_argument("--report", nargs="+", help="logs to join instead, of separate tasks")
     options = parser.parse_args()
     log = Log(HERE / "logs" / f"matrix-training-{options.tag}.jsonl")
@@ -254,6 +283,9 @@ def main() -> None:
     log("machine", **machine())
     for key in options.tasks:
         task = TASKS[key](options)
+        if options.time:
+            time_steps(task, options.methods, log, key)
+            continue
         log("task", task=key, title=task.title, steps=task.steps, batch_size=task.batch_size)
         for name in options.methods:
             method = METHODS[name]
@@ -268,7 +300,8 @@ def main() -> None:
                 run = trained(task, method, best, seed)
                 log("run", task=key, method=name, rate=best, seed=seed, **run)
             print(f"{key} {name}: rate {best:g}, loss {tried[best]['final']:.4f}", file=sys.stderr)
-    show(log)
+    if not options.time:
+        show(log)
 
 
 if __name__ == "__main__":
