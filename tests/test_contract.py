@@ -73,6 +73,7 @@ OF_TORCH = {"AdamW", "NAdam", "LBFGS", "Muon"}
 
 # What the core decides for most methods: half of them show it.
 OF_MOST = [
+    "agrees_with_optax",  # as its oracle says already
     "has_hypergradients",
     "packs_parameters",
     "packs_slots",

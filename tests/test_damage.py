@@ -389,8 +389,15 @@ def test_bad_numbers_are_refused(options, says, tmp_path):
 # On several devices
 
 
-@pytest.mark.parametrize("spec", [PartitionSpec(), PartitionSpec("devices")])
-@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("spec", "streamed"),
+    [
+        (PartitionSpec("devices"), False),
+        (PartitionSpec(), True),
+        pytest.param(PartitionSpec(), False, marks=pytest.mark.slow),
+        pytest.param(PartitionSpec("devices"), True, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_on_a_mesh_goes_on_to_the_bit(spec, streamed, tmp_path):
     mesh = Mesh(np.array(jax.devices()), ("devices",))
     split, whole_on_each = NamedSharding(mesh, spec), NamedSharding(mesh, PartitionSpec())

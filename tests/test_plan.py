@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import Case
+from cases import Case, in_share
 from zoo import CASES
 
 from fnopt.core import Composed, Evaluation, Wrapper
@@ -219,9 +219,11 @@ def _cases():
         promises = [(p.frozen, p.leafwise, p.elementwise, p.keeps_zero, p.slots) for p in plans]
         kind = (case.name.removeprefix("scale_by_"), *promises)
         # What a variant or a part promises as another does, make test-all shows for both.
-        # Loops that evaluate take long to compile: newton shows what promises such methods make.
+        # Of the others half. Loops that evaluate take long to compile: newton shows what promises
+        # such methods make.
         curved = case.factory.__module__.startswith("fnopt.curvature") or case.name == "LBFGS"
-        marks = [pytest.mark.slow] if kind in seen or (curved and case.id != "newton") else []
+        shown = case.id == "newton" if curved else in_share(case.name, 2)
+        marks = [] if shown and kind not in seen else [pytest.mark.slow]
         seen.add(kind)
         yield pytest.param(case, id=case.id, marks=marks)
 

@@ -14,6 +14,7 @@ from fnopt.core.moments import cast, computing_dtype, root
 from fnopt.core.prng import typed_key
 from fnopt.core.types import Arrays, Outputs
 from fnopt.curvature.likelihoods import drawn_gradient
+from fnopt.matrix.in_turn import after
 from fnopt.matrix.kronecker_factors import Roots, floating
 
 Fisher = Annotated[Any, Field(static=True, choices=("sampled", "exact", "empirical"))]
@@ -73,9 +74,9 @@ def hessian_roots(loss: Callable[[Outputs], jax.Array], outputs: Outputs) -> lis
         values = iter([*wide[:k], x, *wide[k + 1 :]])
         return loss(treedef.unflatten(next(values) if floating([y]) else y for y in leaves))
 
-    columns = []
+    columns, own = [], []
     for k, x in enumerate(wide):
-        own = _root_of_blocks(jax.grad(lambda x, k=k: of_leaf(k, x)), x)
+        own = _root_of_blocks(jax.grad(lambda x, k=k: of_leaf(k, x)), after(own, x))
         zeros = [jnp.zeros((len(own), *y.shape), y.dtype) for y in wide]
         columns.append([own if j == k else y for j, y in enumerate(zeros)])
     narrow = [x.dtype for x in floating(leaves)]
