@@ -66,7 +66,7 @@ def refreshed_by_shape(
 
     A batch is joined while it is computed alone, so that idle updates do not copy it either. Where
     several are due at one update, one is computed after another, as ``compute`` may decompose; see
-    :func:`~fnopt.matrix.in_turn.after`.
+    ``fnopt.matrix.in_turn.after``.
 
     Args:
         compute, t, every, staggered: as of :func:`refreshed`.
