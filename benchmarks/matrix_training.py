@@ -65,7 +65,7 @@ def scheduled(task: Task, rate: float) -> Any:
 
 
 def trained(task: Task, method: Method, rate: float, seed: int) -> dict[str, Any]:
-    """A run: its validation losses, at which steps, and the seconds of a step."""
+    """A run: its validation losses, and at which steps."""
     try:
         result = fit(
             task.objective(seed), method.make(scheduled(task, rate)), task.train,
@@ -83,7 +83,6 @@ def trained(task: Task, method: Method, rate: float, seed: int) -> dict[str, Any
         "steps": [int(r["step"]) for r in records],
         "losses": losses,
         "final": final,
-        "seconds_a_step": 1 / result.steps_per_second,
     }
 
 
@@ -109,17 +108,6 @@ def rates_of(method: Method, count: int) -> list[float]:
     return [float(f"{method.usual * 10 ** ((i - half) / 2):.2g}") for i in range(count)]
 
 
-def tried_before(path: str, task: str, name: str) -> dict[float, dict[str, Any]]:
-    """The runs of a log at the rates that were tried."""
-    records = [json.loads(line) for line in Path(path).read_text().splitlines()]
-    about = ("kind", "task", "method", "rate", "seed")
-    return {
-        r["rate"]: {key: x for key, x in r.items() if key not in about}
-        for r in records
-        if r["kind"] == "tried" and (r["task"], r["method"]) == (task, name)
-    }
-
-
 def first_at(run: dict[str, Any], target: float) -> int | None:
     """The step of the first evaluation that is as good as the target."""
     pairs = zip(run["steps"], run["losses"], strict=True)
@@ -127,12 +115,10 @@ def first_at(run: dict[str, Any], target: float) -> int | None:
 
 
 def seconds_of_a_step(records: Sequence[dict[str, Any]], task: str, name: str) -> float:
-    """The mean of those timed in turn, or else the median over the runs."""
-    own = [r for r in records if (r.get("task"), r.get("method")) == (task, name)]
-    timed = [r["seconds"] for r in own if r["kind"] == "steps"]
-    if timed:
-        return statistics.fmean(timed)
-    return statistics.median(r.get("seconds_a_step", math.nan) for r in own if r["kind"] == "run")
+    """The mean of the steps that were timed in turn."""
+    about = "steps", task, name
+    timed = (r for r in records if (r["kind"], r.get("task"), r.get("method")) == about)
+    return statistics.fmean(r["seconds"] for r in timed)
 
 
 def report(records: Sequence[dict[str, Any]]) -> str:
@@ -230,10 +216,7 @@ def main() -> None:
     parser.add_argument("--rates", type=int, default=5, help="learning rates tried of each method")
     parser.add_argument("--root", help="where Debian's packages of the data are unpacked")
     parser.add_argument("--tag", default="here")
-    parser.add_argument(
-        "--rates-from", help="a log with the rates tried, which are not tried again"
-    )
-    parser.add_argument("--time", action="store_true", help="only time steps, all in turn")
+    parser.add_argument("--time", action="store_true", help="only time steps, in turn")
     parser.add_argument("--report", nargs="+", help="logs to join instead, of separate tasks")
     options = parser.parse_args()
     log = Log(HERE / "logs" / f"matrix-training-{options.tag}.jsonl")
@@ -244,26 +227,21 @@ def main() -> None:
     log("machine", **machine())
     for key in options.tasks:
         task = TASKS[key](options)
-        if options.time:
-            time_steps(task, options.methods, log, key)
-            continue
         log("task", task=key, title=task.title, steps=task.steps, batch_size=task.batch_size)
-        for name in options.methods:
+        time_steps(task, options.methods, log, key)
+        for name in [] if options.time else options.methods:
             method = METHODS[name]
-            tried = tried_before(options.rates_from, key, name) if options.rates_from else {}
-            for rate in [] if tried else rates_of(method, options.rates):
+            tried = {}
+            for rate in rates_of(method, options.rates):
                 tried[rate] = trained(task, method, rate, 0)
-            for rate, run in tried.items():
-                log("tried", task=key, method=name, rate=rate, seed=0, **run)
+                log("tried", task=key, method=name, rate=rate, seed=0, **tried[rate])
             best = min(tried, key=lambda rate: tried[rate]["final"])
-            if not options.rates_from:
-                log("run", task=key, method=name, rate=best, seed=0, **tried[best])
-            for seed in range(0 if options.rates_from else 1, SEEDS):
+            log("run", task=key, method=name, rate=best, seed=0, **tried[best])
+            for seed in range(1, SEEDS):
                 run = trained(task, method, best, seed)
                 log("run", task=key, method=name, rate=best, seed=seed, **run)
             print(f"{key} {name}: rate {best:g}, loss {tried[best]['final']:.4f}", file=sys.stderr)
-    if not options.time:
-        show(log)
+    show(log)
 
 
 if __name__ == "__main__":

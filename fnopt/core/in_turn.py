@@ -16,13 +16,13 @@ def after(done: PyTree, then: PyTree) -> PyTree:
     one reads of another keeps two apart; XLA removes barriers before it decides what runs when.
 
     Args:
-        done: the arrays that come first.
+        done: the arrays that come first; the first of them that is not empty is read.
         then: the arrays that come later, returned with the same values.
     """
     first = next((x for x in jax.tree.leaves(done) if x.size), None)
     if first is None:
         return then
     number = jnp.real(first.ravel()[0])
-    # Of no number, which XLA does not see.
+    # No number is both, but XLA does not know it and reads the number.
     never = (number != number) & (number == 0)
     return jax.tree.map(lambda x: jnp.where(never, jnp.zeros_like(x), x), then)
