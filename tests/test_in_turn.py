@@ -13,6 +13,7 @@ import fnopt
 from fnopt.core.in_turn import after
 from fnopt.curvature.dense import solve_positive
 from fnopt.matrix.damped_factors import refreshed_inverses
+from fnopt.matrix.fisher_roots import hessian_roots
 from fnopt.matrix.refresh import refreshed_by_shape
 
 SHAPES = {"a/kernel": (4, 6), "b/kernel": (8, 3), "c/kernel": (5, 5)}
@@ -81,6 +82,7 @@ def _unordered(text):
             for name in ("shampoo", "soap", "kl_soap")
             for every in (1, 3)
         ),
+        ("shampoo", {"precondition_frequency": 1, "max_dim": 5}, 3),  # roots of two powers
         ("psgd_kron", {}, 6),  # two solves for each shape
         ("muon", {"preconditioning": "spectral"}, 3),
     ],
@@ -110,6 +112,18 @@ def test_decompositions_of_kfac_are_ordered(solver, every):
 
     count, unordered = _unordered(jax.jit(update).lower(factors, old, 1).compile().as_text())
     assert count >= 3
+    assert not unordered
+
+
+def test_decompositions_of_the_roots_of_several_outputs_are_ordered():
+    outputs = jnp.ones((2, 3)), jnp.ones((2, 4))
+
+    def loss(outputs):
+        return sum(jnp.sum(jnp.cosh(x) * jnp.roll(x, 1, -1) ** 2) for x in outputs)
+
+    program = jax.jit(lambda outputs: hessian_roots(loss, outputs)).lower(outputs).compile()
+    count, unordered = _unordered(program.as_text())
+    assert count == 2
     assert not unordered
 
 
