@@ -81,11 +81,12 @@ def refreshed_by_shape(
         key = structure, tuple((x.shape[1:], x.dtype) for x in leaves)
         batches.setdefault(key, []).append(i)
     results: list[Any] = list(old)
-    offset, new = 0, done
+    offset = 0
     for members in batches.values():
         before, own = [old[i] for i in members], [positions[i] for i in members]
-        options = {"staggered": staggered, "offset": offset, "done": new}
+        options = {"staggered": staggered, "offset": offset, "done": done}
         new = _refreshed(compute, before, own, t, every, **options)
+        done = new[-1:]
         # The batch of the next shape begins where this one ends.
         offset -= _turns(_count(before), every, staggered)[1] if staggered else 0
         for i, x in zip(members, new, strict=True):
