@@ -115,7 +115,8 @@ def fitted(grads: Arrays, factors: list[Factors], key: jax.Array, rate: Numeric)
     sides: list[Any] = []
     for g, pair in zip(grads, factors, strict=True):
         solved = [towards for both in sides[-1:] for _, towards, _ in both]
-        sides.append(_terms(g, *after(solved, pair), key))
+        left, right = after(solved, pair)
+        sides.append(_terms(g, left, right, key))
     # Both sides of all matrices: a rows' factor is joined with columns' factors of its size.
     flat = [side for pair in sides for side in pair]
     step = functools.partial(_step, rate=rate)
