@@ -24,90 +24,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from fit_tasks import TwoConvTwoDense
-from flax import nnx
 from log import Log
 from machine import HERE, machine
+from matrix_tasks import TASKS, Task
 
 import fnopt
-from fnopt.data import austen, digits, fashion_mnist
-from fnopt.train import TrainState, fit, make_train_step, objective
-from fnopt.train.models import MLP, max_pool
+from fnopt.train import TrainState, fit, make_train_step
 
-sys.path.insert(0, str(HERE.parent / "examples" / "char_lm"))
-CROSS_ENTROPY = "softmax_cross_entropy_with_integer_labels"
 SEEDS = 3
-
-
-class Task(NamedTuple):
-    """What is trained.
-
-    Attributes:
-        title: what it is, in words.
-        objective: a function of the seed.
-        train, validation: the data.
-        batch_size: examples of a step.
-        epochs: passes through the data.
-        every: steps between evaluations.
-    """
-
-    title: str
-    objective: Callable[[int], Any]
-    train: Any
-    validation: Any
-    batch_size: int
-    epochs: int
-    every: int
-
-    @property
-    def steps(self) -> int:
-        return self.epochs * (len(jax.tree.leaves(self.train)[0]) // self.batch_size)
-
-
-def dense(options: argparse.Namespace) -> Task:
-    train, validation = digits()
-
-    def make(seed: int) -> Any:
-        network = MLP(64, (128, 128), 10, dropout=0.2, rngs=nnx.Rngs(seed))
-        return objective(network, CROSS_ENTROPY)
-
-    return Task("digits, dense, batch norm, dropout", make, train, validation, 64, 15, 11)
-
-
-def two_conv_two_dense(options: argparse.Namespace) -> Task:
-    (x, y), (test_x, test_y) = fashion_mnist(options.root)
-    count = 128 * 30  # a step of SOAP takes seconds: its largest matrix is 3136 by 1024
-
-    def make(seed: int) -> Any:
-        return objective(TwoConvTwoDense(nnx.Rngs(seed), max_pool), CROSS_ENTROPY)
-
-    train = x[:count].astype("float32") / 255, y[:count]
-    validation = test_x[:512].astype("float32") / 255, test_y[:512]
-    return Task("Fashion-MNIST, 2c2d", make, train, validation, 128, 1, 5)
-
-
-def letters(options: argparse.Namespace) -> Task:
-    from train import Transformer
-
-    length, batch = 64, 16
-    text = austen(options.root)
-    pieces = text.windows(length + 1)
-
-    def make(seed: int) -> Any:
-        return objective(
-            Transformer(len(text.vocabulary), length, 64, 2, 4, nnx.Rngs(seed)),
-            CROSS_ENTROPY,
-            inputs=lambda pieces: pieces[:, :-1].astype(jnp.int32),
-            targets=lambda pieces: pieces[:, 1:].astype(jnp.int32),
-        )
-
-    return Task(
-        "letters, transformer of 2 blocks, width 64", make,
-        pieces[: batch * 300], pieces[-256:], batch, 1, 20,
-    )  # fmt: skip
-
-
-TASKS = {"digits": dense, "2c2d": two_conv_two_dense, "letters": letters}
 
 
 class Method(NamedTuple):
@@ -130,7 +54,7 @@ METHODS = {
     "kl_soap": Method(fnopt.kl_soap, 3e-3),
     "shampoo": Method(fnopt.shampoo, 3e-3),
     "psgd_kron": Method(fnopt.psgd_kron, 1e-3),
-    "kfac": Method(fnopt.kfac, 1e-2),
+    "kfac": Method(fnopt.kfac, 1e-3),
 }
 """The usual rates are those of methods whose updates have the length of Adam's, unless said."""
 
@@ -141,7 +65,7 @@ def scheduled(task: Task, rate: float) -> Any:
 
 
 def trained(task: Task, method: Method, rate: float, seed: int) -> dict[str, Any]:
-    """A run: its validation losses, at which steps, and the seconds of a step."""
+    """A run: its validation losses, and at which steps."""
     try:
         result = fit(
             task.objective(seed), method.make(scheduled(task, rate)), task.train,
@@ -152,14 +76,13 @@ def trained(task: Task, method: Method, rate: float, seed: int) -> dict[str, Any
         return {"steps": [], "losses": [], "final": math.inf, "error": str(error)}
     if result.interrupted:
         raise KeyboardInterrupt
-    records = [r for r in result.history.records if "val_loss" in r]
+    records = result.history.evaluations
     losses = [float(r["val_loss"]) for r in records]
     final = losses[-1] if losses and math.isfinite(losses[-1]) else math.inf
     return {
         "steps": [int(r["step"]) for r in records],
         "losses": losses,
         "final": final,
-        "seconds_a_step": 1 / result.steps_per_second,
     }
 
 
@@ -192,12 +115,10 @@ def first_at(run: dict[str, Any], target: float) -> int | None:
 
 
 def seconds_of_a_step(records: Sequence[dict[str, Any]], task: str, name: str) -> float:
-    """The mean of those timed in turn, or else the median over the runs."""
-    own = [r for r in records if (r.get("task"), r.get("method")) == (task, name)]
-    timed = [r["seconds"] for r in own if r["kind"] == "steps"]
-    if timed:
-        return statistics.fmean(timed)
-    return statistics.median(r.get("seconds_a_step", math.nan) for r in own if r["kind"] == "run")
+    """The mean of the steps that were timed in turn."""
+    about = "steps", task, name
+    timed = (r for r in records if (r["kind"], r.get("task"), r.get("method")) == about)
+    return statistics.fmean(r["seconds"] for r in timed)
 
 
 def report(records: Sequence[dict[str, Any]]) -> str:
@@ -205,7 +126,7 @@ def report(records: Sequence[dict[str, Any]]) -> str:
     lines = []
     for about in (r for r in records if r["kind"] == "task"):
         runs = [r for r in records if r["kind"] == "run" and r["task"] == about["task"]]
-        final = statistics.fmean(r["final"] for r in runs if r["method"] == "adamw")
+        final = statistics.fmean([r["final"] for r in runs if r["method"] == "adamw"] or [math.nan])
         lines += [
             f"{about['title']}: {about['steps']} steps; AdamW's final validation loss {final:.4f}",
             "",
@@ -237,24 +158,49 @@ def report(records: Sequence[dict[str, Any]]) -> str:
 def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
     """The validation losses over steps and over seconds, a row for each task."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     tasks = [r for r in records if r["kind"] == "task"]
-    figure, axes = plt.subplots(len(tasks), 2, figsize=(9, 3 * len(tasks)), squeeze=False)
+    figure, axes = plt.subplots(len(tasks), 2, figsize=(9, 3 * len(tasks) + 0.5), squeeze=False)
+    lines = {}
     for row, about in zip(axes, tasks, strict=True):
         runs = [r for r in records if r["kind"] == "run" and r["task"] == about["task"]]
-        for i, name in enumerate(dict.fromkeys(r["method"] for r in runs)):
-            for k, run in enumerate(r for r in runs if r["method"] == name):
-                steps = run["steps"]
-                of_one = seconds_of_a_step(records, about["task"], name)
-                seconds = [step * of_one for step in steps]
-                for ax, x in zip(row, (steps, seconds), strict=True):
-                    label = name if k == 0 else None
-                    ax.plot(x, run["losses"], color=f"C{i}", lw=1, alpha=0.8, label=label)
+        for run in runs:
+            name, steps = run["method"], run["steps"]
+            of_one = seconds_of_a_step(records, about["task"], name)
+            look = {"color": f"C{list(METHODS).index(name)}", "lw": 1, "alpha": 0.8}
+            (lines[name],) = row[0].plot(steps, run["losses"], **look)
+            row[1].plot([step * of_one for step in steps], run["losses"], **look)
         row[0].set(title=about["title"], xlabel="step", ylabel="validation loss", yscale="log")
         row[1].set(xlabel="seconds", yscale="log", xscale="log")
-    axes[0, 1].legend(fontsize=7, ncols=2)
-    figure.tight_layout()
+        for ax in row:
+            low, high = ax.get_ylim()
+            if high > 5 * low:  # the numbers between would overlap
+                ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                ax.yaxis.set_minor_formatter(NullFormatter())
+            else:
+                ax.yaxis.set_minor_formatter(ScalarFormatter())
+                ax.tick_params(axis="y", which="minor", labelsize=8)
+            ax.yaxis.set_major_formatter(ScalarFormatter())
+    names = [name for name in METHODS if name in lines]
+    figure.tight_layout(rect=(0, 0.04, 1, 1))
+    figure.legend([lines[x] for x in names], names, loc="lower center", ncols=8, fontsize=8)
     figure.savefig(path, dpi=120)
+
+
+def join(log: Log, paths: Sequence[str]) -> None:
+    """Logs the records of several logs, each task once and methods in the order of METHODS."""
+    lines = [line for path in paths for line in Path(path).read_text().splitlines()]
+    records = [json.loads(line) for line in lines]
+    order = list(METHODS)
+    records.sort(key=lambda r: order.index(r["method"]) if "method" in r else -1)
+    seen = set()
+    for record in records:
+        about = record["kind"], record.get("task")
+        if record["kind"] == "task" and about in seen:
+            continue
+        seen.add(about)
+        log(record.pop("kind"), **record)
 
 
 def show(log: Log) -> None:
@@ -270,38 +216,32 @@ def main() -> None:
     parser.add_argument("--rates", type=int, default=5, help="learning rates tried of each method")
     parser.add_argument("--root", help="where Debian's packages of the data are unpacked")
     parser.add_argument("--tag", default="here")
-    parser.add_argument("--time", action="store_true", help="only time steps, all in turn")
+    parser.add_argument("--time", action="store_true", help="only time steps, in turn")
     parser.add_argument("--report", nargs="+", help="logs to join instead, of separate tasks")
     options = parser.parse_args()
     log = Log(HERE / "logs" / f"matrix-training-{options.tag}.jsonl")
     if options.report:
-        for line in (x for path in options.report for x in Path(path).read_text().splitlines()):
-            record = json.loads(line)
-            log(record.pop("kind"), **record)
+        join(log, options.report)
         show(log)
         return
     log("machine", **machine())
     for key in options.tasks:
         task = TASKS[key](options)
-        if options.time:
-            time_steps(task, options.methods, log, key)
-            continue
         log("task", task=key, title=task.title, steps=task.steps, batch_size=task.batch_size)
-        for name in options.methods:
+        time_steps(task, options.methods, log, key)
+        for name in [] if options.time else options.methods:
             method = METHODS[name]
             tried = {}
             for rate in rates_of(method, options.rates):
-                run = trained(task, method, rate, 0)
-                tried[rate] = run
-                log("tried", task=key, method=name, rate=rate, seed=0, **run)
+                tried[rate] = trained(task, method, rate, 0)
+                log("tried", task=key, method=name, rate=rate, seed=0, **tried[rate])
             best = min(tried, key=lambda rate: tried[rate]["final"])
             log("run", task=key, method=name, rate=best, seed=0, **tried[best])
             for seed in range(1, SEEDS):
                 run = trained(task, method, best, seed)
                 log("run", task=key, method=name, rate=best, seed=seed, **run)
             print(f"{key} {name}: rate {best:g}, loss {tried[best]['final']:.4f}", file=sys.stderr)
-    if not options.time:
-        show(log)
+    show(log)
 
 
 if __name__ == "__main__":

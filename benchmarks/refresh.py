@@ -7,6 +7,7 @@ compared.
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -116,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for every in chosen.every:
             makers[f"{name}, {every}"] = (every, METHODS[name](every))
     compared = {name: contender(task, batch, tx) for name, (_, tx) in makers.items()}
+    gc.collect()
+    gc.disable()  # it stops a step for as long as ten
     seconds: dict[str, list[float]] = {name: [] for name in compared}
     names = orders(list(compared))
     for block in range(chosen.blocks):

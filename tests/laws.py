@@ -535,12 +535,14 @@ def is_sharded_as_parameters(case: Case) -> None:
     state = tx.init(params)
     first = jax.tree.leaves(state)
     updates, state = update(sharded, state, params)
-    for leaf in [*first, *jax.tree.leaves(state)]:
-        slot = leaf.ndim and leaf.size and jnp.issubdtype(leaf.dtype, jnp.inexact)
-        if slot and leaf.shape in place:
+    for made, leaf in zip(first, jax.tree.leaves(state), strict=True):
+        if not (leaf.ndim and leaf.size and jnp.issubdtype(leaf.dtype, jnp.inexact)):
+            continue
+        if leaf.shape in place:
+            assert made.sharding.is_equivalent_to(place[leaf.shape], leaf.ndim)
             assert leaf.sharding.is_equivalent_to(place[leaf.shape], leaf.ndim)
-        elif slot and any(leaf is x for x in first):
-            assert leaf.sharding.is_fully_replicated == all(size % n for size in leaf.shape)
+        else:
+            assert made.sharding.is_fully_replicated == all(size % n for size in made.shape)
     # A leaf that is sharded is packed with no other.
     assert_close(*map(unpacked, ((updates, state), update(grads, tx.init(plain), plain))))
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fnopt.core import Evaluation, computing_dtype
+from fnopt.core.in_turn import after
 from fnopt.core.moments import cast
 from fnopt.core.types import Arrays, Params, PyTree
 from fnopt.curvature.linear_operator import LinearOperator
@@ -89,7 +90,7 @@ def solve_positive(matrix: jax.Array, b: jax.Array, damping: jax.Array) -> jax.A
     definite = jnp.all(pivots * pivots > b.size * eps)  # False of NaN
 
     def by_factor() -> jax.Array:
-        damped = matrix + damping * jnp.eye(b.size, dtype=b.dtype)
+        damped = after(pivots, matrix) + damping * jnp.eye(b.size, dtype=b.dtype)
         factor, scale = scaled(damped)
 
         def solve(b: jax.Array) -> jax.Array:
@@ -99,7 +100,7 @@ def solve_positive(matrix: jax.Array, b: jax.Array, damping: jax.Array) -> jax.A
         return x + solve(b - jnp.matmul(damped, x, precision="highest"))
 
     def by_eigenvalues() -> jax.Array:
-        values, vectors = jnp.linalg.eigh(matrix)
+        values, vectors = jnp.linalg.eigh(after(solution, matrix))
         values = jnp.abs(values)
         largest = jnp.max(values)
         values = jnp.maximum(values, jnp.sqrt(eps) * largest) + damping
@@ -107,4 +108,6 @@ def solve_positive(matrix: jax.Array, b: jax.Array, damping: jax.Array) -> jax.A
         along = jnp.matmul(vectors.T, b, precision="highest")
         return jnp.matmul(vectors, along / values, precision="highest")
 
-    return jax.lax.cond(definite, by_factor, by_eigenvalues)
+    # Under vmap both branches are computed.
+    solution = jax.lax.cond(definite, by_factor, lambda: b)
+    return jax.lax.cond(definite, lambda: solution, by_eigenvalues)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnopt.matrix.in_turn import after
+from fnopt.core.in_turn import after
 
 
 def by_shape(
@@ -24,7 +24,7 @@ def by_shape(
         *lists: arrays whose first axis is a number of matrices, the same within one position of all
             lists. Positions whose arrays have the same other axes and dtypes are joined.
         in_turn: whether the program computes one shape after another, as it must where the
-            function has a decomposition; see :func:`~fnopt.matrix.in_turn.after`.
+            function has a decomposition; see ``fnopt.core.in_turn.after``.
 
     Returns:
         For each position what the function returns for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,11 +115,11 @@ def refreshed_bases(
     """
 
     def compute(statistic: jax.Array, basis: jax.Array) -> jax.Array:
-        return jax.lax.cond(
-            jnp.asarray(t) == 1,
-            lambda: eigenvectors(statistic),
-            lambda: orthogonal_iteration(statistic, basis, ordered=ordered),
-        )
+        # Two branches, of which one reads the other: under vmap both are computed, one by one.
+        first = jnp.asarray(t) == 1
+        basis = jax.lax.cond(first, lambda: eigenvectors(statistic), lambda: basis)
+        iterate = functools.partial(orthogonal_iteration, statistic, basis, ordered=ordered)
+        return jax.lax.cond(first, lambda: basis, iterate)
 
     # All left sides first, so that a stack of matrices is as the same matrices one by one.
     statistics = [row[side] for side in ("left", "right") for row in rows]

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 from fnopt.core import Evaluation
 from fnopt.core.fields import Field
+from fnopt.core.in_turn import after
 from fnopt.core.moments import cast, computing_dtype, root
 from fnopt.core.prng import typed_key
 from fnopt.core.types import Arrays, Outputs
 from fnopt.curvature.likelihoods import drawn_gradient
-from fnopt.matrix.in_turn import after
 from fnopt.matrix.kronecker_factors import Roots, floating
 
 Fisher = Annotated[Any, Field(static=True, choices=("sampled", "exact", "empirical"))]

@@ -59,14 +59,14 @@ def init_state(blocks: Sequence[Block], params: Params, eigenbases: bool) -> KFA
     for block in blocks:
         param = leaves[block.weight]
         number, *sizes = block.sizes
-        dtype = computing_dtype(param.dtype)
-
-        def factor(size: int, number: int = number, dtype: Any = dtype) -> Factor:
-            square = jnp.zeros((number, size, size), dtype)
-            return Factor(square, (square, *([jnp.zeros((number, size), dtype)] * eigenbases)))
-
-        pairs[block.weight] = spread_like(param, [factor(size) for size in sizes])
+        new = [_zeros(number, size, computing_dtype(param.dtype), eigenbases) for size in sizes]
+        pairs[block.weight] = spread_like(param, new)
     return _state(jnp.zeros((), jnp.int32), pairs, treedef)
+
+
+def _zeros(number: int, size: int, dtype: Any, eigenbases: bool) -> Factor:
+    square = jnp.zeros((number, size, size), dtype)
+    return Factor(square, (square, *([jnp.zeros((number, size), dtype)] * eigenbases)))
 
 
 def factors_of(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.lax.linalg import triangular_solve
 
 from fnopt.core.fields import Field
+from fnopt.core.in_turn import after
 from fnopt.core.moments import abs_sq, divide, root
 from fnopt.core.norms import norm
 from fnopt.core.types import Arrays, Numeric
@@ -111,7 +112,11 @@ def fitted(grads: Arrays, factors: list[Factors], key: jax.Array, rate: Numeric)
         key: the key of the random matrix; there is one for each shape.
         rate: size of the step.
     """
-    sides = [_terms(g, *pair, key) for g, pair in zip(grads, factors, strict=True)]
+    sides: list[Any] = []
+    for g, pair in zip(grads, factors, strict=True):
+        solved = [towards for both in sides[-1:] for _, towards, _ in both]
+        left, right = after(solved, pair)
+        sides.append(_terms(g, left, right, key))
     # Both sides of all matrices: a rows' factor is joined with columns' factors of its size.
     flat = [side for pair in sides for side in pair]
     step = functools.partial(_step, rate=rate)

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fnopt.core.in_turn import after
 from fnopt.core.types import Numeric, PyTree
 from fnopt.matrix.by_shape import by_shape
-from fnopt.matrix.in_turn import after
 
 
 def refreshed(
@@ -66,7 +66,7 @@ def refreshed_by_shape(
 
     A batch is joined while it is computed alone, so that idle updates do not copy it either. Where
     several are due at one update, one is computed after another, as ``compute`` may decompose; see
-    :func:`~fnopt.matrix.in_turn.after`.
+    ``fnopt.core.in_turn.after``.
 
     Args:
         compute, t, every, staggered: as of :func:`refreshed`.
@@ -81,13 +81,12 @@ def refreshed_by_shape(
         key = structure, tuple((x.shape[1:], x.dtype) for x in leaves)
         batches.setdefault(key, []).append(i)
     results: list[Any] = list(old)
-    offset, new = 0, done
+    offset = 0
     for members in batches.values():
         before, own = [old[i] for i in members], [positions[i] for i in members]
-        options = {"staggered": staggered, "offset": offset}
-        if every == 1:
-            own = after(new, own)
-        new = _refreshed(compute, before, own, after(new, t), every, **options)
+        options = {"staggered": staggered, "offset": offset, "done": done}
+        new = _refreshed(compute, before, own, t, every, **options)
+        done = new[-1:]
         # The batch of the next shape begins where this one ends.
         offset -= _turns(_count(before), every, staggered)[1] if staggered else 0
         for i, x in zip(members, new, strict=True):
@@ -104,13 +103,14 @@ def _refreshed(
     *,
     staggered: bool,
     offset: int,
+    done: PyTree = (),
 ) -> list[PyTree]:
     """:func:`refreshed` of one batch, of which each position of the lists has a part."""
     if every == 1:
-        return _joined(lambda old, inputs: compute(*inputs, old), old, inputs)
+        return _joined(lambda old, inputs: compute(*inputs, old), old, after(done, inputs))
     count = _count(old)
     share, turns = _turns(count, every, staggered)
-    now = jnp.asarray(t).astype(jnp.int32)
+    now = jnp.asarray(after(done, t)).astype(jnp.int32)
     turn, first = (now - 1 + offset) % every, now == 1
     begin = jnp.where(first, 0, jnp.minimum(turn, turns))
     end = jnp.where(first, turns, jnp.minimum(turn + 1, turns))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -91,14 +92,12 @@ class scale_by_shampoo(MatrixRule):
         return not self.staggered or self.precondition_frequency == 1
 
     def init_matrices(self, param: jax.Array) -> dict[str, jax.Array]:
-        blocks, (left, right) = self._layout(param)
-        cut = blocks.cut(param.astype(computing_dtype(param.dtype)))
-        none = cut[:, :0, :0]
-        # Like the products, so that they lie as these do.
-        slots = {
-            "left": jnp.zeros_like(sides.gram(cut)) if left else none,
-            "right": jnp.zeros_like(sides.right_gram(cut)) if right else none,
-        }
+        blocks, sided = self._layout(param)
+        number, dtype = len(param) * math.prod(blocks.parts), computing_dtype(param.dtype)
+        slots = {}
+        for side, size, has_one in zip(("left", "right"), blocks.block, sided, strict=True):
+            shape = (number, size, size) if has_one else (number, 0, 0)
+            slots[side] = jnp.zeros(shape, dtype)
         return slots | {f"{name}_root": sides.identities(slot) for name, slot in slots.items()}
 
     def update_matrices(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -16,13 +18,12 @@ def after(done: PyTree, then: PyTree) -> PyTree:
     one reads of another keeps two apart; XLA removes barriers before it decides what runs when.
 
     Args:
-        done: the arrays that come first.
+        done: the arrays that come first; one number of each is read.
         then: the arrays that come later, returned with the same values.
     """
-    first = next((x for x in jax.tree.leaves(done) if x.size), None)
-    if first is None:
+    numbers = [jnp.real(x.ravel()[0]) for x in jax.tree.leaves(done) if x.size]
+    if not numbers:
         return then
-    number = jnp.real(first.ravel()[0])
-    # Of no number, which XLA does not see.
-    never = (number != number) & (number == 0)
+    # No number is both, but XLA does not know it and reads the number.
+    never = functools.reduce(jnp.logical_or, [(x != x) & (x == 0) for x in numbers])
     return jax.tree.map(lambda x: jnp.where(never, jnp.zeros_like(x), x), then)

@@ -6,10 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from laws import start, step
+from zoo import CASES
 
 import fnopt
+from fnopt.core.in_turn import after
+from fnopt.curvature.dense import solve_positive
 from fnopt.matrix.damped_factors import refreshed_inverses
-from fnopt.matrix.in_turn import after
+from fnopt.matrix.fisher_roots import hessian_roots
 from fnopt.matrix.refresh import refreshed_by_shape
 
 SHAPES = {"a/kernel": (4, 6), "b/kernel": (8, 3), "c/kernel": (5, 5)}
@@ -17,8 +21,11 @@ RULES = tuple((path, "in out") for path in SHAPES)
 
 
 def _graph(text):
-    """Of a compiled program what every instruction reads, and which of them decompose."""
-    reads, decompose, loops = {}, {}, {}
+    """Of each instruction of a program what it reads, whether it decomposes, and what it calls.
+
+    The last with the name of the computation that it is in.
+    """
+    reads, decompose, calls = {}, {}, {}
     for name, block in re.findall(r"^(?:ENTRY )?%([\w.\-]+) .*?\{\n(.*?)^\}", text, re.M | re.S):
         for line in block.splitlines():
             found = re.match(r"\s*(?:ROOT )?%([\w.\-]+) = .*?([\w\-]+)\((.*)", line)
@@ -30,8 +37,8 @@ def _graph(text):
                 called += re.findall(r"%([\w.\-]+)", branches)
             reads[own] = re.findall(r"%([\w.\-]+)", rest.split("), ")[0])
             decompose[own] = 'custom_call_target="lapack' in rest
-            loops[own] = called, name
-    return reads, decompose, loops
+            calls[own] = called, name
+    return reads, decompose, calls
 
 
 def _unordered(text):
@@ -67,15 +74,30 @@ def _unordered(text):
     ]
 
 
-@pytest.mark.parametrize("every", [1, 3])
-@pytest.mark.parametrize("name", ["shampoo", "soap", "kl_soap"])
-def test_decompositions_are_ordered(name, every):
+@pytest.mark.parametrize(
+    ("name", "options", "least"),
+    [
+        *(
+            (name, {"precondition_frequency": every}, 5)  # lengths of sides
+            for name in ("shampoo", "soap", "kl_soap")
+            for every in (1, 3)
+        ),
+        ("shampoo", {"precondition_frequency": 1, "max_dim": 5}, 3),  # roots of two powers
+        ("psgd_kron", {}, 6),  # two solves for each shape
+        ("muon", {"preconditioning": "spectral"}, 3),
+    ],
+)
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_decompositions_are_ordered(name, options, least, vmapped):
     params = {k: jnp.ones(shape) for k, shape in SHAPES.items()}
-    tx = getattr(fnopt, name)(0.1, precondition_frequency=every, matrices=RULES)
-    state = tx.init(params)
-    program = jax.jit(tx.update).lower(params, state, params).compile()
+    tx = getattr(fnopt, name)(0.1, matrices=RULES, **options)
+    update, state = tx.update, tx.init(params)
+    if vmapped:
+        update = jax.vmap(update)
+        params, state = jax.tree.map(lambda x: jnp.stack([x, x]), (params, state))
+    program = jax.jit(update).lower(params, state, params).compile()
     count, unordered = _unordered(program.as_text())
-    assert count >= 5  # lengths of sides
+    assert count >= least
     assert not unordered
 
 
@@ -91,6 +113,50 @@ def test_decompositions_of_kfac_are_ordered(solver, every):
     count, unordered = _unordered(jax.jit(update).lower(factors, old, 1).compile().as_text())
     assert count >= 3
     assert not unordered
+
+
+def test_decompositions_of_the_roots_of_several_outputs_are_ordered():
+    outputs = jnp.ones((2, 3)), jnp.ones((2, 4))
+
+    def loss(outputs):
+        return sum(jnp.sum(jnp.cosh(x) * jnp.roll(x, 1, -1) ** 2) for x in outputs)
+
+    program = jax.jit(lambda outputs: hessian_roots(loss, outputs)).lower(outputs).compile()
+    count, unordered = _unordered(program.as_text())
+    assert count == 2
+    assert not unordered
+
+
+def test_decompositions_of_both_branches_are_ordered_under_vmap():
+    """Newton's method factors a matrix, and where that fails finds its eigenvalues."""
+    matrices, vectors = jnp.stack([jnp.eye(4), -jnp.eye(4)]), jnp.ones((2, 4))
+    solve = jax.jit(jax.vmap(solve_positive, (0, 0, None)))
+    np.testing.assert_allclose(solve(matrices, vectors, 1.0), vectors / 2, rtol=1e-6)
+    program = solve.lower(matrices, vectors, 1.0).compile()
+    count, unordered = _unordered(program.as_text())
+    assert count >= 3
+    assert not unordered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_no_optimizer_waits_for_itself(case):
+    """Alone and under vmap, on the problem of the laws."""
+    try:
+        tx, params = case.optimizer(), start()
+        state = tx.init(params)
+
+        def update(params, state):
+            return step(tx, params, state, case)
+
+        lowered = jax.jit(update).lower(params, state)
+    except ValueError:
+        pytest.skip("it needs another problem")
+    if "lapack" not in lowered.as_text():
+        return
+    two = jax.tree.map(lambda x: jnp.stack([jnp.asarray(x)] * 2), (params, state))
+    for program in (lowered, jax.jit(jax.vmap(update)).lower(*two)):
+        assert not _unordered(program.compile().as_text())[1]
 
 
 def test_decompositions_that_are_not_kept_apart_are_seen():
