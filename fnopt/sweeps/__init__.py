@@ -26,6 +26,8 @@ from fnopt.sweeps.population import PopulationStep as PopulationStep
 from fnopt.sweeps.population import exploit_and_explore as exploit_and_explore
 from fnopt.sweeps.range_test import learning_rate_range_test as learning_rate_range_test
 from fnopt.sweeps.range_test_result import RangeTest as RangeTest
+from fnopt.sweeps.solves import Solves as Solves
+from fnopt.sweeps.solves import solves as solves
 from fnopt.sweeps.sweep import sweep as sweep
 from fnopt.sweeps.table import Table as Table
 from fnopt.sweeps.tune import Tuned as Tuned
