@@ -41,6 +41,25 @@ def test_without_data_sets_there_is_no_axis_of_them():
     assert found.best()[2]["x"] == pytest.approx(2.0)
 
 
+def test_the_table_has_quantiles_over_the_starts():
+    def line(x, slope):
+        return jnp.where(x > 0, slope * x, jnp.nan)
+
+    methods = [*grid(fnopt.sgd, learning_rate=[0.01, 0.1]), "lbfgs"]
+    starts = jnp.array([0.5, 1.0, -1.0, 2.0])
+    found = solves(line, starts, methods=methods, data_sets=jnp.array([1.0, 2.0]), maxiter=3)
+    table = found.quantiles((0.5, 0.0))
+    assert table["method"] == ["sgd"] * 4 + ["lbfgs"] * 2 and table["data_set"] == [0, 1] * 3
+    assert table["learning_rate"] == [0.01, 0.01, 0.1, 0.1, None, None]
+    np.testing.assert_allclose(table["q0"][0], 0.47, rtol=1e-5)  # three steps of 0.01 from 0.5
+    np.testing.assert_allclose(table["median"][0], (0.97 + 1.97) / 2, rtol=1e-5)
+    assert table["lowest"] == table["q0"] and set(table["starts"]) == {4}
+    assert table["converged"][0] == 0 and table["nit"][0] == 3
+    assert repr(found) == repr(found.quantiles())
+    with pytest.raises(ValueError, match=r"Solves.quantiles: shares must lie in \[0, 1\]"):
+        found.quantiles((1.5,))
+
+
 @pytest.mark.parametrize(
     "make, error, words",
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,12 +19,14 @@ from fnopt.solve.methods import usual_method
 from fnopt.solve.minimize import minimize
 from fnopt.solve.result import OptimizeResult
 from fnopt.sweeps.arguments import as_entrants
-from fnopt.sweeps.data import Entrant
+from fnopt.sweeps.data import QUARTILES, Entrant
+from fnopt.sweeps.solves_table import finite, table_of_solves
+from fnopt.sweeps.table import Table
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Solves:
-    """The results of many minimizations.
+    """The results of many minimizations; it prints as the table of quantiles.
 
     Attributes:
         entrants: the methods.
@@ -37,6 +39,24 @@ class Solves:
     results: tuple[OptimizeResult, ...]
     programs: int
 
+    def quantiles(self, shares: Sequence[float] = QUARTILES) -> Table:
+        """How each method did, quantiles over the starts for each data set.
+
+        Args:
+            shares: shares of the quantiles, in [0, 1]; by default the median and the quartiles.
+
+        Returns:
+            A table with a row for each method, or each method and data set. Its columns are
+            ``method``, its hyperparameters, ``data_set`` (its place), ``starts`` (how many),
+            ``converged`` (from how many), ``lowest`` (the lowest minimum), the quantiles of the
+            minima (``median``, …), and ``nit``, the median number of iterations. A minimum that is
+            not finite counts as the worst.
+
+        Raises:
+            ValueError: a share is out of its range.
+        """
+        return table_of_solves(self.entrants, self.results, shares)
+
     def best(self) -> tuple[Entrant, np.ndarray, PyTree]:
         """For each data set the lowest minimum that any method found from any start.
 
@@ -44,7 +64,7 @@ class Solves:
             The method with the lowest mean over the data sets; for each data set its lowest value,
             and the point there. Without data sets there is no axis for them.
         """
-        values = [_finite(result.fun) for result in self.results]
+        values = [finite(result.fun) for result in self.results]
         lowest = [value.min(axis=0) for value in values]
         best = int(np.argmin([np.mean(value) for value in lowest]))
         where = values[best].argmin(axis=0)
@@ -54,6 +74,12 @@ class Solves:
             return x[where] if where.ndim == 0 else x[where, np.arange(len(where))]
 
         return self.entrants[best], lowest[best], jax.tree.map(pick, self.results[best].x)
+
+    def __repr__(self) -> str:
+        return repr(self.quantiles())
+
+    def _repr_html_(self) -> str:
+        return self.quantiles()._repr_html_()
 
 
 @entry("solves(fun, starts)")
@@ -139,11 +165,6 @@ def _solve_all(
     return jax.vmap(of_starts, in_axes=(0, None, None), axis_size=number)(
         optimizers, starts, data_sets
     )
-
-
-def _finite(values: Any) -> np.ndarray:
-    values = np.asarray(values, np.float64)
-    return np.where(np.isfinite(values), values, np.inf)
 
 
 def _floating(x: Any) -> jax.Array:

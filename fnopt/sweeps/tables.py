@@ -82,13 +82,7 @@ def _quantiles(
     shares: Sequence[float],
     measure: Measure,
 ) -> Table:
-    for share in shares:
-        if not 0 <= share <= 1:
-            raise ValueError(
-                f"{measure.caller}: shares must lie in [0, 1], got {brief(share)}; the median is"
-                " 0.5"
-            )
-    shares = list(dict.fromkeys(shares))
+    titles = share_titles(measure.caller, shares)
     rows = []
     for group in groups:
         scores = [measure.score(run) for run in group]
@@ -96,12 +90,11 @@ def _quantiles(
             (
                 *(_setting(group[0], name) for name in names),
                 len(group),
-                *(quantile(scores, share) for share in shares),
+                *(quantile(scores, share) for share in titles.values()),
                 min(scores, key=lambda score: measure.sign * score),
                 sum(run.diverged for run in group),
             )
         )
-    titles = ["median" if share == 0.5 else f"q{number(100 * share)}" for share in shares]
     reserved = ("runs", *titles, "best", "diverged")
     renamed = [f"tx.{name}" if name in reserved else name for name in names]
     return Table(
@@ -111,6 +104,30 @@ def _quantiles(
         settings=tuple(renamed),
         metrics=(*titles, "best"),
     )
+
+
+def share_titles(caller: str, shares: Sequence[float]) -> dict[str, float]:
+    """The shares of quantiles by the names of their columns, each once.
+
+    Args:
+        caller: the function that was called, for errors.
+        shares: the shares.
+
+    Raises:
+        ValueError: one does not lie in [0, 1].
+
+    >>> share_titles("by", (0.25, 0.5, 0.975))
+    {'q25': 0.25, 'median': 0.5, 'q97.5': 0.975}
+    """
+    for share in shares:
+        if not 0 <= share <= 1:
+            raise ValueError(
+                f"{caller}: shares must lie in [0, 1], got {brief(share)}; the median is 0.5"
+            )
+    return {
+        "median" if share == 0.5 else f"q{number(100 * share)}": share
+        for share in dict.fromkeys(shares)
+    }
 
 
 def _setting(run: Any, name: str) -> Any:
