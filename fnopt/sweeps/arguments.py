@@ -21,20 +21,24 @@ USAGE = "sweep(objective, optimizers, data, epochs=…)"
 """The call that is right."""
 
 
-def as_entrants(optimizers: Any) -> tuple[Entrant, ...]:
+def as_entrants(
+    optimizers: Any, caller: str = "sweep", argument: str = "optimizers"
+) -> tuple[Entrant, ...]:
     """The optimizers of a sweep, in their order.
 
     Args:
         optimizers: entrants, optimizers, their names, lists and dicts of them, one in another.
+        caller: the function that was called, for errors.
+        argument: the name of its argument.
 
     Raises:
         TypeError: something is none of these.
         ValueError: there is none, or no optimizer of a name.
     """
-    entrants = list(_flattened(optimizers))
+    entrants = list(_flattened(optimizers, caller, argument))
     if not entrants:
         raise ValueError(
-            "sweep: optimizers is empty; give at least one, as in [fnopt.adamw(1e-3)] or"
+            f"{caller}: {argument} is empty; give at least one, as in [fnopt.adamw(1e-3)] or"
             " grid(fnopt.adamw, learning_rate=[1e-3, 1e-2])"
         )
     plain = [i for i, entrant in enumerate(entrants) if not entrant.label]
@@ -44,22 +48,22 @@ def as_entrants(optimizers: Any) -> tuple[Entrant, ...]:
     return tuple(entrants)
 
 
-def _flattened(item: Any) -> Iterator[Entrant]:
+def _flattened(item: Any, caller: str, argument: str) -> Iterator[Entrant]:
     if isinstance(item, Entrant):
-        yield dataclasses.replace(item, tx=as_method("sweep", item.tx))
+        yield dataclasses.replace(item, tx=as_method(caller, item.tx))
     elif isinstance(item, (str, optax.GradientTransformation, optax.MultiSteps, type)):
-        yield Entrant("", as_method("sweep", item), {})
+        yield Entrant("", as_method(caller, item), {})
     elif isinstance(item, Mapping):
         for label, value in item.items():
-            for entrant in _flattened(value):
+            for entrant in _flattened(value, caller, argument):
                 yield dataclasses.replace(entrant, label=str(label))
     elif isinstance(item, Iterable):
         for value in item:
-            yield from _flattened(value)
+            yield from _flattened(value, caller, argument)
     else:
         raise TypeError(
-            "sweep: optimizers must be a list of optimizers, a dict from labels to such, or what"
-            f" grid or sample returns; got {brief(item, 40)} ({type(item).__name__}) in it"
+            f"{caller}: {argument} must be a list of optimizers, a dict from labels to such, or"
+            f" what grid or sample returns; got {brief(item, 40)} ({type(item).__name__}) in it"
         )
 
 

@@ -40,7 +40,7 @@ def table_of_races(
         for entrant in race.entrants:
             steps, last = race.steps_to_near(entrant.name), entrant.values[entrant.best, :, -1]
             finite, known = np.isfinite(last), not np.isnan(steps).any()
-            values = np.where(finite, last, np.inf)
+            values = np.where(finite, last, np.inf).tolist()
             rates = entrant.learning_rates
             row = name, entrant.name, None if rates is None else float(rates[entrant.best])
             near = int(np.isfinite(steps).sum()) if known else None

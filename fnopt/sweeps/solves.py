@@ -126,11 +126,12 @@ def solves(
     >>> found.results[0].fun.shape, found.best()[2].round(3).tolist()
     ((2, 3), [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     """
-    entrants = as_entrants(usual_method(False) if methods is None else methods)
+    entrants = as_entrants(usual_method(False) if methods is None else methods, "solves", "methods")
     starts = jax.tree.map(_floating, starts)
     _check_axis("starts", starts)
     if data_sets is not None:
         _check_axis("data_sets", data_sets)
+    _check_fun(fun, starts, data_sets, tuple(args))
     groups = groups_of(entrant.tx for entrant in entrants)
     results: dict[int, OptimizeResult] = {}
     for group in groups:
@@ -165,6 +166,24 @@ def _solve_all(
     return jax.vmap(of_starts, in_axes=(0, None, None), axis_size=number)(
         optimizers, starts, data_sets
     )
+
+
+def _check_fun(fun: Any, starts: PyTree, data_sets: PyTree, args: tuple[Any, ...]) -> None:
+    """Refuses a function that fails at a start; :func:`fnopt.minimize` says the rest."""
+    if not callable(fun):
+        return
+    start, data = jax.tree.map(lambda x: x[0], (starts, data_sets))
+    own = args if data_sets is None else (data, *args)
+    try:
+        jax.eval_shape(fun, start, *own)
+    except Exception as error:
+        shapes = [np.shape(x) for x in jax.tree.leaves(start)]
+        called = ", ".join(["x", *["data"] * (data_sets is not None), *["*args"] * bool(args)])
+        raise TypeError(
+            f"solves: fun fails with {type(error).__name__}, {brief(str(error), 120)}, at a start"
+            f" of shape {brief(shapes[0] if len(shapes) == 1 else shapes, 60)}; starts has a first"
+            f" axis of the starts, and it is called as fun({called})"
+        ) from error
 
 
 def _floating(x: Any) -> jax.Array:

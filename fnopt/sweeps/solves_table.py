@@ -39,9 +39,10 @@ def table_of_solves(
         )
         for i in range(values.shape[1]):
             which = (i,) * bool(sets)
-            quantiles = (quantile(values[:, i], share) for share in titles.values())
+            minima = values[:, i].tolist()
+            quantiles = (quantile(minima, share) for share in titles.values())
             solved, usual = int(converged[:, i].sum()), float(np.median(counts[:, i]))
-            seen = values[:, i].min(), *quantiles, int(usual) if usual.is_integer() else usual
+            seen = min(minima), *quantiles, int(usual) if usual.is_integer() else usual
             rows.append((entrant.label, *numbers, *which, len(values), solved, *seen))
     starts = len(results[0].fun)
     return Table(
