@@ -115,9 +115,11 @@ def test_batches_are_read_as_they_come():
 def test_gradient_is_an_optimizer_of_derivatives():
     task, data, _ = regression(np.float32)
     tx = fnopt.chain(fnopt.noisy_sgd(0.01, key=3), fnopt.scale(1.5))
-    gradient = hypergradient(task, tx, data, 3, batch_size=None, mode="forward").gradient
+    run = hypergradient(task, tx, data, 3, batch_size=None, mode="forward")
+    gradient = run.gradient
     assert jax.tree.structure(gradient) == jax.tree.structure(tx)
     assert gradient.transforms[0].key == 0
+    assert re.search(r"value=\S+ after 3 steps,\n +transforms.0.learning_rate=", repr(run))
     # The rate and the factor after it scale the same step.
     rate, factor = gradient.transforms[0].learning_rate, gradient.transforms[1].step_size
     np.testing.assert_allclose(rate * 0.01, factor * 1.5, rtol=1e-4)

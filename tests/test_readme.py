@@ -51,7 +51,12 @@ def test_a_visitor_trains_swaps_sweeps_and_animates_by_copying(tmp_path, monkeyp
     assert copied["contest"]["adam"].values.shape == (16, 1, 81)
     assert "heavy_ball" in capsys.readouterr().out
     png = b"\x89PNG"
-    begins = {"digits.png": png, "sweep.png": png, "race.gif": b"GIF8", "race.html": b"<!doctype html>"}
+    begins = {
+        "digits.png": png,
+        "sweep.png": png,
+        "race.gif": b"GIF8",
+        "race.html": b"<!doctype html>",
+    }
     for name, signature in begins.items():
         assert (tmp_path / name).read_bytes().startswith(signature), name
 

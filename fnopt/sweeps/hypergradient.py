@@ -14,6 +14,7 @@ from fnopt.sweeps.derivative import Mode
 from fnopt.sweeps.leaves import check_leaves, leaves_of, with_leaves
 from fnopt.sweeps.unrolled import Unrolled
 from fnopt.train.objective import Objective
+from fnopt.train.reprs import call, listed, number
 from fnopt.train.state import copy
 
 
@@ -35,6 +36,10 @@ class Hypergradient(NamedTuple):
     def by_name(self) -> dict[str, jax.Array]:
         """The derivatives by name, as in ``"learning_rate.decay_steps"``."""
         return {name: leaf.value for name, leaf in leaves_of(self.gradient).items()}
+
+    def __repr__(self) -> str:
+        steps = f"value={number(self.value)} after {self.step_losses.shape[-1]} steps"
+        return call("Hypergradient", steps, listed(self.by_name))
 
 
 @entry(

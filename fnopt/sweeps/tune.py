@@ -21,6 +21,7 @@ from fnopt.sweeps.derivative import Differentiated, Mode, Plan
 from fnopt.sweeps.leaves import choose, with_leaves
 from fnopt.sweeps.unrolled import Unrolled, checked_optimizer
 from fnopt.train.objective import Objective
+from fnopt.train.reprs import call
 from fnopt.train.state import copy
 
 logger = logging.getLogger("fnopt")
@@ -50,9 +51,11 @@ class Tuned:
 
     def __repr__(self) -> str:
         first, best = self.losses[0], self.losses[self.best]
-        return (
-            f"Tuned(optimizer={self.optimizer!r}, loss={best:.4g} (first {first:.4g}, round"
-            f" {self.best + 1} of {len(self.losses)}), diverged={int(self.diverged.sum())})"
+        return call(
+            "Tuned",
+            f"optimizer={self.optimizer!r}",
+            f"loss={best:.4g} (first {first:.4g}, round {self.best + 1} of {len(self.losses)})",
+            f"diverged={int(self.diverged.sum())}",
         )
 
 
