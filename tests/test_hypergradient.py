@@ -74,6 +74,7 @@ def test_hypergradient_is_the_finite_difference(mode):
             np.testing.assert_allclose(slopes[name], (above - below) / (2 * h), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_modes_agree_where_no_segment_divides_the_steps():
     task, data, validation = regression(np.float32)
     assert 23 % segment_length(23) != 0

@@ -120,7 +120,7 @@ def test_early_stopping_and_plateau_act_in_each_run():
     assert None in ends and len({*ends} - {None}) >= 1
 
 
-@pytest.mark.parametrize("kind", ["nnx", "linen"])
+@pytest.mark.parametrize("kind", ["nnx", pytest.param("linen", marks=pytest.mark.slow)])
 def test_models_are_initialized_by_the_seed(kind):
     """As a function of the seed, or by the key of the run."""
     if kind == "nnx":

@@ -118,11 +118,12 @@ def solves(
         ValueError: there is no start, no data set or no method; or the arrays differ in the number
             of these.
 
-    >>> import fnopt, jax.numpy as jnp
+    >>> import fnopt
+    >>> import jax.numpy as jnp
     >>> def distance(x, centre):
     ...     return jnp.sum((x - centre) ** 2)
     >>> centres = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-    >>> found = solves(distance, jnp.zeros((2, 2)), methods=["lbfgs", "bfgs"], data_sets=centres)
+    >>> found = solves(distance, jnp.zeros((2, 2)), methods=["trust_newton"], data_sets=centres)
     >>> found.results[0].fun.shape, found.best()[2].round(3).tolist()
     ((2, 3), [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     """
