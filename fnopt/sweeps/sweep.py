@@ -61,8 +61,8 @@ def sweep(
         objective: the objective to minimize, from :func:`fnopt.train.objective`; or a function of
             the seed that returns one, for models that are initialized by it.
         optimizers: a list of optimizers, of fnopt or of optax, or of names such as ``"adam"``; a
-            dict from labels to them; what :func:`grid` and :func:`sample` return; or lists of all
-            of these.
+            dict from labels to them; what :func:`fnopt.sweeps.grid` and :func:`fnopt.sweeps.sample`
+            return; or lists of all of these.
         data: the training data in memory: a tree of arrays with examples along the first axis, such
             as ``(images, labels)``, or an ``fnopt.data.Arrays``.
         seeds: their number, at least 1: 0, 1, … ; or the seeds themselves. A seed is the key of a
