@@ -13,15 +13,19 @@ ARGUMENTS = {
     "clip_norm": "--clip-norm",
     "early_stopping": "--early-stop",
     "epochs": "--epochs",
+    "folder": "--folder",
     "learning_rate": "--learning-rate",
     "learning_rates": "--learning-rates",
     "loss": "--loss",
+    "memory": "--memory",
     "model": "--model",
+    "monitor": "--monitor",
     "patience": "--early-stop",
     "precision": "--precision",
     "resume": "--resume",
     "scale": "--noise",
     "seconds": "--seconds",
+    "seeds": "--seeds",
     "starts": "--starts",
     "steps": "--steps",
     "weight_decay": "--weight-decay",
@@ -39,7 +43,12 @@ PHRASES = {
     r"; an iterator can be read once, pass a function that returns one": "",
 }
 """What is of use to a program alone, and what stands for it here."""
-FUNCTIONS = r"^(?:fit|objective|evaluate|[a-z_0-9]+): (?=(?:[a-z_]+) must\b)|^(?:fit|objective): "
+FUNCTIONS = (
+    r"^(?:fit|objective|evaluate|[a-z_0-9]+): (?=(?:[a-z_]+) must\b)"
+    r"|^(?:fit|objective|sweep): "
+)
+    r"^(?:fit|objective|evaluate|[a-z_0-9]+): (?=(?:[a-z_]+) must\b)|^(?:fit|objective|sweep): "
+)
 """The name of the function that a message begins with."""
 
 

@@ -75,6 +75,16 @@ def plot(
     return draw_values(runs, measure, x, other, path, theme, title)
 
 
+def kinds_for(runs: Runs) -> list[str]:
+    """The kinds of pictures that show what varies in a sweep.
+
+    Args:
+        runs: the runs.
+    """
+    best = kind_for(runs, None)
+    return ["curves"] if best == "curves" else list(dict.fromkeys([best, "values", "curves"]))
+
+
 def kind_for(runs: Runs, names: Sequence[str] | None) -> str:
     """The kind of picture that suits what varies in a sweep.
 

@@ -152,6 +152,16 @@ class Store:
         flush(path.parent)
 
 
+def finished_runs(folder: str | os.PathLike) -> int:
+    """How many runs of a sweep are finished.
+
+    Args:
+        folder: its folder, in which there may be nothing.
+    """
+    chunks = map(_load, sorted(Path(folder).glob("chunk-*.npz")))
+    return sum(len(arrays["numbers"]) for arrays in chunks if arrays)
+
+
 def identity(training: Training, monitor: str, keep: str) -> dict[str, Any]:
     """What a sweep is: all that its records follow from, as text and numbers.
 
@@ -177,6 +187,7 @@ def identity(training: Training, monitor: str, keep: str) -> dict[str, Any]:
         "monitor": monitor,
         "early_stopping": repr(training.stopping),
         "same_order": training.plan.same_order,
+        "precision": repr(training.plan.precision),
         "keep": keep,
     }
 

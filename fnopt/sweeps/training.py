@@ -99,8 +99,9 @@ class Training:
         places = jnp.asarray([self.places[number] for number in numbers], jnp.int32)
         optimizers = stacked([self.entrants[number].tx for number in numbers])
         states = first_states(
-            optimizers, places, self.starts, self.keys, self.stopping, packs(), self.sharding
-        )
+            optimizers, places, self.starts, self.keys, self.stopping,
+            packs(), self.sharding, self.plan.precision,
+        )  # fmt: skip
         going = np.arange(chunk.slots) < len(chunk.numbers)
         if self.plan.same_order:
             places = jnp.zeros_like(places)
