@@ -12,8 +12,9 @@ from typing import Any
 
 from fnopt.cli.data import Data
 from fnopt.cli.model import make_objective
+from fnopt.cli.options import names
 from fnopt.cli.screen import fitted
-from fnopt.cli.sweep_best import about_edges, as_command, as_python
+from fnopt.cli.sweep_best import about_edges, as_command, as_python, others_of
 from fnopt.cli.sweep_grid import entrants_of, grids_of
 from fnopt.cli.sweep_options import SweepOptions
 from fnopt.cli.train import RESUME, batch_size_of, load_data, printed
@@ -45,7 +46,7 @@ def sweep(options: SweepOptions, settings: Mapping[str, Sequence[Any]]) -> None:
     data = load_data(options.data)
     batch_size = batch_size_of(run.batch_size, len(data.train[0]))
     steps = epochs * (len(data.train[0]) // batch_size)
-    grids = grids_of(options.optimizers or "adamw", settings)
+    grids = grids_of(",".join(options.optimizers) or "adamw", settings, names(SweepOptions))
     entrants = [entrant for grid in grids for entrant in entrants_of(grid, run.schedule, steps)]
     out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     print(fitted(data.about, sys.stdout))
@@ -81,10 +82,10 @@ def sweep(options: SweepOptions, settings: Mapping[str, Sequence[Any]]) -> None:
             f" --learning-rate 1e-5:1e-2:log4 (table: {table})"
         )
     _print_best(result, result.best(), options)
-    files = {"table": table, "all": everything}
+    files = {"table": table, "curves": everything}
     if options.output.plot:
         files = {"pictures": _draw(result, data, options), **files}
-    print(", ".join(f"{what}: {path}" for what, path in files.items()))
+    print(fitted(", ".join(f"{what}: {path}" for what, path in files.items()), sys.stdout))
 
 
 def _interrupted(folder: Path | None, runs: int) -> str:
@@ -111,9 +112,10 @@ def _in_commands(table: Table, path: Path) -> str:
 
 def _print_best(result: Sweep, best: BestEntrant, options: SweepOptions) -> None:
     """Prints the best configuration, and how it is written."""
-    seeds = len(best.runs)
-    over = f", the median over {seeds} seeds" if seeds > 1 else ""
-    print(f"best {best.metric} {number(best.median)}{over}; {duration(result.seconds)} in all:")
+    seeds, reached = len(best.runs), {best.metric: best.median} | others_of(best, result.mode)
+    words = ", ".join(f"{name} {number(value)}" for name, value in reached.items())
+    over = f" (medians over {seeds} seeds)" if seeds > 1 else ""
+    print(fitted(f"{duration(result.seconds)}; the best: {words}{over}", sys.stdout))
     print(f"{as_python(best.entrant)}\n{as_command(best.entrant, options)}")
     for line in about_edges(result, best.entrant):
         print(fitted(line, sys.stdout))

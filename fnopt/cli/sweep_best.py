@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import textwrap
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+
+import numpy as np
 
 from fnopt.cli.optimizer import trainable
 from fnopt.cli.sweep_options import SweepOptions
-from fnopt.sweeps import Entrant, Sweep
+from fnopt.sweeps import BestEntrant, Entrant, Sweep
 from fnopt.sweeps.entrants import values_of
 from fnopt.sweeps.texts import ABSENT, is_number, number
 
@@ -30,13 +30,12 @@ def as_python(entrant: Entrant) -> str:
     >>> as_python(Entrant("sgd", fnopt.sgd(1e-5), {"learning_rate": 1e-5}))
     'fnopt.sgd(learning_rate=1e-05)'
     """
-    values: Mapping[str, Any] = dict(entrant.hyperparameters)
     rate = getattr(entrant.tx, "learning_rate", None)
-    texts = {name: repr(value) for name, value in values.items()}
+    texts = {name: repr(value) for name, value in entrant.hyperparameters.items()}
     if callable(rate):
         texts["learning_rate"] = f"fnopt.{rate!r}"
     inside = ", ".join(f"{name}={text}" for name, text in texts.items())
-    return _broken(f"fnopt.{entrant.label}({inside})", "")
+    return _broken(f"fnopt.{entrant.label}({inside})".split(" "), "")
 
 
 def as_command(entrant: Entrant, options: SweepOptions) -> str:
@@ -65,15 +64,36 @@ def as_command(entrant: Entrant, options: SweepOptions) -> str:
         "--loss": model.loss,
     }
     parts = [f"{name} {shlex.quote(str(x))}" for name, x in words.items() if x is not None]
-    return _broken(" ".join(["fnopt train", *parts]), " \\")
+    return _broken(["fnopt train", *parts], " \\")
 
 
-def _broken(text: str, end: str) -> str:
-    """A text in lines that fit the terminal, each but the last with this end."""
+def others_of(best: BestEntrant, mode: str) -> dict[str, float]:
+    """The medians of what else was evaluated, each run at its best epoch.
+
+    Args:
+        best: the best configuration.
+        mode: whether the smallest (``"min"``) or the largest value (``"max"``) is the best.
+    """
+    sign = 1 if mode == "min" else -1
+    names = [name for name in best.runs[0].curves if name.startswith("val_")]
+    at = [np.nanargmin(sign * run.curves[best.metric]) for run in best.runs if not run.diverged]
+    finished = [run for run in best.runs if not run.diverged]
+    return {
+        name: float(np.median([run.curves[name][i] for run, i in zip(finished, at, strict=True)]))
+        for name in names
+        if name != best.metric
+    }
+
+
+def _broken(parts: Sequence[str], end: str) -> str:
+    """Parts in lines that fit the terminal, each line but the last with this end."""
     width = shutil.get_terminal_size().columns - len(end)
-    lines = textwrap.wrap(
-        text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    )
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + 1 + len(part) <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(f"    {part}")
     return f"{end}\n".join(lines)
 
 

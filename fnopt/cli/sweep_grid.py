@@ -114,7 +114,9 @@ def values_of(option: str, word: str) -> list[Any]:
     return values
 
 
-def grids_of(optimizers: str, settings: Mapping[str, Sequence[Any]]) -> list[Grid]:
+def grids_of(
+    optimizers: str, settings: Mapping[str, Sequence[Any]], own: Collection[str] = ()
+) -> list[Grid]:
     """The grid of each optimizer.
 
     A hyperparameter is set in those optimizers that have it. Where no learning rate is given, an
@@ -123,6 +125,7 @@ def grids_of(optimizers: str, settings: Mapping[str, Sequence[Any]]) -> list[Gri
     Args:
         optimizers: names of optimizers with commas between them.
         settings: the values of hyperparameters by their names as arguments.
+        own: the options of the command itself, one of which may be meant by an unknown one.
 
     Raises:
         UsageError: there is no optimizer of a name, none that has a hyperparameter, or one needs
@@ -147,7 +150,7 @@ def grids_of(optimizers: str, settings: Mapping[str, Sequence[Any]]) -> list[Gri
             what = "has no" if len(names) == 1 else "has"
             listed = f"fnopt optimizers {names[0]}"
             option = "--" + setting.replace("_", "-")
-            raise no_such(f"{which} {what} hyperparameter", option, options, listed)
+            raise no_such(f"{which} {what} hyperparameter", option, [*options, *own], listed)
     return [_grid(name, fields[name], settings) for name in names]
 
 

@@ -76,17 +76,16 @@ class SweepOutputOptions:
 class SweepOptions:
     """Trains a network with many hyperparameters at once, and says which are the best.
 
-    Every hyperparameter of the optimizer is an option, with values to try: a list, as in
-    --weight-decay 0,1e-2; a band, as in --b1 0.8:0.95:4; or a band on a logarithmic scale, as in
-    --learning-rate 1e-5:1:log11. `fnopt optimizers NAME` lists them.
-
     Args:
-        optimizers: any of those that `fnopt optimizers` lists, with commas between them.
+        optimizers: any of those that `fnopt optimizers` lists, with commas between them; adamw by
+            default. Each of their hyperparameters is an option, with the values to try: a list, as
+            in --weight-decay 0,1e-2; a band, as in --b1 0.8:0.95:4 for four numbers; or a band of
+            equal ratios, as in --learning-rate 1e-5:1:log11. `fnopt optimizers NAME` lists them.
     """
 
     optimizers: tyro.conf.Positional[
-        Annotated[Any, *option("fnopt sweep", "OPTIMIZERS", default="adamw")]
-    ] = None
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="OPTIMIZERS", help_behavior_hint="")]
+    ] = ()
     data: DataOptions = DATA
     model: ModelOptions = MODEL
     run: SweepRunOptions = SweepRunOptions()

@@ -34,6 +34,7 @@ ARGUMENTS = {
 VALUES = {"True": "", "False": "no", "None": "none"}
 """Values that have another word as the value of an option."""
 PHRASES = {
+    r"\bno metric monitor=": "no metric ",
     r"; or a Precision\(…\)": "",
     r"^(patience must .*); the default is .*": r"\1",
     r"\bor None for all of them at once\b": "or all",
@@ -44,9 +45,6 @@ PHRASES = {
 }
 """What is of use to a program alone, and what stands for it here."""
 FUNCTIONS = (
-    r"^(?:fit|objective|evaluate|[a-z_0-9]+): (?=(?:[a-z_]+) must\b)"
-    r"|^(?:fit|objective|sweep): "
-)
     r"^(?:fit|objective|evaluate|[a-z_0-9]+): (?=(?:[a-z_]+) must\b)|^(?:fit|objective|sweep): "
 )
 """The name of the function that a message begins with."""
