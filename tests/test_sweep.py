@@ -412,3 +412,22 @@ def test_the_models_of_all_seeds_have_one_structure():
 
     with pytest.raises(ValueError, match="all must be of one model"):
         sweep(of_seed, [fnopt.sgd(0.1)], DATA, seeds=2, epochs=1)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "bfloat16_stochastic", "float16"])
+def test_a_precision_is_that_of_the_run_alone(precision):
+    task, scaled = linear_task(), precision == "float16"
+    data = (DATA[0] * 20, DATA[1]) if scaled else DATA  # the first steps overflow
+    entrants = grid(fnopt.sgd, learning_rate=[0.01, 1e30 if scaled else 0.1])
+    options = dict(
+        epochs=1 if scaled else 3,
+        batch_size=1 if scaled else 8,  # enough steps to halve the scale down to the smallest
+        validation_data=VALIDATION,
+        precision=precision,
+    )
+    result = sweep(task, entrants, data, seeds=[0, 3], same_order=False, keep="all", **options)
+    for number, run in enumerate(result.runs[: 2 if scaled else 4]):
+        alone = fit(task, run.entrant.tx, data, key=run.seed, progress=False, **options)
+        assert_like_alone(result, number, alone)
+        assert int(result.states[number].skipped) == int(alone.state.skipped) >= scaled
+    assert [run.diverged for run in result.runs] == [False] * 2 + [scaled] * 2

@@ -79,7 +79,8 @@ def sweep(
             faster; otherwise each run has that of its own seed.
         precision: the precision of the steps, or its name, such as ``"bfloat16"``; None leaves
             dtypes as they are. Under loss scaling a run has diverged that is not finite at the
-            smallest scale.
+            smallest scale; steps that are skipped do not change the order of later examples, as
+            they do in a single run.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of what is
             there. Runs that it does not hold at once go one chunk after the other.
         mesh: devices over which the runs are spread; None for one.
