@@ -198,7 +198,7 @@ def test_the_edges_of_a_grid_are_said():
 def test_what_train_cannot_make_has_no_command():
     for name in ("polyak_sgd", "dpsgd"):
         assert as_command(Entrant(name, None, {}), SweepOptions()) == (
-            f"(fnopt train has no name for {name})"
+            f"(fnopt train has no {name})"
         )
 
 

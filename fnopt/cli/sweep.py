@@ -76,12 +76,14 @@ def sweep(options: SweepOptions, settings: Mapping[str, Sequence[Any]]) -> None:
     result.to_csv(table)
     result.to_json(everything)
     _print_tables(result, table)
-    if all(record.diverged for record in result.runs):
+    try:
+        best = result.best()
+    except ValueError:
         raise UsageError(
             f"all {len(result.runs)} runs diverged; try lower learning rates, such as"
             f" --learning-rate 1e-5:1e-2:log4 (table: {table})"
-        )
-    _print_best(result, result.best(), options)
+        ) from None
+    _print_best(result, best, options)
     files = {"table": table, "curves": everything}
     if options.output.plot:
         files = {"pictures": _draw(result, data, options), **files}
@@ -122,11 +124,11 @@ def _print_best(result: Sweep, best: BestEntrant, options: SweepOptions) -> None
 
 
 def _draw(result: Sweep, data: Data, options: SweepOptions) -> str:
-    """Draws the pictures, and returns their paths."""
-    paths = []
+    """Draws the pictures, and returns their paths as a shell has them."""
+    start, names = f"{options.output.out / data.name}-sweep-", []
     for kind in kinds_for(result.runs):
-        path = options.output.out / f"{data.name}-sweep-{kind.replace(' ', '-')}.png"
+        names.append(kind.replace(" ", "-"))
+        path = f"{start}{names[-1]}.png"
         print(f"drawing {path}", flush=True)
         result.plot(path, kind=kind, theme=options.output.theme, title=f"Sweep: {data.title}")
-        paths.append(str(path))
-    return " ".join(paths)
+    return f"{start}{{{','.join(names)}}}.png" if len(names) > 1 else f"{start}{names[0]}.png"

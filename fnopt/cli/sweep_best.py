@@ -12,6 +12,7 @@ from fnopt.cli.optimizer import trainable
 from fnopt.cli.sweep_options import SweepOptions
 from fnopt.sweeps import BestEntrant, Entrant, Sweep
 from fnopt.sweeps.entrants import values_of
+from fnopt.sweeps.measure import Measure
 from fnopt.sweeps.texts import ABSENT, is_number, number
 
 TRAINED_WITH = {"learning_rate", "weight_decay"}
@@ -48,8 +49,8 @@ def as_command(entrant: Entrant, options: SweepOptions) -> str:
     values = dict(entrant.hyperparameters)
     others = [name for name in values if name not in TRAINED_WITH]
     if others or not trainable(entrant.label):
-        what = f"option for {', '.join(others)}" if others else f"name for {entrant.label}"
-        return f"(fnopt train has no {what})"
+        what = f"has no option for {', '.join(others)}" if others else f"has no {entrant.label}"
+        return f"(fnopt train {what})"
     words = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
     run, data, model = options.run, options.data, options.model
     words = {"--optimizer": entrant.label, **words, "--schedule": run.schedule} | {
@@ -74,14 +75,12 @@ def others_of(best: BestEntrant, mode: str) -> dict[str, float]:
         best: the best configuration.
         mode: whether the smallest (``"min"``) or the largest value (``"max"``) is the best.
     """
-    sign = 1 if mode == "min" else -1
-    names = [name for name in best.runs[0].curves if name.startswith("val_")]
-    at = [np.nanargmin(sign * run.curves[best.metric]) for run in best.runs if not run.diverged]
-    finished = [run for run in best.runs if not run.diverged]
+    measure = Measure(best.metric, mode)
+    places = [(run, measure.best(run).epoch) for run in best.runs if not run.diverged]
     return {
-        name: float(np.median([run.curves[name][i] for run, i in zip(finished, at, strict=True)]))
-        for name in names
-        if name != best.metric
+        name: float(np.median([run.curves[name][epoch - 1] for run, epoch in places if epoch]))
+        for name in best.runs[0].curves
+        if name.startswith("val_") and name != best.metric
     }
 
 
