@@ -77,7 +77,7 @@ class Store:
             return
         if not self.resume:
             raise ValueError(
-                f"sweep: there is a sweep in {self.folder}, {len(self._chunks())} chunks of it"
+                f"sweep: there is a sweep in {self.folder}, {finished_runs(self.folder)} runs of it"
                 " finished; go on with it by resume=True, or give another folder"
             )
         there = loads(about.read_text())
