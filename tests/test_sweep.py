@@ -224,7 +224,7 @@ def test_a_run_that_is_over_is_frozen_to_the_bit(groups):
     task = net_of_all()
     starts, _ = starts_of(lambda seed: task, (0,), jax.tree.map(lambda x: x[:1], DATA))
     stacked = jax.tree.map(lambda *x: jnp.stack(x), fnopt.adamw(0.1), fnopt.adamw(0.1))
-    states = first_states(stacked, seeds, starts, keys, early_stopping(), False)
+    states = first_states(stacked, seeds, starts, keys, early_stopping())
     before = bits(states)
     runs = Runs(states, jnp.array([True, False]), jnp.full(2, -1, jnp.int32), seeds)
     arrays = fnopt.data.Arrays(jax.tree.map(jnp.asarray, DATA))
@@ -239,18 +239,23 @@ def test_a_run_that_is_over_is_frozen_to_the_bit(groups):
     assert runs.states.step.tolist() == [4, 0]
 
 
-def test_packed_runs_are_the_same(monkeypatch):
-    """As where small arrays are packed, off the CPU: a buffer for all runs' small leaves."""
+def test_runs_that_are_not_packed_are_the_same(monkeypatch):
+    """Packed, there is one buffer for the small leaves of all runs."""
     options = dict(epochs=2, batch_size=16, validation_data=VALIDATION, keep="all")
     entrants = grid(fnopt.adamw, learning_rate=[3e-3, 3e-2])
     stops = early_stopping(patience=0)
-    plain = sweep(net_of_all(), entrants, DATA, early_stopping=stops, **options)
-    monkeypatch.setattr("fnopt.sweeps.training.packs", lambda: True)
     packed = sweep(net_of_all(), entrants, DATA, early_stopping=stops, **options)
-    for number, run in enumerate(packed.runs):
-        for name, curve in run.curves.items():
-            np.testing.assert_allclose(curve, plain.runs[number].curves[name], atol=1e-5)
-        ours, theirs = packed.states[number], plain.states[number]
+    asked = []
+    with monkeypatch.context() as patch:
+        patch.setattr("fnopt.sweeps.begin.gains", lambda *state: asked.append(state))
+        jax.clear_caches()  # of the states of runs that are packed
+        plain = sweep(net_of_all(), entrants, DATA, early_stopping=stops, **options)
+        jax.clear_caches()
+    assert asked
+    for one, other in zip(packed.runs, plain.runs, strict=True):
+        for name, curve in one.curves.items():
+            np.testing.assert_allclose(curve, other.curves[name], atol=1e-5)
+        ours, theirs = packed.states[one.number], plain.states[one.number]
         assert jax.tree.structure(ours) == jax.tree.structure(theirs)
         for a, b in zip(bits(ours.params), bits(theirs.params), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
@@ -312,7 +317,9 @@ def test_a_killed_sweep_resumes_to_the_same_table(tmp_path, monkeypatch, caplog)
         sweep(linear(), mixed, DATA, folder=tmp_path, **options)
     monkeypatch.undo()
     assert len(list(tmp_path.glob("chunk-*.npz"))) == 2 and written[0].slots < 10
-    with pytest.raises(ValueError, match=r"2 chunks of it finished; go on with it by resume=True"):
+    done = sum(len(chunk.numbers) for chunk in written)
+    words = rf"{done} runs of it finished; go on with it by resume=True"
+    with pytest.raises(ValueError, match=words):
         sweep(linear(), mixed, DATA, folder=tmp_path, **options)
     # A chunk that was damaged is made again.
     path = next(iter(tmp_path.glob("chunk-*.npz")))
@@ -447,3 +454,22 @@ def test_the_models_of_all_seeds_have_one_structure():
 
     with pytest.raises(ValueError, match="all must be of one model"):
         sweep(of_seed, [fnopt.sgd(0.1)], DATA, seeds=2, epochs=1)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "bfloat16_stochastic", "float16"])
+def test_a_precision_is_that_of_the_run_alone(precision):
+    task, scaled = linear_task(), precision == "float16"
+    data = (DATA[0] * 20, DATA[1]) if scaled else DATA  # the first steps overflow
+    entrants = grid(fnopt.sgd, learning_rate=[0.01, 1e30 if scaled else 0.1])
+    options = dict(
+        epochs=1 if scaled else 3,
+        batch_size=1 if scaled else 8,  # enough steps to halve the scale down to the smallest
+        validation_data=VALIDATION,
+        precision=precision,
+    )
+    result = sweep(task, entrants, data, seeds=[0, 3], same_order=False, keep="all", **options)
+    for number, run in enumerate(result.runs[: 2 if scaled else 4]):
+        alone = fit(task, run.entrant.tx, data, key=run.seed, progress=False, **options)
+        assert_like_alone(result, number, alone)
+        assert int(result.states[number].skipped) == int(alone.state.skipped) >= scaled
+    assert [run.diverged for run in result.runs] == [False] * 2 + [scaled] * 2

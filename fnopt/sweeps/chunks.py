@@ -79,8 +79,9 @@ def chunks_of(
     most_runs(program.need, limit, what)  # refuses what does not fit once
     at_once = f"{chunks[0].slots} at once" if len(chunks) > 1 else "all at once"
     words = (
-        f"{len(numbers)} runs of {what}, {at_once}: about {size(program.need.of(own))} of memory"
-        f"{' on each device' if devices > 1 else ''}, {size(program.need.each)} a run"
+        f"{len(numbers)} run{'s' * (len(numbers) != 1)} of {what}, {at_once}: about"
+        f" {size(program.need.of(own))} of memory{' on each device' if devices > 1 else ''},"
+        f" {size(program.need.each)} a run"
     )
     logger.info("sweep: %s", words)
     say(words)

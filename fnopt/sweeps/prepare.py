@@ -37,6 +37,7 @@ def training_of(
     options: EvaluationOptions,
     same_order: bool,
     mesh: jax.sharding.Mesh | None,
+    precision: Any = None,
 ) -> tuple[Training, str, str]:
     """What the runs have in common, the metric by which they are judged, and its better direction.
 
@@ -51,6 +52,7 @@ def training_of(
         options: the watched metric and early stopping.
         same_order: whether all runs go through the examples in one order.
         mesh: the devices, or None for one.
+        precision: the precision of the steps, or its name; None leaves dtypes as they are.
 
     Raises:
         TypeError: data are no arrays in memory, or the mesh is none.
@@ -65,16 +67,19 @@ def training_of(
         raise TypeError(f"sweep: mesh must be a jax.sharding.Mesh or None, got {brief(mesh, 40)}")
     if mesh is not None:  # axes that are Explicit would be in the types of all arrays
         mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names)
-    feed = ArrayFeed(objective, data, batch_size, StepOptions())
+    step = StepOptions(precision=precision)
+    feed = ArrayFeed(objective, data, batch_size, step)
     sets = {} if validation_data is None else {VALIDATION: validation_data}
     watched = _watched(objective, entrants, list(sets), options)
     stopping = options.early_stopping and options.early_stopping.replace(mode=watched.mode)
     first = first_state(
-        objective, entrants[0].tx, feed, seeds[0], None, stopping=None, average=None, precision=None
-    )
+        objective, entrants[0].tx, feed, seeds[0], None,
+        stopping=None, average=None, precision=step.precision,
+    )  # fmt: skip
     evaluated, metrics = prepared_sets(objective, first, sets, options.eval_batch_size)
     watched.check(metrics)
-    plan = Plan(feed.batch_size, watched.name, bool(same_order) or len(seeds) == 1, mesh)
+    one_order = bool(same_order) or len(seeds) == 1
+    plan = Plan(feed.batch_size, watched.name, one_order, mesh, step.precision)
     starts, keys = starts_of(objective_of, seeds, feed.example())
     parts = {n: x.part for n, x in evaluated.items() if isinstance(x, EvaluationArrays)}
     starts, keys, arrays, parts = replicated((starts, keys, feed.data, parts), plan)

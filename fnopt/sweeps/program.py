@@ -23,6 +23,8 @@ from fnopt.data.arrays import Arrays
 from fnopt.train.evaluate import evaluate_batches, observe
 from fnopt.train.loop import without_last_skip
 from fnopt.train.objective import Objective
+from fnopt.train.options import StepOptions
+from fnopt.train.precision import Precision
 from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
 from fnopt.train.step import attempt_step
@@ -41,12 +43,14 @@ class Plan:
         monitor: name of the watched metric of the evaluation; ``""`` where nothing is evaluated.
         same_order: whether all runs go through the examples in one order.
         mesh: the devices over which runs are spread; None for one device.
+        precision: the precision of the steps; None leaves dtypes as they are.
     """
 
     batch_size: int
     monitor: str
     same_order: bool
     mesh: Mesh | None = None
+    precision: Precision | None = None
 
     @property
     def of_runs(self) -> PartitionSpec:
@@ -162,14 +166,19 @@ def _epoch(
     data: Arrays,
     sets: Sets,
 ) -> tuple[Runs, Report]:
+    options = StepOptions(precision=plan.precision)
+
     def step_of_run(run: Runs, rows: jax.Array, batch: Any) -> tuple[Runs, Metrics]:
         state, going, diverged, order = run
         if not plan.same_order:
             batch = data.batch(state.key, state.step, rows[order])
-        new, metrics, taken = attempt_step(objective, state, batch, attempt=going)
-        diverged = jnp.where(going & ~taken, state.step, diverged)
+        new, metrics, taken = attempt_step(objective, state, batch, options, going)
+        more = going & _continues(state, taken)
+        diverged = jnp.where(going & ~more, state.step, diverged)
         metrics = {name: x for name, x in metrics.items() if name not in NO_METRICS}
-        return Runs(without_last_skip(state, new, taken), taken, diverged, order), metrics
+        if state.scaling is not None:  # what was skipped does not count in the means
+            metrics = {name: jnp.where(taken, x, jnp.nan) for name, x in metrics.items()}
+        return Runs(without_last_skip(state, new, more), more, diverged, order), metrics
 
     def step(runs: Runs, at_and_rows: Any) -> tuple[Runs, Metrics]:
         at, rows = at_and_rows
@@ -181,23 +190,30 @@ def _epoch(
     complete = runs.going
     if not sets:
         return runs, Report(metrics, {}, complete, runs.going, runs.diverged)
-    finish = functools.partial(_evaluated, objective, plan.monitor, sets)
+    finish = functools.partial(_evaluated, objective, plan, sets)
     states, going, evaluation = jax.vmap(finish)(runs.states, runs.going)
     runs = runs._replace(states=states, going=going)
     return runs, Report(metrics, evaluation, complete, going, runs.diverged)
 
 
+def _continues(state: TrainState, taken: jax.Array) -> jax.Array:
+    """Whether a run continues after a step: it was taken, or a smaller loss scale may help."""
+    if state.scaling is None:
+        return taken
+    return taken | (state.scaling_state.scale > state.scaling.min_scale)
+
+
 def _evaluated(
-    objective: Objective, monitor: str, sets: Sets, state: TrainState, going: jax.Array
+    objective: Objective, plan: Plan, sets: Sets, state: TrainState, going: jax.Array
 ) -> tuple[TrainState, jax.Array, Metrics]:
     """A run after an evaluation, whether it goes on, and the metrics."""
     model = state.stored_eval_params, state.stored.model_state
     metrics = {
         f"{name}_{metric}": x
         for name, part in sets.items()
-        for metric, x in evaluate_batches(objective, *model, *part, None).items()
+        for metric, x in evaluate_batches(objective, *model, *part, plan.precision).items()
     }
-    seen = observe(state, metrics[monitor])
+    seen = observe(state, metrics[plan.monitor])
     changed = ("metric", "evaluations", "stopping_state")
     old, new = ({name: vars(s)[name] for name in changed} for s in (state, seen))
     state = state.replace(**optax.tree.where(going, new, old))

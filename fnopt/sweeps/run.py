@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -47,12 +49,14 @@ def run_chunk(
         choose: a function of the records that returns the numbers of runs whose states to keep.
     """
     runs, size_of_chunk = training.begin(chunk), len(chunk.numbers)
+    # Under loss scaling the metrics of skipped steps are NaN.
+    mean = np.mean if runs.states.scaling is None else np.nanmean
     columns: dict[str, np.ndarray] = {}
     stopped, diverged = np.zeros(size_of_chunk, int), np.full(size_of_chunk, -1)
     for epoch in range(training.epochs):
         runs, report = program(runs, training, epoch)
         report = jax.tree.map(lambda x: x[..., :size_of_chunk], jax.device_get(report))
-        metrics = _metrics(report)
+        metrics = _metrics(report, mean)
         for name, values in metrics.items():
             empty = np.full((training.epochs, size_of_chunk), np.nan)
             columns.setdefault(name, empty)[epoch] = values
@@ -80,10 +84,11 @@ def run_chunk(
     )
 
 
-def _metrics(report: Report) -> dict[str, np.ndarray]:
+def _metrics(report: Report, mean: Callable[..., Any]) -> dict[str, np.ndarray]:
     """The metrics of an epoch, NaN for runs that did not complete it."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        steps = {name: np.mean(x, axis=0, dtype=np.float64) for name, x in report.steps.items()}
+    with np.errstate(invalid="ignore", over="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a run without a step
+        steps = {name: mean(x, axis=0, dtype=np.float64) for name, x in report.steps.items()}
     both = steps | {name: np.asarray(x, np.float64) for name, x in report.evaluation.items()}
     return {name: np.where(report.complete, x, np.nan) for name, x in both.items()}
 

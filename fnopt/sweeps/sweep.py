@@ -25,6 +25,7 @@ from fnopt.sweeps.run import run_chunk
 from fnopt.sweeps.store import Store, identity
 from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.objective import Objective
+from fnopt.train.precision import Precision
 from fnopt.train.stopping import early_stopping as EarlyStopping
 
 KEEP = ("best", "all", "none")
@@ -43,6 +44,7 @@ def sweep(
     monitor: str | None = None,
     early_stopping: EarlyStopping | None = None,
     same_order: bool = False,
+    precision: Precision | str | None = None,
     memory: float | str | None = None,
     mesh: jax.sharding.Mesh | None = None,
     folder: str | os.PathLike | None = None,
@@ -75,6 +77,10 @@ def sweep(
         early_stopping: ends each run by itself; None for none.
         same_order: whether all runs see the examples in the order of the first seed; otherwise
             each run has that of its own seed.
+        precision: the precision of the steps, or its name, such as ``"bfloat16"``; None leaves
+            dtypes as they are. Under loss scaling a run has diverged that is not finite at the
+            smallest scale; steps that are skipped do not change the order of later examples, as
+            they do in a single run.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of what is
             there. Runs that it does not hold at once go one chunk after the other.
         mesh: devices over which the runs are spread; None for one.
@@ -116,6 +122,7 @@ def sweep(
             options=EvaluationOptions(monitor=monitor, early_stopping=early_stopping),
             same_order=same_order,
             mesh=mesh,
+            precision=precision,
         )  # fmt: skip
     device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
     limit = budget(memory, device)

@@ -101,8 +101,9 @@ class Training:
         places = jnp.asarray([self.places[number] for number in numbers], jnp.int32)
         optimizers = stacked([self.entrants[number].tx for number in numbers])
         states = first_states(
-            optimizers, places, self.starts, self.keys, self.stopping, packs(), self.sharding
-        )
+            optimizers, places, self.starts, self.keys, self.stopping,
+            self.sharding, self.plan.precision,
+        )  # fmt: skip
         going = np.arange(chunk.slots) < len(chunk.numbers)
         if self.plan.same_order:
             places = jnp.zeros_like(places)
@@ -123,12 +124,6 @@ class Training:
         """One run alone, on one device."""
         alone = dataclasses.replace(self, plan=dataclasses.replace(self.plan, mesh=None))
         return alone.begin(Chunk((number,), 1))
-
-
-def packs() -> bool:
-    """Whether small arrays of the runs are stored packed, as it makes steps faster."""
-    # There a step costs what its kernels cost. On a CPU packing is a copy more of all parameters.
-    return jax.default_backend() != "cpu"
 
 
 def replicated(tree: PyTree, plan: Plan) -> PyTree:
