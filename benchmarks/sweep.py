@@ -145,13 +145,14 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--curve", nargs="*", type=int, help="numbers of runs; 1 to 256 if none")
     parser.add_argument("--child", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--log", default="sweep", help="what the log is called before the tag")
     parser.add_argument("--tag", default="local", help="names the log")
     parser.add_argument("--report", nargs="+", help="logs to join instead")
     options = parser.parse_args()
     if options.child:
         child(options.child, options.runs, options.epochs)
         return
-    log = Log(HERE / "logs" / f"sweep-{options.tag}.jsonl")
+    log = Log(HERE / "logs" / f"{options.log}-{options.tag}.jsonl")
     if options.report:
         for line in (x for path in options.report for x in Path(path).read_text().splitlines()):
             record = json.loads(line)

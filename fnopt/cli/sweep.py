@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from fnopt.cli.data import Data
 from fnopt.cli.model import make_objective
@@ -41,6 +44,7 @@ def sweep(options: SweepOptions, settings: Mapping[str, Sequence[Any]]) -> None:
         ValueError, TypeError, OSError: what :func:`fnopt.sweeps.sweep` raises.
     """
     run, out = options.run, options.output.out
+    _use_all_cores()
     epochs, seeds = (positive_integer(name, getattr(run, name)) for name in ("epochs", "seeds"))
     stopping = None if run.early_stop is None else early_stopping(run.early_stop)
     data = load_data(options.data)
@@ -67,6 +71,7 @@ def sweep(options: SweepOptions, settings: Mapping[str, Sequence[Any]]) -> None:
                 early_stopping=stopping,
                 precision=None if run.precision == "float32" else run.precision,
                 memory=run.memory,
+                mesh=_mesh(len(entrants) * seeds),
                 folder=run.folder,
                 resume=bool(RESUME[run.resume]),
             )
@@ -88,6 +93,26 @@ def sweep(options: SweepOptions, settings: Mapping[str, Sequence[Any]]) -> None:
     if options.output.plot:
         files = {"pictures": _draw(result, data, options), **files}
     print(fitted(", ".join(f"{what}: {path}" for what, path in files.items()), sys.stdout))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _use_all_cores() -> None:
+    """Makes each core a device of its own, for runs of its own: one small run leaves cores idle."""
+    try:
+        jax.config.update("jax_num_cpu_devices", _cores())
+    except RuntimeError:  # jax is at work already: where the command is called from Python
+        return
+
+
+def _mesh(runs: int) -> jax.sharding.Mesh | None:
+    """The devices over which the runs are spread; None for one."""
+    devices = jax.devices()
+    most = _cores() if devices[0].platform == "cpu" else len(devices)
+    number = min(len(devices), most, runs)
+    return jax.make_mesh((number,), ("runs",), devices=devices[:number]) if number > 1 else None
 
 
 def _interrupted(folder: Path | None, runs: int) -> str:
