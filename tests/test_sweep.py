@@ -283,7 +283,7 @@ def memory_of(caplog, share):
     """A share of the memory that a sweep says it takes."""
     with caplog.at_level("INFO", "fnopt"):
         sweep(linear(), RATES, DATA, **SMALL)
-    (number,) = re.findall(r"all at once: about ([\d.]+) KiB of memory", caplog.text)
+    (number,) = re.findall(r"all at once: about ([\d.]+) KiB", caplog.text)
     caplog.clear()
     return f"{share * float(number)} KiB"
 

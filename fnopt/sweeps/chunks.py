@@ -80,7 +80,7 @@ def chunks_of(
     at_once = f"{chunks[0].slots} at once" if len(chunks) > 1 else "all at once"
     words = (
         f"{len(numbers)} run{'s' * (len(numbers) != 1)} of {what}, {at_once}: about"
-        f" {size(program.need.of(own))} of memory{' on each device' if devices > 1 else ''},"
+        f" {size(program.need.of(own))}{' on each device' if devices > 1 else ''},"
         f" {size(program.need.each)} a run"
     )
     logger.info("sweep: %s", words)
