@@ -11,15 +11,14 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from fnopt.core.checks import one_of, positive_integer
-from fnopt.core.entry import entry
+from fnopt.core.checks import one_of
 from fnopt.core.stacking import groups_of
-from fnopt.sweeps.arguments import USAGE, as_entrants, as_seeds, named_sweep, objectives_of
+from fnopt.sweeps.arguments import USAGE, sweep_entry
 from fnopt.sweeps.chunks import chunks_of
 from fnopt.sweeps.data import RunRecord, Sweep
 from fnopt.sweeps.keeper import Keeper
-from fnopt.sweeps.memory import budget
-from fnopt.sweeps.prepare import training_of
+from fnopt.sweeps.memory import limit_of
+from fnopt.sweeps.prepare import prepare
 from fnopt.sweeps.progress import SweepProgress
 from fnopt.sweeps.run import run_chunk
 from fnopt.sweeps.store import Store, identity
@@ -30,7 +29,7 @@ from fnopt.train.stopping import early_stopping as EarlyStopping
 KEEP = ("best", "all", "none")
 
 
-@entry(f"{USAGE}, where data are one argument, (inputs, targets)")
+@sweep_entry("sweep", f"{USAGE}, where data are one argument, (inputs, targets)")
 def sweep(
     objective: Objective | Callable[[int], Objective],
     optimizers: Any,
@@ -106,19 +105,12 @@ def sweep(
     one_of("sweep: keep", keep, KEEP)
     if resume and folder is None:
         raise ValueError("sweep: resume needs folder=, where to go on from")
-    entrants, seeds = as_entrants(optimizers), as_seeds(seeds)
-    of_seed = objectives_of(objective, seeds)
-    with named_sweep():
-        training, watched, mode = training_of(
-            of_seed, entrants, seeds, data, validation_data,
-            epochs=positive_integer("sweep: epochs", epochs),
-            batch_size=batch_size,
-            options=EvaluationOptions(monitor=monitor, early_stopping=early_stopping),
-            same_order=same_order,
-            mesh=mesh,
-        )  # fmt: skip
-    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
-    limit = budget(memory, device)
+    training, watched, mode = prepare(
+        objective, optimizers, data, seeds=seeds, epochs=epochs, batch_size=batch_size,
+        validation_data=validation_data, same_order=same_order, mesh=mesh,
+        options=EvaluationOptions(monitor=monitor, early_stopping=early_stopping),
+    )  # fmt: skip
+    limit = limit_of(memory, mesh)
     kept = Keeper(watched, mode, keep)
     records: dict[int, RunRecord] = {}
     runs, programs = len(training.entrants), 0
