@@ -16,8 +16,11 @@ from fnopt.sweeps.distributions import log_uniform as log_uniform
 from fnopt.sweeps.distributions import uniform as uniform
 from fnopt.sweeps.grid import grid as grid
 from fnopt.sweeps.grid import sample as sample
+from fnopt.sweeps.halve import hyperband as hyperband
+from fnopt.sweeps.halve import successive_halving as successive_halving
 from fnopt.sweeps.halving import BracketResult as BracketResult
 from fnopt.sweeps.halving import RungResult as RungResult
+from fnopt.sweeps.halving_result import HalvingResult as HalvingResult
 from fnopt.sweeps.hypergradient import Hypergradient as Hypergradient
 from fnopt.sweeps.hypergradient import hypergradient as hypergradient
 from fnopt.sweeps.noise_scale import gradient_noise_scale as gradient_noise_scale
