@@ -27,6 +27,10 @@ from fnopt.sweeps.noise_scale import gradient_noise_scale as gradient_noise_scal
 from fnopt.sweeps.noise_scale_result import NoiseScale as NoiseScale
 from fnopt.sweeps.population import PopulationStep as PopulationStep
 from fnopt.sweeps.population import exploit_and_explore as exploit_and_explore
+from fnopt.sweeps.population_result import PopulationResult as PopulationResult
+from fnopt.sweeps.population_training import (
+    population_based_training as population_based_training,
+)
 from fnopt.sweeps.range_test import learning_rate_range_test as learning_rate_range_test
 from fnopt.sweeps.range_test_result import RangeTest as RangeTest
 from fnopt.sweeps.sweep import sweep as sweep
