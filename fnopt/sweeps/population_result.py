@@ -27,7 +27,8 @@ class PopulationResult:
         sources: for each of these and each run the number of the run that it was copied from, its
             own if it went on as it was; shape (exploits, runs).
         hyperparameters: by name the number with which each run was trained in each epoch, shape
-            (epochs, runs), with further axes for an array.
+            (epochs, runs), with further axes for an array; NaN after an end before the last epoch,
+            where all runs diverged.
     """
 
     sweep: Sweep

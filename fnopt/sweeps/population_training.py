@@ -160,11 +160,15 @@ def population_based_training(
         seconds=time.perf_counter() - began,
         states={},
     )
+    rest = training.epochs - len(used)
     result = PopulationResult(
         sweep,
         np.array(exploits, int),
         np.array(sources, int).reshape(-1, number),
-        {name: np.stack([numbers[name] for numbers in used]) for name in used[0]},
+        {
+            name: np.stack([epoch[name] for epoch in used] + rest * [x * np.nan])
+            for name, x in used[0].items()
+        },
     )
     if np.isfinite(log.columns[monitor][-1]).any():
         sweep.states[result.best] = final_state(training, runs.states, result.best)
