@@ -227,7 +227,7 @@ def test_numbers_of_schedules_and_of_several_parts():
         (dict(every=0), ValueError, "every must be at least 1"),
         (dict(share=0.6), ValueError, "share must lie in (0, 0.5], got 0.6"),
         (dict(factors=[0.8, -1]), ValueError, "factors must lie in (0, inf)"),
-        (dict(memory="20KiB", batch_size=None), ValueError, "a population goes at once"),
+        (dict(memory="20KiB", batch_size=None), ValueError, "of 6 runs, and here all go at once"),
         (dict(memory="1KiB"), ValueError, "one run of adamw takes about"),
         (dict(monitor="val_los"), ValueError, "did you mean 'val_loss'"),
         (dict(epochs=0), ValueError, "epochs must be at least 1"),

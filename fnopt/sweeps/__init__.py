@@ -35,6 +35,8 @@ from fnopt.sweeps.range_test import learning_rate_range_test as learning_rate_ra
 from fnopt.sweeps.range_test_result import RangeTest as RangeTest
 from fnopt.sweeps.sweep import sweep as sweep
 from fnopt.sweeps.table import Table as Table
+from fnopt.sweeps.trials import optuna_objective as optuna_objective
+from fnopt.sweeps.trials import optuna_sweep as optuna_sweep
 from fnopt.sweeps.tune import Tuned as Tuned
 from fnopt.sweeps.tune import tune as tune
 

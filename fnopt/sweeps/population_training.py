@@ -16,17 +16,17 @@ from fnopt.core.checks import brief, positive_integer
 from fnopt.core.prng import typed_key
 from fnopt.core.stacking import groups_of
 from fnopt.sweeps.arguments import as_entrants, sweep_entry
-from fnopt.sweeps.chunks import Program, chunks_of
+from fnopt.sweeps.chunks import at_once
 from fnopt.sweeps.data import Entrant, Sweep
 from fnopt.sweeps.keeper import Keeper
-from fnopt.sweeps.memory import limit_of, size
+from fnopt.sweeps.memory import limit_of
 from fnopt.sweeps.population import bounds_of, exploit_and_explore, numbers_of
 from fnopt.sweeps.population_result import PopulationResult
 from fnopt.sweeps.prepare import prepare
 from fnopt.sweeps.program import Runs
 from fnopt.sweeps.progress import SweepProgress
 from fnopt.sweeps.run import Log, final_state, run_epochs
-from fnopt.sweeps.training import Chunk, Training
+from fnopt.sweeps.training import Training
 from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
@@ -133,7 +133,7 @@ def population_based_training(
     best, log = Keeper(monitor, mode, "none"), Log(training, range(number))
     with SweepProgress(progress, number, training.epochs, monitor) as bar:
         bar.doing("compiling")
-        chunk, program = _at_once(training, limit_of(memory, mesh), bar)
+        chunk, program = at_once(training, limit_of(memory, mesh), bar.say)
 
         def on_epoch(epoch: int, metrics: dict[str, np.ndarray]) -> None:
             best.see(metrics)
@@ -222,20 +222,6 @@ def _used(runs: Runs, step: Step, number: int) -> dict[str, jax.Array]:
     states = jax.vmap(TrainState.unpacked)(own)
     names = [name for name, _ in step.hyperparameters]
     return functools.reduce(operator.or_, (numbers_of(states, name) for name in names))
-
-
-def _at_once(training: Training, limit: int, bar: SweepProgress) -> tuple[Chunk, Program]:
-    """All runs as one chunk, and their program."""
-    number = len(training.entrants)
-    chunks, program = chunks_of(training, range(number), limit, bar.say)
-    if len(chunks) > 1:
-        raise ValueError(
-            f"population_based_training: the memory is {size(limit)}"
-            f"{' on each device' if training.devices > 1 else ''}, which holds {chunks[0].slots} of"
-            f" {number} runs, and a population goes at once; give fewer optimizers or seeds, more"
-            " memory or devices, or smaller batches"
-        )
-    return chunks[0], program
 
 
 def _ranges(hyperparameters: Any) -> tuple[tuple[str, tuple[float, float]], ...]:
