@@ -243,7 +243,8 @@ def _suggest(trial: Any, name: str, value: Any) -> Any:
         values = value.values
         if not all(x is None or isinstance(x, (bool, int, float, str)) for x in values):
             # Optuna stores nothing else, such as schedules: these go by their texts.
-            texts = [brief(x, 60) for x in values]
+            # A function by its name, since its text is another in the next process.
+            texts = [getattr(x, "__qualname__", None) or repr(x) for x in values]
             if len(set(texts)) < len(texts):
                 texts = [f"{i}: {text}" for i, text in enumerate(texts)]
             return values[texts.index(trial.suggest_categorical(name, texts))]
