@@ -222,6 +222,14 @@ def test_chunks_devices_and_packed_states_change_nothing(monkeypatch, caplog):
     assert_same(chunked)
     mesh = Mesh(np.array(jax.devices()[:2]), ("runs",))
     assert_same(successive_halving(LINEAR, RATES, DATA, mesh=mesh, **options))
+    # Between two rungs the states wait on another device, as on the host beside a GPU.
+    with monkeypatch.context() as patch:
+        there = jax.devices()[3]
+        patch.setattr("fnopt.sweeps.rungs._on_host", lambda runs: jax.device_put(runs, there))
+        other = successive_halving(LINEAR, RATES, DATA, **options)
+    assert_same(other)
+    places = {x.device for x in jax.tree.leaves(other.sweep.states)}
+    assert places == {jax.devices()[0]}
     monkeypatch.setattr("fnopt.sweeps.training.packs", lambda: True)
     assert_same(successive_halving(LINEAR, RATES, DATA, **options))
 
@@ -265,6 +273,7 @@ def test_the_brackets_of_hyperband_go_at_once(caplog):
     [
         (successive_halving, dict(optimizers=[]), ValueError, "optimizers is empty"),
         (successive_halving, dict(eta=1), ValueError, "eta must be at least 2, got 1"),
+        (successive_halving, dict(eta=1, epochs=halving_bracket(9, 4)), ValueError, "eta must be"),
         (successive_halving, dict(eta=2.5), TypeError, "eta must be an integer, got 2.5"),
         (successive_halving, dict(epochs=0), ValueError, "epochs must be at least 1"),
         (successive_halving, dict(min_epochs=9), ValueError, "must lie in [1, epochs] = [1, 4]"),

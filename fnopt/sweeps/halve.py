@@ -14,7 +14,7 @@ import optax
 
 from fnopt.core.checks import brief
 from fnopt.sweeps.arguments import as_entrants, sweep_entry
-from fnopt.sweeps.brackets import Bracket, Rung, halving_bracket, hyperband_brackets
+from fnopt.sweeps.brackets import Bracket, Rung, check_eta, halving_bracket, hyperband_brackets
 from fnopt.sweeps.data import Entrant, Sweep
 from fnopt.sweeps.halving import run_brackets
 from fnopt.sweeps.halving_result import HalvingResult
@@ -66,8 +66,10 @@ def successive_halving(
         data: the training data in memory, as for :func:`sweep`.
         epochs: number of epochs of those that come to the end, at least 1; or the rungs
             themselves, as :func:`budget_bracket` returns them.
-        min_epochs: the smallest number of epochs of the first rung, from 1 to ``epochs``.
-        eta: the factor :math:`\eta`, an integer of at least 2.
+        min_epochs: the smallest number of epochs of the first rung, from 1 to ``epochs``; not used
+            where the rungs are given.
+        eta: the factor :math:`\eta`, an integer of at least 2; of the sizes of programs alone
+            where the rungs are given.
         seeds: their number, at least 1, or the seeds themselves, as for :func:`sweep`.
         batch_size: examples of a step, at least 1; None for all.
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
@@ -107,7 +109,7 @@ def successive_halving(
     """
     entrants = as_entrants(optimizers)
     if isinstance(epochs, Sequence):
-        bracket = _checked(epochs, len(entrants))
+        eta, bracket = check_eta("successive_halving", eta), _checked(epochs, len(entrants))
     else:
         bracket = halving_bracket(len(entrants), epochs, min_epochs=min_epochs, eta=eta)
     return _train(

@@ -152,6 +152,7 @@ def population_based_training(
             runs = runs if training.sharding is None else jax.device_put(runs, training.sharding)
             exploits.append(end)
             sources.append(np.asarray(source))
+        bar.chunk(number)
     sweep = Sweep(
         runs=tuple(log.record(place) for place in range(number)),
         monitor=monitor,

@@ -133,7 +133,7 @@ def run_chunk(
     log, places = Log(training, chunk.numbers), np.arange(len(chunk.numbers))
     epochs = range(training.epochs)
     runs = run_epochs(log, training.begin(chunk), places, program, epochs, on_epoch)
-    records = [log.record(place) for place in places]
+    records = [log.record(place) for place in range(len(places))]
     kept = choose(records)
     return Finished(
         records,
