@@ -154,9 +154,9 @@ def test_structures_compete_and_programs_are_used_again(caplog):
     entrants = [RATES[:5], grid(fnopt.sgd, learning_rate=log_space(1e-5, 1e-3, 4))]
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         result = successive_halving(task, entrants, DATA, epochs=9, **SMALL)
-        # 5 and 4 runs; 3 of one structure in 5 places, as 2 are too few; 1 in 1.
+        # Of 5 and 4 runs 3 of one structure go on, then 1.
         assert rungs_of(result) == [[(9, 1), (3, 3), (1, 9)]]
-        assert compiled(caplog) == result.sweep.programs <= 4
+        assert compiled(caplog) == result.sweep.programs == 4
         assert all(number < 5 for number in result.brackets[0].rungs[1].runs)
         caplog.clear()
         again = successive_halving(task, entrants, DATA, epochs=9, **SMALL)
@@ -236,7 +236,7 @@ def test_chunks_devices_and_packed_states_change_nothing(monkeypatch, caplog):
 
 def test_rungs_of_ones_own():
     bracket = budget_bracket(9, 60)
-    result = successive_halving(LINEAR, RATES, DATA, epochs=bracket, eta=2, **SMALL)
+    result = successive_halving(LINEAR, RATES, DATA, epochs=bracket, **SMALL)
     assert rungs_of(result) == [list(map(tuple, bracket))]
     assert result.epochs <= 60 and len(result.sweep.runs[0].epochs) == bracket[-1].epochs
 
@@ -251,8 +251,8 @@ def test_the_brackets_of_hyperband_go_at_once(caplog):
 
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         result = hyperband(task, draw, DATA, epochs=4, eta=2, seeds=2, **SMALL)
-        # Of 10 entrants go on 8, in as many places, and 5 in half of them.
-        assert compiled(caplog) == result.sweep.programs == 2
+        # Of 10 entrants 8 go on, then 5.
+        assert compiled(caplog) == result.sweep.programs == 3
     assert numbers == [10] and rungs_of(result) == [list(map(tuple, b)) for b in brackets]
     drawn = draw(10)
     whole = sweep(task, drawn, DATA, epochs=4, seeds=2, **SMALL)
@@ -273,7 +273,6 @@ def test_the_brackets_of_hyperband_go_at_once(caplog):
     [
         (successive_halving, dict(optimizers=[]), ValueError, "optimizers is empty"),
         (successive_halving, dict(eta=1), ValueError, "eta must be at least 2, got 1"),
-        (successive_halving, dict(eta=1, epochs=halving_bracket(9, 4)), ValueError, "eta must be"),
         (successive_halving, dict(eta=2.5), TypeError, "eta must be an integer, got 2.5"),
         (successive_halving, dict(epochs=0), ValueError, "epochs must be at least 1"),
         (successive_halving, dict(min_epochs=9), ValueError, "must lie in [1, epochs] = [1, 4]"),

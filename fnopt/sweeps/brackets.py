@@ -61,7 +61,7 @@ def halving_bracket(runs: int, epochs: int, *, min_epochs: int = 1, eta: int = 3
     """
     runs = positive_integer("halving_bracket: runs", runs)
     epochs = positive_integer("halving_bracket: epochs", epochs)
-    eta = check_eta("halving_bracket", eta)
+    eta = _checked_eta("halving_bracket", eta)
     min_epochs = _checked_min("halving_bracket", min_epochs, epochs)
     cuts = min(_power_below(epochs // min_epochs, eta), _power_below(runs, eta))
     return _bracket(runs, epochs, eta, cuts)
@@ -99,7 +99,7 @@ def budget_bracket(runs: int, budget: int, *, eta: int = 2) -> Bracket:
     """
     runs = positive_integer("budget_bracket: runs", runs)
     budget = positive_integer("budget_bracket: budget", budget)
-    eta = check_eta("budget_bracket", eta)
+    eta = _checked_eta("budget_bracket", eta)
     if runs < 2:
         raise ValueError("budget_bracket: runs must be at least 2, got 1; one run has no rival")
     number = _power_below(runs - 1, eta) + 1  # the ceiling of the logarithm
@@ -147,7 +147,7 @@ def hyperband_brackets(epochs: int, *, min_epochs: int = 1, eta: int = 3) -> tup
     [Rung(runs=9, epochs=1), Rung(runs=5, epochs=3), Rung(runs=3, epochs=9)]
     """
     epochs = positive_integer("hyperband_brackets: epochs", epochs)
-    eta = check_eta("hyperband_brackets", eta)
+    eta = _checked_eta("hyperband_brackets", eta)
     min_epochs = _checked_min("hyperband_brackets", min_epochs, epochs)
     most = _power_below(epochs // min_epochs, eta)
     # In integers: logarithms and quotients of floats round the wrong way at powers of eta.
@@ -167,7 +167,7 @@ def _power_below(number: int, eta: int) -> int:
     return power
 
 
-def check_eta(caller: str, eta: Any) -> int:
+def _checked_eta(caller: str, eta: Any) -> int:
     """The factor of a bracket.
 
     Raises:

@@ -14,9 +14,9 @@ import optax
 
 from fnopt.core.checks import brief
 from fnopt.sweeps.arguments import as_entrants, sweep_entry
-from fnopt.sweeps.brackets import Bracket, Rung, check_eta, halving_bracket, hyperband_brackets
+from fnopt.sweeps.brackets import Bracket, Rung, halving_bracket, hyperband_brackets
 from fnopt.sweeps.data import Entrant, Sweep
-from fnopt.sweeps.halving import run_brackets
+from fnopt.sweeps.halving import run_brackets, sizes_of
 from fnopt.sweeps.halving_result import HalvingResult
 from fnopt.sweeps.keeper import Keeper
 from fnopt.sweeps.measure import quantile
@@ -56,8 +56,8 @@ def successive_halving(
     whose median is not finite does not go on.
 
     A run that comes to the end is the one that :func:`sweep` makes. In each rung the runs of a
-    structure are one program, of a size that becomes smaller by :math:`\eta`: as many are compiled
-    as there are rungs, times structures at most.
+    structure are one program, of as many places as some rung has runs: as many are compiled as
+    there are rungs, times structures at most.
 
     Args:
         objective: as for :func:`sweep`.
@@ -68,8 +68,7 @@ def successive_halving(
             themselves, as :func:`budget_bracket` returns them.
         min_epochs: the smallest number of epochs of the first rung, from 1 to ``epochs``; not used
             where the rungs are given.
-        eta: the factor :math:`\eta`, an integer of at least 2; of the sizes of programs alone
-            where the rungs are given.
+        eta: the factor :math:`\eta`, an integer of at least 2; not used likewise.
         seeds: their number, at least 1, or the seeds themselves, as for :func:`sweep`.
         batch_size: examples of a step, at least 1; None for all.
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
@@ -109,11 +108,11 @@ def successive_halving(
     """
     entrants = as_entrants(optimizers)
     if isinstance(epochs, Sequence):
-        eta, bracket = check_eta("successive_halving", eta), _checked(epochs, len(entrants))
+        bracket = _checked(epochs, len(entrants))
     else:
         bracket = halving_bracket(len(entrants), epochs, min_epochs=min_epochs, eta=eta)
     return _train(
-        objective, entrants, data, (bracket,), eta, memory, progress,
+        objective, entrants, data, (bracket,), memory, progress,
         seeds=seeds, batch_size=batch_size, validation_data=validation_data,
         options=EvaluationOptions(monitor=monitor), same_order=same_order, mesh=mesh,
     )  # fmt: skip
@@ -204,7 +203,7 @@ def hyperband(
             " as lambda n: sample(fnopt.adamw, n, 0, learning_rate=log_uniform(1e-5, 1))"
         )
     return _train(
-        objective, entrants, data, brackets, eta, memory, progress,
+        objective, entrants, data, brackets, memory, progress,
         seeds=seeds, batch_size=batch_size, validation_data=validation_data,
         options=EvaluationOptions(monitor=monitor), same_order=same_order, mesh=mesh,
     )  # fmt: skip
@@ -215,7 +214,6 @@ def _train(
     entrants: tuple[Entrant, ...],
     data: Any,
     brackets: Sequence[Bracket],
-    eta: int,
     memory: Any,
     progress: bool,
     **arguments: Any,
@@ -228,7 +226,7 @@ def _train(
     worst = math.inf if mode == "min" else -math.inf
     with SweepProgress(progress, len(training.entrants), epochs, monitor) as bar:
         limit, best = limit_of(memory, arguments["mesh"]), Keeper(monitor, mode, "none")
-        rungs = Rungs(training, limit, eta, bar, best)
+        rungs = Rungs(training, limit, [n * seeds for n in sizes_of(brackets)], bar, best)
 
         def advance(numbers: np.ndarray, until: int) -> list[float]:
             runs = (numbers[:, None] * seeds + np.arange(seeds)).ravel()

@@ -173,6 +173,22 @@ def run_brackets(
     return tuple(BracketResult(tuple(rungs), mode) for rungs in results)
 
 
+def sizes_of(brackets: Sequence[Bracket]) -> list[int]:
+    """How many runs :func:`run_brackets` trains at once, from the first rung to the last.
+
+    Args:
+        brackets: the brackets.
+
+    >>> from fnopt.sweeps import hyperband_brackets
+    >>> sizes_of(hyperband_brackets(9))  # 9, 5 and 3; then 3, 5 and 3; then 1, 1 and 3
+    [17, 11, 5]
+    """
+    ends = sorted({rung.epochs for bracket in brackets for rung in bracket})
+    # A bracket trains in every stretch up to its next rung.
+    nexts = [[next((r.runs for r in b if r.epochs >= end), 0) for b in brackets] for end in ends]
+    return [sum(runs) for runs in nexts]
+
+
 def final_ranking(results: Sequence[BracketResult]) -> np.ndarray:
     """The numbers of the runs of all brackets, the best first.
 

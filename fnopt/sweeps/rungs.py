@@ -21,18 +21,17 @@ from fnopt.train.state import TrainState
 
 
 class Rungs:
-    r"""Runs of which some go on, rung by rung, from the states that they have.
+    """Runs of which some go on, rung by rung, from the states that they have.
 
-    At the first rung the runs of a structure go at once, in :math:`m` places, or in chunks of so
-    many where the memory does not hold all. When fewer are left they are put together anew, in the
-    fewest places of :math:`\lceil m\,\eta^{-k} \rceil` that hold them: a rung compiles at most one
-    program for each structure, of a size that later rungs and calls use again. Between two rungs
-    the states are in the memory of the host.
+    At the first rung the runs of a structure go at once, or in chunks where the memory does not
+    hold all. When fewer are left they are put together anew, in as many places as the smallest rung
+    has runs that holds them: a rung compiles at most one program for each structure, of a size that
+    later rungs and calls use again. Between two rungs the states are in the memory of the host.
 
     Args:
         training: what the runs have in common.
         limit: memory of each device in bytes.
-        eta: the factor by which the places become fewer, at least 2.
+        sizes: the numbers of runs in the rungs.
         bar: shows what is done.
         best: has the best value of the metric, which the bar shows.
 
@@ -42,9 +41,15 @@ class Rungs:
     """
 
     def __init__(
-        self, training: Training, limit: int, eta: int, bar: SweepProgress, best: Keeper
+        self,
+        training: Training,
+        limit: int,
+        sizes: Sequence[int],
+        bar: SweepProgress,
+        best: Keeper,
     ) -> None:
-        self.training, self.limit, self.eta, self.bar, self.best = training, limit, eta, bar, best
+        self.training, self.limit, self.sizes = training, limit, sizes
+        self.bar, self.best = bar, best
         number = len(training.entrants)
         self.log = Log(training, range(number))
         self.trained = np.zeros(number, int)
@@ -109,9 +114,8 @@ class Rungs:
             chunks, program = chunks_of(self.training, numbers, self.limit, self.bar.say)
             self._most[place] = chunks[0].slots
         else:
-            slots = self._most[place]
-            while slots > 1 and -(-slots // self.eta) >= len(numbers):
-                slots = -(-slots // self.eta)
+            most = self._most[place]
+            slots = min((n for n in self.sizes if len(numbers) <= n < most), default=most)
             chunks = split(numbers, slots, self.training.devices)
             known = self._programs.get((place, chunks[0].slots))
             program = known or Program(self.training, chunks[0])
