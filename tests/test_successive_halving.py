@@ -112,7 +112,7 @@ def test_runs_that_go_on_equal_those_of_a_sweep_with_dropout_batch_norm_and_shuf
     options = dict(seeds=[0, 3], batch_size=16, validation_data=VALIDATION, same_order=False)
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         result = successive_halving(task, entrants, DATA, epochs=4, eta=2, **options)
-        assert compiled(caplog) == result.sweep.programs == 3
+        assert compiled(caplog) == result.sweep.programs == 1
     assert rungs_of(result) == [[(8, 1), (4, 2), (2, 4)]]
     whole = sweep(task, entrants, DATA, epochs=4, keep="all", **options)
     assert_runs_of_sweep(result, whole, seeds=2)
@@ -156,7 +156,7 @@ def test_structures_compete_and_programs_are_used_again(caplog):
         result = successive_halving(task, entrants, DATA, epochs=9, **SMALL)
         # Of 5 and 4 runs 3 of one structure go on, then 1.
         assert rungs_of(result) == [[(9, 1), (3, 3), (1, 9)]]
-        assert compiled(caplog) == result.sweep.programs == 4
+        assert compiled(caplog) == result.sweep.programs == 2
         assert all(number < 5 for number in result.brackets[0].rungs[1].runs)
         caplog.clear()
         again = successive_halving(task, entrants, DATA, epochs=9, **SMALL)
@@ -216,20 +216,12 @@ def test_chunks_devices_and_packed_states_change_nothing(monkeypatch, caplog):
     with caplog.at_level("INFO", "fnopt"):
         sweep(LINEAR, RATES, DATA, epochs=1, **SMALL)
         (need,) = re.findall(r"all at once: about ([\d.]+) KiB of memory", caplog.text)
-        memory = f"{0.6 * float(need)}KiB"
+        memory = f"{0.52 * float(need)}KiB"
         chunked = successive_halving(LINEAR, RATES, DATA, memory=memory, **options)
-    assert re.search(r"9 runs of adamw, [345] at once", caplog.text)
+    assert re.search(r"9 runs of adamw, [12] at once", caplog.text)
     assert_same(chunked)
     mesh = Mesh(np.array(jax.devices()[:2]), ("runs",))
     assert_same(successive_halving(LINEAR, RATES, DATA, mesh=mesh, **options))
-    # Between two rungs the states wait on another device, as on the host beside a GPU.
-    with monkeypatch.context() as patch:
-        there = jax.devices()[3]
-        patch.setattr("fnopt.sweeps.rungs._on_host", lambda runs: jax.device_put(runs, there))
-        other = successive_halving(LINEAR, RATES, DATA, **options)
-    assert_same(other)
-    places = {x.device for x in jax.tree.leaves(other.sweep.states)}
-    assert places == {jax.devices()[0]}
     monkeypatch.setattr("fnopt.sweeps.training.packs", lambda: True)
     assert_same(successive_halving(LINEAR, RATES, DATA, **options))
 
@@ -251,8 +243,7 @@ def test_the_brackets_of_hyperband_go_at_once(caplog):
 
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         result = hyperband(task, draw, DATA, epochs=4, eta=2, seeds=2, **SMALL)
-        # Of 10 entrants 8 go on, then 5.
-        assert compiled(caplog) == result.sweep.programs == 3
+        assert compiled(caplog) == result.sweep.programs == 1
     assert numbers == [10] and rungs_of(result) == [list(map(tuple, b)) for b in brackets]
     drawn = draw(10)
     whole = sweep(task, drawn, DATA, epochs=4, seeds=2, **SMALL)

@@ -16,7 +16,7 @@ from fnopt.core.checks import brief
 from fnopt.sweeps.arguments import as_entrants, sweep_entry
 from fnopt.sweeps.brackets import Bracket, Rung, halving_bracket, hyperband_brackets
 from fnopt.sweeps.data import Entrant, Sweep
-from fnopt.sweeps.halving import run_brackets, sizes_of
+from fnopt.sweeps.halving import levels_of, run_brackets
 from fnopt.sweeps.halving_result import HalvingResult
 from fnopt.sweeps.keeper import Keeper
 from fnopt.sweeps.measure import quantile
@@ -55,9 +55,9 @@ def successive_halving(
     compete. A run that diverged counts as the worst there is and is trained no further; an entrant
     whose median is not finite does not go on.
 
-    A run that comes to the end is the one that :func:`sweep` makes. In each rung the runs of a
-    structure are one program, of as many places as some rung has runs: as many are compiled as
-    there are rungs, times structures at most.
+    A run that comes to the end is the one that :func:`sweep` makes. All rungs of a structure are
+    one compiled program, of as many places as one of the later rungs has runs: those before go one
+    chunk after the other, and those that are left are put together in fewer chunks.
 
     Args:
         objective: as for :func:`sweep`.
@@ -104,7 +104,7 @@ def successive_halving(
     >>> [(rung.epochs, len(rung.runs)) for rung in result.brackets[0].rungs]
     [(1, 9), (3, 3), (9, 1)]
     >>> result.best.hyperparameters, result.sweep.programs, result.epochs
-    ({'learning_rate': 1.0}, 3, 21)
+    ({'learning_rate': 1.0}, 1, 21)
     """
     entrants = as_entrants(optimizers)
     if isinstance(epochs, Sequence):
@@ -141,8 +141,7 @@ def hyperband(
     How long a run must be to tell whether it is good is not known: each bracket supposes another
     length, at about the same cost, and the last one trains all of its entrants to the end; see
     :func:`hyperband_brackets`. In each bracket it is as in :func:`successive_halving`. The brackets
-    go side by side: their runs are one batch at every rung, so that no more is compiled than for
-    the longest bracket.
+    go side by side: their runs are trained together up to each rung, by one program.
 
     Args:
         objective: as for :func:`sweep`.
@@ -222,11 +221,12 @@ def _train(
     began = time.perf_counter()
     epochs = max(rung.epochs for bracket in brackets for rung in bracket)
     training, monitor, mode = prepare(objective, entrants, data, epochs=epochs, **arguments)
-    seeds, levels = len(training.seeds), sorted({rung.epochs for b in brackets for rung in b})
+    seeds, levels = len(training.seeds), [rung.epochs for rung in levels_of(brackets)]
     worst = math.inf if mode == "min" else -math.inf
     with SweepProgress(progress, len(training.entrants), epochs, monitor) as bar:
         limit, best = limit_of(memory, arguments["mesh"]), Keeper(monitor, mode, "none")
-        rungs = Rungs(training, limit, [n * seeds for n in sizes_of(brackets)], bar, best)
+        expected = [(number * seeds, end) for number, end in levels_of(brackets)]
+        rungs = Rungs(training, limit, expected, bar, best)
 
         def advance(numbers: np.ndarray, until: int) -> list[float]:
             runs = (numbers[:, None] * seeds + np.arange(seeds)).ravel()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnopt.core.checks import one_of
-from fnopt.sweeps.brackets import Bracket
+from fnopt.sweeps.brackets import Bracket, Rung
 
 Advance = Callable[[np.ndarray, int], Any]
 """``advance(runs, epochs)`` trains the runs of these numbers until each has so many epochs in all,
@@ -151,7 +151,7 @@ def run_brackets(
     ends = np.cumsum([bracket[0].runs for bracket in brackets])
     left = [np.arange(end - b[0].runs, end) for end, b in zip(ends, brackets, strict=True)]
     results: list[list[RungResult]] = [[] for _ in brackets]
-    for epochs in sorted({rung.epochs for bracket in brackets for rung in bracket}):
+    for _, epochs in levels_of(brackets):
         runs = np.sort(np.concatenate(left))
         if not runs.size:
             break
@@ -173,20 +173,25 @@ def run_brackets(
     return tuple(BracketResult(tuple(rungs), mode) for rungs in results)
 
 
-def sizes_of(brackets: Sequence[Bracket]) -> list[int]:
-    """How many runs :func:`run_brackets` trains at once, from the first rung to the last.
+def levels_of(brackets: Sequence[Bracket]) -> Bracket:
+    """How many runs :func:`run_brackets` trains at once up to each number of epochs.
 
     Args:
         brackets: the brackets.
 
     >>> from fnopt.sweeps import hyperband_brackets
-    >>> sizes_of(hyperband_brackets(9))  # 9, 5 and 3; then 3, 5 and 3; then 1, 1 and 3
-    [17, 11, 5]
+    >>> for rung in levels_of(hyperband_brackets(9)):  # 9, 5 and 3; then 3, 5 and 3; then 1, 1, 3
+    ...     print(*rung)
+    17 1
+    11 3
+    5 9
     """
-    ends = sorted({rung.epochs for bracket in brackets for rung in bracket})
-    # A bracket trains in every stretch up to its next rung.
-    nexts = [[next((r.runs for r in b if r.epochs >= end), 0) for b in brackets] for end in ends]
-    return [sum(runs) for runs in nexts]
+    levels = []
+    for epochs in sorted({rung.epochs for bracket in brackets for rung in bracket}):
+        # A bracket is trained up to its next rung.
+        nexts = (next((r.runs for r in b if r.epochs >= epochs), 0) for b in brackets)
+        levels.append(Rung(sum(nexts), epochs))
+    return tuple(levels)
 
 
 def final_ranking(results: Sequence[BracketResult]) -> np.ndarray:
