@@ -62,7 +62,7 @@ def test_a_population_without_copies_is_a_sweep():
 
 def test_the_worst_go_on_as_copies_of_the_best():
     """Each epoch by hand: who is copied, with which numbers, and what the copy makes of it."""
-    result = train(seeds=2, same_order=False, every=2, key=3)
+    result = train(seeds=2, every=2, key=3)
     numbers = np.arange(12)
     assert result.exploits.tolist() == [2, 4] and result.sources.shape == (2, 12)
     losses, rates = curves(result.sweep), result.hyperparameters["learning_rate"]
@@ -78,13 +78,13 @@ def test_the_worst_go_on_as_copies_of_the_best():
             )
     np.testing.assert_array_equal(rates[[1, 3]], rates[[0, 2]])
     # Until it is copied over a run is that of a sweep.
-    whole = sweep(LINEAR, RATES, DATA, seeds=2, same_order=False, epochs=5, keep="all", **SMALL)
+    whole = sweep(LINEAR, RATES, DATA, seeds=2, epochs=5, keep="all", **SMALL)
     never = np.flatnonzero((result.sources == numbers).all(axis=0))
     assert never.size
     np.testing.assert_array_equal(losses[:, :2], curves(whole)[:, :2])
     np.testing.assert_array_equal(losses[never], curves(whole)[never])
     # A copy goes on from the state of its source, with its own key and its own new rate.
-    start = sweep(LINEAR, RATES, DATA, seeds=2, same_order=False, epochs=2, keep="all", **SMALL)
+    start = sweep(LINEAR, RATES, DATA, seeds=2, epochs=2, keep="all", **SMALL)
     copy = int(np.flatnonzero(result.sources[0] != numbers)[0])
     state = start.states[result.sources[0][copy]]
     state = state.replace(tx=state.tx.replace(learning_rate=rates[2][copy]))

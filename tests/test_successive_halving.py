@@ -109,7 +109,7 @@ def compiled(caplog):
 def test_runs_that_go_on_equal_those_of_a_sweep_with_dropout_batch_norm_and_shuffling(caplog):
     task = objective(Net(nnx.Rngs(0)), CROSS_ENTROPY, metrics={"accuracy": accuracy})
     entrants = grid(fnopt.adamw, learning_rate=[1e-4, 3e-3, 3e-2, 1e-3], weight_decay=[0, 0.1])
-    options = dict(seeds=[0, 3], batch_size=16, validation_data=VALIDATION, same_order=False)
+    options = dict(seeds=[0, 3], batch_size=16, validation_data=VALIDATION)
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         result = successive_halving(task, entrants, DATA, epochs=4, eta=2, **options)
         assert compiled(caplog) == result.sweep.programs == 1
@@ -128,7 +128,7 @@ def test_runs_that_go_on_equal_those_of_a_sweep_with_dropout_batch_norm_and_shuf
 
 def test_the_best_median_over_seeds_goes_on():
     """By hand from the curves of a whole sweep, for a metric of which more is better."""
-    options = dict(monitor="val_accuracy", seeds=3, same_order=False, **SMALL)
+    options = dict(monitor="val_accuracy", seeds=3, **SMALL)
     result = successive_halving(LINEAR, RATES, DATA, epochs=4, eta=2, **options)
     whole = sweep(LINEAR, RATES, DATA, epochs=4, **options)
     curves = np.array([run.curves["val_accuracy"] for run in whole.runs]).reshape(9, 3, 4)

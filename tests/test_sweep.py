@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 from models import CROSS_ENTROPY, FEATURES, blobs
 
 import fnopt
-from fnopt.sweeps import grid, log_space, store, sweep
+from fnopt.sweeps import grid, log_space, memory, store, sweep
 from fnopt.sweeps.begin import first_states, starts_of
+from fnopt.sweeps.chunks import split
 from fnopt.sweeps.memory import budget
 from fnopt.sweeps.program import Plan, Runs, run_epoch
 from fnopt.train import NonFiniteError, accuracy, early_stopping, fit, objective
@@ -86,7 +87,7 @@ def test_runs_equal_those_alone_with_dropout_batch_norm_and_shuffling():
     task = net_task()
     entrants = grid(fnopt.adamw, learning_rate=[3e-3, 3e-2], weight_decay=[0, 0.1])
     options = dict(epochs=5, batch_size=16, validation_data=VALIDATION)
-    result = sweep(task, entrants, DATA, seeds=[0, 3], same_order=False, keep="all", **options)
+    result = sweep(task, entrants, DATA, seeds=[0, 3], keep="all", **options)
     assert result.programs == 1 and (result.monitor, result.mode) == ("val_loss", "min")
     assert [run.seed for run in result.runs] == [0, 3] * 4
     for number, run in enumerate(result.runs):
@@ -130,7 +131,7 @@ def test_models_are_initialized_by_the_seed(kind):
         of_seed = lambda seed: given  # noqa: E731
     options = dict(epochs=2, batch_size=24, validation_data=VALIDATION)
     tx = fnopt.sgd(0.1)
-    result = sweep(given, tx, DATA, seeds=2, same_order=False, keep="all", **options)
+    result = sweep(given, tx, DATA, seeds=2, keep="all", **options)
     for seed in (0, 1):
         alone = fit(of_seed(seed), tx, DATA, key=seed, progress=False, **options)
         assert_like_alone(result, seed, alone)
@@ -139,11 +140,11 @@ def test_models_are_initialized_by_the_seed(kind):
 def test_one_order_for_all_is_that_of_the_first_seed():
     ordered = fnopt.data.Arrays(DATA, shuffle=False)
     tx, options = fnopt.sgd(0.1), dict(epochs=2, batch_size=16)
-    one, other = sweep(linear(), tx, DATA, seeds=[4, 5], **options).runs
+    one, other = sweep(linear(), tx, DATA, seeds=[4, 5], same_order=True, **options).runs
     alone = fit(linear(), tx, DATA, key=4, progress=False, **options)
     np.testing.assert_allclose(one.curves["loss"], alone.history["loss"], rtol=1e-5)
     np.testing.assert_array_equal(one.curves["loss"], other.curves["loss"])
-    one, other = sweep(linear(), tx, DATA, seeds=[4, 5], same_order=False, **options).runs
+    one, other = sweep(linear(), tx, DATA, seeds=[4, 5], **options).runs
     assert (one.curves["loss"] != other.curves["loss"]).all()
     unshuffled = sweep(linear(), tx, ordered, **options).runs[0]
     alone = fit(linear(), tx, ordered, key=0, progress=False, **options)
@@ -217,7 +218,8 @@ def net_of_all():
     return net_task()
 
 
-def test_a_run_that_is_over_is_frozen_to_the_bit():
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_run_that_is_over_is_frozen_to_the_bit(groups):
     keys, seeds = jnp.stack([jax.random.key(0)]), jnp.zeros(2, jnp.int32)
     task = net_of_all()
     starts, _ = starts_of(lambda seed: task, (0,), jax.tree.map(lambda x: x[:1], DATA))
@@ -229,7 +231,8 @@ def test_a_run_that_is_over_is_frozen_to_the_bit():
     order = arrays.order(keys[0], 0, 16)[None]
     part = jax.tree.map(lambda x: jnp.asarray(x)[None], VALIDATION), jnp.ones((1, 30))
     plan = Plan(16, "val_loss", True)
-    runs, report = run_epoch(task, runs, keys[0], jnp.int32(0), order, arrays, {"val": part}, plan)
+    sets = {"val": part}
+    runs, report = run_epoch(task, runs, keys[0], jnp.int32(0), order, arrays, sets, plan, groups)
     assert report.complete.tolist() == [True, False]
     for old, new in zip(before, bits(runs.states), strict=True):
         np.testing.assert_array_equal(old[1], new[1])
@@ -348,10 +351,42 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_runs_are_spread_over_a_mesh():
-    mesh = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("one", "two"))
+def test_groups_of_runs_go_one_after_another(monkeypatch):
+    whole = sweep(linear(), RATES, DATA, seeds=2, keep="all", **SMALL)
+    monkeypatch.setattr(memory, "_CACHE", 7 * memory.lower_bound(whole.states[0]))
+    grouped = sweep(linear(), RATES, DATA, seeds=2, keep="all", **SMALL)
+    assert grouped.programs == 1
+    for a, b in zip(whole.runs, grouped.runs, strict=True):
+        assert a.curves.keys() == b.curves.keys() and a.seed == b.seed
+        for name in a.curves:
+            np.testing.assert_allclose(a.curves[name], b.curves[name], rtol=1e-5)
+        for x, y in zip(bits(whole.states[a.number]), bits(grouped.states[a.number]), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("devices, most, lanes", [(1, 20, 7), (2, 20, 3), (1, 7, 3), (4, 3, 1)])
+def test_places_make_even_groups(devices, most, lanes):
+    for even in (True, False):
+        chunks = split(range(20), most, devices, lanes, even)
+        assert [n for chunk in chunks for n in chunk.numbers] == list(range(20))
+        assert len({(chunk.slots, chunk.groups) for chunk in chunks}) == 1
+        own, rest = divmod(chunks[0].slots, devices)
+        assert rest == 0 and own % chunks[0].groups == 0 and own // chunks[0].groups <= lanes
+        # As many go at once as may, but for those that even groups need.
+        assert chunks[0].slots < most + devices * chunks[0].groups
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        lambda: Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("one", "two")),
+        lambda: jax.make_mesh((4,), ("runs",), devices=jax.devices()[:4]),
+    ],
+    ids=["Mesh", "make_mesh"],
+)
+def test_runs_are_spread_over_a_mesh(mesh):
     alone = sweep(linear(), RATES, DATA, **SMALL)
-    spread = sweep(linear(), RATES, DATA, mesh=mesh, same_order=True, **SMALL)
+    spread = sweep(linear(), RATES, DATA, mesh=mesh(), same_order=True, **SMALL)
     assert table(alone) == table(spread) and spread.programs == 1
     for a, b in zip(spread.runs, alone.runs, strict=True):
         np.testing.assert_allclose(a.curves["val_loss"], b.curves["val_loss"], rtol=1e-5)

@@ -53,7 +53,7 @@ def population_based_training(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
-    same_order: bool = True,
+    same_order: bool = False,
     memory: float | str | None = None,
     mesh: jax.sharding.Mesh | None = None,
     progress: bool = True,
@@ -85,8 +85,8 @@ def population_based_training(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which runs are judged, such as ``"val_accuracy"``; None for
             ``"val_loss"``, or for ``"loss"`` without validation data.
-        same_order: whether all runs see the examples in the order of the first seed, which is
-            faster; otherwise each run has that of its own seed.
+        same_order: whether all runs see the examples in the order of the first seed; otherwise
+            each run has that of its own seed.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of what is
             there. The population must fit into it at once.
         mesh: devices over which the runs are spread; None for one.

@@ -93,6 +93,8 @@ def training_of(
             _check_in_memory(name, value)
     if mesh is not None and not isinstance(mesh, jax.sharding.Mesh):
         raise TypeError(f"sweep: mesh must be a jax.sharding.Mesh or None, got {brief(mesh, 40)}")
+    if mesh is not None:  # axes that are Explicit would be in the types of all arrays
+        mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names)
     feed = ArrayFeed(objective, data, batch_size, StepOptions())
     sets = {} if validation_data is None else {VALIDATION: validation_data}
     watched = _watched(objective, entrants, list(sets), options)
@@ -102,7 +104,7 @@ def training_of(
     )
     evaluated, metrics = prepared_sets(objective, first, sets, options.eval_batch_size)
     watched.check(metrics)
-    plan = Plan(feed.batch_size, watched.name, bool(same_order), mesh)
+    plan = Plan(feed.batch_size, watched.name, bool(same_order) or len(seeds) == 1, mesh)
     starts, keys = starts_of(objective_of, seeds, feed.example())
     parts = {n: x.part for n, x in evaluated.items() if isinstance(x, EvaluationArrays)}
     starts, keys, arrays, parts = replicated((starts, keys, feed.data, parts), plan)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -88,7 +88,7 @@ class Report(NamedTuple):
     diverged: jax.Array
 
 
-@per_objective(static_argnums=(7,), donate_argnums=(1,))
+@per_objective(static_argnums=(7, 8), donate_argnums=(1,))
 def run_epoch(
     objective: Objective,
     runs: Runs,
@@ -98,6 +98,7 @@ def run_epoch(
     data: Arrays,
     sets: Sets,
     plan: Plan,
+    groups: int,
 ) -> tuple[Runs, Report]:
     """The runs after one more epoch and its evaluation.
 
@@ -111,8 +112,9 @@ def run_epoch(
         data: the training data.
         sets: the data to evaluate; may be empty.
         plan: what is fixed.
+        groups: how many groups of runs a device goes through one after another.
     """
-    epoch = functools.partial(_epoch, objective, plan)
+    epoch = functools.partial(_in_groups, groups, functools.partial(_epoch, objective, plan))
     if plan.mesh is None:
         return epoch(runs, key, start, orders, data, sets)
     # No run needs anything of another: each device goes on by itself with those that it has.
@@ -124,6 +126,30 @@ def run_epoch(
         out_specs=(own, Report(steps, own, own, own, own)),  # pyright: ignore[reportArgumentType]
         check_vma=False,
     )(runs, key, start, orders, data, sets)
+
+
+def _in_groups(
+    groups: int, epoch: Callable[..., tuple[Runs, Report]], runs: Runs, *shared: Any
+) -> tuple[Runs, Report]:
+    """An epoch of one group of runs after another."""
+    if groups == 1:
+        return epoch(runs, *shared)
+
+    def of_group(runs: Runs, i: jax.Array) -> tuple[Runs, Report]:
+        group, report = epoch(jax.tree.map(lambda x: x[i], runs), *shared)
+        # In the place of what was there, so that nothing is copied.
+        return jax.tree.map(lambda x, new: x.at[i].set(new), runs, group), report
+
+    def joined(x: jax.Array, axis: int = 0) -> jax.Array:
+        x = jnp.moveaxis(x, 0, axis)
+        return x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :])
+
+    runs = jax.tree.map(lambda x: x.reshape(groups, -1, *x.shape[1:]), runs)
+    runs, report = jax.lax.scan(of_group, runs, jnp.arange(groups))
+    steps = {name: joined(x, 1) for name, x in report.steps.items()}
+    return jax.tree.map(joined, runs), jax.tree.map(joined, report._replace(steps={}))._replace(
+        steps=steps
+    )
 
 
 def _epoch(

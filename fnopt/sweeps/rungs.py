@@ -76,9 +76,9 @@ class Rungs:
         """
         chosen = [int(number) for number in numbers if self.log.going[number]]
         self._held = {number: self._held[number] for number in chosen if number in self._held}
-        between = range(self._epochs, epochs)
+        left, between = set(chosen), range(self._epochs, epochs)
         for group, members in enumerate(self._groups):
-            ahead = [number for number in members if number in set(chosen)]
+            ahead = [number for number in members if number in left]
             if not ahead:
                 continue
             chunks, program = self._chunks(group, ahead)

@@ -41,7 +41,7 @@ def sweep(
     validation_data: Any = None,
     monitor: str | None = None,
     early_stopping: EarlyStopping | None = None,
-    same_order: bool = True,
+    same_order: bool = False,
     memory: float | str | None = None,
     mesh: jax.sharding.Mesh | None = None,
     folder: str | os.PathLike | None = None,
@@ -72,8 +72,8 @@ def sweep(
         monitor: the metric by which runs are judged, such as ``"val_accuracy"``; None for
             ``"val_loss"``, or for ``"loss"`` without validation data.
         early_stopping: ends each run by itself; None for none.
-        same_order: whether all runs see the examples in the order of the first seed, which is
-            faster; otherwise each run has that of its own seed.
+        same_order: whether all runs see the examples in the order of the first seed; otherwise
+            each run has that of its own seed.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of what is
             there. Runs that it does not hold at once go one chunk after the other.
         mesh: devices over which the runs are spread; None for one.

@@ -26,10 +26,12 @@ class Chunk:
     Attributes:
         numbers: their numbers in the sweep.
         slots: places for runs in their program, at least as many.
+        groups: how many groups of these a device goes through one after another.
     """
 
     numbers: tuple[int, ...]
     slots: int
+    groups: int = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,7 +91,7 @@ class Training:
             epoch: number of the epoch, 0 for the first.
         """
         start, size = epoch * self.steps, self.plan.batch_size
-        if self.plan.same_order or len(self.seeds) == 1:
+        if self.plan.same_order:
             return self.data.order(self.keys[0], start, size)[None]
         return jax.vmap(lambda key: self.data.order(key, start, size))(self.keys)
 

@@ -39,7 +39,7 @@ def optuna_objective(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
-    same_order: bool = True,
+    same_order: bool = False,
 ) -> Callable[[Any], float]:
     """A function of a trial for ``study.optimize``, which trains with suggested hyperparameters.
 
