@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import signal
 import unicodedata
 
 import numpy as np
@@ -118,7 +119,7 @@ def test_an_interrupted_sweep_goes_on(printed, monkeypatch, tmp_path):
 
     def once(store, *args):
         write(store, *args)
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "write", once)

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ import fnopt
 from fnopt.sweeps import grid, log_space, memory, store, sweep
 from fnopt.sweeps.begin import first_states, starts_of
 from fnopt.sweeps.chunks import split
+from fnopt.sweeps.keeper import Keeper
 from fnopt.sweeps.memory import budget
 from fnopt.sweeps.program import Plan, Runs, run_epoch
 from fnopt.train import NonFiniteError, accuracy, early_stopping, fit, objective
@@ -398,6 +400,42 @@ def test_runs_are_spread_over_a_mesh(mesh):
     for a, b in zip(spread.runs, alone.runs, strict=True):
         np.testing.assert_allclose(a.curves["val_loss"], b.curves["val_loss"], rtol=1e-5)
     assert spread.states.keys() == alone.states.keys()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_loses_no_epoch(number, monkeypatch, tmp_path, caplog):
+    """The second chunk ends after its first epoch, and the third does not begin."""
+    options = {**SMALL, "memory": memory_of(caplog, 0.5), "folder": tmp_path / "kept", "epochs": 3}
+    whole = sweep(linear(), RATES, DATA, **{**options, "folder": None})
+    see, seen = Keeper.see, []
+
+    def signalled(keeper, metrics):
+        see(keeper, metrics)
+        seen.append(metrics)
+        if len(seen) == 4:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "see", signalled)
+        cut = sweep(linear(), RATES, DATA, **options)
+    assert cut.interrupted and "interrupted" in repr(cut) and signal.getsignal(number) == before
+    first, second = (sum(len(m["loss"]) for m in seen[i : i + 1]) for i in (0, 3))
+    assert len(cut.runs) == first + second < len(RATES)
+    for run in cut.runs:
+        epochs = 3 if run.number < first else 1
+        curve, full = run.curves["val_loss"], whole.runs[run.number].curves["val_loss"]
+        np.testing.assert_array_equal(curve[:epochs], full[:epochs])
+        assert np.isnan(curve[epochs:]).all() and run.stopped_at is None
+    assert len(cut.table()["run"]) == len(cut.runs)
+    rest = sweep(linear(), RATES, DATA, resume=True, **options)
+    assert table(rest) == table(whole) and not rest.interrupted
+
+
+def test_an_interruption_before_the_first_epoch(monkeypatch):
+    monkeypatch.setattr(Keeper, "offer", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        sweep(linear(), RATES, DATA, **SMALL)
 
 
 def test_the_state_of_the_best_run_is_kept():

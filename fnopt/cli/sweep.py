@@ -76,7 +76,7 @@ def sweep(options: SweepOptions, settings: Mapping[str, Sequence[Any]]) -> None:
                 resume=bool(RESUME[run.resume]),
             )
         except KeyboardInterrupt:
-            raise UsageError(_interrupted(run.folder, len(entrants) * seeds)) from None
+            raise UsageError("interrupted before the first epoch was over") from None
     table, everything = (out / f"{data.name}-sweep.{ending}" for ending in ("csv", "json"))
     result.to_csv(table)
     result.to_json(everything)
@@ -93,6 +93,8 @@ def sweep(options: SweepOptions, settings: Mapping[str, Sequence[Any]]) -> None:
     if options.output.plot:
         files = {"pictures": _draw(result, data, options), **files}
     print(fitted(", ".join(f"{what}: {path}" for what, path in files.items()), sys.stdout))
+    if result.interrupted:
+        raise UsageError(_interrupted(run.folder, len(entrants) * seeds))
 
 
 def _cores() -> int:

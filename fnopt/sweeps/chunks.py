@@ -88,6 +88,28 @@ def chunks_of(
     return chunks, program
 
 
+def at_once(training: Training, limit: int, say: Callable[[str], None]) -> tuple[Chunk, Program]:
+    """All runs of a sweep as one chunk, and their program.
+
+    Args:
+        training: the runs, all of one structure.
+        limit: memory of each device in bytes.
+        say: says what memory they take.
+
+    Raises:
+        ValueError: the memory is too small for them.
+    """
+    number = len(training.entrants)
+    chunks, program = chunks_of(training, range(number), limit, say)
+    if len(chunks) > 1:
+        raise ValueError(
+            f"sweep: the memory is {size(limit)}{' on each device' * (training.devices > 1)}, which"
+            f" holds {chunks[0].slots} of {number} runs, and here all go at once; give fewer"
+            " optimizers or seeds, more memory or devices, or smaller batches"
+        )
+    return chunks[0], program
+
+
 def split(
     numbers: Sequence[int], most: int, devices: int, lanes: int = 2**31, even: bool = False
 ) -> list[Chunk]:

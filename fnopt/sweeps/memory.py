@@ -117,6 +117,16 @@ def budget(memory: Any, device: Any) -> int:
     return int(min(memory, 2**62))
 
 
+def limit_of(memory: Any, mesh: jax.sharding.Mesh | None) -> int:
+    """:func:`budget` on the devices of a sweep.
+
+    Args:
+        memory: as of :func:`budget`.
+        mesh: the devices; None for the first.
+    """
+    return budget(memory, jax.devices()[0] if mesh is None else mesh.devices.flat[0])
+
+
 def most_runs(need: Need, limit: int, what: str) -> int:
     """How many runs a device holds at once, at least 1.
 

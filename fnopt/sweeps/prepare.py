@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from fnopt.core.checks import brief
+from fnopt.core.checks import brief, positive_integer
 from fnopt.data.batches import is_stream
-from fnopt.sweeps.arguments import USAGE
+from fnopt.sweeps.arguments import USAGE, as_entrants, as_seeds, objectives_of
 from fnopt.sweeps.begin import starts_of
 from fnopt.sweeps.data import Entrant
 from fnopt.sweeps.program import Plan
@@ -23,6 +23,38 @@ from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.objective import Objective
 from fnopt.train.options import StepOptions
 from fnopt.train.watch import Watched, check_unwatched, find_watched
+
+
+def prepare(
+    objective: Any,
+    optimizers: Any,
+    data: Any,
+    *,
+    seeds: Any,
+    epochs: int,
+    batch_size: int | None,
+    validation_data: Any,
+    options: EvaluationOptions,
+    same_order: bool,
+    mesh: jax.sharding.Mesh | None,
+    precision: Any = None,
+) -> tuple[Training, str, str]:
+    """What :func:`training_of` returns, of the arguments of a sweep as users give them.
+
+    Raises:
+        TypeError: as :func:`fnopt.sweeps.sweep`.
+        ValueError: likewise.
+    """
+    entrants, seeds = as_entrants(optimizers), as_seeds(seeds)
+    return training_of(
+        objectives_of(objective, seeds), entrants, seeds, data, validation_data,
+        epochs=positive_integer("sweep: epochs", epochs),
+        batch_size=batch_size,
+        options=options,
+        same_order=same_order,
+        mesh=mesh,
+        precision=precision,
+    )  # fmt: skip
 
 
 def training_of(
