@@ -86,13 +86,13 @@ def trained(task: Task, method: Method, rate: float, seed: int) -> dict[str, Any
     }
 
 
-def time_steps(task: Task, names: Sequence[str], log: Log, key: str) -> None:
-    """Logs the mean seconds of ten steps of each method, after its first ten, all in turn."""
+def time_steps(task: Task, names: Sequence[str], log: Log, key: str, blocks: int) -> None:
+    """Logs mean seconds of blocks of ten steps of each method, after its first ten, in turn."""
     batch = jax.tree.map(lambda x: jnp.asarray(x[: task.batch_size]), task.train)
     goal = task.objective(0)
     step = make_train_step(goal)
     state = {name: TrainState.create(goal, METHODS[name].make(1e-4), 0) for name in names}
-    for block in range(3):
+    for block in range(blocks + 1):
         for name in names:
             start = time.perf_counter()
             for _ in range(10):
@@ -115,10 +115,10 @@ def first_at(run: dict[str, Any], target: float) -> int | None:
 
 
 def seconds_of_a_step(records: Sequence[dict[str, Any]], task: str, name: str) -> float:
-    """The mean of the steps that were timed in turn."""
+    """The median of the blocks that were timed in turn."""
     about = "steps", task, name
     timed = (r for r in records if (r["kind"], r.get("task"), r.get("method")) == about)
-    return statistics.fmean(r["seconds"] for r in timed)
+    return statistics.median(r["seconds"] for r in timed)
 
 
 def report(records: Sequence[dict[str, Any]]) -> str:
@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--rates", type=int, default=5, help="learning rates tried of each method")
     parser.add_argument("--root", help="where Debian's packages of the data are unpacked")
     parser.add_argument("--tag", default="here")
-    parser.add_argument("--time", action="store_true", help="only time steps, in turn")
+    parser.add_argument("--time", type=int, help="only time steps, so many blocks of ten in turn")
     parser.add_argument("--report", nargs="+", help="logs to join instead, of separate tasks")
     options = parser.parse_args()
     log = Log(HERE / "logs" / f"matrix-training-{options.tag}.jsonl")
@@ -228,7 +228,7 @@ def main() -> None:
     for key in options.tasks:
         task = TASKS[key](options)
         log("task", task=key, title=task.title, steps=task.steps, batch_size=task.batch_size)
-        time_steps(task, options.methods, log, key)
+        time_steps(task, options.methods, log, key, options.time or 2)
         for name in [] if options.time else options.methods:
             method = METHODS[name]
             tried = {}

@@ -7,7 +7,6 @@ and expires when mended.
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -141,11 +140,6 @@ class Case:
     def optimizer(self, rate: float | None = None) -> Any:
         """The transform, with a step after it if it is a part."""
         return self.followed_by_step(self.make(), rate)
-
-
-def in_share(name: str, of: int, shift: int = 0) -> bool:
-    """Whether one of several shares of all names has this one, which no other name decides."""
-    return (zlib.crc32(name.encode()) + shift) % of == 0
 
 
 def numbers(tx: Any) -> dict[str, float]:

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import Case, in_share, numbers
+from cases import Case, numbers
 from laws import extra
+from shares import in_share
 from zoo import CASES
 
 _rng = np.random.default_rng(3)
@@ -84,16 +85,18 @@ def without_eps(tx: Any) -> Any:
 
 
 def cases(excused: dict[str, str], shift: int = 0) -> list[Any]:
-    """The cases that are not excused, by id or name; ``make test`` runs one of half the optimizers.
+    """The cases that are not excused, by id or name.
+
+    ``make test`` runs one case of each of a third of the optimizers.
 
     Args:
         excused: reasons by id or name.
-        shift: another half for another test.
+        shift: another third for another test.
     """
     seen, chosen = set(), []
     for case in CASES:
         again = case.name in seen or case.rate is not None or case.home.__name__ != "fnopt"
-        again |= not in_share(case.name, 2, shift)
+        again |= not in_share(case.name, 3, shift)
         seen.add(case.name)
         if case.id not in excused and case.name not in excused:
             marks = [pytest.mark.slow] if again else []

@@ -27,7 +27,7 @@ def run(*arguments):
     ("dataset", "metric", "at_least", "at_most"),
     [
         ("breast_cancer", "accuracy", 0.93, 1),
-        ("diabetes", "loss", 0.3, 0.75),
+        pytest.param("diabetes", "loss", 0.3, 0.75, marks=pytest.mark.slow),
     ],
 )
 def test_tables_are_trained_on(capsys, tmp_path, dataset, metric, at_least, at_most):

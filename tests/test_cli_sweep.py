@@ -21,7 +21,7 @@ def read(line):
     """The options and the grids of a command."""
     rest, values = taken_apart(line.split(), OWN)
     options = _parsed(SweepOptions, "sweep", rest)
-    return options, grids_of(options.optimizers or "adamw", values)
+    return options, grids_of(",".join(options.optimizers) or "adamw", values, OWN)
 
 
 def test_the_command_of_the_page():

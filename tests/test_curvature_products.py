@@ -11,6 +11,7 @@ import pytest
 from buffers import largest_buffer
 from flax import linen, nnx
 from jax.flatten_util import ravel_pytree
+from shares import often
 from xla_flags import compiled_as_usual
 
 import fnopt
@@ -97,7 +98,7 @@ def dense_by_hand(task, state, batch, train, key):
     return hessian, gauss_newton, jnp.einsum("n,na,nb->ab", shares, grads, grads)
 
 
-@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("train", often([True, False], True))
 def test_products_are_those_of_the_dense_matrices(network, train):
     """With the running statistics, and in training with the dropout of one key."""
     task, state, batch = network
@@ -369,7 +370,7 @@ SPECTRA = {
 }
 
 
-@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("name", often(SPECTRA, "random", "clustered"))
 def test_lanczos_has_the_eigenvalues_of_eigh(name):
     with jax.enable_x64(True):
         matrix, operator = symmetric(SPECTRA[name])
@@ -534,6 +535,7 @@ def test_nothing_without_a_matrix_has_memory_for_one():
 # Along a run
 
 
+@pytest.mark.slow
 def test_a_recorder_has_the_spectra_of_a_run(tmp_path):
     task = objective(
         lambda w, x: jnp.tanh(x @ w["a"]) @ w["b"],

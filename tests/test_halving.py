@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fnopt.sweeps.brackets import budget_bracket, halving_bracket, hyperband_brackets
-from fnopt.sweeps.halving import best_run, promoted, ranks, run_bracket, run_hyperband
+from fnopt.sweeps.brackets import Rung, budget_bracket, halving_bracket, hyperband_brackets
+from fnopt.sweeps.halving import final_ranking, promoted, ranks, run_brackets
 
 NAN, INF = float("nan"), float("inf")
 
@@ -60,9 +60,17 @@ def test_a_budget_is_shared_as_in_the_paper(runs, budget):
     assert spent <= budget
 
 
+def test_brackets_of_hyperband_may_begin_with_several_epochs():
+    """As those of the paper with an epoch of three."""
+    brackets = [list(map(tuple, bracket)) for bracket in hyperband_brackets(81, min_epochs=3)]
+    assert brackets == [
+        [(n, 3 * epochs) for n, epochs in map(tuple, bracket)] for bracket in hyperband_brackets(27)
+    ]
+
+
 def test_a_bracket_from_runs_and_epochs():
-    assert list(map(tuple, halving_bracket(20, 100, first=5))) == [(20, 11), (6, 33), (2, 100)]
-    assert list(map(tuple, halving_bracket(20, 100, first=12))) == [(20, 33), (6, 100)]
+    assert list(map(tuple, halving_bracket(20, 100, min_epochs=5))) == [(20, 11), (6, 33), (2, 100)]
+    assert list(map(tuple, halving_bracket(20, 100, min_epochs=12))) == [(20, 33), (6, 100)]
     assert list(map(tuple, halving_bracket(2, 100))) == [(2, 100)]  # none is left to halve
     assert list(map(tuple, halving_bracket(64, 2, eta=2))) == [(64, 1), (32, 2)]
 
@@ -75,6 +83,12 @@ def test_the_best_go_on_and_what_is_not_finite_does_not():
     assert promoted([5, 5, 5, 5], 2).tolist() == [0, 1]
     assert promoted([NAN, 4, INF], 2).tolist() == [1]
     assert promoted([NAN, NAN], 1).tolist() == []
+
+
+def one(advance, bracket, **options):
+    """The result of a single bracket."""
+    (result,) = run_brackets(advance, [bracket], **options)
+    return result
 
 
 class Recorded:
@@ -94,19 +108,19 @@ def test_a_bracket_run_by_hand():
     curves[[2, 3], 1] = [1.0, 0.9]
     curves[3, 3] = 0.5
     advance = Recorded(curves)
-    result = run_bracket(advance, halving_bracket(4, 4, eta=2))
+    result = one(advance, halving_bracket(4, 4, eta=2))
     assert advance.calls == [([0, 1, 2, 3], 1), ([2, 3], 2), ([3], 4)]
     assert [rung.promoted.tolist() for rung in result.rungs] == [[3, 2], [3], []]
     assert result.ranking.tolist() == [3, 2, 1, 0]
     assert result.best == 3
     assert result.epochs == 4 + 2 + 2
-    worst = run_bracket(Recorded(-curves), halving_bracket(4, 4, eta=2), mode="max")
+    worst = one(Recorded(-curves), halving_bracket(4, 4, eta=2), mode="max")
     assert worst.ranking.tolist() == result.ranking.tolist()
 
 
 def test_a_run_that_came_further_is_before_a_better_one_that_did_not():
     """At the second rung its metric has become worse than that of those left behind."""
-    result = run_bracket(Recorded([[2.0, 9.0], [3.0, 0.0]]), halving_bracket(2, 2, eta=2))
+    result = one(Recorded([[2.0, 9.0], [3.0, 0.0]]), halving_bracket(2, 2, eta=2))
     assert result.ranking.tolist() == [0, 1]
 
 
@@ -114,10 +128,10 @@ def test_runs_that_diverge_leave_their_places_empty():
     curves = np.ones((9, 9))
     curves[:, 0] = [NAN] * 7 + [5.0, NAN]
     advance = Recorded(curves)
-    result = run_bracket(advance, halving_bracket(9, 9))
+    result = one(advance, halving_bracket(9, 9))
     assert advance.calls[1:] == [([7], 3), ([7], 9)]
     assert result.best == 7
-    ended = run_bracket(Recorded(np.full((9, 9), NAN)), halving_bracket(9, 9))
+    ended = one(Recorded(np.full((9, 9), NAN)), halving_bracket(9, 9))
     assert len(ended.rungs) == 1 and ended.ranking.tolist() == list(range(9))
 
 
@@ -129,29 +143,37 @@ def test_hyperband_finds_the_best_of_curves_that_do_not_cross(seed):
     levels = rng.permutation(number).astype(float)
     curves = levels[:, None] + 10 / np.arange(1, 28)[None]
     advance = Recorded(curves)
-    results = run_hyperband(advance, brackets)
-    best = int(np.argmin(levels))
-    assert best_run(results) == best
-    first = [runs for runs, _ in advance.calls if len(runs) in {b[0].runs for b in brackets}]
-    assert sorted({run for runs in first for run in runs}) == list(range(number))
-    for result in results:  # of each bracket the best of its own runs
-        runs = result.rungs[0].runs
+    results = run_brackets(advance, brackets)
+    assert final_ranking(results)[0] == int(np.argmin(levels))
+    for bracket, result in zip(brackets, results, strict=True):
+        rungs = [(len(rung.runs), rung.epochs) for rung in result.rungs]
+        assert rungs == list(map(tuple, bracket))
+        runs = result.rungs[0].runs  # of each bracket the best of its own runs
         assert result.best == runs[np.argmin(levels[runs])]
-    # No run is trained backwards, and none goes on that was left behind.
-    had = np.zeros(number, int)
+    assert sorted(np.concatenate([result.rungs[0].runs for result in results])) == [*range(number)]
+    # All brackets go at once. No run is trained backwards, and none after it was left behind.
+    assert [epochs for _, epochs in advance.calls] == [1, 3, 9, 27]
+    assert advance.calls[0][0] == [*range(number)]
+    had, before = np.zeros(number, int), 0
     for runs, epochs in advance.calls:
-        assert (had[runs] < epochs).all()
-        had[runs] = epochs
+        assert (had[runs] == before).all()
+        had[runs] = before = epochs
     assert sum(result.epochs for result in results) == had.sum()
 
 
-def test_the_best_run_of_hyperband_is_the_best_ever_seen():
-    """A loss that rises again is not the worse for it."""
-    curves = np.ones((20, 3))
-    curves[2, 0] = 0.1
-    assert best_run(run_hyperband(Recorded(curves), hyperband_brackets(3))) == 2
-    with pytest.raises(ValueError, match="all of them diverged"):
-        best_run(run_hyperband(Recorded(np.full((20, 3), NAN)), hyperband_brackets(3)))
+def test_of_several_brackets_those_that_came_furthest_are_first():
+    """A loss that rises again counts as it is in the end; those never finite are the last."""
+    curves = np.ones((8, 3))
+    curves[2, 0] = 0.1  # goes on, and is one of equals at last
+    curves[6] = [0.9, NAN, 0.7]
+    curves[1] = NAN
+    ranking = final_ranking(run_brackets(Recorded(curves), hyperband_brackets(3))).tolist()
+    assert sorted(ranking) == list(range(5))
+    brackets = [(Rung(6, 1), Rung(2, 3)), (Rung(2, 3),)]
+    results = run_brackets(Recorded(curves), brackets)
+    assert [rung.promoted.tolist() for rung in results[0].rungs] == [[2, 0], []]
+    ranking = final_ranking(results).tolist()
+    assert ranking == [6, 0, 2, 7, 3, 4, 5, 1]
 
 
 @pytest.mark.parametrize(
@@ -160,19 +182,23 @@ def test_the_best_run_of_hyperband_is_the_best_ever_seen():
         (lambda: hyperband_brackets(0), ValueError, "epochs must be at least 1, got 0"),
         (lambda: hyperband_brackets(9.5), TypeError, "epochs must be an integer, got 9.5"),
         (lambda: hyperband_brackets(9, eta=1), ValueError, "eta must be at least 2, got 1"),
-        (lambda: halving_bracket(4, 4, first=5), ValueError, r"first must lie in \[1, epochs\]"),
+        (
+            lambda: halving_bracket(4, 4, min_epochs=5),
+            ValueError,
+            r"min_epochs must lie in \[1, epochs\]",
+        ),
+        (
+            lambda: hyperband_brackets(9, min_epochs=10),
+            ValueError,
+            r"lie in \[1, epochs\] = \[1, 9\]",
+        ),
         (lambda: budget_bracket(1, 10), ValueError, "runs must be at least 2"),
         (lambda: budget_bracket(8, 23), ValueError, "budget must be at least 24"),
         (lambda: ranks([1.0], "least"), ValueError, "mode must be one of"),
         (
-            lambda: run_bracket(lambda runs, epochs: runs[1:], halving_bracket(4, 4)),
+            lambda: one(lambda runs, epochs: runs[1:], halving_bracket(4, 4)),
             ValueError,
             r"advance returned values of shape \(3,\) for 4 runs",
-        ),
-        (
-            lambda: run_bracket(lambda runs, epochs: runs, halving_bracket(4, 4), runs=[1, 2]),
-            ValueError,
-            "the first rung has 4 runs, and runs has 2 numbers",
         ),
     ],
 )

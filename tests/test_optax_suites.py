@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cases import in_share
+from shares import in_share
 
 for name in ("absl", "scipy", "sklearn"):
     pytest.importorskip(name, reason=f"optax's tests import {name}")
@@ -134,8 +134,8 @@ def collected() -> Iterator[Any]:
             later = kind in seen or converges or LONG.search(kind.split("-")[0])
             # Of Muon's, a few at the most are more than its laws in the zoo.
             later = later or "_muon_test.MuonTest.test_dim_nums" in name
-            # Of what is run for each optimizer, a third of them show each.
-            later = later or (optimizer_of(case) and not in_share(kind, 3))
+            # Of what is run for each optimizer, a sixth of them show each.
+            later = later or (optimizer_of(case) and not in_share(kind, 6))
             marks: list[Any] = [pytest.mark.slow] if later else []
             seen.add(kind)
             reasons = [why for pattern, why in EXCEPTIONS.items() if re.search(pattern, name)]

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import Case, in_share
+from cases import Case
+from shares import in_share
 from zoo import CASES
 
 from fnopt.core import Composed, Evaluation, Wrapper
@@ -219,10 +220,10 @@ def _cases():
         promises = [(p.frozen, p.leafwise, p.elementwise, p.keeps_zero, p.slots) for p in plans]
         kind = (case.name.removeprefix("scale_by_"), *promises)
         # What a variant or a part promises as another does, make test-all shows for both.
-        # Of the others half. Loops that evaluate take long to compile: newton shows what promises
-        # such methods make.
+        # Of the others a third. Loops that evaluate take long to compile: newton shows what
+        # promises such methods make.
         curved = case.factory.__module__.startswith("fnopt.curvature") or case.name == "LBFGS"
-        shown = case.id == "newton" if curved else in_share(case.name, 2)
+        shown = case.id == "newton" if curved else in_share(case.name, 3)
         marks = [] if shown and kind not in seen else [pytest.mark.slow]
         seen.add(kind)
         yield pytest.param(case, id=case.id, marks=marks)

@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from shares import often
 
 from fnopt.cli import main
 
@@ -45,7 +46,10 @@ def run_section(title: str) -> dict:
     return test.globs
 
 
-@pytest.mark.parametrize("title", [title for title in sections() if title != RESUME])
+ALONE = [title for title in sections() if title != RESUME]
+
+
+@pytest.mark.parametrize("title", often(ALONE, *ALONE[::2]))
 def test_a_section_runs_alone(title, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_section(title)

@@ -62,7 +62,7 @@ def killed(data: Path, folder: Path, draw: random.Random, most: int, in_writing:
     return int(told[-1])
 
 
-@pytest.mark.parametrize(("kills", "most"), [(3, 12), pytest.param(20, 4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "most"), [(2, 12), pytest.param(20, 4, marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_is_the_run_that_was_not(kills, most, tmp_path):
     (x, y), (test_x, test_y) = digits()
     data = tmp_path / "digits.npz"

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,10 @@ from jax.sharding import Mesh
 from models import CROSS_ENTROPY, FEATURES, blobs
 
 import fnopt
-from fnopt.sweeps import grid, log_space, store, sweep
+from fnopt.sweeps import grid, log_space, memory, store, sweep
 from fnopt.sweeps.begin import first_states, starts_of
+from fnopt.sweeps.chunks import split
+from fnopt.sweeps.keeper import Keeper
 from fnopt.sweeps.memory import budget
 from fnopt.sweeps.program import Plan, Runs, run_epoch
 from fnopt.train import NonFiniteError, accuracy, early_stopping, fit, objective
@@ -86,7 +89,7 @@ def test_runs_equal_those_alone_with_dropout_batch_norm_and_shuffling():
     task = net_task()
     entrants = grid(fnopt.adamw, learning_rate=[3e-3, 3e-2], weight_decay=[0, 0.1])
     options = dict(epochs=5, batch_size=16, validation_data=VALIDATION)
-    result = sweep(task, entrants, DATA, seeds=[0, 3], same_order=False, keep="all", **options)
+    result = sweep(task, entrants, DATA, seeds=[0, 3], keep="all", **options)
     assert result.programs == 1 and (result.monitor, result.mode) == ("val_loss", "min")
     assert [run.seed for run in result.runs] == [0, 3] * 4
     for number, run in enumerate(result.runs):
@@ -130,7 +133,7 @@ def test_models_are_initialized_by_the_seed(kind):
         of_seed = lambda seed: given  # noqa: E731
     options = dict(epochs=2, batch_size=24, validation_data=VALIDATION)
     tx = fnopt.sgd(0.1)
-    result = sweep(given, tx, DATA, seeds=2, same_order=False, keep="all", **options)
+    result = sweep(given, tx, DATA, seeds=2, keep="all", **options)
     for seed in (0, 1):
         alone = fit(of_seed(seed), tx, DATA, key=seed, progress=False, **options)
         assert_like_alone(result, seed, alone)
@@ -139,11 +142,11 @@ def test_models_are_initialized_by_the_seed(kind):
 def test_one_order_for_all_is_that_of_the_first_seed():
     ordered = fnopt.data.Arrays(DATA, shuffle=False)
     tx, options = fnopt.sgd(0.1), dict(epochs=2, batch_size=16)
-    one, other = sweep(linear(), tx, DATA, seeds=[4, 5], **options).runs
+    one, other = sweep(linear(), tx, DATA, seeds=[4, 5], same_order=True, **options).runs
     alone = fit(linear(), tx, DATA, key=4, progress=False, **options)
     np.testing.assert_allclose(one.curves["loss"], alone.history["loss"], rtol=1e-5)
     np.testing.assert_array_equal(one.curves["loss"], other.curves["loss"])
-    one, other = sweep(linear(), tx, DATA, seeds=[4, 5], same_order=False, **options).runs
+    one, other = sweep(linear(), tx, DATA, seeds=[4, 5], **options).runs
     assert (one.curves["loss"] != other.curves["loss"]).all()
     unshuffled = sweep(linear(), tx, ordered, **options).runs[0]
     alone = fit(linear(), tx, ordered, key=0, progress=False, **options)
@@ -217,37 +220,44 @@ def net_of_all():
     return net_task()
 
 
-def test_a_run_that_is_over_is_frozen_to_the_bit():
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_run_that_is_over_is_frozen_to_the_bit(groups):
     keys, seeds = jnp.stack([jax.random.key(0)]), jnp.zeros(2, jnp.int32)
     task = net_of_all()
     starts, _ = starts_of(lambda seed: task, (0,), jax.tree.map(lambda x: x[:1], DATA))
     stacked = jax.tree.map(lambda *x: jnp.stack(x), fnopt.adamw(0.1), fnopt.adamw(0.1))
-    states = first_states(stacked, seeds, starts, keys, early_stopping(), False)
+    states = first_states(stacked, seeds, starts, keys, early_stopping())
     before = bits(states)
     runs = Runs(states, jnp.array([True, False]), jnp.full(2, -1, jnp.int32), seeds)
     arrays = fnopt.data.Arrays(jax.tree.map(jnp.asarray, DATA))
     order = arrays.order(keys[0], 0, 16)[None]
     part = jax.tree.map(lambda x: jnp.asarray(x)[None], VALIDATION), jnp.ones((1, 30))
     plan = Plan(16, "val_loss", True)
-    runs, report = run_epoch(task, runs, keys[0], jnp.int32(0), order, arrays, {"val": part}, plan)
+    sets = {"val": part}
+    runs, report = run_epoch(task, runs, keys[0], jnp.int32(0), order, arrays, sets, plan, groups)
     assert report.complete.tolist() == [True, False]
     for old, new in zip(before, bits(runs.states), strict=True):
         np.testing.assert_array_equal(old[1], new[1])
     assert runs.states.step.tolist() == [4, 0]
 
 
-def test_packed_runs_are_the_same(monkeypatch):
-    """As where small arrays are packed, off the CPU: a buffer for all runs' small leaves."""
+def test_runs_that_are_not_packed_are_the_same(monkeypatch):
+    """Packed, there is one buffer for the small leaves of all runs."""
     options = dict(epochs=2, batch_size=16, validation_data=VALIDATION, keep="all")
     entrants = grid(fnopt.adamw, learning_rate=[3e-3, 3e-2])
     stops = early_stopping(patience=0)
-    plain = sweep(net_of_all(), entrants, DATA, early_stopping=stops, **options)
-    monkeypatch.setattr("fnopt.sweeps.training.packs", lambda: True)
     packed = sweep(net_of_all(), entrants, DATA, early_stopping=stops, **options)
-    for number, run in enumerate(packed.runs):
-        for name, curve in run.curves.items():
-            np.testing.assert_allclose(curve, plain.runs[number].curves[name], atol=1e-5)
-        ours, theirs = packed.states[number], plain.states[number]
+    asked = []
+    with monkeypatch.context() as patch:
+        patch.setattr("fnopt.sweeps.begin.gains", lambda *state: asked.append(state))
+        jax.clear_caches()  # of the states of runs that are packed
+        plain = sweep(net_of_all(), entrants, DATA, early_stopping=stops, **options)
+        jax.clear_caches()
+    assert asked
+    for one, other in zip(packed.runs, plain.runs, strict=True):
+        for name, curve in one.curves.items():
+            np.testing.assert_allclose(curve, other.curves[name], atol=1e-5)
+        ours, theirs = packed.states[one.number], plain.states[one.number]
         assert jax.tree.structure(ours) == jax.tree.structure(theirs)
         for a, b in zip(bits(ours.params), bits(theirs.params), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
@@ -275,7 +285,7 @@ def memory_of(caplog, share):
     """A share of the memory that a sweep says it takes."""
     with caplog.at_level("INFO", "fnopt"):
         sweep(linear(), RATES, DATA, **SMALL)
-    (number,) = re.findall(r"all at once: about ([\d.]+) KiB of memory", caplog.text)
+    (number,) = re.findall(r"all at once: about ([\d.]+) KiB", caplog.text)
     caplog.clear()
     return f"{share * float(number)} KiB"
 
@@ -309,7 +319,9 @@ def test_a_killed_sweep_resumes_to_the_same_table(tmp_path, monkeypatch, caplog)
         sweep(linear(), mixed, DATA, folder=tmp_path, **options)
     monkeypatch.undo()
     assert len(list(tmp_path.glob("chunk-*.npz"))) == 2 and written[0].slots < 10
-    with pytest.raises(ValueError, match=r"2 chunks of it finished; go on with it by resume=True"):
+    done = sum(len(chunk.numbers) for chunk in written)
+    words = rf"{done} runs of it finished; go on with it by resume=True"
+    with pytest.raises(ValueError, match=words):
         sweep(linear(), mixed, DATA, folder=tmp_path, **options)
     # A chunk that was damaged is made again.
     path = next(iter(tmp_path.glob("chunk-*.npz")))
@@ -348,14 +360,82 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_runs_are_spread_over_a_mesh():
-    mesh = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("one", "two"))
+def test_groups_of_runs_go_one_after_another(monkeypatch):
+    whole = sweep(linear(), RATES, DATA, seeds=2, keep="all", **SMALL)
+    monkeypatch.setattr(memory, "_CACHE", 7 * memory.lower_bound(whole.states[0]))
+    grouped = sweep(linear(), RATES, DATA, seeds=2, keep="all", **SMALL)
+    assert grouped.programs == 1
+    for a, b in zip(whole.runs, grouped.runs, strict=True):
+        assert a.curves.keys() == b.curves.keys() and a.seed == b.seed
+        for name in a.curves:
+            np.testing.assert_allclose(a.curves[name], b.curves[name], rtol=1e-5)
+        for x, y in zip(bits(whole.states[a.number]), bits(grouped.states[a.number]), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("devices, most, lanes", [(1, 20, 7), (2, 20, 3), (1, 7, 3), (4, 3, 1)])
+def test_places_make_even_groups(devices, most, lanes):
+    for even in (True, False):
+        chunks = split(range(20), most, devices, lanes, even)
+        assert [n for chunk in chunks for n in chunk.numbers] == list(range(20))
+        assert len({(chunk.slots, chunk.groups) for chunk in chunks}) == 1
+        own, rest = divmod(chunks[0].slots, devices)
+        assert rest == 0 and own % chunks[0].groups == 0 and own // chunks[0].groups <= lanes
+        # As many go at once as may, but for those that even groups need.
+        assert chunks[0].slots < most + devices * chunks[0].groups
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        lambda: Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("one", "two")),
+        lambda: jax.make_mesh((4,), ("runs",), devices=jax.devices()[:4]),
+    ],
+    ids=["Mesh", "make_mesh"],
+)
+def test_runs_are_spread_over_a_mesh(mesh):
     alone = sweep(linear(), RATES, DATA, **SMALL)
-    spread = sweep(linear(), RATES, DATA, mesh=mesh, same_order=True, **SMALL)
+    spread = sweep(linear(), RATES, DATA, mesh=mesh(), same_order=True, **SMALL)
     assert table(alone) == table(spread) and spread.programs == 1
     for a, b in zip(spread.runs, alone.runs, strict=True):
         np.testing.assert_allclose(a.curves["val_loss"], b.curves["val_loss"], rtol=1e-5)
     assert spread.states.keys() == alone.states.keys()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_loses_no_epoch(number, monkeypatch, tmp_path, caplog):
+    """The second chunk ends after its first epoch, and the third does not begin."""
+    options = {**SMALL, "memory": memory_of(caplog, 0.5), "folder": tmp_path / "kept", "epochs": 3}
+    whole = sweep(linear(), RATES, DATA, **{**options, "folder": None})
+    see, seen = Keeper.see, []
+
+    def signalled(keeper, metrics):
+        see(keeper, metrics)
+        seen.append(metrics)
+        if len(seen) == 4:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "see", signalled)
+        cut = sweep(linear(), RATES, DATA, **options)
+    assert cut.interrupted and "interrupted" in repr(cut) and signal.getsignal(number) == before
+    first, second = (sum(len(m["loss"]) for m in seen[i : i + 1]) for i in (0, 3))
+    assert len(cut.runs) == first + second < len(RATES)
+    for run in cut.runs:
+        epochs = 3 if run.number < first else 1
+        curve, full = run.curves["val_loss"], whole.runs[run.number].curves["val_loss"]
+        np.testing.assert_array_equal(curve[:epochs], full[:epochs])
+        assert np.isnan(curve[epochs:]).all() and run.stopped_at is None
+    assert len(cut.table()["run"]) == len(cut.runs)
+    rest = sweep(linear(), RATES, DATA, resume=True, **options)
+    assert table(rest) == table(whole) and not rest.interrupted
+
+
+def test_an_interruption_before_the_first_epoch(monkeypatch):
+    monkeypatch.setattr(Keeper, "offer", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        sweep(linear(), RATES, DATA, **SMALL)
 
 
 def test_the_state_of_the_best_run_is_kept():
@@ -412,3 +492,22 @@ def test_the_models_of_all_seeds_have_one_structure():
 
     with pytest.raises(ValueError, match="all must be of one model"):
         sweep(of_seed, [fnopt.sgd(0.1)], DATA, seeds=2, epochs=1)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "bfloat16_stochastic", "float16"])
+def test_a_precision_is_that_of_the_run_alone(precision):
+    task, scaled = linear_task(), precision == "float16"
+    data = (DATA[0] * 20, DATA[1]) if scaled else DATA  # the first steps overflow
+    entrants = grid(fnopt.sgd, learning_rate=[0.01, 1e30 if scaled else 0.1])
+    options = dict(
+        epochs=1 if scaled else 3,
+        batch_size=1 if scaled else 8,  # enough steps to halve the scale down to the smallest
+        validation_data=VALIDATION,
+        precision=precision,
+    )
+    result = sweep(task, entrants, data, seeds=[0, 3], same_order=False, keep="all", **options)
+    for number, run in enumerate(result.runs[: 2 if scaled else 4]):
+        alone = fit(task, run.entrant.tx, data, key=run.seed, progress=False, **options)
+        assert_like_alone(result, number, alone)
+        assert int(result.states[number].skipped) == int(alone.state.skipped) >= scaled
+    assert [run.diverged for run in result.runs] == [False] * 2 + [scaled] * 2

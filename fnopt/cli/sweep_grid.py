@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fnopt
-from fnopt.cli.optimizer import check_known, usual_rate
+from fnopt.cli.optimizer import SCHEDULES, check_known, usual_rate
 from fnopt.cli.usage import UsageError, no_such
+from fnopt.sweeps import Entrant
+from fnopt.sweeps import grid as grid_of
 
 ALIASES = {"--lr": "--learning-rate"}
 FORMS = (
@@ -64,6 +66,8 @@ def taken_apart(
         word = left.pop(0)
         option, equals, value = word.partition("=")
         option = ALIASES.get(option, option).replace("_", "-")
+        if option in ("--optimizer", "--optimizers"):
+            raise UsageError("give optimizers without an option, as in fnopt sweep adamw,sgd")
         if not option.startswith("--") or option in own or option == "--help" or _no(option) in own:
             rest.append(word)
             continue
@@ -110,7 +114,9 @@ def values_of(option: str, word: str) -> list[Any]:
     return values
 
 
-def grids_of(optimizers: str, settings: Mapping[str, Sequence[Any]]) -> list[Grid]:
+def grids_of(
+    optimizers: str, settings: Mapping[str, Sequence[Any]], own: Collection[str] = ()
+) -> list[Grid]:
     """The grid of each optimizer.
 
     A hyperparameter is set in those optimizers that have it. Where no learning rate is given, an
@@ -119,6 +125,7 @@ def grids_of(optimizers: str, settings: Mapping[str, Sequence[Any]]) -> list[Gri
     Args:
         optimizers: names of optimizers with commas between them.
         settings: the values of hyperparameters by their names as arguments.
+        own: the options of the command itself, one of which may be meant by an unknown one.
 
     Raises:
         UsageError: there is no optimizer of a name, none that has a hyperparameter, or one needs
@@ -143,8 +150,39 @@ def grids_of(optimizers: str, settings: Mapping[str, Sequence[Any]]) -> list[Gri
             what = "has no" if len(names) == 1 else "has"
             listed = f"fnopt optimizers {names[0]}"
             option = "--" + setting.replace("_", "-")
-            raise no_such(f"{which} {what} hyperparameter", option, options, listed)
+            raise no_such(f"{which} {what} hyperparameter", option, [*options, *own], listed)
     return [_grid(name, fields[name], settings) for name in names]
+
+
+def entrants_of(grid: Grid, schedule: str, steps: int) -> tuple[Entrant, ...]:
+    """The optimizers of a grid, whose learning rates follow a schedule.
+
+    Args:
+        grid: the grid.
+        schedule: one of ``SCHEDULES``.
+        steps: steps of a run.
+
+    Returns:
+        Entrants that have as hyperparameter the number with which the schedule begins, or to which
+        it rises.
+
+    Raises:
+        UsageError: the optimizer has no learning rate, and the schedule is not the constant one.
+        ValueError, TypeError: a value is none that the hyperparameter may have.
+    """
+    if schedule != "constant" and "learning_rate" not in grid.values:
+        raise UsageError(
+            f"the optimizer {grid.optimizer!r} has no learning rate; leave --schedule out"
+        )
+
+    def make(**values: Any) -> Any:
+        tx = fnopt.optimizer(grid.optimizer, **values)  # so that the rate itself is checked
+        if schedule == "constant":
+            return tx
+        return tx.replace(learning_rate=SCHEDULES[schedule](values["learning_rate"], steps))
+
+    make.__name__ = grid.optimizer
+    return grid_of(make, **grid.values)
 
 
 def _grid(name: str, fields: Any, settings: Mapping[str, Sequence[Any]]) -> Grid:

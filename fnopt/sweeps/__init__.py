@@ -16,14 +16,21 @@ from fnopt.sweeps.distributions import log_uniform as log_uniform
 from fnopt.sweeps.distributions import uniform as uniform
 from fnopt.sweeps.grid import grid as grid
 from fnopt.sweeps.grid import sample as sample
+from fnopt.sweeps.halve import hyperband as hyperband
+from fnopt.sweeps.halve import successive_halving as successive_halving
 from fnopt.sweeps.halving import BracketResult as BracketResult
 from fnopt.sweeps.halving import RungResult as RungResult
+from fnopt.sweeps.halving_result import HalvingResult as HalvingResult
 from fnopt.sweeps.hypergradient import Hypergradient as Hypergradient
 from fnopt.sweeps.hypergradient import hypergradient as hypergradient
 from fnopt.sweeps.noise_scale import gradient_noise_scale as gradient_noise_scale
 from fnopt.sweeps.noise_scale_result import NoiseScale as NoiseScale
 from fnopt.sweeps.population import PopulationStep as PopulationStep
 from fnopt.sweeps.population import exploit_and_explore as exploit_and_explore
+from fnopt.sweeps.population_result import PopulationResult as PopulationResult
+from fnopt.sweeps.population_training import (
+    population_based_training as population_based_training,
+)
 from fnopt.sweeps.races import Races as Races
 from fnopt.sweeps.races import races as races
 from fnopt.sweeps.range_test import learning_rate_range_test as learning_rate_range_test
@@ -32,6 +39,8 @@ from fnopt.sweeps.solves import Solves as Solves
 from fnopt.sweeps.solves import solves as solves
 from fnopt.sweeps.sweep import sweep as sweep
 from fnopt.sweeps.table import Table as Table
+from fnopt.sweeps.trials import optuna_objective as optuna_objective
+from fnopt.sweeps.trials import optuna_sweep as optuna_sweep
 from fnopt.sweeps.tune import Tuned as Tuned
 from fnopt.sweeps.tune import tune as tune
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import optax
 
 from fnopt.core.checks import brief, integer, positive_integer
+from fnopt.core.entry import Function, entry
 from fnopt.core.labels import labels_of
+from fnopt.core.tracebacks import hides_frames
 from fnopt.solve.methods import as_method
 from fnopt.sweeps.data import Entrant
 from fnopt.train.arguments import check_objective
@@ -19,6 +22,8 @@ from fnopt.train.objective import Objective
 
 USAGE = "sweep(objective, optimizers, data, epochs=…)"
 """The call that is right."""
+_PART = re.compile(r"^(?:fit|sweep|exploit_and_explore|halving_bracket|hyperband_brackets)([:(])")
+"""The name of a part at the beginning of an error."""
 
 
 def as_entrants(
@@ -114,12 +119,37 @@ def objectives_of(objective: Any, seeds: Sequence[int]) -> Callable[[int], Objec
 
 
 @contextlib.contextmanager
-def named_sweep() -> Iterator[None]:
-    """Lets errors of the parts of :func:`fnopt.train.fit` name the sweep that was called."""
+def named(caller: str) -> Iterator[None]:
+    """Lets errors of the parts that several functions share name the one that was called.
+
+    Args:
+        caller: the public function, such as ``"sweep"``.
+    """
     try:
         yield
     except (TypeError, ValueError) as error:
-        words = f"{error}"
-        if words.startswith("fit: "):
-            error.args = ("sweep: " + words.removeprefix("fit: "), *error.args[1:])
+        words = _PART.sub(rf"{caller}\1", f"{error}", count=1)
+        if words != f"{error}":
+            error.args = (words, *error.args[1:])
         raise
+
+
+def sweep_entry(caller: str, usage: str) -> Callable[[Function], Function]:
+    """:func:`fnopt.core.entry.entry`, where errors of shared parts name the function as well.
+
+    Args:
+        caller: name of the public function.
+        usage: the call that is right.
+    """
+
+    def decorate(function: Function) -> Function:
+        checked = entry(usage)(function)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with named(caller):
+                return checked(*args, **kwargs)
+
+        return hides_frames(call)  # pyright: ignore[reportReturnType]
+
+    return decorate

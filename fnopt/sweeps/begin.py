@@ -11,7 +11,9 @@ import jax.numpy as jnp
 
 from fnopt.core.stacking import stacked
 from fnopt.core.types import Batch, ModelState, Params, PyTree
+from fnopt.train.layout import gains
 from fnopt.train.objective import Objective
+from fnopt.train.precision import Precision
 from fnopt.train.state import TrainState
 
 Start = tuple[Params, ModelState]
@@ -63,10 +65,10 @@ def first_states(
     starts: PyTree,
     keys: jax.Array,
     stopping: Any,
-    packed: bool,
     sharding: Any = None,
+    precision: Precision | None = None,
 ) -> TrainState:
-    """The states before the first step, stacked.
+    """The states before the first step, stacked; their small arrays are packed.
 
     Args:
         optimizers: the optimizer of each run, their leaves stacked.
@@ -74,14 +76,16 @@ def first_states(
         starts: parameters and model state of each seed, stacked.
         keys: the key of each seed.
         stopping: early stopping, or None.
-        packed: whether to store small arrays packed.
         sharding: how the runs lie on several devices; None for one.
+        precision: the precision of the steps; None leaves dtypes as they are.
     """
 
     def begin(tx: Any, place: jax.Array) -> TrainState:
         start: Any = jax.tree.map(lambda x: x[place], starts)
-        state = TrainState.create(_Begun(start), tx, keys[place], stopping=stopping)
-        return state.packed() if packed else state
+        state = TrainState.create(
+            _Begun(start), tx, keys[place], precision=precision, stopping=stopping
+        )
+        return state.packed(precision) if gains(state, precision) else state
 
     states = jax.vmap(begin)(optimizers, seeds)
     return states if sharding is None else jax.lax.with_sharding_constraint(states, sharding)

@@ -23,7 +23,7 @@ Bracket = tuple[Rung, ...]
 """The rungs of one successive halving, from many runs of few epochs to few runs of many."""
 
 
-def halving_bracket(runs: int, epochs: int, *, first: int = 1, eta: int = 3) -> Bracket:
+def halving_bracket(runs: int, epochs: int, *, min_epochs: int = 1, eta: int = 3) -> Bracket:
     r"""The rungs of a successive halving that ends with runs of a given number of epochs.
 
     Of :math:`n` runs and at most :math:`R` epochs, rung :math:`i` of :math:`0, \dots, s` has
@@ -31,13 +31,13 @@ def halving_bracket(runs: int, epochs: int, *, first: int = 1, eta: int = 3) -> 
     .. math:: n_i = \lfloor n\,\eta^{-i} \rfloor \text{ runs}, \qquad
               r_i = \lfloor R\,\eta^{\,i-s} \rfloor \text{ epochs}
 
-    with the largest :math:`s` for which the first rung has at least ``first`` epochs and the last
-    at least one run.
+    with the largest :math:`s` for which the first rung has at least ``min_epochs`` epochs and the
+    last at least one run.
 
     Args:
         runs: the number of runs at the start, :math:`n`, at least 1.
         epochs: the number of epochs of the runs that come to the end, :math:`R`, at least 1.
-        first: the smallest number of epochs of the first rung, from 1 to ``epochs``.
+        min_epochs: the smallest number of epochs of the first rung, from 1 to ``epochs``.
         eta: the factor :math:`\eta`, at least 2: one run in so many goes on.
 
     Returns:
@@ -61,14 +61,9 @@ def halving_bracket(runs: int, epochs: int, *, first: int = 1, eta: int = 3) -> 
     """
     runs = positive_integer("halving_bracket: runs", runs)
     epochs = positive_integer("halving_bracket: epochs", epochs)
-    first = positive_integer("halving_bracket: first", first)
     eta = _checked_eta("halving_bracket", eta)
-    if first > epochs:
-        raise ValueError(
-            f"halving_bracket: first must lie in [1, epochs] = [1, {epochs}], got {first}; the"
-            " first rung cannot be longer than the last"
-        )
-    cuts = min(_power_below(epochs // first, eta), _power_below(runs, eta))
+    min_epochs = _checked_min("halving_bracket", min_epochs, epochs)
+    cuts = min(_power_below(epochs // min_epochs, eta), _power_below(runs, eta))
     return _bracket(runs, epochs, eta, cuts)
 
 
@@ -122,10 +117,10 @@ def budget_bracket(runs: int, budget: int, *, eta: int = 2) -> Bracket:
     return tuple(rungs)
 
 
-def hyperband_brackets(epochs: int, *, eta: int = 3) -> tuple[Bracket, ...]:
+def hyperband_brackets(epochs: int, *, min_epochs: int = 1, eta: int = 3) -> tuple[Bracket, ...]:
     r"""The brackets of Hyperband: successive halvings from the most runs to the longest.
 
-    .. math:: s_\text{max} = \lfloor \log_\eta R \rfloor, \qquad
+    .. math:: s_\text{max} = \lfloor \log_\eta (R / r) \rfloor, \qquad
               n_s = \left\lceil (s_\text{max} + 1)\, \frac{\eta^s}{s + 1} \right\rceil
 
     for :math:`s = s_\text{max}, \dots, 0`, each with the rungs of :func:`halving_bracket` and about
@@ -134,6 +129,7 @@ def hyperband_brackets(epochs: int, *, eta: int = 3) -> tuple[Bracket, ...]:
 
     Args:
         epochs: the largest number of epochs of a run, :math:`R`, at least 1.
+        min_epochs: the smallest number of epochs of a rung, :math:`r`, from 1 to ``epochs``.
         eta: the factor :math:`\eta`, at least 2.
 
     Returns:
@@ -152,7 +148,8 @@ def hyperband_brackets(epochs: int, *, eta: int = 3) -> tuple[Bracket, ...]:
     """
     epochs = positive_integer("hyperband_brackets: epochs", epochs)
     eta = _checked_eta("hyperband_brackets", eta)
-    most = _power_below(epochs, eta)
+    min_epochs = _checked_min("hyperband_brackets", min_epochs, epochs)
+    most = _power_below(epochs // min_epochs, eta)
     # In integers: logarithms and quotients of floats round the wrong way at powers of eta.
     runs = {s: -(-(most + 1) * eta**s // (s + 1)) for s in range(most, -1, -1)}
     return tuple(_bracket(n, epochs, eta, s) for s, n in runs.items())
@@ -171,6 +168,12 @@ def _power_below(number: int, eta: int) -> int:
 
 
 def _checked_eta(caller: str, eta: Any) -> int:
+    """The factor of a bracket.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is below 2.
+    """
     eta = positive_integer(f"{caller}: eta", eta)
     if eta < 2:
         raise ValueError(
@@ -178,3 +181,13 @@ def _checked_eta(caller: str, eta: Any) -> int:
             " would"
         )
     return eta
+
+
+def _checked_min(caller: str, min_epochs: Any, epochs: int) -> int:
+    min_epochs = positive_integer(f"{caller}: min_epochs", min_epochs)
+    if min_epochs > epochs:
+        raise ValueError(
+            f"{caller}: min_epochs must lie in [1, epochs] = [1, {epochs}], got {min_epochs}; the"
+            " first rung cannot be longer than the last"
+        )
+    return min_epochs

@@ -45,6 +45,7 @@ class Sweep:
         programs: number of compiled programs that ran the epochs.
         seconds: seconds that the sweep took, with compilation.
         states: by the numbers of runs, the final train states that were kept; None for none.
+        interrupted: whether Ctrl-C or SIGTERM ended it, so that runs are missing or are not whole.
 
     >>> import numpy as np
     >>> from fnopt.sweeps import Entrant, RunRecord, Sweep
@@ -79,6 +80,7 @@ class Sweep:
     programs: int
     seconds: float
     states: Any = None
+    interrupted: bool = False
 
     def table(self, *, at: At = "best") -> Table:
         """The runs, the best first, those that diverged last.
@@ -238,7 +240,7 @@ class Sweep:
         Args:
             path: path of the file; folders are created.
         """
-        names = ("monitor", "mode", "programs", "seconds")
+        names = ("monitor", "mode", "programs", "seconds", "interrupted")
         write_json(path, self.runs, {name: getattr(self, name) for name in names})
 
     @classmethod
@@ -279,5 +281,6 @@ class Sweep:
             shown = f"best {self.monitor} {number(best.median)}: {best.entrant}"
         except ValueError:
             shown = f"no finite {self.monitor}"
+        ended += "interrupted, " * self.interrupted
         head = f"{run}, {entrant}, {ended}{program}, {duration(self.seconds)}"
         return call("Sweep", head, shown)

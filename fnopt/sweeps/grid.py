@@ -49,7 +49,7 @@ def grid(make: Make, *args: Any, **values: Any) -> tuple[Entrant, ...]:
     named = _by_name("grid", make, args, values)
     choices = {name: _values(name, value) for name, value in named.items()}
     return tuple(
-        _entrant("grid", make, dict(zip(choices, combination, strict=True)))
+        entrant_of("grid", make, dict(zip(choices, combination, strict=True)))
         for combination in itertools.product(*choices.values())
     )
 
@@ -85,22 +85,38 @@ def sample(make: Make, n: int, key: Any, **distributions: Any) -> tuple[Entrant,
     >>> all(1e-4 <= e.tx.learning_rate < 1e-2 and e.tx.b1 == 0.8 for e in entrants)
     True
     """
-    named = _by_name("sample", make, (), distributions)
+    named = check_draws("sample", make, distributions)
     n, key = positive_integer("sample: n", n), typed_key(key)
+    drawn = {name: _draws(name, value, n, key) for name, value in named.items()}
+    return tuple(
+        entrant_of("sample", make, {name: values[i] for name, values in drawn.items()})
+        for i in range(n)
+    )
+
+
+def check_draws(caller: str, make: Any, distributions: Mapping[str, Any]) -> dict[str, Any]:
+    """What the hyperparameters of an optimizer are drawn from, refused where it cannot be.
+
+    Args:
+        caller: the public function, for errors.
+        make: what returns the optimizer.
+        distributions: for its arguments by name a distribution, or one value for all draws.
+
+    Raises:
+        TypeError: ``make`` cannot be called or has no argument of a name, or there is a list.
+        ValueError: no hyperparameter has a distribution.
+    """
+    named = _by_name(caller, make, (), distributions)
     for name, value in named.items():
         if isinstance(value, list):
             words = ", ".join(brief(x, 20) for x in value[:3])
-            raise TypeError(f"sample: {name} is a list; choice({words}) draws one of its values")
+            raise TypeError(f"{caller}: {name} is a list; choice({words}) draws one of its values")
     if not any(isinstance(value, Distribution) for value in named.values()):
         raise ValueError(
-            f"sample: nothing is drawn for {_name(make)}; give a distribution, such as"
+            f"{caller}: nothing is drawn for {_name(make)}; give a distribution, such as"
             " learning_rate=log_uniform(1e-5, 1)"
         )
-    drawn = {name: _draws(name, value, n, key) for name, value in named.items()}
-    return tuple(
-        _entrant("sample", make, {name: values[i] for name, values in drawn.items()})
-        for i in range(n)
-    )
+    return named
 
 
 def _by_name(
@@ -174,7 +190,17 @@ def _draws(name: str, value: Any, n: int, key: jax.Array) -> list[Any]:
     return [value] * n
 
 
-def _entrant(caller: str, make: Make, values: dict[str, Any]) -> Entrant:
+def entrant_of(caller: str, make: Make, values: Mapping[str, Any]) -> Entrant:
+    """The entrant of an optimizer with these hyperparameters.
+
+    Args:
+        caller: the public function, for errors.
+        make: what returns the optimizer.
+        values: its arguments by name.
+
+    Raises:
+        TypeError: it returns no optimizer.
+    """
     values = {name: _plain(value) for name, value in values.items()}
     tx = make(**values)
     try:

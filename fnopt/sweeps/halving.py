@@ -1,16 +1,15 @@
-"""Successive halving and Hyperband: trains runs stage by stage, the best of each going on."""
+"""Successive halving and Hyperband: trains runs rung by rung, the best of each going on."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fnopt.core.checks import one_of
-from fnopt.sweeps.brackets import Bracket
+from fnopt.sweeps.brackets import Bracket, Rung
 
 Advance = Callable[[np.ndarray, int], Any]
 """``advance(runs, epochs)`` trains the runs of these numbers until each has so many epochs in all,
@@ -54,11 +53,7 @@ class BracketResult:
         A run that came further is before one that was left behind. Those of one rung are in the
         order of their metric there.
         """
-        ranked: list[int] = []
-        for rung in reversed(self.rungs):
-            order = rung.runs[ranks(rung.values, self.mode)]
-            ranked += [run for run in order.tolist() if run not in set(ranked)]
-        return np.array(ranked)
+        return final_ranking([self])
 
     @property
     def best(self) -> int:
@@ -117,112 +112,101 @@ def promoted(values: Any, keep: int, mode: str = "min") -> np.ndarray:
     return np.array([i for i in ranks(values, mode)[:keep] if np.isfinite(values[i])], int)
 
 
-def run_bracket(
-    advance: Advance,
-    bracket: Bracket,
-    *,
-    runs: Sequence[int] | np.ndarray | None = None,
-    mode: str = "min",
-) -> BracketResult:
-    """Successive halving: trains runs rung by rung, the best of each going on to the next.
+def run_brackets(
+    advance: Advance, brackets: Sequence[Bracket], *, mode: str = "min"
+) -> tuple[BracketResult, ...]:
+    """Successive halvings side by side: in each the best runs of a rung go on to the next.
 
-    It ends before the last rung if no run is left whose metric is finite.
+    The runs are numbered through: those of the first bracket from 0, those of the second from where
+    the first ended. A bracket ends before its last rung if no run is left whose metric is finite.
+    As no bracket asks what happens in another, they go at once, which is fewer and larger batches
+    of runs than one bracket after the other.
 
     Args:
-        advance: trains runs; called once for each rung, with the numbers of the runs, ascending,
-            and the number of epochs that each shall have had after it. It returns the metric of
-            each.
-        bracket: the rungs, of :func:`halving_bracket` or another function.
-        runs: the numbers of the runs, as many as the first rung has; ``0, 1, …`` if None.
+        advance: trains runs; called once for each number of epochs at which a rung ends, with the
+            numbers of the runs of all brackets that are left, ascending, and that number of epochs,
+            which each shall have had after it. It returns the metric of each.
+        brackets: the brackets, one of :func:`halving_bracket`, or those of
+            :func:`hyperband_brackets`.
         mode: ``"min"`` if a smaller metric is better, ``"max"`` if a larger one is.
 
     Returns:
-        The result.
+        The result of each bracket.
 
     Raises:
-        ValueError: there are more or fewer runs than the first rung has, or ``advance`` returned
-            more or fewer values than it got runs.
+        ValueError: ``advance`` returned more or fewer values than it got runs.
 
     References:
         Jamieson & Talwalkar, *Non-stochastic best arm identification and hyperparameter
-        optimization*, AISTATS 2016, arXiv:1502.07943, figure 3.
+        optimization*, AISTATS 2016, arXiv:1502.07943, figure 3; Li, Jamieson, DeSalvo, Rostamizadeh
+        & Talwalkar, *Hyperband*, JMLR 18, 2018, arXiv:1603.06560, algorithm 1.
 
     >>> from fnopt.sweeps import halving_bracket
     >>> loss = np.array([3.0, 1.0, 2.0, 4.0])
-    >>> result = run_bracket(lambda runs, epochs: loss[runs] / epochs, halving_bracket(4, 4, eta=2))
+    >>> bracket = halving_bracket(4, 4, eta=2)
+    >>> (result,) = run_brackets(lambda runs, epochs: loss[runs] / epochs, [bracket])
     >>> result.best, result.ranking.tolist(), result.epochs
     (1, [1, 2, 0, 3], 8)
     """
-    alive = np.arange(bracket[0].runs) if runs is None else np.asarray(runs, int)
-    if len(alive) != bracket[0].runs:
-        raise ValueError(
-            f"run_bracket: the first rung has {bracket[0].runs} runs, and runs has {len(alive)}"
-            " numbers; give one for each"
-        )
-    results: list[RungResult] = []
-    following = (*(rung.runs for rung in bracket[1:]), 0)
-    for rung, keep in zip(bracket, following, strict=True):
-        alive = np.sort(alive)
-        values = np.asarray(advance(alive, rung.epochs), float)
-        if values.shape != alive.shape:
-            raise ValueError(
-                f"run_bracket: advance returned values of shape {values.shape} for {len(alive)}"
-                f" runs; it must return one for each, of shape {alive.shape}"
-            )
-        kept = alive[promoted(values, keep, mode)]
-        results.append(RungResult(rung.epochs, alive, values, kept))
-        if not len(kept):
+    ends = np.cumsum([bracket[0].runs for bracket in brackets])
+    left = [np.arange(end - b[0].runs, end) for end, b in zip(ends, brackets, strict=True)]
+    results: list[list[RungResult]] = [[] for _ in brackets]
+    for _, epochs in levels_of(brackets):
+        runs = np.sort(np.concatenate(left))
+        if not runs.size:
             break
-        alive = kept
-    return BracketResult(tuple(results), mode)
+        values = np.asarray(advance(runs, epochs), float)
+        if values.shape != runs.shape:
+            raise ValueError(
+                f"run_brackets: advance returned values of shape {values.shape} for {len(runs)}"
+                f" runs; it must return one for each, of shape {runs.shape}"
+            )
+        for i, bracket in enumerate(brackets):
+            here = [place for place, rung in enumerate(bracket) if rung.epochs == epochs]
+            if not here or not left[i].size:
+                continue
+            following = bracket[here[0] + 1 :]
+            own = values[np.searchsorted(runs, left[i])]
+            kept = left[i][promoted(own, following[0].runs if following else 0, mode)]
+            results[i].append(RungResult(epochs, left[i], own, kept))
+            left[i] = np.sort(kept)
+    return tuple(BracketResult(tuple(rungs), mode) for rungs in results)
 
 
-def run_hyperband(
-    advance: Advance, brackets: Sequence[Bracket], *, mode: str = "min"
-) -> tuple[BracketResult, ...]:
-    """Hyperband: one bracket after the other, each with new runs.
-
-    Args:
-        advance: trains runs, as for :func:`run_bracket`. The runs are numbered through: those of
-            the first bracket from 0, those of the second from where the first ended.
-        brackets: the brackets, of :func:`hyperband_brackets`.
-        mode: ``"min"`` if a smaller metric is better, ``"max"`` if a larger one is.
-
-    Returns:
-        The results of the brackets; :func:`best_run` says which run is the best.
-
-    References:
-        Li, Jamieson, DeSalvo, Rostamizadeh & Talwalkar, *Hyperband*, JMLR 18, 2018,
-        arXiv:1603.06560, algorithm 1.
-    """
-    results: list[BracketResult] = []
-    begin = 0
-    for bracket in brackets:
-        end = begin + bracket[0].runs
-        results.append(run_bracket(advance, bracket, runs=np.arange(begin, end), mode=mode))
-        begin = end
-    return tuple(results)
-
-
-def best_run(results: Sequence[BracketResult]) -> int:
-    """The number of the run with the best metric seen in any rung; of equal ones the longest.
+def levels_of(brackets: Sequence[Bracket]) -> Bracket:
+    """How many runs :func:`run_brackets` trains at once up to each number of epochs.
 
     Args:
-        results: what :func:`run_hyperband` returned.
+        brackets: the brackets.
 
-    Raises:
-        ValueError: no metric was finite.
-
-    References:
-        Li, Jamieson, DeSalvo, Rostamizadeh & Talwalkar, *Hyperband*, JMLR 18, 2018,
-        arXiv:1603.06560, algorithm 1 ("the smallest intermediate loss seen so far").
+    >>> from fnopt.sweeps import hyperband_brackets
+    >>> for rung in levels_of(hyperband_brackets(9)):  # 9, 5 and 3; then 3, 5 and 3; then 1, 1, 3
+    ...     print(*rung)
+    17 1
+    11 3
+    5 9
     """
-    rungs = sorted(
-        (rung for result in results for rung in result.rungs), key=lambda rung: -rung.epochs
-    )
-    runs = np.concatenate([rung.runs for rung in rungs])
-    values = np.concatenate([rung.values for rung in rungs])
-    place = ranks(values, results[0].mode)[0]
-    if not math.isfinite(values[place]):
-        raise ValueError("best_run: no run has a finite metric; all of them diverged")
-    return int(runs[place])
+    levels = []
+    for epochs in sorted({rung.epochs for bracket in brackets for rung in bracket}):
+        # A bracket is trained up to its next rung.
+        nexts = (next((r.runs for r in b if r.epochs >= epochs), 0) for b in brackets)
+        levels.append(Rung(sum(nexts), epochs))
+    return tuple(levels)
+
+
+def final_ranking(results: Sequence[BracketResult]) -> np.ndarray:
+    """The numbers of the runs of all brackets, the best first.
+
+    As :attr:`BracketResult.ranking`: a run that was trained longer is before one that was left
+    behind, and those of the same number of epochs are in the order of their metric there.
+
+    Args:
+        results: what :func:`run_brackets` returned.
+    """
+    rungs = [rung for result in results for rung in result.rungs]
+    ranked: dict[int, None] = {}
+    for epochs in sorted({rung.epochs for rung in rungs}, reverse=True):
+        runs = np.concatenate([rung.runs for rung in rungs if rung.epochs == epochs])
+        values = np.concatenate([rung.values for rung in rungs if rung.epochs == epochs])
+        ranked |= dict.fromkeys(runs[ranks(values, results[0].mode)].tolist())
+    return np.array(list(ranked))

@@ -12,6 +12,8 @@ import numpy as np
 
 from fnopt.core.checks import brief
 
+_CACHE = 2**21
+"""What the runs of a group take on a CPU, in bytes: the second level cache of a core or two."""
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -53,6 +55,18 @@ def lower_bound(state: Any) -> int:
     """The bytes that runs take at least: their states, and a gradient and an update for each."""
     fields = vars(state.states) if hasattr(state, "states") else vars(state)
     return bytes_of(state) + 2 * bytes_of(fields["params"])
+
+
+def lanes(each: int) -> int:
+    """How many runs a device computes side by side, at least 1.
+
+    A CPU goes through runs in groups whose arrays stay in its caches: a step of all runs at once
+    would read all of their arrays from memory. Elsewhere a step costs what its kernels cost.
+
+    Args:
+        each: bytes of a run.
+    """
+    return max(1, _CACHE // each) if jax.default_backend() == "cpu" else 2**31
 
 
 def bytes_of(tree: Any) -> int:
@@ -101,6 +115,16 @@ def budget(memory: Any, device: Any) -> int:
     if not memory > 0:
         raise ValueError(f"sweep: memory must be above 0 bytes, got {memory}")
     return int(min(memory, 2**62))
+
+
+def limit_of(memory: Any, mesh: jax.sharding.Mesh | None) -> int:
+    """:func:`budget` on the devices of a sweep.
+
+    Args:
+        memory: as of :func:`budget`.
+        mesh: the devices; None for the first.
+    """
+    return budget(memory, jax.devices()[0] if mesh is None else mesh.devices.flat[0])
 
 
 def most_runs(need: Need, limit: int, what: str) -> int:

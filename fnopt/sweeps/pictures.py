@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from fnopt.sweeps.scales import is_wide, whole_ticks, words
 from fnopt.sweeps.texts import is_number
 from fnopt.sweeps.value_picture import draw_values
 
+Kind = Literal["values", "heat map", "curves"]
 KINDS = ("values", "heat map", "curves")
 FEW = 5
 """Entrants whose curves are drawn."""
@@ -75,7 +76,18 @@ def plot(
     return draw_values(runs, measure, x, other, path, theme, title)
 
 
-def kind_for(runs: Runs, names: Sequence[str] | None) -> str:
+def kinds_for(runs: Runs) -> list[Kind]:
+    """The kinds of pictures that show what varies in a sweep.
+
+    Args:
+        runs: the runs.
+    """
+    best = kind_for(runs, None)
+    kinds: list[Kind] = [best, "values", "curves"]
+    return ["curves"] if best == "curves" else list(dict.fromkeys(kinds))
+
+
+def kind_for(runs: Runs, names: Sequence[str] | None) -> Kind:
     """The kind of picture that suits what varies in a sweep.
 
     Args:

@@ -133,25 +133,52 @@ def _varied(
 ) -> PyTree:
     """The states with the hyperparameters of the runs that were replaced multiplied."""
     paths, structure = jax.tree_util.tree_flatten_with_path(states)
-    # Of a train state the parameters may have leaves of the same names.
-    prefix = "tx/" if hasattr(states, "tx") else ""
     names = [path_name(path) for path, _ in paths]
     leaves = [leaf for _, leaf in paths]
-    inside = [name for name in names if name.startswith(prefix)]
     for number, (name, bounds) in enumerate(hyperparameters.items()):
-        low, high = _bounds(name, bounds)
-        chosen = [i for i, path in enumerate(names) if path in inside and _ends(path, name)]
-        if not chosen:
-            near = ", ".join(nearest(name, inside)) or "none"
-            raise ValueError(
-                f"exploit_and_explore: no hyperparameter has the name {name!r}; the nearest paths"
-                f" are {near}"
-            )
+        low, high = bounds_of(name, bounds)
+        chosen = _places(names, name, hasattr(states, "tx"))
         draw = jax.random.randint(jax.random.fold_in(key, number), replaced.shape, 0, len(factors))
         factor = jnp.asarray(factors)[draw]
         for i in chosen:
             leaves[i] = _multiplied(names[i], leaves[i], replaced, factor, low, high)
     return structure.unflatten(leaves)
+
+
+def numbers_of(states: PyTree, name: str) -> dict[str, jax.Array]:
+    """The numbers of a population that :func:`exploit_and_explore` varies by this name.
+
+    Args:
+        states: the stacked states, as there.
+        name: the name of a hyperparameter, as there.
+
+    Returns:
+        The numbers by the name, or by their paths where there are several.
+
+    Raises:
+        ValueError: there is none.
+    """
+    paths = jax.tree_util.tree_leaves_with_path(states)
+    names = [path_name(path) for path, _ in paths]
+    places = _places(names, name, hasattr(states, "tx"))
+    if len(places) == 1:
+        return {name: paths[places[0]][1]}
+    return {names[i].removeprefix("tx/"): paths[i][1] for i in places}
+
+
+def _places(paths: Sequence[str], name: str, of_train_state: bool) -> list[int]:
+    """The places of the leaves that a name stands for."""
+    # Of a train state the parameters may have leaves of the same names.
+    prefix = "tx/" if of_train_state else ""
+    chosen = [i for i, path in enumerate(paths) if path.startswith(prefix) and _ends(path, name)]
+    if not chosen:
+        inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+        near = ", ".join(nearest(name, inside)) or "none"
+        raise ValueError(
+            f"exploit_and_explore: no hyperparameter has the name {name!r}; the nearest paths"
+            f" are {near}"
+        )
+    return chosen
 
 
 def _multiplied(
@@ -172,7 +199,12 @@ def _ends(path: str, name: str) -> bool:
     return matches(f"*/{name}", path, None)
 
 
-def _bounds(name: str, bounds: Any) -> tuple[float, float]:
+def bounds_of(name: str, bounds: Any) -> tuple[float, float]:
+    """The lowest and the highest value of a hyperparameter.
+
+    Raises:
+        ValueError: they are no such pair.
+    """
     try:
         low, high = map(float, bounds)
     except (TypeError, ValueError):

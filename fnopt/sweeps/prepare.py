@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from fnopt.core.checks import brief
+from fnopt.core.checks import brief, positive_integer
 from fnopt.data.batches import is_stream
-from fnopt.sweeps.arguments import USAGE
+from fnopt.sweeps.arguments import USAGE, as_entrants, as_seeds, objectives_of
 from fnopt.sweeps.begin import starts_of
 from fnopt.sweeps.data import Entrant
 from fnopt.sweeps.program import Plan
@@ -25,6 +25,38 @@ from fnopt.train.options import StepOptions
 from fnopt.train.watch import Watched, check_unwatched, find_watched
 
 
+def prepare(
+    objective: Any,
+    optimizers: Any,
+    data: Any,
+    *,
+    seeds: Any,
+    epochs: int,
+    batch_size: int | None,
+    validation_data: Any,
+    options: EvaluationOptions,
+    same_order: bool,
+    mesh: jax.sharding.Mesh | None,
+    precision: Any = None,
+) -> tuple[Training, str, str]:
+    """What :func:`training_of` returns, of the arguments of a sweep as users give them.
+
+    Raises:
+        TypeError: as :func:`fnopt.sweeps.sweep`.
+        ValueError: likewise.
+    """
+    entrants, seeds = as_entrants(optimizers), as_seeds(seeds)
+    return training_of(
+        objectives_of(objective, seeds), entrants, seeds, data, validation_data,
+        epochs=positive_integer("sweep: epochs", epochs),
+        batch_size=batch_size,
+        options=options,
+        same_order=same_order,
+        mesh=mesh,
+        precision=precision,
+    )  # fmt: skip
+
+
 def training_of(
     objective_of: Callable[[int], Objective],
     entrants: Sequence[Entrant],
@@ -37,6 +69,7 @@ def training_of(
     options: EvaluationOptions,
     same_order: bool,
     mesh: jax.sharding.Mesh | None,
+    precision: Any = None,
 ) -> tuple[Training, str, str]:
     """What the runs have in common, the metric by which they are judged, and its better direction.
 
@@ -51,6 +84,7 @@ def training_of(
         options: the watched metric and early stopping.
         same_order: whether all runs go through the examples in one order.
         mesh: the devices, or None for one.
+        precision: the precision of the steps, or its name; None leaves dtypes as they are.
 
     Raises:
         TypeError: data are no arrays in memory, or the mesh is none.
@@ -63,16 +97,21 @@ def training_of(
             _check_in_memory(name, value)
     if mesh is not None and not isinstance(mesh, jax.sharding.Mesh):
         raise TypeError(f"sweep: mesh must be a jax.sharding.Mesh or None, got {brief(mesh, 40)}")
-    feed = ArrayFeed(objective, data, batch_size, StepOptions())
+    if mesh is not None:  # axes that are Explicit would be in the types of all arrays
+        mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names)
+    step = StepOptions(precision=precision)
+    feed = ArrayFeed(objective, data, batch_size, step)
     sets = {} if validation_data is None else {VALIDATION: validation_data}
     watched = _watched(objective, entrants, list(sets), options)
     stopping = options.early_stopping and options.early_stopping.replace(mode=watched.mode)
     first = first_state(
-        objective, entrants[0].tx, feed, seeds[0], None, stopping=None, average=None, precision=None
-    )
+        objective, entrants[0].tx, feed, seeds[0], None,
+        stopping=None, average=None, precision=step.precision,
+    )  # fmt: skip
     evaluated, metrics = prepared_sets(objective, first, sets, options.eval_batch_size)
     watched.check(metrics)
-    plan = Plan(feed.batch_size, watched.name, bool(same_order), mesh)
+    one_order = bool(same_order) or len(seeds) == 1
+    plan = Plan(feed.batch_size, watched.name, one_order, mesh, step.precision)
     starts, keys = starts_of(objective_of, seeds, feed.example())
     parts = {n: x.part for n, x in evaluated.items() if isinstance(x, EvaluationArrays)}
     starts, keys, arrays, parts = replicated((starts, keys, feed.data, parts), plan)

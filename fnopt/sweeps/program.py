@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +23,8 @@ from fnopt.data.arrays import Arrays
 from fnopt.train.evaluate import evaluate_batches, observe
 from fnopt.train.loop import without_last_skip
 from fnopt.train.objective import Objective
+from fnopt.train.options import StepOptions
+from fnopt.train.precision import Precision
 from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
 from fnopt.train.step import attempt_step
@@ -41,12 +43,14 @@ class Plan:
         monitor: name of the watched metric of the evaluation; ``""`` where nothing is evaluated.
         same_order: whether all runs go through the examples in one order.
         mesh: the devices over which runs are spread; None for one device.
+        precision: the precision of the steps; None leaves dtypes as they are.
     """
 
     batch_size: int
     monitor: str
     same_order: bool
     mesh: Mesh | None = None
+    precision: Precision | None = None
 
     @property
     def of_runs(self) -> PartitionSpec:
@@ -88,7 +92,7 @@ class Report(NamedTuple):
     diverged: jax.Array
 
 
-@per_objective(static_argnums=(7,), donate_argnums=(1,))
+@per_objective(static_argnums=(7, 8), donate_argnums=(1,))
 def run_epoch(
     objective: Objective,
     runs: Runs,
@@ -98,6 +102,7 @@ def run_epoch(
     data: Arrays,
     sets: Sets,
     plan: Plan,
+    groups: int,
 ) -> tuple[Runs, Report]:
     """The runs after one more epoch and its evaluation.
 
@@ -111,8 +116,9 @@ def run_epoch(
         data: the training data.
         sets: the data to evaluate; may be empty.
         plan: what is fixed.
+        groups: how many groups of runs a device goes through one after another.
     """
-    epoch = functools.partial(_epoch, objective, plan)
+    epoch = functools.partial(_in_groups, groups, functools.partial(_epoch, objective, plan))
     if plan.mesh is None:
         return epoch(runs, key, start, orders, data, sets)
     # No run needs anything of another: each device goes on by itself with those that it has.
@@ -126,6 +132,30 @@ def run_epoch(
     )(runs, key, start, orders, data, sets)
 
 
+def _in_groups(
+    groups: int, epoch: Callable[..., tuple[Runs, Report]], runs: Runs, *shared: Any
+) -> tuple[Runs, Report]:
+    """An epoch of one group of runs after another."""
+    if groups == 1:
+        return epoch(runs, *shared)
+
+    def of_group(runs: Runs, i: jax.Array) -> tuple[Runs, Report]:
+        group, report = epoch(jax.tree.map(lambda x: x[i], runs), *shared)
+        # In the place of what was there, so that nothing is copied.
+        return jax.tree.map(lambda x, new: x.at[i].set(new), runs, group), report
+
+    def joined(x: jax.Array, axis: int = 0) -> jax.Array:
+        x = jnp.moveaxis(x, 0, axis)
+        return x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :])
+
+    runs = jax.tree.map(lambda x: x.reshape(groups, -1, *x.shape[1:]), runs)
+    runs, report = jax.lax.scan(of_group, runs, jnp.arange(groups))
+    steps = {name: joined(x, 1) for name, x in report.steps.items()}
+    return jax.tree.map(joined, runs), jax.tree.map(joined, report._replace(steps={}))._replace(
+        steps=steps
+    )
+
+
 def _epoch(
     objective: Objective,
     plan: Plan,
@@ -136,14 +166,19 @@ def _epoch(
     data: Arrays,
     sets: Sets,
 ) -> tuple[Runs, Report]:
+    options = StepOptions(precision=plan.precision)
+
     def step_of_run(run: Runs, rows: jax.Array, batch: Any) -> tuple[Runs, Metrics]:
         state, going, diverged, order = run
         if not plan.same_order:
             batch = data.batch(state.key, state.step, rows[order])
-        new, metrics, taken = attempt_step(objective, state, batch, attempt=going)
-        diverged = jnp.where(going & ~taken, state.step, diverged)
+        new, metrics, taken = attempt_step(objective, state, batch, options, going)
+        more = going & _continues(state, taken)
+        diverged = jnp.where(going & ~more, state.step, diverged)
         metrics = {name: x for name, x in metrics.items() if name not in NO_METRICS}
-        return Runs(without_last_skip(state, new, taken), taken, diverged, order), metrics
+        if state.scaling is not None:  # what was skipped does not count in the means
+            metrics = {name: jnp.where(taken, x, jnp.nan) for name, x in metrics.items()}
+        return Runs(without_last_skip(state, new, more), more, diverged, order), metrics
 
     def step(runs: Runs, at_and_rows: Any) -> tuple[Runs, Metrics]:
         at, rows = at_and_rows
@@ -155,23 +190,30 @@ def _epoch(
     complete = runs.going
     if not sets:
         return runs, Report(metrics, {}, complete, runs.going, runs.diverged)
-    finish = functools.partial(_evaluated, objective, plan.monitor, sets)
+    finish = functools.partial(_evaluated, objective, plan, sets)
     states, going, evaluation = jax.vmap(finish)(runs.states, runs.going)
     runs = runs._replace(states=states, going=going)
     return runs, Report(metrics, evaluation, complete, going, runs.diverged)
 
 
+def _continues(state: TrainState, taken: jax.Array) -> jax.Array:
+    """Whether a run continues after a step: it was taken, or a smaller loss scale may help."""
+    if state.scaling is None:
+        return taken
+    return taken | (state.scaling_state.scale > state.scaling.min_scale)
+
+
 def _evaluated(
-    objective: Objective, monitor: str, sets: Sets, state: TrainState, going: jax.Array
+    objective: Objective, plan: Plan, sets: Sets, state: TrainState, going: jax.Array
 ) -> tuple[TrainState, jax.Array, Metrics]:
     """A run after an evaluation, whether it goes on, and the metrics."""
     model = state.stored_eval_params, state.stored.model_state
     metrics = {
         f"{name}_{metric}": x
         for name, part in sets.items()
-        for metric, x in evaluate_batches(objective, *model, *part, None).items()
+        for metric, x in evaluate_batches(objective, *model, *part, plan.precision).items()
     }
-    seen = observe(state, metrics[monitor])
+    seen = observe(state, metrics[plan.monitor])
     changed = ("metric", "evaluations", "stopping_state")
     old, new = ({name: vars(s)[name] for name in changed} for s in (state, seen))
     state = state.replace(**optax.tree.where(going, new, old))

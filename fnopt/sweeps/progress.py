@@ -26,7 +26,7 @@ class SweepProgress:
         self._runs, self._epochs, self._monitor = runs, epochs, monitor
         self._done, self._epoch, self._at_once = 0, 0, 0
         self._best, self._doing, self._begun = float("nan"), "", time.monotonic()
-        self._before = 0
+        self._before, self._words = 0, ""
 
     def __enter__(self) -> SweepProgress:
         if self._display is not None:
@@ -40,6 +40,18 @@ class SweepProgress:
     def restored(self, runs: int) -> None:
         """Notes runs that were finished before this sweep was resumed."""
         self._done, self._before = self._done + runs, self._before + runs
+        self._update()
+
+    def rung(self, words: str, runs: int, epochs: int) -> None:
+        """Begins a rung, with a bar of its own.
+
+        Args:
+            words: what it is, such as ``"rung 2 of 4"``.
+            runs: number of runs in it.
+            epochs: epochs of each in it.
+        """
+        self._words, self._runs, self._epochs = words, runs, epochs
+        self._done, self._before, self._epoch, self._begun = 0, 0, 0, time.monotonic()
         self._update()
 
     def doing(self, words: str) -> None:
@@ -77,6 +89,8 @@ class SweepProgress:
         share = min(1.0, (self._done + within) / self._runs)
         filled = int(BAR_WIDTH * share)
         parts = [Part("runs", f"{self._done}/{self._runs} runs", 0)]
+        if self._words:
+            parts.insert(0, Part("rung", self._words, 1))
         if bar:
             parts.append(Part("bar", "━" * filled + "─" * (BAR_WIDTH - filled), 3))
         if self._doing:

@@ -46,7 +46,8 @@ class RunRecord:
             ``"val_loss"`` or ``"val_accuracy"``; NaN after the end of the run.
         diverged_at: the step at which the loss or the gradient was not finite; None if the run did
             not diverge.
-        stopped_at: the epoch after which early stopping ended the run; None if it did not.
+        stopped_at: the epoch after which early stopping ended the run, or after which successive
+            halving left it behind; None if it went to the end, or diverged.
     """
 
     number: int

@@ -77,7 +77,7 @@ class Store:
             return
         if not self.resume:
             raise ValueError(
-                f"sweep: there is a sweep in {self.folder}, {len(self._chunks())} chunks of it"
+                f"sweep: there is a sweep in {self.folder}, {finished_runs(self.folder)} runs of it"
                 " finished; go on with it by resume=True, or give another folder"
             )
         there = loads(about.read_text())
@@ -152,6 +152,16 @@ class Store:
         flush(path.parent)
 
 
+def finished_runs(folder: str | os.PathLike) -> int:
+    """How many runs of a sweep are finished.
+
+    Args:
+        folder: its folder, in which there may be nothing.
+    """
+    chunks = map(_load, sorted(Path(folder).glob("chunk-*.npz")))
+    return sum(len(arrays["numbers"]) for arrays in chunks if arrays)
+
+
 def identity(training: Training, monitor: str, keep: str) -> dict[str, Any]:
     """What a sweep is: all that its records follow from, as text and numbers.
 
@@ -177,6 +187,7 @@ def identity(training: Training, monitor: str, keep: str) -> dict[str, Any]:
         "monitor": monitor,
         "early_stopping": repr(training.stopping),
         "same_order": training.plan.same_order,
+        "precision": repr(training.plan.precision),
         "keep": keep,
     }
 

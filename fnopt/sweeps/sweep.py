@@ -11,26 +11,27 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from fnopt.core.checks import one_of, positive_integer
-from fnopt.core.entry import entry
+from fnopt.core.checks import one_of
 from fnopt.core.stacking import groups_of
-from fnopt.sweeps.arguments import USAGE, as_entrants, as_seeds, named_sweep, objectives_of
+from fnopt.sweeps.arguments import USAGE, sweep_entry
 from fnopt.sweeps.chunks import chunks_of
 from fnopt.sweeps.data import RunRecord, Sweep
 from fnopt.sweeps.keeper import Keeper
-from fnopt.sweeps.memory import budget
-from fnopt.sweeps.prepare import training_of
+from fnopt.sweeps.memory import limit_of
+from fnopt.sweeps.prepare import prepare
 from fnopt.sweeps.progress import SweepProgress
 from fnopt.sweeps.run import run_chunk
 from fnopt.sweeps.store import Store, identity
 from fnopt.train.fit_options import EvaluationOptions
+from fnopt.train.interrupts import interrupts
 from fnopt.train.objective import Objective
+from fnopt.train.precision import Precision
 from fnopt.train.stopping import early_stopping as EarlyStopping
 
 KEEP = ("best", "all", "none")
 
 
-@entry(f"{USAGE}, where data are one argument, (inputs, targets)")
+@sweep_entry("sweep", f"{USAGE}, where data are one argument, (inputs, targets)")
 def sweep(
     objective: Objective | Callable[[int], Objective],
     optimizers: Any,
@@ -42,7 +43,8 @@ def sweep(
     validation_data: Any = None,
     monitor: str | None = None,
     early_stopping: EarlyStopping | None = None,
-    same_order: bool = True,
+    same_order: bool = False,
+    precision: Precision | str | None = None,
     memory: float | str | None = None,
     mesh: jax.sharding.Mesh | None = None,
     folder: str | os.PathLike | None = None,
@@ -73,8 +75,12 @@ def sweep(
         monitor: the metric by which runs are judged, such as ``"val_accuracy"``; None for
             ``"val_loss"``, or for ``"loss"`` without validation data.
         early_stopping: ends each run by itself; None for none.
-        same_order: whether all runs see the examples in the order of the first seed, which is
-            faster; otherwise each run has that of its own seed.
+        same_order: whether all runs see the examples in the order of the first seed; otherwise
+            each run has that of its own seed.
+        precision: the precision of the steps, or its name, such as ``"bfloat16"``; None leaves
+            dtypes as they are. Under loss scaling a run has diverged that is not finite at the
+            smallest scale; steps that are skipped do not change the order of later examples, as
+            they do in a single run.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of what is
             there. Runs that it does not hold at once go one chunk after the other.
         mesh: devices over which the runs are spread; None for one.
@@ -84,9 +90,12 @@ def sweep(
         keep: of which runs to keep the final state: the ``"best"``, ``"all"`` or ``"none"``.
 
     Returns:
-        The runs in the order of the optimizers, and for each in that of the seeds.
+        The runs in the order of the optimizers, and for each in that of the seeds. After Ctrl-C or
+        SIGTERM the runs under way end with their epoch, and those that have not begun are left out;
+        a second signal ends the process.
 
     Raises:
+        KeyboardInterrupt: it was interrupted before any run had an epoch.
         TypeError: an argument is something else, or data are no arrays in memory.
         ValueError: there is no optimizer or no seed; a number is out of its range; the memory is
             too small for one run; the folder has another sweep, or one and ``resume`` is false.
@@ -106,23 +115,21 @@ def sweep(
     one_of("sweep: keep", keep, KEEP)
     if resume and folder is None:
         raise ValueError("sweep: resume needs folder=, where to go on from")
-    entrants, seeds = as_entrants(optimizers), as_seeds(seeds)
-    of_seed = objectives_of(objective, seeds)
-    with named_sweep():
-        training, watched, mode = training_of(
-            of_seed, entrants, seeds, data, validation_data,
-            epochs=positive_integer("sweep: epochs", epochs),
-            batch_size=batch_size,
-            options=EvaluationOptions(monitor=monitor, early_stopping=early_stopping),
-            same_order=same_order,
-            mesh=mesh,
-        )  # fmt: skip
-    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
-    limit = budget(memory, device)
+    training, watched, mode = prepare(
+        objective, optimizers, data, seeds=seeds, epochs=epochs, batch_size=batch_size,
+        validation_data=validation_data, same_order=same_order, mesh=mesh,
+        precision=precision,
+        options=EvaluationOptions(monitor=monitor, early_stopping=early_stopping),
+    )  # fmt: skip
+    limit = limit_of(memory, mesh)
     kept = Keeper(watched, mode, keep)
     records: dict[int, RunRecord] = {}
     runs, programs = len(training.entrants), 0
-    with Store(folder, resume) as store, SweepProgress(progress, runs, epochs, watched) as bar:
+    with (
+        Store(folder, resume) as store,
+        SweepProgress(progress, runs, epochs, watched) as bar,
+        interrupts() as received,
+    ):
 
         def on_epoch(at_once: int, epoch: int, metrics: dict[str, np.ndarray]) -> None:
             kept.see(metrics)
@@ -135,23 +142,31 @@ def sweep(
             kept.offer(done.records, done.states)
             bar.restored(len(done.records))
             ahead = [number for number in group if number not in records]
-            if not ahead:
+            if not ahead or received:
                 continue
             bar.doing("compiling")
             chunks, program = chunks_of(training, ahead, limit, bar.say, store.slots(group))
             programs += 1
             for chunk in chunks:
+                if received:
+                    break
                 report = functools.partial(on_epoch, len(chunk.numbers))
-                finished = run_chunk(training, chunk, program, report, kept.choose)
-                store.write(chunk, finished)
+                finished = run_chunk(
+                    training, chunk, program, report, kept.choose, lambda: received
+                )
+                if finished.whole:
+                    store.write(chunk, finished)
                 records.update((record.number, record) for record in finished.records)
                 kept.offer(finished.records, finished.states)
                 bar.chunk(len(chunk.numbers))
+    if received and not records:
+        raise KeyboardInterrupt
     return Sweep(
-        runs=tuple(records[number] for number in range(runs)),
+        runs=tuple(records[number] for number in sorted(records)),
         monitor=watched,
         mode=mode,
         programs=programs,
         seconds=time.perf_counter() - began,
         states=kept.states,
+        interrupted=bool(received),
     )

@@ -41,9 +41,9 @@ def table_of_runs(runs: Runs, measure: Measure) -> Table:
     }
     ends = "".join(f", {count} {what}" for what, count in counts.items() if count)
     where = "best" if measure.at == "best" else "final"
-    plural = "s" * (len(runs) != 1)
+    whose = "1 run by its" if len(runs) == 1 else f"{len(runs)} runs by their"
     return Table(
-        f"{len(runs)} run{plural} by their {where} {measure.metric}, the best first{ends}",
+        f"{whose} {where} {measure.metric}, the best first{ends}",
         ("run", *renamed, *TAKEN[1:]),
         tuple(rows),
         settings=tuple(renamed),

@@ -26,10 +26,12 @@ class Chunk:
     Attributes:
         numbers: their numbers in the sweep.
         slots: places for runs in their program, at least as many.
+        groups: how many groups of these a device goes through one after another.
     """
 
     numbers: tuple[int, ...]
     slots: int
+    groups: int = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,7 +91,7 @@ class Training:
             epoch: number of the epoch, 0 for the first.
         """
         start, size = epoch * self.steps, self.plan.batch_size
-        if self.plan.same_order or len(self.seeds) == 1:
+        if self.plan.same_order:
             return self.data.order(self.keys[0], start, size)[None]
         return jax.vmap(lambda key: self.data.order(key, start, size))(self.keys)
 
@@ -99,8 +101,9 @@ class Training:
         places = jnp.asarray([self.places[number] for number in numbers], jnp.int32)
         optimizers = stacked([self.entrants[number].tx for number in numbers])
         states = first_states(
-            optimizers, places, self.starts, self.keys, self.stopping, packs(), self.sharding
-        )
+            optimizers, places, self.starts, self.keys, self.stopping,
+            self.sharding, self.plan.precision,
+        )  # fmt: skip
         going = np.arange(chunk.slots) < len(chunk.numbers)
         if self.plan.same_order:
             places = jnp.zeros_like(places)
@@ -121,12 +124,6 @@ class Training:
         """One run alone, on one device."""
         alone = dataclasses.replace(self, plan=dataclasses.replace(self.plan, mesh=None))
         return alone.begin(Chunk((number,), 1))
-
-
-def packs() -> bool:
-    """Whether small arrays of the runs are stored packed, as it makes steps faster."""
-    # There a step costs what its kernels cost. On a CPU packing is a copy more of all parameters.
-    return jax.default_backend() != "cpu"
 
 
 def replicated(tree: PyTree, plan: Plan) -> PyTree:
