@@ -55,21 +55,21 @@ def successive_halving(
     compete. A run that diverged counts as the worst there is and is trained no further; an entrant
     whose median is not finite does not go on.
 
-    A run that comes to the end is the one that :func:`sweep` makes. All rungs of a structure are
-    one compiled program, of as many places as one of the later rungs has runs: those before go one
-    chunk after the other, and those that are left are put together in fewer chunks.
+    A run that comes to the end is the one that :func:`fnopt.sweep` makes. All rungs of a structure
+    are one compiled program, of as many places as one of the later rungs has runs: those before go
+    one chunk after the other, and those that are left are put together in fewer chunks.
 
     Args:
-        objective: as for :func:`sweep`.
-        optimizers: the entrants, as for :func:`sweep`: what :func:`sample` and :func:`grid` return,
-            a list of optimizers, or a dict from labels to them.
-        data: the training data in memory, as for :func:`sweep`.
+        objective: as for :func:`fnopt.sweep`.
+        optimizers: the entrants, as for :func:`fnopt.sweep`: what :func:`sample` and :func:`grid`
+            return, a list of optimizers, or a dict from labels to them.
+        data: the training data in memory, as for :func:`fnopt.sweep`.
         epochs: number of epochs of those that come to the end, at least 1; or the rungs
             themselves, as :func:`budget_bracket` returns them.
         min_epochs: the smallest number of epochs of the first rung, from 1 to ``epochs``; not used
             where the rungs are given.
         eta: the factor :math:`\eta`, an integer of at least 2; not used likewise.
-        seeds: their number, at least 1, or the seeds themselves, as for :func:`sweep`.
+        seeds: their number, at least 1, or the seeds themselves, as for :func:`fnopt.sweep`.
         batch_size: examples of a step, at least 1; None for all.
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which entrants are judged, such as ``"val_accuracy"``; None for
@@ -144,12 +144,12 @@ def hyperband(
     go side by side: their runs are trained together up to each rung, by one program.
 
     Args:
-        objective: as for :func:`sweep`.
+        objective: as for :func:`fnopt.sweep`.
         optimizers: a function of a number that returns so many optimizers, such as
             ``lambda n: sample(fnopt.adamw, n, key, learning_rate=log_uniform(1e-5, 1))``; or just
-            so many, as for :func:`sweep`, for which ``sum(bracket[0].runs for bracket in
+            so many, as for :func:`fnopt.sweep`, for which ``sum(bracket[0].runs for bracket in
             hyperband_brackets(epochs))`` is the number. The first are in the bracket of the most.
-        data: the training data in memory, as for :func:`sweep`.
+        data: the training data in memory, as for :func:`fnopt.sweep`.
         epochs: the largest number of epochs of a run, at least 1.
         min_epochs: the smallest number of epochs of a rung, from 1 to ``epochs``.
         eta: the factor :math:`\eta`, an integer of at least 2.

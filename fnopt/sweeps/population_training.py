@@ -67,12 +67,12 @@ def population_based_training(
     that of the best run. There is one compiled program of an epoch, and one of the step between.
 
     Args:
-        objective: as for :func:`sweep`.
-        optimizers: the population at the beginning, as for :func:`sweep`, such as ``sample(
+        objective: as for :func:`fnopt.sweep`.
+        optimizers: the population at the beginning, as for :func:`fnopt.sweep`, such as ``sample(
             fnopt.adamw, 20, key, learning_rate=log_uniform(1e-5, 1))``. They must be of one
             structure, that is, differ in numbers alone. Every optimizer with every seed is a run;
             at least two.
-        data: the training data in memory, as for :func:`sweep`.
+        data: the training data in memory, as for :func:`fnopt.sweep`.
         hyperparameters: the numbers to vary, each with its lowest and highest value, such as
             ``{"learning_rate": (1e-5, 1.0)}``; names as of :func:`exploit_and_explore`.
         epochs: number of passes over the data, at least 1.
@@ -80,7 +80,7 @@ def population_based_training(
         share: the share of the runs that become copies, in (0, 0.5].
         factors: the factors, one of which is drawn for each hyperparameter of a copy, above 0.
         key: a PRNG key, or an integer to make one, for what is drawn between the epochs.
-        seeds: their number, at least 1, or the seeds themselves, as for :func:`sweep`.
+        seeds: their number, at least 1, or the seeds themselves, as for :func:`fnopt.sweep`.
         batch_size: examples of a step, at least 1; None for all.
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which runs are judged, such as ``"val_accuracy"``; None for

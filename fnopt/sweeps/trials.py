@@ -50,14 +50,14 @@ def optuna_objective(
     faster.
 
     Args:
-        objective: as for :func:`sweep`.
+        objective: as for :func:`fnopt.sweep`.
         make: what returns an optimizer, such as :class:`fnopt.adamw` or a function of your own.
-        data: the training data in memory, as for :func:`sweep`.
+        data: the training data in memory, as for :func:`fnopt.sweep`.
         hyperparameters: arguments of ``make`` by name: a distribution to suggest from, such as
             ``log_uniform(1e-5, 1)``, ``uniform(0.8, 1)`` or ``choice("cosine", "constant")``; or
             one value for all trials.
         epochs: number of passes over the data, at least 1.
-        seeds: their number, at least 1, or the seeds themselves, as for :func:`sweep`.
+        seeds: their number, at least 1, or the seeds themselves, as for :func:`fnopt.sweep`.
         batch_size: examples of a step, at least 1; None for all.
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric that is reported, such as ``"val_accuracy"``; None for ``"val_loss"``,
@@ -154,14 +154,14 @@ def optuna_sweep(
     Args:
         study: the study, of ``optuna.create_study``. A sampler that suggests many trials before it
             knows the first should know so: ``TPESampler(constant_liar=True)``.
-        objective: as for :func:`sweep`.
+        objective: as for :func:`fnopt.sweep`.
         make: what returns an optimizer, such as :class:`fnopt.adamw` or a function of your own.
-        data: the training data in memory, as for :func:`sweep`.
+        data: the training data in memory, as for :func:`fnopt.sweep`.
         n: number of trials, at least 1.
         hyperparameters: arguments of ``make`` by name, as for :func:`optuna_objective`.
         epochs: number of passes over the data, at least 1.
-        **options: further arguments of :func:`sweep`, such as ``seeds``, ``validation_data`` and
-            ``memory``.
+        **options: further arguments of :func:`fnopt.sweep`, such as ``seeds``,
+            ``validation_data`` and ``memory``.
 
     Returns:
         The sweep; its entrants are in the order of the trials.
