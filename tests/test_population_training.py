@@ -169,6 +169,7 @@ def test_one_program_of_an_epoch(caplog):
         assert compiled(caplog, "run_epoch") == 1 and compiled(caplog, "_between") == between
 
 
+@pytest.mark.slow  # of a sweep it is tested
 def test_devices_change_nothing():
     entrants, options = RATES[:5], dict(epochs=3, share=0.4, monitor="val_accuracy")
     alone = train(entrants, **options)

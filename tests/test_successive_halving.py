@@ -200,6 +200,7 @@ def test_fewer_go_on_where_most_diverge_and_none_where_all_do():
         _ = lost.best
 
 
+@pytest.mark.slow  # of a sweep it is tested
 def test_chunks_and_devices_change_nothing(caplog):
     options = dict(epochs=3, **SMALL)
     alone = successive_halving(LINEAR, RATES, DATA, **options)

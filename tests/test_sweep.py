@@ -494,7 +494,10 @@ def test_the_models_of_all_seeds_have_one_structure():
         sweep(of_seed, [fnopt.sgd(0.1)], DATA, seeds=2, epochs=1)
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "bfloat16_stochastic", "float16"])
+@pytest.mark.parametrize(
+    "precision",
+    ["bfloat16", pytest.param("bfloat16_stochastic", marks=pytest.mark.slow), "float16"],
+)
 def test_a_precision_is_that_of_the_run_alone(precision):
     task, scaled = linear_task(), precision == "float16"
     data = (DATA[0] * 20, DATA[1]) if scaled else DATA  # the first steps overflow
