@@ -170,8 +170,8 @@ def _interval(tx: Transform, path: KeyPath, value: Any) -> Interval:
             if isinstance(field, Several) and isinstance(key, SequenceKey):
                 field = field.of[key.idx]
                 own = field.interval
-            inside: Any = owner
-            owner = inside[getattr(key, "key", getattr(key, "idx", None))]
+            items: Any = owner
+            owner = items[getattr(key, "key", getattr(key, "idx", None))]
     if own is not None:
         return own
     if outer is None:
