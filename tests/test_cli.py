@@ -39,7 +39,7 @@ def printed(capsys, monkeypatch):
 def test_the_command_alone_says_what_there_is(printed):
     text = printed()
     assert text == printed("--help")
-    commands = ("animate", "train", "optimizers", "schedules")
+    commands = ("animate", "train", "sweep", "optimizers", "schedules")
     assert all(f"fnopt {command}" in text for command in commands)
     assert max(map(columns, text.splitlines())) <= 80
 

@@ -42,5 +42,5 @@ def test_the_commands_of_the_page_print_what_it_says(monkeypatch, tmp_path, caps
                 same = doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS)
                 assert same, f"fnopt{command} printed:\n{printed}"
                 commands += 1
-    assert commands == 13
+    assert commands == 14
     sys.modules.pop("models", None)

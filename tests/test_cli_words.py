@@ -12,6 +12,7 @@ import pytest
 from fnopt.cli.animate_options import AnimateOptions
 from fnopt.cli.options import TrainOptions, names
 from fnopt.cli.step_log import StepLog
+from fnopt.cli.sweep_options import SweepOptions
 from fnopt.cli.words import ARGUMENTS, in_options
 from fnopt.train import fit
 
@@ -83,7 +84,7 @@ def test_what_the_user_wrote_stays():
 
 
 def test_every_argument_of_fit_that_is_an_option_has_its_word():
-    options = names(TrainOptions) + names(AnimateOptions)
+    options = names(TrainOptions) + names(AnimateOptions) + names(SweepOptions)
     assert set(ARGUMENTS.values()) <= set(options)
     of_fit = {name for name in inspect.signature(fit).parameters}
     fields = {

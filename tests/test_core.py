@@ -367,8 +367,8 @@ def test_optax_is_met_often():
 
 PACKAGE = Path(fnopt.__file__).parent
 # What may import more than the core and itself; the rest are families.
-USERS_OF_ALL = {"__init__", "__main__", "train", "data", "sweep", "lab", "cli", "compat"}
-USERS_OF_TRAIN = {"train", "sweep", "lab", "cli"}
+USERS_OF_ALL = {"__init__", "__main__", "train", "data", "sweeps", "lab", "cli", "compat"}
+USERS_OF_TRAIN = {"train", "sweeps", "lab", "cli"}
 USERS_OF_FLAX = {"train", "cli"}
 # What a package may import beside the core and itself. What is no matrix gets Adam's step, and some
 # matrix methods are Adam in a basis of their own; the layers of a model tell which leaves are

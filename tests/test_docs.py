@@ -21,7 +21,7 @@ DOCS = ROOT / "docs"
 METHODS = list(exported())
 PACKAGES = (
     "fnopt", "fnopt.core", "fnopt.curvature", "fnopt.data", "fnopt.initialize", "fnopt.lab",
-    "fnopt.layers", "fnopt.train",
+    "fnopt.layers", "fnopt.sweeps", "fnopt.train",
 )  # fmt: skip
 """Whose public names are documented; those of ``fnopt.pretrained`` are in ``initialize`` too."""
 

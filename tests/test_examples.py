@@ -174,3 +174,16 @@ def test_the_pictures_of_runs(tmp_path, capsys):
     committed = {path.name[4:] for path in (EXAMPLES.parent / "docs/pictures").glob("lab_*.png")}
     assert drawn == {name for name in committed if name.endswith("_dark.png")}
     assert all(path.stat().st_size > 10_000 for path in tmp_path.iterdir())
+
+
+def test_a_sweep_and_descent_on_its_learning_rate(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    main = example("sweep/sweep.py")["main"]
+    options = dict(epochs=2, seeds=2, rates=(1e-3, 1e-2), decays=(0.01,), rounds=3, width=8)
+    best, tuned = main(**options, out=str(tmp_path))
+    assert best in (1e-3, 1e-2) and best / 100 < tuned < best
+    names = {path.name for path in tmp_path.iterdir()}
+    pictures = {f"sweep_{name}.png" for name in ("values", "curves", "range_test", "noise_scale")}
+    assert names == pictures | {"sweep_tune.png", "sweep.csv", "sweep.json"}
+    got = capsys.readouterr().out
+    assert got.startswith("Sweep(\n    4 runs, 2 entrants, 1 program") and "RangeTest(" in got

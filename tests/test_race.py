@@ -276,7 +276,7 @@ def test_tuning_takes_the_rate_of_the_smallest_mean_of_last_values():
 
 def test_labels():
     def names(*optimizers):
-        return [*as_entrants(optimizers)]
+        return [*as_entrants("race", optimizers)]
 
     adam = fnopt.adam(0.1)
     assert names("sgd", adam) == ["sgd", "adam"]
@@ -294,7 +294,7 @@ def test_labels():
     theirs = [optax.adam(0.1), optax.sgd(0.1), optax.adam(0.2)]
     assert names(adam, *theirs) == ["adam", "optax #2", "optax #3", "optax #4"]
     assert names(fnopt.chain(fnopt.normalize(), theirs[0])) == ["normalize + optax #1"]
-    assert as_entrants({"a": "sgd"})["a"] == fnopt.sgd(0.1)  # its usual rate
+    assert as_entrants("race", {"a": "sgd"})["a"] == fnopt.sgd(0.1)  # its usual rate
 
 
 def by_numbers(problem, values, ends):

@@ -41,14 +41,22 @@ def test_a_visitor_trains_swaps_sweeps_and_animates_by_copying(tmp_path, monkeyp
     assert f"{accuracy} {copied['tx']}" in capsys.readouterr().out
 
     exec(snippet("Sweep it"), copied)
-    losses, rates = copied["losses"], copied["rates"]
-    assert losses.shape == (100, len(rates)) and 1e-3 <= copied["best"] <= 1e-1
-    assert losses[-20:, rates.index(copied["best"])].mean() < 0.2
+    found = copied["found"]
+    assert (len(found), found.programs) == (28, 1) and found.best().median < 0.2
+    assert 1e-3 <= found.best().hyperparameters["learning_rate"] <= 0.1
+    printed = capsys.readouterr().out
+    assert f"{found.best().tx}" in printed and "weight_decay" in printed
 
     exec(snippet("Animate it"), copied)
     assert copied["contest"]["adam"].values.shape == (16, 1, 81)
     assert "heavy_ball" in capsys.readouterr().out
-    begins = {"digits.png": b"\x89PNG", "race.gif": b"GIF8", "race.html": b"<!doctype html>"}
+    png = b"\x89PNG"
+    begins = {
+        "digits.png": png,
+        "sweep.png": png,
+        "race.gif": b"GIF8",
+        "race.html": b"<!doctype html>",
+    }
     for name, signature in begins.items():
         assert (tmp_path / name).read_bytes().startswith(signature), name
 

@@ -30,7 +30,7 @@ def test_the_face_can_be_written_while_it_cannot_be_imported():
     assert "first_order" in done.stdout.split() and "sgd" not in done.stdout.split()
 
 
-@pytest.mark.parametrize("name", ["train", "initialize", "data", "compat", "pretrained"])
+@pytest.mark.parametrize("name", ["train", "initialize", "data", "compat", "pretrained", "sweeps"])
 def test_a_subpackage_is_imported_where_it_is_used(monkeypatch, name):
     module = importlib.import_module(f"fnopt.{name}")
     monkeypatch.delattr(fnopt, name)
@@ -54,6 +54,7 @@ PACKAGES = (
     "initialize",
     "layers",
     "pretrained",
+    "sweeps",
     "train",
     "compat.torch",
 )
@@ -72,7 +73,16 @@ def test_a_star_import_brings_what_is_exported(name):
 
 
 def test_a_name_that_the_face_lacks_is_refused():
-    assert {"adam", "chain", "train"} <= set(dir(fnopt)) and not hasattr(fnopt, "sweep")
+    assert {"adam", "chain", "train"} <= set(dir(fnopt)) and not hasattr(fnopt, "swep")
+
+
+def test_sweep_is_a_function_of_the_face_that_is_imported_where_it_is_used():
+    code = (
+        "import sys, fnopt; assert 'sweep' in dir(fnopt) and 'flax' not in sys.modules;"
+        "print(fnopt.sweep is fnopt.sweeps.sweep)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
     with pytest.raises(AttributeError, match="module 'fnopt' has no attribute 'trian'") as refusal:
         fnopt.trian  # noqa: B018
     # Python suggests the nearest of these.

@@ -1,3 +1,3 @@
-"""The command line: ``fnopt train``, ``fnopt optimizers``, ``fnopt schedules``."""
+"""The command line: ``fnopt train``, ``fnopt sweep``, ``fnopt optimizers``, ``fnopt schedules``."""
 
 from fnopt.cli.command import main as main

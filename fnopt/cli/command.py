@@ -19,6 +19,7 @@ usage: fnopt COMMAND [OPTIONS]
 Functional optimization for JAX.
 
   fnopt train                 train a network on a data set, or on your arrays
+  fnopt sweep [OPTIMIZERS]    train with many hyperparameters at once
   fnopt plot LOG …            draw curves of logs, or schedules
   fnopt animate [PROBLEM]     race optimizers on a function, as an animation
   fnopt optimizers [NAME]     list the optimizers, or say all about one
@@ -79,6 +80,16 @@ def _train(words: list[str]) -> None:
     train(_parsed(TrainOptions, "train", words))
 
 
+def _sweep(words: list[str]) -> None:
+    from fnopt.cli.options import names
+    from fnopt.cli.sweep import sweep
+    from fnopt.cli.sweep_grid import taken_apart
+    from fnopt.cli.sweep_options import SweepOptions
+
+    rest, settings = taken_apart(words, names(SweepOptions))
+    sweep(_parsed(SweepOptions, "sweep", rest), settings)
+
+
 def _animate(words: list[str]) -> None:
     from fnopt.cli.animate import animate
     from fnopt.cli.animate_options import AnimateOptions
@@ -113,6 +124,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "optimizers": _optimizers,
     "plot": _plot,
     "schedules": _schedules,
+    "sweep": _sweep,
     "train": _train,
 }
 """What runs for each command, with the words after it."""

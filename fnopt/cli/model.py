@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -158,13 +159,7 @@ def _module(spec: str, name: str) -> ModuleType:
             path = Path(name)
             if not path.is_file():
                 raise UsageError(f"--model {spec}: there is no file {name}")
-            found = importlib.util.spec_from_file_location(path.stem, path)
-            assert found is not None and found.loader is not None
-            module = importlib.util.module_from_spec(found)
-            sys.modules.setdefault(path.stem, module)
-            sys.path.insert(0, str(path.parent.resolve()))
-            found.loader.exec_module(module)
-            return module
+            return _executed(path.resolve(), path.stat().st_mtime_ns)
         sys.path.insert(0, str(Path.cwd()))
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -177,6 +172,23 @@ def _module(spec: str, name: str) -> ModuleType:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"--model {spec}: {name} raised {_raised(error)}") from error
+
+
+@functools.cache
+def _executed(path: Path, changed: int) -> ModuleType:
+    """The module of a file, executed once, so that all seeds of a sweep have the same classes.
+
+    Args:
+        path: absolute path of the file.
+        changed: when it was changed last.
+    """
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules.setdefault(path.stem, module)
+    sys.path.insert(0, str(path.parent))
+    found.loader.exec_module(module)
+    return module
 
 
 def _raised(error: Exception) -> str:

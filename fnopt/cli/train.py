@@ -12,7 +12,7 @@ from typing import Any
 from fnopt.cli.data import Data, load_dataset, load_file
 from fnopt.cli.model import make_objective
 from fnopt.cli.optimizer import make_optimizer
-from fnopt.cli.options import TrainOptions
+from fnopt.cli.options import DataOptions, TrainOptions
 from fnopt.cli.screen import fitted
 from fnopt.cli.step_log import StepLog
 from fnopt.cli.usage import UsageError
@@ -35,7 +35,7 @@ def train(options: TrainOptions) -> None:
     """
     run, output = options.run, options.output
     epochs = positive_integer("epochs", run.epochs)
-    data = load_data(options)
+    data = load_data(options.data)
     batch_size = batch_size_of(run.batch_size, len(data.train[0]))
     tx = make_optimizer(
         options.optimizer.optimizer,
@@ -102,13 +102,13 @@ def batch_size_of(option: int | str | None, examples: int) -> int:
     return check_batch_size(None if isinstance(option, str) else option, examples)
 
 
-def load_data(options: TrainOptions) -> Data:
+def load_data(options: DataOptions) -> Data:
     """The data that the options name.
 
     Raises:
         UsageError: they name two, or the data are not what they must be.
     """
-    dataset, path, task = options.data.dataset, options.data.data, options.data.task
+    dataset, path, task = options.dataset, options.data, options.task
     if path is not None and dataset is not None:
         raise UsageError(f"give either --dataset {dataset} or --data {path}, not both")
     if path is not None:
@@ -133,15 +133,18 @@ def reached_by(result: Any, task: Any, data: Data, precision: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def printed() -> Iterator[None]:
+def printed(level: int = logging.INFO) -> Iterator[None]:
     """Prints what ``fit`` logs and warns of, in the words of the command line.
 
     It logs what runs, and what a resumed run takes from its checkpoint.
+
+    Args:
+        level: the least level of what is printed.
     """
     logger, handler = logging.getLogger("fnopt"), _Printed()
     before = logger.level, logger.propagate
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(level)
     logger.propagate = False  # else a library's handler of the root prints it again
     try:
         with warnings.catch_warnings():

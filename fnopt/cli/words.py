@@ -13,15 +13,19 @@ ARGUMENTS = {
     "clip_norm": "--clip-norm",
     "early_stopping": "--early-stop",
     "epochs": "--epochs",
+    "folder": "--folder",
     "learning_rate": "--learning-rate",
     "learning_rates": "--learning-rates",
     "loss": "--loss",
+    "memory": "--memory",
     "model": "--model",
+    "monitor": "--monitor",
     "patience": "--early-stop",
     "precision": "--precision",
     "resume": "--resume",
     "scale": "--noise",
     "seconds": "--seconds",
+    "seeds": "--seeds",
     "starts": "--starts",
     "steps": "--steps",
     "weight_decay": "--weight-decay",
@@ -30,6 +34,7 @@ ARGUMENTS = {
 VALUES = {"True": "", "False": "no", "None": "none"}
 """Values that have another word as the value of an option."""
 PHRASES = {
+    r"\bno metric monitor=": "no metric ",
     r"; or a Precision\(…\)": "",
     r"^(patience must .*); the default is .*": r"\1",
     r"\bor None for all of them at once\b": "or all",
@@ -39,7 +44,9 @@ PHRASES = {
     r"; an iterator can be read once, pass a function that returns one": "",
 }
 """What is of use to a program alone, and what stands for it here."""
-FUNCTIONS = r"^(?:fit|objective|evaluate|[a-z_0-9]+): (?=(?:[a-z_]+) must\b)|^(?:fit|objective): "
+FUNCTIONS = (
+    r"^(?:fit|objective|evaluate|[a-z_0-9]+): (?=(?:[a-z_]+) must\b)|^(?:fit|objective|sweep): "
+)
 """The name of the function that a message begins with."""
 
 

@@ -11,23 +11,27 @@ from typing import Any
 from fnopt.core.exports import public
 
 PACKAGE = __name__.partition(".")[0]
+LATER = {"sweep": "sweeps"}
+"""Functions that the package has by name, and the subpackage of each, which needs Flax."""
 
 
 def attribute(name: str) -> Any:
     """An attribute that the package does not have yet: its ``__getattr__``.
 
     It is a subpackage, so that ``import fnopt`` alone does for ``fnopt.train.fit`` and imports Flax
-    only then; or ``__all__``.
+    only then; a function of one, as ``fnopt.sweep``; or ``__all__``.
 
     Args:
         name: the name of the attribute.
 
     Raises:
-        AttributeError: it is neither, or what the subpackage needs is not installed.
+        AttributeError: it is none of these, or what the subpackage needs is not installed.
     """
     package = sys.modules[PACKAGE]
     if name == "__all__":
         return public(vars(package))
+    if name in LATER:
+        return getattr(attribute(LATER[name]), name)
     if name not in _subpackages(package):
         raise AttributeError(
             f"module {PACKAGE!r} has no attribute {name!r}", name=name, obj=package
@@ -44,7 +48,7 @@ def attribute(name: str) -> Any:
 def names() -> list[str]:
     """The names of the package, those of its subpackages included: its ``__dir__``."""
     package = sys.modules[PACKAGE]
-    return sorted({*vars(package), *_subpackages(package)})
+    return sorted({*vars(package), *LATER, *_subpackages(package)})
 
 
 def _subpackages(package: ModuleType) -> set[str]:

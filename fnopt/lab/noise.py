@@ -123,12 +123,22 @@ def gradient_noise(
     """
     check_objective("gradient_noise(objective, state, data)", objective)
     check_state("gradient_noise(objective, state, data)", state)
-    batches = _batches("gradient_noise", data, batch_size, key)
+    batches = batches_of("gradient_noise", data, batch_size, key)
     return _estimates(_norms(objective, train)(state, batches), batches)
 
 
-def _batches(caller: str, data: Any, batch_size: int, key: Any) -> Batch:
-    """The data in batches along the first axis."""
+def batches_of(caller: str, data: Any, batch_size: int, key: Any) -> Batch:
+    """The data in batches along the first axis.
+
+    Args:
+        caller: the public function, for errors.
+        data: the data, a tree of arrays with examples along the first axis.
+        batch_size: the number of examples of a batch.
+        key: a PRNG key, or an integer to make one, by which the data are shuffled.
+
+    Raises:
+        ValueError: there are fewer than two batches.
+    """
     check_data(f"{caller}(…, data)", data, "data")
     batch_size = positive_integer(f"{caller}: batch_size", batch_size)
     data = own(data, "data")
@@ -143,6 +153,35 @@ def _batches(caller: str, data: Any, batch_size: int, key: Any) -> Batch:
     return jax.tree.map(lambda x: x[order].reshape(number, batch_size, *x.shape[1:]), data)
 
 
+def batch_gradient(objective: Objective, state: TrainState, batch: Batch, train: bool) -> Any:
+    """The gradient of a batch at a train state, in single precision at least.
+
+    Args:
+        objective: the objective.
+        state: the train state.
+        batch: the batch.
+        train: whether the model computes as in training.
+    """
+    evaluation: Any = evaluation_on(objective, state, batch, train=train)
+    return jax.tree.map(_wide, evaluation.grad(state.params))
+
+
+def unbiased(of_batches: Any, of_all: Any, small: Any, large: Any) -> tuple[Any, Any]:
+    """The estimates of :func:`gradient_noise` from squared norms; numbers or arrays of them.
+
+    Args:
+        of_batches: the mean of the squared norms of the gradients of batches.
+        of_all: the squared norm of their mean.
+        small: the number of examples of a batch.
+        large: the number of examples of all batches.
+
+    Returns:
+        The squared norm of the gradient, and the trace of the covariance.
+    """
+    squared_norm = (large * of_all - small * of_batches) / (large - small)
+    return squared_norm, (of_batches - of_all) / (1 / small - 1 / large)
+
+
 def _norms(objective: Objective, train: bool) -> Any:
     """A compiled function of state and batches, for the squared norms of gradients.
 
@@ -152,8 +191,7 @@ def _norms(objective: Objective, train: bool) -> Any:
     @jax.jit
     def norms(state: TrainState, batches: Batch) -> tuple[jax.Array, jax.Array]:
         def add(total: Any, batch: Batch) -> tuple[Any, jax.Array]:
-            evaluation: Any = evaluation_on(objective, state, batch, train=train)
-            grads = jax.tree.map(_wide, evaluation.grad(state.params))
+            grads = batch_gradient(objective, state, batch, train)
             return jax.tree.map(jnp.add, total, grads), optax.tree.norm(grads, squared=True)
 
         zeros = jax.tree.map(lambda x: jnp.zeros_like(_wide(x)), state.params)
@@ -172,11 +210,7 @@ def _wide(x: jax.Array) -> jax.Array:
 def _estimates(norms: Any, batches: Batch) -> GradientNoise:
     of_batches, of_all = map(float, norms)
     number, small = jax.tree.leaves(batches)[0].shape[:2]
-    large = number * small
-    return GradientNoise(
-        (large * of_all - small * of_batches) / (large - small),
-        (of_batches - of_all) / (1 / small - 1 / large),
-    )
+    return GradientNoise(*unbiased(of_batches, of_all, small, number * small))
 
 
 class GradientNoiseRecorder(EpochRecorder):
@@ -215,7 +249,7 @@ class GradientNoiseRecorder(EpochRecorder):
         super().__init__(every)
         name = "GradientNoiseRecorder"
         check_objective(f"{name}(objective, data)", objective)
-        self._batches = _batches(name, data, batch_size, key)
+        self._batches = batches_of(name, data, batch_size, key)
         self._norms = _norms(objective, train)
 
     def measure(self, state: TrainState, epoch: int, step: int) -> NoiseRecord:

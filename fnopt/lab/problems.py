@@ -172,22 +172,24 @@ def plateau(x: jax.Array, y: jax.Array) -> jax.Array:
     return -jnp.expm1(-(x**2 + y**2) / 2)
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Quadratic:
-    """A quadratic function with eigenvalues 1 and ``condition``; equal ones are one program.
+    """A quadratic function with eigenvalues 1 and ``condition``; all of them are one program.
 
     Attributes:
         condition: the larger eigenvalue of the Hessian.
-        angle: angle from the axis of x to the eigenvector of the smaller one, in degrees.
+        cosine: cosine of the angle from the axis of x to the eigenvector of the smaller one.
+        sine: sine of that angle.
     """
 
     condition: float
-    angle: float
+    cosine: float
+    sine: float
 
     def __call__(self, point: jax.Array) -> jax.Array:
-        cosine, sine = _turn(self.angle)
-        along = cosine * point[0] + sine * point[1]
-        across = cosine * point[1] - sine * point[0]
+        along = self.cosine * point[0] + self.sine * point[1]
+        across = self.cosine * point[1] - self.sine * point[0]
         return (along**2 + self.condition * across**2) / 2
 
 
@@ -223,7 +225,7 @@ def ill_conditioned_quadratic(condition: float = 50.0, angle: float = 30.0) -> P
     cosine, sine = _turn(angle)
     return Problem(
         "ill_conditioned_quadratic",
-        Quadratic(float(condition), float(angle)),
+        Quadratic(float(condition), cosine, sine),
         ((-4.0, 4.0), (-4.0, 4.0)),
         (-3 * cosine - sine, cosine - 3 * sine),
         ((0.0, 0.0),),

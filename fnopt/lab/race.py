@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from fnopt.core import Transform
-from fnopt.core.checks import brief, positive_integer
-from fnopt.core.prng import typed_key
 from fnopt.core.tracebacks import hides_frames
 from fnopt.lab.problem import Problem
-from fnopt.lab.race_arguments import as_entrants, as_rates, as_starts, check_function
-from fnopt.lab.race_data import Entrant
-from fnopt.lab.race_program import paths_of
-from fnopt.lab.race_rates import rate_of, with_rate
 from fnopt.lab.race_result import Race
+from fnopt.lab.race_runs import races_on
 
 
 @hides_frames
@@ -36,6 +26,7 @@ def race(
     All optimizers of one structure, at all rates and from all starts, run side by side in one
     program, and another race with the same problem, structures and shapes compiles nothing. The
     same key gives the same numbers to the bit. A run that diverges goes on with infinite numbers.
+    :func:`fnopt.sweeps.races` races on many problems, and has quantiles over the starts.
 
     Args:
         optimizers: a list of optimizers of fnopt or of optax, or of names such as ``"adam"``, which
@@ -66,64 +57,8 @@ def race(
     >>> result["adam"].paths.shape
     (16, 1, 201, 2)
     """
-    entrants = as_entrants(optimizers)
-    if not isinstance(problem, Problem):
-        raise TypeError(
-            f"race: problem must be a Problem, such as fnopt.lab.beale, got {brief(problem, 40)}"
-        )
-    check_function(problem)
-    steps = positive_integer("race: steps", steps)
-    rates = as_rates(learning_rates)
-    start_key, key = jax.random.split(typed_key(key))
-    points = as_starts(starts, problem, start_key)
-
-    fields = {name: _at_rates(name, tx, rates, steps) for name, tx in entrants.items()}
-    groups: dict[Any, list[str]] = {}
-    for name, (_, variants) in fields.items():
-        groups.setdefault(_structure(variants[0]), []).append(name)
-    done = {}
-    for names in groups.values():
-        variants = [tx for name in names for tx in fields[name][1]]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack([*map(jnp.asarray, leaves)]), *variants)
-        paths, values = paths_of(
-            problem.function, steps, problem.noise > 0, len(variants), stacked, points,
-            problem.noise, key,
-        )  # fmt: skip
-        ends = np.cumsum([len(fields[name][1]) for name in names])[:-1]
-        parts = (np.split(np.asarray(x), ends) for x in (paths, values))
-        done.update(zip(names, zip(*parts, strict=True), strict=True))
-    return Race(
-        problem,
-        tuple(_entrant(name, *fields[name], *done[name]) for name in entrants),
-        len(groups),
-    )
-
-
-def _at_rates(
-    name: str, tx: Transform, rates: np.ndarray | None, steps: int
-) -> tuple[np.ndarray | None, list[Transform]]:
-    """The rates of an entrant, and the optimizer at each."""
-    own = rate_of(tx, steps)
-    if own is None:
-        return None, [tx]
-    if rates is None:
-        return np.array([own]), [tx]
-    return rates, [with_rate(tx, float(rate), steps) for rate in rates]
-
-
-def _structure(tx: Transform) -> Any:
-    leaves, treedef = jax.tree.flatten(tx)
-    return treedef, tuple((jnp.shape(x), jnp.result_type(x)) for x in leaves)
-
-
-def _entrant(
-    name: str,
-    rates: np.ndarray | None,
-    variants: list[Transform],
-    paths: np.ndarray,
-    values: np.ndarray,
-) -> Entrant:
-    with np.errstate(over="ignore", invalid="ignore"):
-        last = values[:, :, -1].mean(axis=1)
-    best = int(np.argmin(np.where(np.isfinite(last), last, np.inf)))
-    return Entrant(name, variants[best], rates, paths, values, best)
+    races, _ = races_on(
+        "race", optimizers, [problem],
+        starts=starts, steps=steps, learning_rates=learning_rates, key=key,
+    )  # fmt: skip
+    return races[0]

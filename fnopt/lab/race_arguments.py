@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnopt.core import Transform, chain
+from fnopt.core import Transform
 from fnopt.core.checks import brief, positive_integer
-from fnopt.core.transform import foreign
-from fnopt.core.value import Value
+from fnopt.core.labels import labels_of
 from fnopt.lab.problem import Problem
 from fnopt.solve.methods import as_method
 
@@ -20,7 +19,7 @@ TUNED = np.geomspace(1e-4, 10.0, 16)
 """The rates that are tried: each about 2.15 times the one before."""
 
 
-def as_entrants(optimizers: Any) -> dict[str, Transform]:
+def as_entrants(caller: str, optimizers: Any) -> dict[str, Transform]:
     """The optimizers by their labels.
 
     Raises:
@@ -29,25 +28,18 @@ def as_entrants(optimizers: Any) -> dict[str, Transform]:
     """
     if isinstance(optimizers, (str, Transform)) or not isinstance(optimizers, (Mapping, Sequence)):
         raise TypeError(
-            "race: optimizers must be a list of optimizers or names, or a dict from labels to"
+            f"{caller}: optimizers must be a list of optimizers or names, or a dict from labels to"
             f" such, got {brief(optimizers, 40)}; a single one is [optimizer]"
         )
     if not optimizers:
-        raise ValueError('race: optimizers is empty; name at least one, as in ["adam"]')
+        raise ValueError(f'{caller}: optimizers is empty; name at least one, as in ["adam"]')
     if isinstance(optimizers, Mapping):
-        return {str(label): as_method("race", value) for label, value in optimizers.items()}
-    transforms = [as_method("race", value) for value in optimizers]
-    plain = [_label(tx, number) for number, tx in enumerate(transforms, 1)]
-    entrants: dict[str, Transform] = {}
-    for label, tx in zip(plain, transforms, strict=True):
-        like = [other for other in transforms if type(other) is type(tx)]
-        label += _differing(tx, like) if plain.count(label) > 1 else ""
-        same = sum(1 for known in entrants if known.split(" #")[0] == label)
-        entrants[f"{label} #{same + 1}" if same else label] = tx
-    return entrants
+        return {str(label): as_method(caller, value) for label, value in optimizers.items()}
+    transforms = [as_method(caller, value) for value in optimizers]
+    return dict(zip(labels_of(transforms), transforms, strict=True))
 
 
-def check_function(problem: Problem) -> None:
+def check_function(caller: str, problem: Problem) -> None:
     """Checks that a problem's function takes a point and returns a number.
 
     Raises:
@@ -59,18 +51,18 @@ def check_function(problem: Problem) -> None:
         value = jax.eval_shape(problem.function, jax.ShapeDtypeStruct((2,), dtype))
     except Exception as error:
         raise TypeError(
-            f"race: the function of problem {brief(problem.name, 40)} fails with"
+            f"{caller}: the function of problem {brief(problem.name, 40)} fails with"
             f" {type(error).__name__}, {brief(str(error), 120)}; {cure}, computed by jax.numpy"
         ) from error
     scalar = isinstance(value, jax.ShapeDtypeStruct) and value.shape == ()
     if not scalar or not jnp.issubdtype(value.dtype, jnp.floating):
         raise TypeError(
-            f"race: the function of problem {brief(problem.name, 40)} returns"
+            f"{caller}: the function of problem {brief(problem.name, 40)} returns"
             f" {brief(value, 80)}; {cure}"
         )
 
 
-def as_rates(learning_rates: Any) -> np.ndarray | None:
+def as_rates(caller: str, learning_rates: Any) -> np.ndarray | None:
     """The rates that all optimizers have, an array; None for each one's own.
 
     Raises:
@@ -82,7 +74,7 @@ def as_rates(learning_rates: Any) -> np.ndarray | None:
     if isinstance(learning_rates, str):
         if learning_rates != "tune":
             raise ValueError(
-                'race: learning_rates must be an array of rates, "tune" or None, got'
+                f'{caller}: learning_rates must be an array of rates, "tune" or None, got'
                 f" {brief(learning_rates, 40)}"
             )
         return TUNED
@@ -90,20 +82,20 @@ def as_rates(learning_rates: Any) -> np.ndarray | None:
         rates = np.atleast_1d(np.asarray(learning_rates, float))
     except (TypeError, ValueError):
         raise TypeError(
-            'race: learning_rates must be an array of rates, "tune" or None, got'
+            f'{caller}: learning_rates must be an array of rates, "tune" or None, got'
             f" {brief(learning_rates, 40)}"
         ) from None
     if rates.ndim > 1 or not rates.size:
         raise ValueError(
-            f"race: learning_rates must have shape (rates,), at least one, got {rates.shape}"
+            f"{caller}: learning_rates must have shape (rates,), at least one, got {rates.shape}"
         )
     wrong = rates[~((rates > 0) & np.isfinite(rates))]
     if wrong.size:
-        raise ValueError(f"race: learning_rates must be in (0, inf), got {wrong[0]:g}")
+        raise ValueError(f"{caller}: learning_rates must be in (0, inf), got {wrong[0]:g}")
     return rates
 
 
-def as_starts(starts: Any, problem: Problem, key: jax.Array) -> jax.Array:
+def as_starts(caller: str, starts: Any, problem: Problem, key: jax.Array) -> jax.Array:
     """Where the optimizers start, an array of shape (starts, 2).
 
     Raises:
@@ -114,7 +106,7 @@ def as_starts(starts: Any, problem: Problem, key: jax.Array) -> jax.Array:
     if starts is None:
         return jnp.asarray([problem.start], dtype)
     if np.ndim(starts) == 0:
-        number = positive_integer("race: starts, where it is a number,", starts)
+        number = positive_integer(f"{caller}: starts, where it is a number,", starts)
         low, high = (jnp.asarray(corner, dtype) for corner in zip(*problem.domain, strict=True))
         share = jax.random.uniform(key, (number, 2), dtype)
         return low[None] + share * (high - low)[None]
@@ -122,47 +114,15 @@ def as_starts(starts: Any, problem: Problem, key: jax.Array) -> jax.Array:
         points = np.asarray(starts, float)
     except (TypeError, ValueError):
         raise TypeError(
-            "race: starts must be an array of shape (starts, 2), a number of starts or None, got"
-            f" {brief(starts, 40)}"
+            f"{caller}: starts must be an array of shape (starts, 2), a number of starts or None,"
+            f" got {brief(starts, 40)}"
         ) from None
     if points.shape == (2,):
         points = points[None]
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
         raise ValueError(
-            f"race: starts must have shape (starts, 2), or (2,) for one, got {points.shape}"
+            f"{caller}: starts must have shape (starts, 2), or (2,) for one, got {points.shape}"
         )
     if not np.isfinite(points).all():
-        raise ValueError("race: starts must be finite; it has an infinite number or NaN")
+        raise ValueError(f"{caller}: starts must be finite; it has an infinite number or NaN")
     return jnp.asarray(points, dtype)
-
-
-def _label(tx: Transform, number: int) -> str:
-    """The label of an optimizer without one.
-
-    An optimizer of optax is labelled by its place, since its functions have no name for it.
-
-    Args:
-        tx: the optimizer.
-        number: its place in the list, from 1.
-    """
-    if isinstance(tx, chain):
-        return " + ".join(_label(part, number) for part in tx.transforms)
-    return f"optax #{number}" if isinstance(tx, foreign) else type(tx).__name__
-
-
-def _differing(tx: Transform, like: list[Transform]) -> str:
-    """The arguments in which optimizers of one type differ, as in a call."""
-    differing = [
-        f"{name}={_shown(value)}"
-        for name, value in vars(tx).items()
-        if any(_shown(vars(other)[name]) != _shown(value) for other in like)
-    ]
-    return f"({', '.join(differing)})" if differing else ""
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Value):
-        return type(value).__name__
-    if callable(value):  # whose repr may have its address
-        return getattr(value, "__qualname__", type(value).__name__)
-    return f"{value:g}" if isinstance(value, float) else brief(value, 20)

@@ -71,6 +71,29 @@ class RaceData:
         values = np.concatenate([each.values[each.best].ravel() for each in self.entrants])
         return float(values[np.isfinite(values)].min(initial=self.problem.minimum))
 
+    def steps_to_near(self, name: str) -> np.ndarray:
+        """The first step of an optimizer near the minimum, at its best rate, from each start.
+
+        Near is at most 1% of the height of the start above the minimum.
+
+        Args:
+            name: the label of the optimizer.
+
+        Returns:
+            Shape (starts,); infinite where there is none, and NaN where the minimum is not known.
+
+        Raises:
+            KeyError: there is no optimizer of this label.
+        """
+        entrant = self[name]
+        values = entrant.values[entrant.best]
+        if self.least is None:
+            return np.full(len(values), np.nan)
+        with np.errstate(over="ignore", invalid="ignore"):
+            heights = values - self.least
+            reached = heights <= NEAR * heights[:, :1]
+        return np.where(reached.any(axis=1), reached.argmax(axis=1), np.inf)
+
     def __repr__(self) -> str:
         starts, points = self.entrants[0].values.shape[1:]
         rows = [self._titles(), *map(self._row, self.entrants)]
@@ -107,8 +130,6 @@ class RaceData:
                 distance = np.linalg.norm(apart, axis=-1).min(axis=1).mean()
                 row.append(f"{distance:.3g}" if np.isfinite(distance) else "-")
             if self.least is not None:
-                heights = values - self.least
-                reached = heights <= NEAR * heights[:, :1]
-                steps = np.where(reached.any(axis=1), reached.argmax(axis=1), np.inf)
+                steps = self.steps_to_near(entrant.name)
                 row.append(f"{np.median(steps):.0f}".replace("inf", "-"))
         return row

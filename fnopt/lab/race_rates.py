@@ -18,10 +18,16 @@ def rate_of(tx: Transform, steps: int) -> float | None:
 
     None if there is no rate, if there are several, as in groups, or one for each element.
     """
+    return _peak(_rates(tx)[0], steps) if has_one_rate(tx) else None
+
+
+def has_one_rate(tx: Transform) -> bool:
+    """Whether an optimizer has one learning rate, a number or a schedule.
+
+    False if there is no rate, if there are several, as in groups, or one for each element.
+    """
     rates = _rates(tx)
-    if len(rates) != 1 or (not isinstance(rates[0], Schedule) and np.ndim(rates[0])):
-        return None
-    return _peak(rates[0], steps)
+    return len(rates) == 1 and (isinstance(rates[0], Schedule) or not np.ndim(rates[0]))
 
 
 def with_rate(tx: Transform, rate: float, steps: int) -> Transform:
@@ -36,7 +42,6 @@ def with_rate(tx: Transform, rate: float, steps: int) -> Transform:
         ValueError: the schedule is never above 0.
     """
     (old,) = _rates(tx)
-    new: Any = rate
     if isinstance(old, Schedule):
         peak = _peak(old, steps)
         if not peak > 0:
@@ -44,8 +49,18 @@ def with_rate(tx: Transform, rate: float, steps: int) -> Transform:
                 f"race: the learning rate of {type(tx).__name__} is at most {peak:g} in {steps}"
                 " steps, which no factor turns into another rate; give it one above 0"
             )
-        new = old.scaled(rate / peak)
-    return _mapped(tx, lambda path, leaf: new if _is_rate(tx, path) else leaf)
+        return replace_rate(tx, old.scaled(rate / peak))
+    return replace_rate(tx, rate)
+
+
+def replace_rate(tx: Transform, rate: Any) -> Transform:
+    """An optimizer with another rate in place of its own, a schedule too.
+
+    Args:
+        tx: an optimizer that has one rate.
+        rate: the rate, a number, an array or a schedule.
+    """
+    return _mapped(tx, lambda path, leaf: rate if _is_rate(tx, path) else leaf)
 
 
 def _rates(tx: Transform) -> list[Any]:

@@ -51,7 +51,7 @@ class Progress:
     """
 
     def __init__(self, show: bool | None, epochs: int, position: Position) -> None:
-        self.display: Display | None = None if show is False else _display(sys.stderr)
+        self.display: Display | None = None if show is False else display_on(sys.stderr)
         self._epochs, self._every_epoch = epochs, bool(show) or epochs <= EVERY_EPOCH
         steps = position.steps_per_epoch
         total = steps and steps * epochs
@@ -192,7 +192,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
     return isatty is not None and not getattr(stream, "closed", False) and bool(isatty())
 
 
-def _display(stream: TextIO | None) -> Display | None:
+def display_on(stream: TextIO | None) -> Display | None:
     """Where to show progress: in the notebook, or on a stream, which may be a terminal.
 
     The stream is that of errors, so that a program's own output can be piped on.
