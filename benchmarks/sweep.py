@@ -58,7 +58,7 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def measured(log: Log, name: str, runs: int, epochs: int, turn: int) -> None:
+def measured(log: Log, kind: str, name: str, runs: int, epochs: int, turn: int) -> None:
     command = [sys.executable, __file__, "--child", name, "--runs", f"{runs}"]
     done = subprocess.run(
         [*command, "--epochs", f"{epochs}"], capture_output=True, text=True, check=False
@@ -66,49 +66,42 @@ def measured(log: Log, name: str, runs: int, epochs: int, turn: int) -> None:
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr[-2000:]}")
     about = json.loads(done.stdout.splitlines()[-1])
-    log("time", contender=name, runs=runs, epochs=epochs, turn=turn, **about)
+    log(kind, contender=name, runs=runs, epochs=epochs, turn=turn, **about)
     print(f"{name}, {runs} runs: {about['seconds']:.2f} s", file=sys.stderr, flush=True)
 
 
 def report(records: Sequence[dict[str, Any]]) -> None:
-    """Prints the comparison and the curve of a log."""
+    """Prints the comparison of a log, with both of fnopt.sweep's ratios, and the curves."""
     times = [r for r in records if r["kind"] == "time"]
     for runs, epochs in sorted({(r["runs"], r["epochs"]) for r in times}):
         own = [r for r in times if (r["runs"], r["epochs"]) == (runs, epochs)]
         names = list(dict.fromkeys(r["contender"] for r in own))
-        if len(names) < 2:
-            continue
         seconds = {name: [r["seconds"] for r in own if r["contender"] == name] for name in names}
-        rows = [("", "seconds", f"{OURS} / it", "peak MB", "of that before", "finite", "best loss")]
+        ours = [name for name in (OURS, ON_TWO) if name in names]
+        rows = [("", "seconds", *(f"{x} / it" for x in ours), "peak MB", "before", "best loss")]
         for name in names:
             mine = [r for r in own if r["contender"] == name]
-            ratio = (
-                None if name == OURS else ratios({OURS: seconds[OURS], name: seconds[name]}, name)
+            against = ratios({**{x: seconds[x] for x in ours}, name: seconds[name]}, name)
+            peak, before, best = (
+                statistics.median(r[key] for r in mine) for key in ("peak", "before", "best")
             )
+            ratio = [with_interval(against.get(x)) for x in ours]
+            took = f"{statistics.median(seconds[name]):.2f}"
             rows.append(
-                (
-                    name,
-                    f"{statistics.median(seconds[name]):.2f}",
-                    with_interval(ratio and ratio[OURS]),
-                    *(
-                        f"{statistics.median(r[k] for r in mine) / 1e6:.0f}"
-                        for k in ("peak", "before")
-                    ),
-                    f"{mine[0]['finite']}/{runs}",
-                    f"{statistics.median(r['best'] for r in mine):.4f}",
-                )
+                (name, took, *ratio, f"{peak / 1e6:.0f}", f"{before / 1e6:.0f}", f"{best:.4f}")
             )
         print_table(f"{runs} configurations, {epochs} epochs", rows)
-    curve = _curve(times)
-    rows = [("runs", "seconds", "seconds a run", "peak MB")]
-    for runs, (seconds, peak) in curve.items():
-        rows.append((f"{runs}", f"{seconds:.2f}", f"{seconds / runs:.3f}", f"{peak / 1e6:.0f}"))
-    print_table(f"{OURS} by number of runs", rows)
+    for name in (OURS, ON_TWO):
+        rows = [("runs", "seconds", "seconds a run", "peak MB")]
+        for runs, (took, peak) in _curve(records, name).items():
+            rows.append((f"{runs}", f"{took:.2f}", f"{took / runs:.3f}", f"{peak / 1e6:.0f}"))
+        if rows[1:]:
+            print_table(f"{name} by number of runs", rows)
 
 
-def _curve(times: Sequence[dict[str, Any]]) -> dict[int, tuple[float, float]]:
-    """Median seconds and peak of memory by number of runs."""
-    own = [r for r in times if r["contender"] == OURS]
+def _curve(records: Sequence[dict[str, Any]], name: str) -> dict[int, tuple[float, float]]:
+    """Median seconds and peak of memory of a contender by number of runs."""
+    own = [r for r in records if r["kind"] == "curve" and r["contender"] == name]
     curve = {}
     for runs in sorted({r["runs"] for r in own}):
         both = [(r["seconds"], r["peak"]) for r in own if r["runs"] == runs]
@@ -117,19 +110,20 @@ def _curve(times: Sequence[dict[str, Any]]) -> dict[int, tuple[float, float]]:
 
 
 def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draws seconds and memory against the number of runs, others' as lines through their one."""
+    """Draws seconds and memory against the number of runs, others' as points."""
     import matplotlib.pyplot as plt
 
     times = [r for r in records if r["kind"] == "time"]
-    curve = _curve(times)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
-    runs = list(curve)
-    left.plot(runs, [curve[n][0] for n in runs], "o-", label=OURS)
-    for name in dict.fromkeys(r["contender"] for r in times if r["contender"] != OURS):
+    for name in (OURS, ON_TWO):
+        curve = _curve(records, name)
+        left.plot(list(curve), [took for took, _ in curve.values()], "o-", label=name)
+        right.plot(list(curve), [peak / 1e6 for _, peak in curve.values()], "o-")
+    others = (r["contender"] for r in times if r["contender"] not in (OURS, ON_TWO))
+    for name in dict.fromkeys(others):
         own = [r for r in times if r["contender"] == name]
         at = own[0]["runs"]
         left.plot(at, statistics.median(r["seconds"] for r in own), "D", ms=4, label=name)
-    right.plot(runs, [curve[n][1] / 1e6 for n in runs], "o-")
     left.set(xscale="log", yscale="log", xlabel="runs", ylabel="seconds, with compilation")
     right.set(xscale="log", xlabel="runs", ylabel="peak memory of the process, MB", ylim=(0, None))
     left.legend(fontsize=7)
@@ -142,7 +136,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--turns", type=int, default=5, help="of each contender")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS)
     parser.add_argument("--curve", nargs="*", type=int, help="numbers of runs; 1 to 256 if none")
     parser.add_argument("--child", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--log", default="sweep", help="what the log is called before the tag")
@@ -159,7 +153,9 @@ def main() -> None:
             log(record.pop("kind"), **record)
     else:
         log("machine", **machine())
-        names = [OURS] if options.curve is not None else options.contenders
+        names, kind = options.contenders or list(CONTENDERS), "time"
+        if options.curve is not None:
+            names, kind = options.contenders or [OURS, ON_TWO], "curve"
         if reason := torch_is_left_out():
             print(f"torch is left out: {reason}")
             names = [name for name in names if not name.startswith("torch")]
@@ -169,7 +165,7 @@ def main() -> None:
         for turn in range(options.turns):
             for runs in numbers:
                 for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                    measured(log, name, runs, options.epochs, turn)
+                    measured(log, kind, name, runs, options.epochs, turn)
         log("end", load_average=load_average())
     report(log.records)
     draw(log.records, log.path.with_suffix(".png"))
