@@ -292,13 +292,27 @@ def test_optimizers_of_one_name_are_told_apart():
     assert list(sweep.curves()) == ["adam", "adam #2"] and len(sweep.quantiles()) == 2
 
 
-def test_equal_hyperparameters_of_different_kinds_are_one_entrant():
-    values = [np.float32(0.5), 0.5, np.asarray(0.5)]
-    runs = [run(i, Entrant("sgd", None, {"b": x}), [1.0], i) for i, x in enumerate(values)]
-    flags = [run(3 + i, Entrant("sgd", None, {"b": x}), [1.0]) for i, x in enumerate((True, 1))]
-    assert len(sweep_of(*runs).quantiles()) == 1 and len(sweep_of(*flags).quantiles()) == 2
+def test_what_a_function_sets_makes_another_entrant(tmp_path):
+    """Of one label and the same hyperparameters, with a seed each; and so they are read back."""
+    slow, fast = (Entrant("sgd", fnopt.sgd(0.1, momentum=m), {"b": 0.5}) for m in (0.0, 0.9))
+    runs = [run(i, (slow, fast)[i // 2], [2.0 - i // 2], i % 2) for i in range(4)]
+    sweep = sweep_of(*runs)
+    sweep.to_json(tmp_path / "sweep.json")
+    for result in (sweep, Sweep.read(tmp_path / "sweep.json")):
+        assert list(result.quantiles()["runs"]) == [2, 2] and result.best().median == 1.0
+        assert len({*result.curves()}) == 2
+    assert sweep.best().tx is fast.tx
+    assert "momentum=0.9" in Sweep.read(tmp_path / "sweep.json").best().tx
+
+
+def test_flags_are_no_numbers():
+    flags = [run(i, Entrant("sgd", None, {"b": x}), [1.0]) for i, x in enumerate((True, 1))]
+    assert len(sweep_of(*flags).by("b")) == 2
+    numbers = [np.float32(0.5), 0.5, np.asarray(0.5)]
+    runs = [run(i, Entrant("sgd", None, {"b": x}), [1.0]) for i, x in enumerate(numbers)]
+    assert len(sweep_of(*runs).by("b")) == 1
     arrays = [run(i, Entrant("sgd", None, {"b": np.arange(3) + i}), [1.0]) for i in range(2)]
-    assert len(sweep_of(*arrays).quantiles()) == 2 and repr(sweep_of(*arrays).table())
+    assert len(sweep_of(*arrays).by("b")) == 2 and repr(sweep_of(*arrays).table())
 
 
 # Curves

@@ -118,13 +118,16 @@ def budget(memory: Any, device: Any) -> int:
 
 
 def limit_of(memory: Any, mesh: jax.sharding.Mesh | None) -> int:
-    """:func:`budget` on the devices of a sweep.
+    """:func:`budget` on the devices of a sweep; those of a CPU share what is its own by default.
 
     Args:
         memory: as of :func:`budget`.
         mesh: the devices; None for the first.
     """
-    return budget(memory, jax.devices()[0] if mesh is None else mesh.devices.flat[0])
+    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+    own = budget(memory, device)
+    share = mesh is not None and memory is None and device.platform == "cpu"
+    return own // mesh.size if share else own
 
 
 def most_runs(need: Need, limit: int, what: str) -> int:
