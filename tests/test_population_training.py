@@ -1,6 +1,7 @@
 """Population based training: copies, lineages and schedules, and runs that are those of a sweep."""
 
 import re
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from models import CROSS_ENTROPY, FEATURES, blobs
 
 import fnopt
 from fnopt.sweeps import grid, log_space, log_uniform, population_based_training, sample, sweep
+from fnopt.sweeps.keeper import Keeper
+from fnopt.sweeps.progress import SweepProgress
 from fnopt.train import accuracy, fit, objective
 
 # Flax mixes dtypes and ranks freely, so these run in jax's default mode.
@@ -146,6 +149,46 @@ def test_a_run_that_diverged_becomes_a_copy_and_changes_no_other_by_a_bit():
     np.testing.assert_array_equal(ours[:5], theirs[:5])
     assert [run.diverged for run in mixed.sweep.runs] == [False] * 6
     assert mixed.hyperparameters["learning_rate"][1:].max() <= 1.0
+
+
+def test_an_interruption_loses_no_epoch(monkeypatch):
+    """After the third epoch, the first of two between steps."""
+    whole, see, seen = train(every=2), Keeper.see, []
+
+    def signalled(keeper, metrics):
+        see(keeper, metrics)
+        seen.append(metrics)
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Keeper, "see", signalled)
+    cut = train(every=2)
+    assert cut.interrupted and cut.sweep.interrupted and not whole.interrupted and len(seen) == 3
+    assert "interrupted" in repr(cut) and signal.getsignal(signal.SIGINT) == before
+    ours, theirs = curves(cut.sweep), curves(whole.sweep)
+    np.testing.assert_array_equal(ours[:, :3], theirs[:, :3])
+    assert np.isnan(ours[:, 3:]).all() and cut.exploits.tolist() == [2]
+    rates = cut.hyperparameters["learning_rate"]
+    np.testing.assert_array_equal(rates[:3], whole.hyperparameters["learning_rate"][:3])
+    assert np.isnan(rates[3:]).all()
+    assert cut.best == np.argmin(ours[:, 2]) and int(cut.state.step) == 9
+    assert {run.stopped_at for run in cut.sweep.runs} == {3}
+    assert cut.curve()[2] == ours[cut.best, 2]
+
+
+def test_an_interruption_before_the_first_epoch(monkeypatch):
+    monkeypatch.setattr(SweepProgress, "doing", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train()
+
+
+def test_runs_have_the_precision_of_a_sweep():
+    result = train(every=5, precision="bfloat16")
+    whole = sweep(LINEAR, RATES, DATA, epochs=5, precision="bfloat16", **SMALL)
+    plain = sweep(LINEAR, RATES, DATA, epochs=5, **SMALL)
+    np.testing.assert_array_equal(curves(result.sweep), curves(whole))
+    assert not np.allclose(curves(result.sweep), curves(plain), rtol=1e-5)
 
 
 def test_where_all_diverge_it_ends():
