@@ -239,7 +239,7 @@ def test_numbers_of_schedules_and_of_several_parts():
     ranges, rates = {"learning_rate": (0.0, 10.0)}, log_space(0.01, 0.1, 4)
     several = train(grid(make, rate=rates), hyperparameters=ranges, epochs=3)
     names = list(several.hyperparameters)
-    assert len(names) == 2 and all(name.endswith("/learning_rate") for name in names)
+    assert len(names) == 2 and all(name.endswith(".learning_rate") for name in names)
     one, other = (several.schedule(name, 0) for name in names)
     factors = other / 0.5  # the schedule of the rate is its first value by the same factors
     assert factors[0] == 1 and factors[-1] != 1
@@ -248,10 +248,17 @@ def test_numbers_of_schedules_and_of_several_parts():
     def scheduled(rate):
         return fnopt.sgd(fnopt.exponential_decay(rate, 10, 0.5))
 
-    ranges = {"learning_rate/init_value": (0.0, 10.0)}
+    ranges = {"learning_rate/init_value": (0.0, 10.0)}  # slashes are read as dots
     result = train(grid(scheduled, rate=rates), hyperparameters=ranges, epochs=3)
-    first = result.hyperparameters["learning_rate/init_value"][0]
+    first = result.hyperparameters["learning_rate.init_value"][0]
     np.testing.assert_allclose(first, rates, rtol=1e-6)
+    for name in ("learning_rate.init_value", "learning_rate/init_value"):
+        assert len(result.schedule(name)) == 3
+    ranges = {"learning_rate": (0.0, 1.0)}
+    whole = train(grid(scheduled, rate=rates), hyperparameters=ranges, epochs=3).hyperparameters
+    names = [f"learning_rate.{x}" for x in ("init_value", "transition_steps", "decay_rate")]
+    assert set(names) <= set(whole)
+    assert (whole[names[1]] == 10).all() and not (whole[names[2]] == 0.5).all()
 
 
 @pytest.mark.parametrize(
@@ -263,7 +270,7 @@ def test_numbers_of_schedules_and_of_several_parts():
         (dict(hyperparameters={}), TypeError, "must be a dict from names"),
         (dict(hyperparameters="learning_rate"), TypeError, "must be a dict from names"),
         (dict(hyperparameters={"learning_rat": (0, 1)}), ValueError,
-         "no hyperparameter has the name 'learning_rat'; the nearest paths are learning_rate"),
+         "no hyperparameter has the name 'learning_rat'; the nearest names are learning_rate"),
         (dict(hyperparameters={"learning_rate": (1, 0)}), ValueError, "(low, high) with low <="),
         (dict(every=0), ValueError, "every must be at least 1"),
         (dict(share=0.6), ValueError, "share must lie in (0, 0.5], got 0.6"),

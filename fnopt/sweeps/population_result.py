@@ -9,6 +9,7 @@ import numpy as np
 
 from fnopt.core.checks import brief, did_you_mean
 from fnopt.sweeps.data import Sweep
+from fnopt.sweeps.leaves import dotted
 from fnopt.sweeps.measure import Measure
 from fnopt.train.progress_line import duration, number
 from fnopt.train.reprs import call
@@ -27,7 +28,8 @@ class PopulationResult:
         exploits: the epochs after which runs were copied, shape (exploits,).
         sources: for each of these and each run the number of the run that it was copied from, its
             own if it went on as it was; shape (exploits, runs).
-        hyperparameters: by name the number with which each run was trained in each epoch, shape
+        hyperparameters: by name, such as ``"learning_rate.init_value"``, the number with which
+            each run was trained in each epoch, shape
             (epochs, runs), with further axes for an array; NaN after an end before the last epoch,
             where all runs diverged or it was interrupted.
     """
@@ -83,7 +85,8 @@ class PopulationResult:
         """The hyperparameter with which the final state of a run was trained, epoch by epoch.
 
         Args:
-            name: name of the hyperparameter, a key of ``hyperparameters``.
+            name: name of the hyperparameter, a key of ``hyperparameters``; slashes are read as
+                dots.
             run: number of the run; the best if None.
 
         Returns:
@@ -92,12 +95,12 @@ class PopulationResult:
         Raises:
             ValueError: there is no such hyperparameter, or no such run.
         """
-        if name not in self.hyperparameters:
+        values = self.hyperparameters.get(dotted(f"{name}"))
+        if values is None:
             raise ValueError(
                 f"PopulationResult.schedule: {name!r} was not varied;"
                 f" {did_you_mean(str(name), self.hyperparameters)}"
             )
-        values = self.hyperparameters[name]
         return values[np.arange(len(values)), self.lineage(run)]
 
     def curve(self, metric: str | None = None, run: int | None = None) -> np.ndarray:
