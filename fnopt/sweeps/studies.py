@@ -23,14 +23,12 @@ def asked(study: Any, n: int) -> Iterator[list[Any]]:
         n: their number.
     """
     failed = imported_optuna("optuna_sweep").trial.TrialState.FAIL
-    trials: list[Any] = []
-    try:
+    trials = []
+    with contextlib.ExitStack() as stack:  # all are told, even where telling one raises
         for _ in range(n):
             trials.append(study.ask())
+            stack.callback(study.tell, trials[-1], state=failed, skip_if_finished=True)
         yield trials
-    finally:
-        for trial in trials:
-            study.tell(trial, state=failed, skip_if_finished=True)
 
 
 def tell(study: Any, trials: Sequence[Any], result: Sweep, seeds: int) -> None:
