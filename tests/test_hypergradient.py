@@ -205,6 +205,9 @@ def test_numbers_have_names_and_the_ranges_of_their_fields():
     assert ranges[at + "weight_decay"] == "[0, inf)"
     assert ranges["transforms.2.step_size"] == "(-inf, inf)"
     moving, left = choose("tune", tx, "learning_rate")
+    assert choose("tune", tx, "learning_rate/init_value")[0] == {
+        name: leaf for name, leaf in moving.items() if name.endswith("init_value")
+    }
     assert list(moving) == [at + "learning_rate.init_value", at + "learning_rate.transition_steps"]
     assert left == [at + "learning_rate.end_value", at + "learning_rate.transition_begin"]
     betas = {name: str(leaf.interval) for name, leaf in leaves_of(fnopt.adan(1e-3)).items()}

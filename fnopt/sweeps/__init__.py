@@ -10,6 +10,7 @@ from fnopt.sweeps.data import Entrant as Entrant
 from fnopt.sweeps.data import RunRecord as RunRecord
 from fnopt.sweeps.data import Sweep as Sweep
 from fnopt.sweeps.distributions import choice as choice
+from fnopt.sweeps.distributions import integers as integers
 from fnopt.sweeps.distributions import lin_space as lin_space
 from fnopt.sweeps.distributions import log_space as log_space
 from fnopt.sweeps.distributions import log_uniform as log_uniform
