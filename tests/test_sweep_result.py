@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fnopt
+from fnopt.core.quantile import quantile
 from fnopt.sweeps import Entrant, Sweep
-from fnopt.sweeps.measure import quantile
 from fnopt.sweeps.texts import short_texts
 
 RATES = (0.01, 0.1, 1.0)

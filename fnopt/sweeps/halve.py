@@ -13,13 +13,13 @@ import numpy as np
 import optax
 
 from fnopt.core.checks import brief
+from fnopt.core.quantile import quantile
 from fnopt.sweeps.arguments import as_entrants, sweep_entry
 from fnopt.sweeps.brackets import Bracket, Rung, halving_bracket, hyperband_brackets
 from fnopt.sweeps.data import Entrant, Sweep
 from fnopt.sweeps.halving import levels_of, run_brackets
 from fnopt.sweeps.halving_result import HalvingResult
 from fnopt.sweeps.keeper import Keeper
-from fnopt.sweeps.measure import quantile
 from fnopt.sweeps.memory import limit_of
 from fnopt.sweeps.prepare import prepare
 from fnopt.sweeps.progress import SweepProgress

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from fnopt.core.checks import brief, positive_integer
+from fnopt.core.quantile import quantile
 from fnopt.core.stacking import structure_of
 from fnopt.sweeps.arguments import sweep_entry
 from fnopt.sweeps.chunks import at_once
 from fnopt.sweeps.data import Entrant, RunRecord, Sweep
 from fnopt.sweeps.distributions import Distribution, choice, log_uniform, uniform
 from fnopt.sweeps.grid import check_draws, entrant_of
-from fnopt.sweeps.measure import Measure, quantile
+from fnopt.sweeps.measure import Measure
 from fnopt.sweeps.memory import limit_of
 from fnopt.sweeps.prepare import prepare
 from fnopt.sweeps.run import Log, run_epochs
