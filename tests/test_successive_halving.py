@@ -141,7 +141,7 @@ def test_the_best_median_over_seeds_goes_on():
         left = rung.runs[np.argsort(-values, kind="stable")[:keep]]
         assert rung.promoted.tolist() == left.tolist()
     last = result.brackets[0].rungs[-1]
-    best = result.best
+    best = result.best()
     assert best.entrant == RATES[last.runs[np.argmax(last.values)]]
     assert best.median == last.values.max() and len(best.runs) == 3
     assert best.runs[0].curves["val_accuracy"][-1] == max(
@@ -162,7 +162,7 @@ def test_structures_compete_and_programs_are_used_again(caplog):
         again = successive_halving(task, entrants, DATA, epochs=9, **SMALL)
         assert compiled(caplog) == 0 and again.sweep.programs == result.sweep.programs
     assert_runs_of_sweep(result, sweep(task, entrants, DATA, epochs=9, **SMALL), seeds=1)
-    assert result.best.entrant.label == "adamw" and repr(result).startswith("HalvingResult(\n")
+    assert result.best().entrant.label == "adamw" and repr(result).startswith("HalvingResult(\n")
 
 
 def test_a_diverging_run_never_goes_on_and_changes_no_other_by_a_bit():
@@ -192,12 +192,12 @@ def test_fewer_go_on_where_most_diverge_and_none_where_all_do():
     rates = grid(fnopt.sgd, learning_rate=[1e38, 0.1, 2e38, 1e38])
     result = successive_halving(LINEAR, rates, DATA, epochs=4, eta=2, **SMALL)
     assert rungs_of(result) == [[(4, 1), (1, 2), (1, 4)]]
-    assert result.best.hyperparameters == {"learning_rate": 0.1} and trained(result)[1] == 4
+    assert result.best().hyperparameters == {"learning_rate": 0.1} and trained(result)[1] == 4
     lost = successive_halving(LINEAR, rates[2:], DATA, epochs=4, eta=2, **SMALL)
     assert rungs_of(lost) == [[(2, 2)]] and lost.sweep.states == {}
     assert "no finite val_loss" in repr(lost)
     with pytest.raises(ValueError, match=r"none of the 2 entrants has a finite val_loss"):
-        _ = lost.best
+        lost.best()
 
 
 @pytest.mark.slow  # of a sweep it is tested
@@ -213,7 +213,7 @@ def test_chunks_and_devices_change_nothing(caplog):
         ((number, state),) = [(n, s) for n, s in other.sweep.states.items() if n == best]
         assert_same_states(state.params, alone.sweep.states[number].params, atol=1e-5)
 
-    best = alone.best.runs[0].number
+    best = alone.best().runs[0].number
     with caplog.at_level("INFO", "fnopt"):
         sweep(LINEAR, RATES, DATA, epochs=1, **SMALL)
         (need,) = re.findall(r"all at once: about ([\d.]+) KiB", caplog.text)
@@ -254,7 +254,7 @@ def test_the_brackets_of_hyperband_go_at_once(caplog):
     finalists = [row for row in table if row["epochs"] == 4]
     assert len(finalists) == 5 and table["epochs"][:5] == [4] * 5
     assert finalists[0]["val_loss"] == min(row["val_loss"] for row in finalists)
-    assert result.best.hyperparameters["learning_rate"] == finalists[0]["learning_rate"]
+    assert result.best().hyperparameters["learning_rate"] == finalists[0]["learning_rate"]
     assert "10 entrants, 3 brackets, " in repr(result)
 
 

@@ -34,9 +34,15 @@ class HalvingResult:
     sweep: Sweep
     brackets: tuple[BracketResult, ...]
 
-    @property
     def best(self) -> BestEntrant:
-        """The entrant that was trained longest, of those with the best metric in its last rung.
+        """Of the entrants that were trained longest, the one with the best metric in its last rung.
+
+        It is judged by the metric after its last epoch, as in the rungs. ``sweep.best()`` judges by
+        the best epoch of each run, and has those that were left behind among them, as
+        ``sweep.best(at="final")`` has: they may return another.
+
+        Returns:
+            The entrant, with its median, its runs, ``tx`` and ``hyperparameters``.
 
         Raises:
             ValueError: every entrant diverged.
@@ -122,7 +128,7 @@ class HalvingResult:
             duration(sweep.seconds),
         ]
         try:
-            best = self.best
+            best = self.best()
             shown = f"best {sweep.monitor} {number(best.median)}: {best.entrant}"
         except ValueError:
             shown = f"no finite {sweep.monitor}"

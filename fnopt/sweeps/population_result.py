@@ -10,6 +10,7 @@ import numpy as np
 from fnopt.core.checks import brief, did_you_mean
 from fnopt.sweeps.data import Sweep
 from fnopt.sweeps.measure import Measure
+from fnopt.sweeps.records import RunRecord
 from fnopt.train.progress_line import duration, number
 from fnopt.train.reprs import call
 from fnopt.train.state import TrainState
@@ -36,14 +37,15 @@ class PopulationResult:
     sources: np.ndarray
     hyperparameters: Mapping[str, np.ndarray]
 
-    @property
-    def best(self) -> int:
-        """The number of the run with the best metric after the last epoch.
+    def best_run(self) -> RunRecord:
+        """The run with the best metric after the last epoch, the one whose state is there.
+
+        ``sweep.best_run()`` judges by the best epoch, whose state may have been replaced since.
 
         Raises:
             ValueError: every run diverged.
         """
-        return self.sweep.best_run(at="final").number
+        return self.sweep.best_run(at="final")
 
     @property
     def state(self) -> TrainState:
@@ -52,7 +54,7 @@ class PopulationResult:
         Raises:
             ValueError: every run diverged.
         """
-        return self.sweep.states[self.best]
+        return self.sweep.states[self.best_run().number]
 
     def lineage(self, run: int | None = None) -> np.ndarray:
         """For each epoch the number of the run in which the final state of a run was trained.
@@ -66,7 +68,7 @@ class PopulationResult:
         Raises:
             ValueError: there is no such run.
         """
-        run = self.best if run is None else self._checked(run)
+        run = self.best_run().number if run is None else self._checked(run)
         line = np.full(len(self.sweep.runs[0].epochs), run)
         for epoch, sources in zip(self.exploits[::-1], self.sources[::-1], strict=True):
             run = sources[run]
@@ -126,8 +128,9 @@ class PopulationResult:
         copies = int(np.sum(self.sources != np.arange(len(sweep.runs))))
         head = f"{len(sweep.runs)} runs, {copies} copies, {duration(sweep.seconds)}"
         try:
-            value = sweep.runs[self.best].curves[sweep.monitor][-1]
-            shown = f"best {sweep.monitor} {number(float(value))}: run {self.best}"
+            best = self.best_run()
+            value = number(float(best.curves[sweep.monitor][-1]))
+            shown = f"best {sweep.monitor} {value}: run {best.number}"
         except ValueError:
             shown = f"no finite {sweep.monitor}"
         return call("PopulationResult", head, shown)

@@ -172,7 +172,8 @@ def population_based_training(
         },
     )
     if np.isfinite(log.columns[monitor][-1]).any():
-        sweep.states[result.best] = final_state(training, runs.states, result.best)
+        best = result.best_run().number
+        sweep.states[best] = final_state(training, runs.states, best)
     return result
 
 
