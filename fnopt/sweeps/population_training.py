@@ -172,8 +172,8 @@ def population_based_training(
         },
     )
     if np.isfinite(log.columns[monitor][-1]).any():
-        best = result.best_run().number
-        sweep.states[best] = final_state(training, runs.states, best)
+        chosen = result.best_run().number
+        sweep.states[chosen] = final_state(training, runs.states, chosen)
     return result
 
 
