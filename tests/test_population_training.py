@@ -57,8 +57,8 @@ def test_a_population_without_copies_is_a_sweep():
     whole = sweep(LINEAR, RATES, DATA, epochs=5, **SMALL)
     np.testing.assert_array_equal(curves(result.sweep), curves(whole))
     assert result.exploits.shape == (0,) and result.sources.shape == (0, 6)
-    assert result.best == whole.best_run(at="final").number
-    assert (result.lineage() == result.best).all()
+    assert result.best_run().number == whole.best_run(at="final").number
+    assert (result.lineage() == result.best_run().number).all()
     rates = [entrant.tx.learning_rate for entrant in RATES]
     np.testing.assert_allclose(result.hyperparameters["learning_rate"], [rates] * 5, rtol=1e-6)
 
@@ -101,7 +101,7 @@ def test_rates_that_are_all_too_small_grow():
     whole = sweep(LINEAR, drawn, DATA, epochs=25, **SMALL)
     result = train(drawn, epochs=25, factors=(0.8, 2.0))
     without = curves(whole)[:, -1].min()
-    best = result.sweep.runs[result.best].curves["val_loss"][-1]
+    best = result.best_run().curves["val_loss"][-1]
     assert best < 0.7 * without
     schedule = result.schedule("learning_rate")
     assert schedule[-1] > 10 * schedule[0] and 1e-4 <= schedule[0] < 3e-4
@@ -126,7 +126,7 @@ def test_the_lineage_is_traced_from_the_end():
             rates[epoch, line[epoch]] for epoch in range(5)
         ]
         assert result.curve(run=run).tolist() == [losses[line[i], i] for i in range(5)]
-    assert result.lineage()[-1] == result.best == np.argmin(losses[:, -1])
+    assert result.lineage()[-1] == result.best_run().number == np.argmin(losses[:, -1])
     assert "6 runs, 8 copies" in repr(result)
     with pytest.raises(ValueError, match="did you mean 'learning_rate'"):
         result.schedule("learning_rat")
@@ -172,9 +172,9 @@ def test_an_interruption_loses_no_epoch(monkeypatch):
     rates = cut.hyperparameters["learning_rate"]
     np.testing.assert_array_equal(rates[:3], whole.hyperparameters["learning_rate"][:3])
     assert np.isnan(rates[3:]).all()
-    assert cut.best == np.argmin(ours[:, 2]) and int(cut.state.step) == 9
+    assert cut.best_run().number == np.argmin(ours[:, 2]) and int(cut.state.step) == 9
     assert {run.stopped_at for run in cut.sweep.runs} == {3}
-    assert cut.curve()[2] == ours[cut.best, 2]
+    assert cut.curve()[2] == ours[cut.best_run().number, 2]
 
 
 def test_an_interruption_before_the_first_epoch(monkeypatch):
@@ -198,7 +198,7 @@ def test_where_all_diverge_it_ends():
     assert rates.shape == (3, 2) and np.isnan(rates[1:]).all() and np.isfinite(rates[0]).all()
     assert "no finite val_loss" in repr(lost) and lost.sweep.states == {}
     with pytest.raises(ValueError, match="all diverged"):
-        _ = lost.best
+        lost.best_run()
 
 
 def test_one_program_of_an_epoch(caplog):

@@ -145,7 +145,7 @@ def test_the_best_median_over_seeds_goes_on():
         left = rung.runs[np.argsort(-values, kind="stable")[:keep]]
         assert rung.promoted.tolist() == left.tolist()
     last = result.brackets[0].rungs[-1]
-    best = result.best
+    best = result.best()
     assert best.entrant == RATES[last.runs[np.argmax(last.values)]]
     assert best.median == last.values.max() and len(best.runs) == 3
     assert best.runs[0].curves["val_accuracy"][-1] == max(
@@ -166,7 +166,7 @@ def test_structures_compete_and_programs_are_used_again(caplog):
         again = successive_halving(task, entrants, DATA, epochs=9, **SMALL)
         assert compiled(caplog) == 0 and again.sweep.programs == result.sweep.programs
     assert_runs_of_sweep(result, sweep(task, entrants, DATA, epochs=9, **SMALL), seeds=1)
-    assert result.best.entrant.label == "adamw" and repr(result).startswith("HalvingResult(\n")
+    assert result.best().entrant.label == "adamw" and repr(result).startswith("HalvingResult(\n")
 
 
 def test_a_diverging_run_never_goes_on_and_changes_no_other_by_a_bit():
@@ -196,12 +196,12 @@ def test_fewer_go_on_where_most_diverge_and_none_where_all_do():
     rates = grid(fnopt.sgd, learning_rate=[1e38, 0.1, 2e38, 1e38])
     result = successive_halving(LINEAR, rates, DATA, epochs=4, eta=2, **SMALL)
     assert rungs_of(result) == [[(4, 1), (1, 2), (1, 4)]]
-    assert result.best.hyperparameters == {"learning_rate": 0.1} and trained(result)[1] == 4
+    assert result.best().hyperparameters == {"learning_rate": 0.1} and trained(result)[1] == 4
     lost = successive_halving(LINEAR, rates[2:], DATA, epochs=4, eta=2, **SMALL)
     assert rungs_of(lost) == [[(2, 2)]] and lost.sweep.states == {}
     assert "no finite val_loss" in repr(lost)
     with pytest.raises(ValueError, match=r"none of the 2 entrants has a finite val_loss"):
-        _ = lost.best
+        lost.best()
 
 
 @pytest.mark.slow  # of a sweep it is tested
@@ -217,7 +217,7 @@ def test_chunks_and_devices_change_nothing(caplog):
         ((number, state),) = [(n, s) for n, s in other.sweep.states.items() if n == best]
         assert_same_states(state.params, alone.sweep.states[number].params, atol=1e-5)
 
-    best = alone.best.runs[0].number
+    best = alone.best().runs[0].number
     with caplog.at_level("INFO", "fnopt"):
         sweep(LINEAR, RATES, DATA, epochs=1, **SMALL)
         (need,) = re.findall(r"all at once: about ([\d.]+) KiB", caplog.text)
@@ -258,7 +258,7 @@ def test_the_brackets_of_hyperband_go_at_once(caplog):
     finalists = [row for row in table if row["epochs"] == 4]
     assert len(finalists) == 5 and table["epochs"][:5] == [4] * 5
     assert finalists[0]["val_loss"] == min(row["val_loss"] for row in finalists)
-    assert result.best.hyperparameters["learning_rate"] == finalists[0]["learning_rate"]
+    assert result.best().hyperparameters["learning_rate"] == finalists[0]["learning_rate"]
     assert "10 entrants, 3 brackets, " in repr(result)
 
 
@@ -296,9 +296,9 @@ def test_an_interruption_loses_no_epoch(at, monkeypatch):
     assert rungs[-1].epochs == longest and not len(rungs[-1].promoted)
     for one, other in itertools.pairwise(rungs):
         assert set(one.promoted) >= set(other.runs)
-    best = cut.best.runs[0]
+    best = cut.best().runs[0]
     assert (
-        epochs[best.number] == longest and cut.best.median == best.curves["val_loss"][longest - 1]
+        epochs[best.number] == longest and cut.best().median == best.curves["val_loss"][longest - 1]
     )
     assert int(cut.sweep.states[best.number].step) == 3 * longest
     assert cut.table()["entrant"][0] == best.number
@@ -337,7 +337,7 @@ def test_an_entrant_that_diverges_in_the_last_rung_is_not_the_best():
         LINEAR, list(map(fnopt.sgd, schedules)), DATA, epochs=4, eta=2, **SMALL
     )
     assert rungs_of(result) == [[(2, 2), (1, 4)]] and result.sweep.runs[0].diverged
-    assert result.best.runs[0].number == 1 and np.isfinite(result.best.median)
+    assert result.best().runs[0].number == 1 and np.isfinite(result.best().median)
 
 
 @pytest.mark.parametrize("function", [successive_halving, hyperband])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
+import inspect
 import json
 import math
 
@@ -15,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fnopt
+from fnopt.core.quantile import quantile
 from fnopt.sweeps import Entrant, Sweep
-from fnopt.sweeps.measure import quantile
 from fnopt.sweeps.texts import short_texts
 
 RATES = (0.01, 0.1, 1.0)
@@ -428,3 +429,13 @@ def test_csv_has_the_table_with_all_digits(tmp_path):
     assert len(rows) == 8 and {row["clip"] for row in rows} == {"inf", ""}
     assert math.isnan(float(rows[-1]["final"])) and rows[-1]["diverged_at"] == "12"
     assert any(row["learning_rate"].startswith("cosine_decay_schedule(") for row in rows)
+
+
+def test_best_is_a_method_wherever_there_is_one():
+    """Numbers of a run, an entrant or a round have names that say so."""
+    kinds = [x for x in vars(fnopt.sweeps).values() if isinstance(x, type)]
+    having = [kind for kind in kinds if hasattr(kind, "best") or "best" in kind.__annotations__]
+    assert {kind.__name__ for kind in having} == {"Sweep", "HalvingResult", "Solves"}
+    assert all(inspect.isfunction(kind.best) for kind in having)
+    assert inspect.isfunction(fnopt.sweeps.PopulationResult.best_run)
+    assert fnopt.sweeps.BestSolves._fields == ("method", "fun", "x")

@@ -36,6 +36,7 @@ from fnopt.sweeps.races import Races as Races
 from fnopt.sweeps.races import races as races
 from fnopt.sweeps.range_test import learning_rate_range_test as learning_rate_range_test
 from fnopt.sweeps.range_test_result import RangeTest as RangeTest
+from fnopt.sweeps.solves import BestSolves as BestSolves
 from fnopt.sweeps.solves import Solves as Solves
 from fnopt.sweeps.solves import solves as solves
 from fnopt.sweeps.sweep import sweep as sweep

@@ -100,7 +100,7 @@ def successive_halving(
     >>> result = successive_halving(task, rates, (x, 3 * x), epochs=9)
     >>> [(rung.epochs, len(rung.runs)) for rung in result.brackets[0].rungs]
     [(1, 9), (3, 3), (9, 1)]
-    >>> result.best.hyperparameters, result.sweep.programs, result.epochs
+    >>> result.best().hyperparameters, result.sweep.programs, result.epochs
     ({'learning_rate': 1.0}, 1, 21)
     """
     entrants = as_entrants(optimizers)

@@ -56,7 +56,7 @@ class BracketResult:
         return final_ranking([self])
 
     @property
-    def best(self) -> int:
+    def best_number(self) -> int:
         """The number of the run that came furthest with the best metric."""
         return int(self.ranking[0])
 
@@ -160,7 +160,7 @@ def run_brackets(
     >>> loss = np.array([3.0, 1.0, 2.0, 4.0])
     >>> bracket = halving_bracket(4, 4, eta=2)
     >>> (result,) = run_brackets(lambda runs, epochs: loss[runs] / epochs, [bracket])
-    >>> result.best, result.ranking.tolist(), result.epochs
+    >>> result.best_number, result.ranking.tolist(), result.epochs
     (1, [1, 2, 0, 3], 8)
     """
     ends = np.cumsum([bracket[0].runs for bracket in brackets])

@@ -41,11 +41,16 @@ class HalvingResult:
         """Whether Ctrl-C or SIGTERM ended it before its last rung was over."""
         return self.sweep.interrupted
 
-    @property
     def best(self) -> BestEntrant:
-        """The entrant that was trained longest, of those with the best metric in its last rung.
+        """Of the entrants that were trained longest, the one with the best metric in its last rung.
 
-        One whose metric is not finite there does not count.
+        It is judged by the metric after its last epoch, as in the rungs. ``sweep.best()`` judges by
+        the best epoch of each run, and has those that were left behind among them, as
+        ``sweep.best(at="final")`` has: they may return another.
+
+        Returns:
+            The entrant, with its median, its runs, ``tx`` and ``hyperparameters``. One whose
+            metric is not finite there does not count.
 
         Raises:
             ValueError: every entrant diverged.
@@ -136,7 +141,7 @@ class HalvingResult:
             duration(sweep.seconds),
         ]
         try:
-            best = self.best
+            best = self.best()
             shown = f"best {sweep.monitor} {number(best.median)}: {best.entrant}"
         except ValueError:
             shown = f"no finite {sweep.monitor}"

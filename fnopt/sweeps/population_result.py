@@ -11,6 +11,7 @@ from fnopt.core.checks import brief, did_you_mean
 from fnopt.sweeps.data import Sweep
 from fnopt.sweeps.leaves import dotted
 from fnopt.sweeps.measure import Measure
+from fnopt.sweeps.records import RunRecord
 from fnopt.train.progress_line import duration, number
 from fnopt.train.reprs import call
 from fnopt.train.state import TrainState
@@ -44,14 +45,16 @@ class PopulationResult:
         """Whether Ctrl-C or SIGTERM ended it before its last epoch was over."""
         return self.sweep.interrupted
 
-    @property
-    def best(self) -> int:
-        """The number of the run with the best metric after the last epoch that there was.
+    def best_run(self) -> RunRecord:
+        """The run with the best metric after the last epoch, the one whose state is there.
+
+        Of a training that was interrupted it is the last epoch that there was.
+        ``sweep.best_run()`` judges by the best epoch, whose state may have been replaced since.
 
         Raises:
             ValueError: every run diverged.
         """
-        return self.sweep.best_run(at="final").number
+        return self.sweep.best_run(at="final")
 
     @property
     def state(self) -> TrainState:
@@ -60,7 +63,7 @@ class PopulationResult:
         Raises:
             ValueError: every run diverged.
         """
-        return self.sweep.states[self.best]
+        return self.sweep.states[self.best_run().number]
 
     def lineage(self, run: int | None = None) -> np.ndarray:
         """For each epoch the number of the run in which the final state of a run was trained.
@@ -74,7 +77,7 @@ class PopulationResult:
         Raises:
             ValueError: there is no such run.
         """
-        run = self.best if run is None else self._checked(run)
+        run = self.best_run().number if run is None else self._checked(run)
         line = np.full(len(self.sweep.runs[0].epochs), run)
         for epoch, sources in zip(self.exploits[::-1], self.sources[::-1], strict=True):
             run = sources[run]
@@ -136,8 +139,9 @@ class PopulationResult:
         ended = "interrupted, " * self.interrupted
         head = f"{len(sweep.runs)} runs, {copies} copies, {ended}{duration(sweep.seconds)}"
         try:
-            value = Measure(sweep.monitor, sweep.mode, "final").final(sweep.runs[self.best])
-            shown = f"best {sweep.monitor} {number(float(value))}: run {self.best}"
+            best = self.best_run()
+            value = Measure(sweep.monitor, sweep.mode, "final").final(best)
+            shown = f"best {sweep.monitor} {number(value)}: run {best.number}"
         except ValueError:
             shown = f"no finite {sweep.monitor}"
         return call("PopulationResult", head, shown)

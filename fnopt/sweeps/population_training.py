@@ -186,7 +186,8 @@ def population_based_training(
         },
     )
     if np.isfinite(log.columns[monitor][log.epochs - 1]).any():
-        sweep.states[result.best] = final_state(training, runs.states, result.best)
+        chosen = result.best_run().number
+        sweep.states[chosen] = final_state(training, runs.states, chosen)
     return result
 
 

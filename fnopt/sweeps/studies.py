@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from fnopt.core.quantile import quantile
 from fnopt.sweeps.data import RunRecord, Sweep
 from fnopt.sweeps.distributions import choice, integers, log_uniform, uniform
-from fnopt.sweeps.measure import Measure, quantile
+from fnopt.sweeps.measure import Measure
 
 
 @contextlib.contextmanager

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from fnopt.core.quantile import quantile
 from fnopt.sweeps.brackets import Bracket
 from fnopt.sweeps.data import Entrant, Sweep
 from fnopt.sweeps.halving import Interrupted, levels_of, run_brackets
 from fnopt.sweeps.halving_result import HalvingResult
 from fnopt.sweeps.keeper import Keeper
-from fnopt.sweeps.measure import quantile
 from fnopt.sweeps.memory import limit_of
 from fnopt.sweeps.prepare import prepare
 from fnopt.sweeps.progress import SweepProgress
