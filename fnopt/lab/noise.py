@@ -15,10 +15,9 @@ from fnopt.core.moments import cast
 from fnopt.core.prng import typed_key
 from fnopt.core.recorder import EpochRecorder
 from fnopt.core.types import Batch
-from fnopt.data.arrays import Arrays, size, take
-from fnopt.data.batches import Batches, as_data
+from fnopt.data.arrays import size, take
 from fnopt.train.arguments import check_objective, check_state
-from fnopt.train.data_argument import check_data
+from fnopt.train.data_argument import in_memory
 from fnopt.train.evaluation_on import evaluation_on
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
@@ -160,26 +159,6 @@ def batches_of(caller: str, data: Any, batch_size: int, key: Any) -> Batch:
     if getattr(arrays, "augment", None) is None:
         return take(arrays.tree, order)
     return jax.lax.map(lambda at: arrays.batch(key, *at), (jnp.arange(number), order))
-
-
-def in_memory(caller: str, data: Any) -> Arrays:
-    """Data as :class:`fnopt.data.Arrays`, copied.
-
-    Args:
-        caller: the call that is right, for errors.
-        data: the data.
-
-    Raises:
-        TypeError: they are something else, or a stream of batches.
-    """
-    check_data(caller, data)
-    arrays = as_data(data, copy=True)
-    if isinstance(arrays, Batches):
-        raise TypeError(
-            f"{caller}: data are a stream of batches; give the arrays themselves, such as (inputs,"
-            " targets), of some thousand examples"
-        )
-    return arrays
 
 
 def batch_gradient(objective: Objective, state: TrainState, batch: Batch, train: bool) -> Any:

@@ -16,9 +16,10 @@ from fnopt.core.entry import entry
 from fnopt.core.types import Batch, PyTree
 from fnopt.data.arrays import size, take
 from fnopt.data.numbers import own
-from fnopt.lab.noise import batch_gradient, batches_of, in_memory
+from fnopt.lab.noise import batch_gradient, batches_of
 from fnopt.sweeps.noise_scale_result import NoiseScale, noise_scale_result
 from fnopt.train.arguments import check_objective, check_state
+from fnopt.train.data_argument import in_memory
 from fnopt.train.kinds import is_result
 from fnopt.train.objective import Objective
 from fnopt.train.programs import per_objective

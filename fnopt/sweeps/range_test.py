@@ -16,10 +16,10 @@ from fnopt.core.entry import entry
 from fnopt.core.fields import as_number
 from fnopt.core.transform import foreign
 from fnopt.data.arrays import Arrays, check_batch_size, size, take
-from fnopt.lab.noise import in_memory
 from fnopt.lab.race_rates import has_one_rate, replace_rate
 from fnopt.sweeps.range_test_result import RangeTest, range_test_result
 from fnopt.train.arguments import check_key, check_objective, check_optimizer
+from fnopt.train.data_argument import in_memory
 from fnopt.train.objective import Objective
 from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
