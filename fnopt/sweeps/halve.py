@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -41,6 +41,7 @@ def successive_halving(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
     memory: float | str | None = None,
     mesh: jax.sharding.Mesh | None = None,
@@ -74,6 +75,7 @@ def successive_halving(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which entrants are judged, such as ``"val_accuracy"``; None for
             ``"val_loss"``, or for ``"loss"`` without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all runs see the examples in the order of the first seed; otherwise
             each run has that of its own seed.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of what is
@@ -114,7 +116,8 @@ def successive_halving(
     return _train(
         objective, entrants, data, (bracket,), memory, progress,
         seeds=seeds, batch_size=batch_size, validation_data=validation_data,
-        options=EvaluationOptions(monitor=monitor), same_order=same_order, mesh=mesh,
+        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
+        same_order=same_order, mesh=mesh,
     )  # fmt: skip
 
 
@@ -131,6 +134,7 @@ def hyperband(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
     memory: float | str | None = None,
     mesh: jax.sharding.Mesh | None = None,
@@ -158,6 +162,7 @@ def hyperband(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which entrants are judged; None for ``"val_loss"``, or for ``"loss"``
             without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all runs see the examples in the order of the first seed.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of it.
         mesh: devices over which the runs are spread; None for one.
@@ -204,7 +209,8 @@ def hyperband(
     return _train(
         objective, entrants, data, brackets, memory, progress,
         seeds=seeds, batch_size=batch_size, validation_data=validation_data,
-        options=EvaluationOptions(monitor=monitor), same_order=same_order, mesh=mesh,
+        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
+        same_order=same_order, mesh=mesh,
     )  # fmt: skip
 
 

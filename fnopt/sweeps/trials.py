@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,6 +39,7 @@ def optuna_objective(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
 ) -> Callable[[Any], float]:
     """A function of a trial for ``study.optimize``, which trains with suggested hyperparameters.
@@ -62,6 +63,7 @@ def optuna_objective(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric that is reported, such as ``"val_accuracy"``; None for ``"val_loss"``,
             or for ``"loss"`` without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all seeds see the examples in the order of the first.
 
     Returns:
@@ -98,7 +100,7 @@ def optuna_objective(
         return prepare(
             objective, [entrant], data, seeds=seeds, epochs=epochs, batch_size=batch_size,
             validation_data=validation_data, same_order=same_order, mesh=None,
-            options=EvaluationOptions(monitor=monitor),
+            options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
         )  # fmt: skip
 
     # Before the first trial, so that a mistake is found here.
@@ -187,7 +189,9 @@ def optuna_sweep(
         objective, [_middle("optuna_sweep", make, drawn)], data, epochs=epochs,
         seeds=options.get("seeds", 1), batch_size=options.get("batch_size", 32),
         validation_data=options.get("validation_data"), same_order=True, mesh=None,
-        options=EvaluationOptions(monitor=options.get("monitor")),
+        options=EvaluationOptions(
+            monitor=options.get("monitor"), monitor_mode=options.get("monitor_mode")
+        ),
     )  # fmt: skip
     _check_direction("optuna_sweep", study, monitor, mode)
     trials = [study.ask() for _ in range(n)]
