@@ -122,13 +122,13 @@ def bytes_of(x: Any) -> np.ndarray:
     return np.frombuffer(x.tobytes(), np.uint8)
 
 
-def _first_of(name: str, here: dict[str, str], there: dict[str, str]) -> tuple[str, str, str]:
+def _first_of(name: str, here: Any, there: Any) -> tuple[str, str, str]:
     """The first entry that differs, with its name."""
     part = next(x for x in (*here, *there) if here.get(x) != there.get(x))
     what = name.partition(" of ")[2]
+    value, other = here.get(part, "missing"), there.get(part, "missing")
     part = part.removeprefix("tx").lstrip(".") or "optimizer"
-    values = (x.get(part, x.get(f"tx.{part}", "missing")) for x in (here, there))
-    return f"{part} of {what}", *values
+    return f"{part} of {what}", value, other
 
 
 def _structure(training: Training, number: int) -> int:
@@ -178,8 +178,10 @@ def _parts(training: Training) -> Iterator[tuple[str, int]]:
         return data.batch(keys[0], 0, places)
 
     def outputs_of(train: bool, starts: Any, batch: Any, keys: Any) -> Any:
-        start = jax.tree.map(lambda x: x[0], starts)
-        return objective.forward(*start, batch, key=keys[0] if train else None, train=train)[0]
+        params, model_state = jax.tree.map(lambda x: x[0], starts)
+        return objective.forward(
+            params, model_state, batch, key=keys[0] if train else None, train=train
+        )[0]
 
     def metric_of(metric: Any, outputs: Any, batch: Any) -> Any:
         return metric(outputs, objective.targets(batch))
