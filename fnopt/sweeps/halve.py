@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import optax
@@ -33,6 +33,7 @@ def successive_halving(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
     precision: Precision | str | None = None,
     memory: float | str | None = None,
@@ -67,6 +68,7 @@ def successive_halving(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which entrants are judged, such as ``"val_accuracy"``; None for
             ``"val_loss"``, or for ``"loss"`` without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all runs see the examples in the order of the first seed; otherwise
             each run has that of its own seed.
         precision: the precision of the steps, as for :func:`fnopt.sweep`.
@@ -111,8 +113,8 @@ def successive_halving(
     return train_brackets(
         objective, entrants, data, (bracket,), memory, progress,
         seeds=seeds, batch_size=batch_size, validation_data=validation_data,
-        options=EvaluationOptions(monitor=monitor), same_order=same_order, mesh=mesh,
-        precision=precision,
+        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
+        same_order=same_order, mesh=mesh, precision=precision,
     )  # fmt: skip
 
 
@@ -129,6 +131,7 @@ def hyperband(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
     precision: Precision | str | None = None,
     memory: float | str | None = None,
@@ -157,6 +160,7 @@ def hyperband(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which entrants are judged; None for ``"val_loss"``, or for ``"loss"``
             without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all runs see the examples in the order of the first seed.
         precision: the precision of the steps, as for :func:`fnopt.sweep`.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of it.
@@ -206,8 +210,8 @@ def hyperband(
     return train_brackets(
         objective, entrants, data, brackets, memory, progress,
         seeds=seeds, batch_size=batch_size, validation_data=validation_data,
-        options=EvaluationOptions(monitor=monitor), same_order=same_order, mesh=mesh,
-        precision=precision,
+        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
+        same_order=same_order, mesh=mesh, precision=precision,
     )  # fmt: skip
 
 

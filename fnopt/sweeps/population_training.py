@@ -6,7 +6,7 @@ import functools
 import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,7 @@ def population_based_training(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
     precision: Precision | str | None = None,
     memory: float | str | None = None,
@@ -88,6 +89,7 @@ def population_based_training(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which runs are judged, such as ``"val_accuracy"``; None for
             ``"val_loss"``, or for ``"loss"`` without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all runs see the examples in the order of the first seed; otherwise
             each run has that of its own seed.
         precision: the precision of the steps, as for :func:`fnopt.sweep`.
@@ -131,7 +133,8 @@ def population_based_training(
     training, monitor, mode = prepare(
         objective, entrants, data, seeds=seeds, epochs=epochs, batch_size=batch_size,
         validation_data=validation_data, same_order=same_order, mesh=mesh,
-        precision=precision, options=EvaluationOptions(monitor=monitor),
+        precision=precision,
+        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
     )  # fmt: skip
     step = Step(_ranges(hyperparameters), mode, share, tuple(np.ravel(factors).tolist()))
     number, key = len(training.entrants), typed_key(key)

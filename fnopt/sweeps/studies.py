@@ -32,7 +32,7 @@ def asked(study: Any, n: int) -> Iterator[list[Any]]:
         yield trials
 
 
-def tell(study: Any, trials: Sequence[Any], result: Sweep, seeds: int) -> None:
+def tell(study: Any, trials: Sequence[Any], result: Sweep, seeds: int, epochs: int) -> None:
     """Tells a study the values of those trials of which all runs are whole.
 
     Args:
@@ -40,13 +40,14 @@ def tell(study: Any, trials: Sequence[Any], result: Sweep, seeds: int) -> None:
         trials: its trials, in the order of the entrants.
         result: the runs of them, perhaps interrupted.
         seeds: number of runs of a trial.
+        epochs: number of epochs of a run that is whole.
     """
     pruned = imported_optuna("optuna_sweep").trial.TrialState.PRUNED
     of_trial: list[list[RunRecord]] = [[] for _ in trials]
     for record in result.runs:
         of_trial[record.number // seeds].append(record)
     for trial, records in zip(trials, of_trial, strict=True):
-        if len(records) < seeds or not all(map(_is_whole, records)):
+        if len(records) < seeds or not all(_is_whole(record, epochs) for record in records):
             continue
         curves = np.stack([record.curves[result.monitor] for record in records], axis=1)
         for epoch, values in zip(records[0].epochs.tolist(), curves, strict=True):
@@ -59,10 +60,10 @@ def tell(study: Any, trials: Sequence[Any], result: Sweep, seeds: int) -> None:
             study.tell(trial, state=pruned)
 
 
-def _is_whole(run: RunRecord) -> bool:
+def _is_whole(run: RunRecord, epochs: int) -> bool:
     """Whether a run came to its end, which may be that of early stopping or divergence."""
     ended = run.diverged or run.stopped_at is not None
-    return ended or any(math.isfinite(curve[-1]) for curve in run.curves.values())
+    return ended or len(run.epochs) == epochs
 
 
 def suggest(trial: Any, name: str, value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -48,6 +48,7 @@ def optuna_objective(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
     precision: Precision | str | None = None,
 ) -> Callable[[Any], float]:
@@ -72,6 +73,7 @@ def optuna_objective(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric that is reported, such as ``"val_accuracy"``; None for ``"val_loss"``,
             or for ``"loss"`` without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all seeds see the examples in the order of the first.
         precision: the precision of the steps, as for :func:`fnopt.sweep`.
 
@@ -109,7 +111,8 @@ def optuna_objective(
         return prepare(
             objective, [entrant], data, seeds=seeds, epochs=epochs, batch_size=batch_size,
             validation_data=validation_data, same_order=same_order, mesh=None,
-            precision=precision, options=EvaluationOptions(monitor=monitor),
+            precision=precision,
+            options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
         )  # fmt: skip
 
     # Before the first trial, so that a mistake is found here.
@@ -198,13 +201,15 @@ def optuna_sweep(
         seeds=options.get("seeds", 1), batch_size=options.get("batch_size", 32),
         validation_data=options.get("validation_data"), same_order=True, mesh=None,
         precision=options.get("precision"),
-        options=EvaluationOptions(monitor=options.get("monitor")),
+        options=EvaluationOptions(
+            monitor=options.get("monitor"), monitor_mode=options.get("monitor_mode")
+        ),
     )  # fmt: skip
     check_direction("optuna_sweep", study, monitor, mode)
     with asked(study, n) as trials:
         entrants = [_suggested("optuna_sweep", trial, make, drawn) for trial in trials]
         result = sweep(objective, entrants, data, epochs=epochs, **options)
-        tell(study, trials, result, len(training.seeds))
+        tell(study, trials, result, len(training.seeds), training.epochs)
     return result
 
 
