@@ -126,8 +126,9 @@ def limit_of(memory: Any, mesh: jax.sharding.Mesh | None) -> int:
     """
     device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
     own = budget(memory, device)
-    share = mesh is not None and memory is None and device.platform == "cpu"
-    return own // mesh.size if share else own
+    if mesh is None or memory is not None or device.platform != "cpu":
+        return own
+    return own // mesh.size
 
 
 def most_runs(need: Need, limit: int, what: str) -> int:
