@@ -240,7 +240,7 @@ def test_animate_prints_the_table_and_writes_the_page(printed, tmp_path):
     options = ["--starts", "-1,0.5:1,1", "--learning-rates", "1e-3:1e-2:log2", "--steps", 5]
     text = printed("animate", "matyas", "--optimizers", "sgd, heavy_ball", *options, "--out", out)
     head, titles, sgd, heavy_ball, picture = text.splitlines()
-    assert head == "matyas: 5 steps from 2 starts, means over the starts"
+    assert head == "matyas: 5 steps from 2 starts, medians over the starts"
     assert titles.split()[:2] == ["optimizer", "rate"]
     assert sgd.split()[:2] == ["sgd", "0.01"] and heavy_ball.split()[:2] == ["heavy_ball", "0.01"]
     assert picture.startswith(f"picture: {out}, 0.") and picture.endswith(" MB")

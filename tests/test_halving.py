@@ -112,7 +112,7 @@ def test_a_bracket_run_by_hand():
     assert advance.calls == [([0, 1, 2, 3], 1), ([2, 3], 2), ([3], 4)]
     assert [rung.promoted.tolist() for rung in result.rungs] == [[3, 2], [3], []]
     assert result.ranking.tolist() == [3, 2, 1, 0]
-    assert result.best == 3
+    assert result.best_number == 3
     assert result.epochs == 4 + 2 + 2
     worst = one(Recorded(-curves), halving_bracket(4, 4, eta=2), mode="max")
     assert worst.ranking.tolist() == result.ranking.tolist()
@@ -130,7 +130,7 @@ def test_runs_that_diverge_leave_their_places_empty():
     advance = Recorded(curves)
     result = one(advance, halving_bracket(9, 9))
     assert advance.calls[1:] == [([7], 3), ([7], 9)]
-    assert result.best == 7
+    assert result.best_number == 7
     ended = one(Recorded(np.full((9, 9), NAN)), halving_bracket(9, 9))
     assert len(ended.rungs) == 1 and ended.ranking.tolist() == list(range(9))
 
@@ -149,7 +149,7 @@ def test_hyperband_finds_the_best_of_curves_that_do_not_cross(seed):
         rungs = [(len(rung.runs), rung.epochs) for rung in result.rungs]
         assert rungs == list(map(tuple, bracket))
         runs = result.rungs[0].runs  # of each bracket the best of its own runs
-        assert result.best == runs[np.argmin(levels[runs])]
+        assert result.best_number == runs[np.argmin(levels[runs])]
     assert sorted(np.concatenate([result.rungs[0].runs for result in results])) == [*range(number)]
     # All brackets go at once. No run is trained backwards, and none after it was left behind.
     assert [epochs for _, epochs in advance.calls] == [1, 3, 9, 27]

@@ -205,6 +205,9 @@ def test_numbers_have_names_and_the_ranges_of_their_fields():
     assert ranges[at + "weight_decay"] == "[0, inf)"
     assert ranges["transforms.2.step_size"] == "(-inf, inf)"
     moving, left = choose("tune", tx, "learning_rate")
+    assert choose("tune", tx, "learning_rate/init_value")[0] == {
+        name: leaf for name, leaf in moving.items() if name.endswith("init_value")
+    }
     assert list(moving) == [at + "learning_rate.init_value", at + "learning_rate.transition_steps"]
     assert left == [at + "learning_rate.end_value", at + "learning_rate.transition_begin"]
     betas = {name: str(leaf.interval) for name, leaf in leaves_of(fnopt.adan(1e-3)).items()}
@@ -251,10 +254,10 @@ def test_tune_finds_a_rate_100_times_too_small():
     tx = fnopt.sgd(best / 100, momentum=0.9)
     tuned = tune(task, tx, data, 40, rounds=15, **options)
     assert tuned.losses[0] > 2 * np.nanmin(losses)
-    assert tuned.losses[tuned.best] < 1.1 * np.nanmin(losses)
+    assert tuned.losses[tuned.best_round] < 1.1 * np.nanmin(losses)
     assert tuned.optimizer.momentum == 0.9
     np.testing.assert_allclose(
-        value(tuned.optimizer.learning_rate), tuned.losses[tuned.best], rtol=1e-4
+        value(tuned.optimizer.learning_rate), tuned.losses[tuned.best_round], rtol=1e-4
     )
     # Its program and that of hypergradient.
     assert differentiated.of(task)._cache_size() == 2
@@ -271,9 +274,9 @@ def test_a_round_that_diverges_shrinks_the_step(steps, loss):
     assert np.isfinite(tuned.losses[1]) == (loss == "finite")
     steps_taken = np.log(tuned.values["learning_rate"][1:3] / tuned.values["learning_rate"][0])
     np.testing.assert_allclose(steps_taken[1], steps_taken[0] / 2, rtol=1e-3)
-    assert tuned.losses[tuned.best] < tuned.losses[0]
+    assert tuned.losses[tuned.best_round] < tuned.losses[0]
     assert tuned.optimizer.learning_rate == pytest.approx(
-        tuned.values["learning_rate"][tuned.best], rel=1e-6
+        tuned.values["learning_rate"][tuned.best_round], rel=1e-6
     )
 
 
@@ -294,7 +297,7 @@ def test_a_schedule_and_several_numbers_are_tuned():
 
 def test_the_best_round_may_be_the_first():
     tuned = tune(parabola(), fnopt.sgd(0.5), PARABOLA, 1, rounds=2, batch_size=None)
-    assert tuned.best == 0 and tuned.optimizer == fnopt.sgd(0.5)
+    assert tuned.best_round == 0 and tuned.optimizer == fnopt.sgd(0.5)
 
 
 # Mistakes.

@@ -201,6 +201,37 @@ def test_sizes_of_few_data():
     assert sizes == [(1,), (2, 8), (16, 64), (16, 64, 256)]
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_data_may_be_arrays_as_of_a_run(shuffle):
+    """Their batches are drawn at random either way: the noise is that of such batches."""
+    data = fnopt.data.Arrays(targets(0), shuffle=shuffle)
+    for params in (jnp.zeros(DIM), state()):
+        found = gradient_noise_scale(mean_task(), params, data, key=1)
+        assert found.noise == gradient_noise_scale(mean_task(), params, targets(0), key=1).noise
+    assert gradient_noise(mean_task(), state(), data) == gradient_noise(
+        mean_task(), state(), targets(0)
+    )
+
+
+def test_weights_and_augmentation_of_arrays_are_those_of_the_batches():
+    x, y = targets(0)
+    weights = np.arange(256) < 2
+    data = fnopt.data.Arrays((x, y), weights=weights)
+    noise = gradient_noise_scale(mean_task(), state(), data, batch_sizes=1).noise
+    apart = y[0] - y[1]
+    assert noise.trace == pytest.approx(float(apart @ apart), rel=0.05)  # 4 times the variance
+
+    def louder(key, batch):
+        return batch[0], 3 * batch[1]
+
+    data = fnopt.data.Arrays((x, y), augment=louder)
+    plain, loud = (
+        gradient_noise_scale(mean_task(), state(), each, batch_sizes=1).noise
+        for each in ((x, y), data)
+    )
+    assert loud.trace == pytest.approx(9 * plain.trace, rel=1e-3)
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_picture(tmp_path, theme):
     pytest.importorskip("matplotlib")
@@ -227,7 +258,7 @@ def test_picture(tmp_path, theme):
         ({"batch_sizes": 50}, ValueError, "50 examples are fewer than two batches of 50"),
         ({"state": "w"}, TypeError, "state is text"),
         ({"state": {"w": jnp.zeros(DIM)}}, ValueError, "parameters like those of the obj"),
-        ({"data": iter([targets(0)])}, TypeError, "a stream of batches; give arrays"),
+        ({"data": iter([targets(0)])}, TypeError, "a stream of batches; give the arrays"),
         ({"data": None}, TypeError, "data"),
         ({"objective": optax.adam(0.1)}, TypeError, "objective"),
     ],

@@ -1,6 +1,7 @@
 """Optuna's trials: each is the run of a sweep, pruned where the study says so."""
 
 import re
+import signal
 import sys
 
 import jax
@@ -10,7 +11,16 @@ import pytest
 from models import CROSS_ENTROPY, FEATURES, blobs
 
 import fnopt
-from fnopt.sweeps import choice, log_uniform, optuna_objective, optuna_sweep, sweep, uniform
+from fnopt.sweeps import (
+    choice,
+    integers,
+    log_uniform,
+    optuna_objective,
+    optuna_sweep,
+    sweep,
+    uniform,
+)
+from fnopt.sweeps.keeper import Keeper
 from fnopt.train import accuracy, objective
 
 optuna = pytest.importorskip("optuna")
@@ -171,6 +181,74 @@ def test_trials_of_a_sweep_that_raises_have_failed(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         one_sweep(study)
     assert [trial.state for trial in study.trials] == [FAIL] * 4
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_of_an_interrupted_sweep_whole_trials_alone_have_values(seeds, monkeypatch, caplog):
+    """The first chunk is whole, the second ends after an epoch, and the third does not begin."""
+    options = dict(seeds=seeds, n=12 // seeds, make=fnopt.sgd, same_order=True)
+    options["hyperparameters"] = {"learning_rate": log_uniform(1e-4, 1e-2)}
+    with caplog.at_level("INFO", "fnopt"):
+        whole = one_sweep(study_of(), **options)
+    need, unit = re.findall(r"all at once: about ([\d.]+) (\w+)", caplog.text)[-1]
+    see, seen = Keeper.see, []
+
+    def signalled(keeper, metrics):
+        see(keeper, metrics)
+        seen.append(len(metrics["loss"]))
+        if len(seen) == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Keeper, "see", signalled)
+    study = study_of()
+    result = one_sweep(study, memory=f"{0.5 * float(need)}{unit}", **options)
+    assert result.interrupted and len(seen) == 4 and seen[0] + seen[3] < 12
+    for place, trial in enumerate(study.trials):
+        if (place + 1) * seeds <= seen[0]:
+            records = whole.runs[place * seeds : (place + 1) * seeds]
+            best = [np.min(record.curves["val_loss"]) for record in records]
+            assert trial.state == COMPLETE and trial.value == pytest.approx(np.median(best))
+        else:
+            assert trial.state == FAIL and trial.value is None
+    assert {trial.state for trial in study.trials} == {COMPLETE, FAIL}
+
+
+def test_no_trial_stays_running_where_telling_raises(monkeypatch):
+    study = study_of()
+
+    def lost(*_):
+        raise OSError("the storage is gone")
+
+    monkeypatch.setattr("fnopt.sweeps.studies.score", lost)
+    with pytest.raises(OSError, match="storage"):
+        one_sweep(study)
+    assert [trial.state for trial in study.trials] == [FAIL] * 4
+
+
+def test_integers_are_suggested_as_integers():
+    def make(steps, learning_rate=0.1):
+        return fnopt.sgd(fnopt.cosine_decay_schedule(learning_rate, steps))
+
+    study, ranges = study_of(), {"steps": integers(3, 5)}
+    run = trial_function(make=make, hyperparameters=ranges)
+    study.optimize(run, n_trials=2)
+    one_sweep(study, make=make, hyperparameters=ranges)
+    drawn = [trial.params["steps"] for trial in study.trials]
+    assert all(type(x) is int and 3 <= x <= 5 for x in drawn) and len(set(drawn)) > 1
+    ends = study.trials[0].distributions["steps"]
+    assert (ends.low, ends.high) == (3, 5)
+
+
+def test_a_trial_has_the_precision_of_its_runs():
+    study, options = study_of(), dict(precision="bfloat16")
+    study.optimize(trial_function(**options), n_trials=1)
+    value = whole_sweep(study.trials, **options).best().median
+    assert study.best_value == pytest.approx(value, rel=1e-5)
+    assert study.best_value != pytest.approx(whole_sweep(study.trials).best().median, rel=1e-5)
+    untouched = study_of()
+    with pytest.raises(ValueError, match="bfloat15"):
+        one_sweep(untouched, precision="bfloat15")
+    assert untouched.trials == []
 
 
 @pytest.mark.parametrize(

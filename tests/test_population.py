@@ -145,12 +145,27 @@ def test_numbers_of_one_name_keep_their_ratio():
 def test_a_schedule_is_varied_by_its_own_numbers():
     schedule = jax.vmap(lambda rate: fnopt.cosine_decay_schedule(rate, 10))(jnp.array([0.5, 0.7]))
     tx = fnopt.sgd(schedule)
-    with pytest.raises(ValueError, match=r"has the name 'learning_rate'.*init_value"):
-        exploit_and_explore(0, tx, jnp.array([0.0, 1.0]), RANGE)
-    ranges = {"learning_rate/init_value": (0.0, 1.0)}
-    states = exploit_and_explore(0, tx, jnp.array([0.0, 1.0]), ranges, factors=[0.8]).states
-    np.testing.assert_allclose(states.learning_rate.init_value, [0.5, 0.4])
-    np.testing.assert_allclose(states.learning_rate.decay_steps, [10, 10])
+    for name in ("learning_rate.init_value", "learning_rate/init_value", "init_value"):
+        states = exploit_and_explore(
+            0, tx, jnp.array([0.0, 1.0]), {name: (0.0, 1.0)}, factors=[0.8]
+        ).states
+        np.testing.assert_allclose(states.learning_rate.init_value, [0.5, 0.4])
+        np.testing.assert_allclose(states.learning_rate.decay_steps, [10, 10])
+
+
+def test_a_schedule_is_varied_as_a_whole_where_it_is_in_the_range():
+    """One factor for both ends; the number of steps is no learning rate."""
+    rates = jnp.array([0.5, 0.7])
+    schedule = jax.vmap(lambda rate: fnopt.linear_schedule(rate, rate / 10, 20))(rates)
+    tx, scores = fnopt.chain(fnopt.sgd(schedule), fnopt.scale(-1.0)), jnp.array([0.0, 1.0])
+    tx = jax.tree.map(lambda x: jnp.broadcast_to(x, (2, *jnp.shape(x)[1:])), tx)
+    for seed in range(4):
+        states = exploit_and_explore(seed, tx, scores, {"learning_rate": (0.01, 0.55)}).states
+        moved = states.transforms[0].learning_rate
+        assert float(moved.end_value[1]) in (pytest.approx(0.04), pytest.approx(0.06))
+        up = float(moved.end_value[1]) > 0.05
+        assert float(moved.init_value[1]) == pytest.approx(0.55 if up else 0.4)
+        np.testing.assert_allclose(moved.transition_steps, [20, 20])
 
 
 def test_parameters_with_the_name_of_a_hyperparameter_stay():

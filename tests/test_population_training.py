@@ -1,6 +1,7 @@
 """Population based training: copies, lineages and schedules, and runs that are those of a sweep."""
 
 import re
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from models import CROSS_ENTROPY, FEATURES, blobs
 
 import fnopt
 from fnopt.sweeps import grid, log_space, log_uniform, population_based_training, sample, sweep
+from fnopt.sweeps.keeper import Keeper
+from fnopt.sweeps.progress import SweepProgress
 from fnopt.train import accuracy, fit, objective
 
 # Flax mixes dtypes and ranks freely, so these run in jax's default mode.
@@ -54,8 +57,8 @@ def test_a_population_without_copies_is_a_sweep():
     whole = sweep(LINEAR, RATES, DATA, epochs=5, **SMALL)
     np.testing.assert_array_equal(curves(result.sweep), curves(whole))
     assert result.exploits.shape == (0,) and result.sources.shape == (0, 6)
-    assert result.best == whole.best_run(at="final").number
-    assert (result.lineage() == result.best).all()
+    assert result.best_run().number == whole.best_run(at="final").number
+    assert (result.lineage() == result.best_run().number).all()
     rates = [entrant.tx.learning_rate for entrant in RATES]
     np.testing.assert_allclose(result.hyperparameters["learning_rate"], [rates] * 5, rtol=1e-6)
 
@@ -98,7 +101,7 @@ def test_rates_that_are_all_too_small_grow():
     whole = sweep(LINEAR, drawn, DATA, epochs=25, **SMALL)
     result = train(drawn, epochs=25, factors=(0.8, 2.0))
     without = curves(whole)[:, -1].min()
-    best = result.sweep.runs[result.best].curves["val_loss"][-1]
+    best = result.best_run().curves["val_loss"][-1]
     assert best < 0.7 * without
     schedule = result.schedule("learning_rate")
     assert schedule[-1] > 10 * schedule[0] and 1e-4 <= schedule[0] < 3e-4
@@ -123,7 +126,7 @@ def test_the_lineage_is_traced_from_the_end():
             rates[epoch, line[epoch]] for epoch in range(5)
         ]
         assert result.curve(run=run).tolist() == [losses[line[i], i] for i in range(5)]
-    assert result.lineage()[-1] == result.best == np.argmin(losses[:, -1])
+    assert result.lineage()[-1] == result.best_run().number == np.argmin(losses[:, -1])
     assert "6 runs, 8 copies" in repr(result)
     with pytest.raises(ValueError, match="did you mean 'learning_rate'"):
         result.schedule("learning_rat")
@@ -148,6 +151,46 @@ def test_a_run_that_diverged_becomes_a_copy_and_changes_no_other_by_a_bit():
     assert mixed.hyperparameters["learning_rate"][1:].max() <= 1.0
 
 
+def test_an_interruption_loses_no_epoch(monkeypatch):
+    """After the third epoch, the first of two between steps."""
+    whole, see, seen = train(every=2), Keeper.see, []
+
+    def signalled(keeper, metrics):
+        see(keeper, metrics)
+        seen.append(metrics)
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Keeper, "see", signalled)
+    cut = train(every=2)
+    assert cut.interrupted and cut.sweep.interrupted and not whole.interrupted and len(seen) == 3
+    assert "interrupted" in repr(cut) and signal.getsignal(signal.SIGINT) == before
+    ours, theirs = curves(cut.sweep), curves(whole.sweep)
+    np.testing.assert_array_equal(ours[:, :3], theirs[:, :3])
+    assert np.isnan(ours[:, 3:]).all() and cut.exploits.tolist() == [2]
+    rates = cut.hyperparameters["learning_rate"]
+    np.testing.assert_array_equal(rates[:3], whole.hyperparameters["learning_rate"][:3])
+    assert np.isnan(rates[3:]).all()
+    assert cut.best_run().number == np.argmin(ours[:, 2]) and int(cut.state.step) == 9
+    assert {run.stopped_at for run in cut.sweep.runs} == {3}
+    assert cut.curve()[2] == ours[cut.best_run().number, 2]
+
+
+def test_an_interruption_before_the_first_epoch(monkeypatch):
+    monkeypatch.setattr(SweepProgress, "doing", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train()
+
+
+def test_runs_have_the_precision_of_a_sweep():
+    result = train(every=5, precision="bfloat16")
+    whole = sweep(LINEAR, RATES, DATA, epochs=5, precision="bfloat16", **SMALL)
+    plain = sweep(LINEAR, RATES, DATA, epochs=5, **SMALL)
+    np.testing.assert_array_equal(curves(result.sweep), curves(whole))
+    assert not np.allclose(curves(result.sweep), curves(plain), rtol=1e-5)
+
+
 def test_where_all_diverge_it_ends():
     lost = train(grid(fnopt.sgd, learning_rate=[1e38, 2e38]), epochs=3, share=0.5)
     assert all(run.diverged for run in lost.sweep.runs) and len(lost.exploits) == 0
@@ -155,7 +198,7 @@ def test_where_all_diverge_it_ends():
     assert rates.shape == (3, 2) and np.isnan(rates[1:]).all() and np.isfinite(rates[0]).all()
     assert "no finite val_loss" in repr(lost) and lost.sweep.states == {}
     with pytest.raises(ValueError, match="all diverged"):
-        _ = lost.best
+        lost.best_run()
 
 
 def test_one_program_of_an_epoch(caplog):
@@ -196,7 +239,7 @@ def test_numbers_of_schedules_and_of_several_parts():
     ranges, rates = {"learning_rate": (0.0, 10.0)}, log_space(0.01, 0.1, 4)
     several = train(grid(make, rate=rates), hyperparameters=ranges, epochs=3)
     names = list(several.hyperparameters)
-    assert len(names) == 2 and all(name.endswith("/learning_rate") for name in names)
+    assert len(names) == 2 and all(name.endswith(".learning_rate") for name in names)
     one, other = (several.schedule(name, 0) for name in names)
     factors = other / 0.5  # the schedule of the rate is its first value by the same factors
     assert factors[0] == 1 and factors[-1] != 1
@@ -205,10 +248,17 @@ def test_numbers_of_schedules_and_of_several_parts():
     def scheduled(rate):
         return fnopt.sgd(fnopt.exponential_decay(rate, 10, 0.5))
 
-    ranges = {"learning_rate/init_value": (0.0, 10.0)}
+    ranges = {"learning_rate/init_value": (0.0, 10.0)}  # slashes are read as dots
     result = train(grid(scheduled, rate=rates), hyperparameters=ranges, epochs=3)
-    first = result.hyperparameters["learning_rate/init_value"][0]
+    first = result.hyperparameters["learning_rate.init_value"][0]
     np.testing.assert_allclose(first, rates, rtol=1e-6)
+    for name in ("learning_rate.init_value", "learning_rate/init_value"):
+        assert len(result.schedule(name)) == 3
+    ranges = {"learning_rate": (0.0, 1.0)}
+    whole = train(grid(scheduled, rate=rates), hyperparameters=ranges, epochs=3).hyperparameters
+    names = [f"learning_rate.{x}" for x in ("init_value", "transition_steps", "decay_rate")]
+    assert set(names) <= set(whole)
+    assert (whole[names[1]] == 10).all() and not (whole[names[2]] == 0.5).all()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +270,7 @@ def test_numbers_of_schedules_and_of_several_parts():
         (dict(hyperparameters={}), TypeError, "must be a dict from names"),
         (dict(hyperparameters="learning_rate"), TypeError, "must be a dict from names"),
         (dict(hyperparameters={"learning_rat": (0, 1)}), ValueError,
-         "no hyperparameter has the name 'learning_rat'; the nearest paths are learning_rate"),
+         "no hyperparameter has the name 'learning_rat'; the nearest names are learning_rate"),
         (dict(hyperparameters={"learning_rate": (1, 0)}), ValueError, "(low, high) with low <="),
         (dict(every=0), ValueError, "every must be at least 1"),
         (dict(share=0.6), ValueError, "share must lie in (0, 0.5], got 0.6"),

@@ -19,6 +19,7 @@ from fnopt.lab import Entrant, Problem, Race, beale, noisy, race
 from fnopt.lab.race_arguments import as_entrants
 from fnopt.lab.race_program import paths_of
 from fnopt.lab.race_rates import rate_of, with_rate
+from fnopt.lab.race_runs import _rank
 
 STEPS = 12
 ENTRANTS = {
@@ -265,13 +266,40 @@ def test_runs_that_diverge_to_both_sides_warn_of_nothing():
     assert "diverged" in repr(result) and "nan" not in repr(result)
 
 
-def test_tuning_takes_the_rate_of_the_smallest_mean_of_last_values():
+def test_tuning_takes_the_rate_of_the_smallest_median_of_last_values():
     result = race([fnopt.sgd(5.0)], beale, starts=3, steps=STEPS, learning_rates="tune")
     entrant = result.entrants[0]
-    last = np.where(np.isfinite(entrant.values), entrant.values, np.inf)[:, :, -1].mean(axis=1)
-    assert entrant.best == np.argmin(last) and len(entrant.learning_rates) == 16
+    last = np.where(np.isfinite(entrant.values), entrant.values, np.inf)[:, :, -1]
+    assert entrant.best == np.argmin(np.sort(last)[:, 1]) and len(entrant.learning_rates) == 16
     np.testing.assert_allclose(entrant.learning_rates[[0, -1]], [1e-4, 10.0])
     assert entrant.optimizer == fnopt.sgd(entrant.learning_rates[entrant.best])
+
+
+def test_a_start_that_diverges_at_every_rate_does_not_hide_the_best():
+    def bowl(point):  # the second coordinate alone decides whether a run diverges
+        return point[0] ** 2 + jnp.where(point[1] > 0.5, jnp.inf, 0.0)
+
+    problem = Problem("edge", bowl, ((-1, 1), (-1, 1)), (0, 0), ((0.0, 0.0),), 0.0)
+    starts = [(1.0, 1.0), (0.5, 0.0), (-1.0, 0.0)]
+    rates = [1e-4, 0.3, 1.2]
+    result = race(["sgd"], problem, starts=starts, steps=9, learning_rates=rates)
+    assert result["sgd"].best == 1 and result["sgd"].optimizer.learning_rate == 0.3
+    row = repr(result).splitlines()[-1].split()
+    assert row[:2] == ["sgd", "0.3"] and float(row[2]) < 1e-4  # medians over the starts too
+
+
+@pytest.mark.parametrize(
+    "last, best",
+    [
+        ([[1, np.inf, np.inf], [9, np.inf, np.nan], [3, -np.inf, np.inf]], 0),  # the finite mean
+        ([[1, 2, np.inf], [1, 2, 9], [1, 2, 8]], 2),
+        ([[np.nan], [2], [1]], 2),
+        ([[np.nan], [np.inf]], 0),
+    ],
+)
+def test_of_equal_medians_the_best_diverges_less_often_then_has_the_lowest_mean(last, best):
+    ranks = [_rank(np.array(values, np.float32)) for values in last]
+    assert ranks.index(min(ranks)) == best
 
 
 def test_labels():
@@ -312,7 +340,7 @@ def test_a_race_prints_as_a_table():
     values = [[100.0, 50.0, 1.0, 0.5], [10.0, 9.0, 8.0, 0.1], [10.0, 9.0, 8.0, 0.3]]
     result = by_numbers(beale, values, [(3.0, 0.5), (3.0, 1.5), (3.0, 2.5)])
     assert repr(result).splitlines() == [
-        "beale: 3 steps from 3 starts, means over the starts",
+        "beale: 3 steps from 3 starts, medians over the starts",
         "optimizer         rate  last value  distance  steps to 1%",
         "gradient descent  0.25         0.3         1            3",
         "none                           0.3         1            3",

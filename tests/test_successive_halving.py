@@ -1,6 +1,8 @@
 """Successive halving and Hyperband as trainings: their runs are those of a sweep."""
 
+import itertools
 import re
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,8 @@ from fnopt.sweeps import (
     successive_halving,
     sweep,
 )
+from fnopt.sweeps.keeper import Keeper
+from fnopt.sweeps.progress import SweepProgress
 from fnopt.train import accuracy, objective
 
 # Flax mixes dtypes and ranks freely, so these run in jax's default mode.
@@ -141,7 +145,7 @@ def test_the_best_median_over_seeds_goes_on():
         left = rung.runs[np.argsort(-values, kind="stable")[:keep]]
         assert rung.promoted.tolist() == left.tolist()
     last = result.brackets[0].rungs[-1]
-    best = result.best
+    best = result.best()
     assert best.entrant == RATES[last.runs[np.argmax(last.values)]]
     assert best.median == last.values.max() and len(best.runs) == 3
     assert best.runs[0].curves["val_accuracy"][-1] == max(
@@ -162,7 +166,7 @@ def test_structures_compete_and_programs_are_used_again(caplog):
         again = successive_halving(task, entrants, DATA, epochs=9, **SMALL)
         assert compiled(caplog) == 0 and again.sweep.programs == result.sweep.programs
     assert_runs_of_sweep(result, sweep(task, entrants, DATA, epochs=9, **SMALL), seeds=1)
-    assert result.best.entrant.label == "adamw" and repr(result).startswith("HalvingResult(\n")
+    assert result.best().entrant.label == "adamw" and repr(result).startswith("HalvingResult(\n")
 
 
 def test_a_diverging_run_never_goes_on_and_changes_no_other_by_a_bit():
@@ -192,12 +196,12 @@ def test_fewer_go_on_where_most_diverge_and_none_where_all_do():
     rates = grid(fnopt.sgd, learning_rate=[1e38, 0.1, 2e38, 1e38])
     result = successive_halving(LINEAR, rates, DATA, epochs=4, eta=2, **SMALL)
     assert rungs_of(result) == [[(4, 1), (1, 2), (1, 4)]]
-    assert result.best.hyperparameters == {"learning_rate": 0.1} and trained(result)[1] == 4
+    assert result.best().hyperparameters == {"learning_rate": 0.1} and trained(result)[1] == 4
     lost = successive_halving(LINEAR, rates[2:], DATA, epochs=4, eta=2, **SMALL)
     assert rungs_of(lost) == [[(2, 2)]] and lost.sweep.states == {}
     assert "no finite val_loss" in repr(lost)
     with pytest.raises(ValueError, match=r"none of the 2 entrants has a finite val_loss"):
-        _ = lost.best
+        lost.best()
 
 
 @pytest.mark.slow  # of a sweep it is tested
@@ -213,7 +217,7 @@ def test_chunks_and_devices_change_nothing(caplog):
         ((number, state),) = [(n, s) for n, s in other.sweep.states.items() if n == best]
         assert_same_states(state.params, alone.sweep.states[number].params, atol=1e-5)
 
-    best = alone.best.runs[0].number
+    best = alone.best().runs[0].number
     with caplog.at_level("INFO", "fnopt"):
         sweep(LINEAR, RATES, DATA, epochs=1, **SMALL)
         (need,) = re.findall(r"all at once: about ([\d.]+) KiB", caplog.text)
@@ -254,8 +258,108 @@ def test_the_brackets_of_hyperband_go_at_once(caplog):
     finalists = [row for row in table if row["epochs"] == 4]
     assert len(finalists) == 5 and table["epochs"][:5] == [4] * 5
     assert finalists[0]["val_loss"] == min(row["val_loss"] for row in finalists)
-    assert result.best.hyperparameters["learning_rate"] == finalists[0]["learning_rate"]
+    assert result.best().hyperparameters["learning_rate"] == finalists[0]["learning_rate"]
     assert "10 entrants, 3 brackets, " in repr(result)
+
+
+def interrupt(monkeypatch, at, number=signal.SIGINT):
+    """Lets a signal come after so many epochs of chunks; returns the runs of each that there is."""
+    see, seen = Keeper.see, []
+
+    def signalled(keeper, metrics):
+        see(keeper, metrics)
+        seen.append(len(metrics["loss"]))
+        if len(seen) == at:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(Keeper, "see", signalled)
+    return seen
+
+
+@pytest.mark.parametrize("at", [2, 11, 15, 17])
+def test_an_interruption_loses_no_epoch(at, monkeypatch):
+    """In the first rung, within an entrant of the second, at its end, and in the last."""
+    whole = successive_halving(LINEAR, RATES, DATA, epochs=9, **SMALL)
+    before, seen = signal.getsignal(signal.SIGTERM), interrupt(monkeypatch, at, signal.SIGTERM)
+    cut = successive_halving(LINEAR, RATES, DATA, epochs=9, **SMALL)
+    assert cut.interrupted and cut.sweep.interrupted and not whole.interrupted
+    assert "interrupted" in repr(cut) and signal.getsignal(signal.SIGTERM) == before
+    assert len(seen) == at and cut.epochs == sum(seen)
+    epochs, full = trained(cut), {run.number: run for run in whole.sweep.runs}
+    assert epochs.keys() == {run.number for run in cut.sweep.runs}
+    for run in cut.sweep.runs:
+        curve, last = run.curves["val_loss"], epochs[run.number]
+        np.testing.assert_array_equal(curve[:last], full[run.number].curves["val_loss"][:last])
+        assert np.isnan(curve[last:]).all() and run.stopped_at == last
+    (rungs,) = (bracket.rungs for bracket in cut.brackets)
+    longest = max(epochs.values())
+    assert rungs[-1].epochs == longest and not len(rungs[-1].promoted)
+    for one, other in itertools.pairwise(rungs):
+        assert set(one.promoted) >= set(other.runs)
+    best = cut.best().runs[0]
+    assert (
+        epochs[best.number] == longest and cut.best().median == best.curves["val_loss"][longest - 1]
+    )
+    assert int(cut.sweep.states[best.number].step) == 3 * longest
+    assert cut.table()["entrant"][0] == best.number
+
+
+def test_an_interrupted_hyperband_has_what_each_bracket_came_to(monkeypatch):
+    drawn = sample(fnopt.adamw, 10, 1, learning_rate=log_uniform(1e-5, 1.0))
+    whole = sweep(LINEAR, drawn, DATA, epochs=4, seeds=2, **SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr("fnopt.sweeps.rungs.places_of", lambda *_: 3)
+        seen = interrupt(patch, 9)
+        cut = hyperband(LINEAR, drawn, DATA, epochs=4, eta=2, seeds=2, **SMALL)
+    # All 20 runs have an epoch after 7 chunks of 3, and 6 have another after 2 more.
+    assert seen == [3] * 6 + [2] + [3] * 2 and cut.interrupted
+    # The last bracket has no rung before its fourth epoch, and all have had one.
+    shown = rungs_of(cut)
+    assert [rungs[0] for rungs in shown] == [(4, 1), (3, 1), (3, 1)]
+    assert sum(n for rungs in shown for n, epochs in rungs if epochs == 2) == 3
+    assert cut.epochs == sum(seen) and len(cut.table()) == 10
+    assert_runs_of_sweep(cut, whole, seeds=2)
+
+
+def test_an_interruption_before_the_first_epoch(monkeypatch):
+    monkeypatch.setattr(SweepProgress, "rung", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        successive_halving(LINEAR, RATES, DATA, epochs=3, **SMALL)
+
+
+def test_an_entrant_that_diverges_in_the_last_rung_is_not_the_best():
+    """It came furthest, and has no value there."""
+    schedules = [
+        fnopt.piecewise_constant_schedule(0.05, {6: 1e20, 7: 1e20}),
+        fnopt.constant_schedule(1e-5),
+    ]
+    result = successive_halving(
+        LINEAR, list(map(fnopt.sgd, schedules)), DATA, epochs=4, eta=2, **SMALL
+    )
+    assert rungs_of(result) == [[(2, 2), (1, 4)]] and result.sweep.runs[0].diverged
+    assert result.best().runs[0].number == 1 and np.isfinite(result.best().median)
+
+
+@pytest.mark.parametrize("function", [successive_halving, hyperband])
+def test_runs_have_the_precision_of_a_sweep(function):
+    drawn = sample(fnopt.adamw, 3, 1, learning_rate=log_uniform(1e-4, 0.1))
+    options = dict(epochs=2, precision="bfloat16", **SMALL)
+    own = {"eta": 3} if function is hyperband else {"epochs": [Rung(3, 1), Rung(1, 2)]}
+    number = sum(bracket[0].runs for bracket in hyperband_brackets(2, eta=3))
+    result = function(
+        LINEAR, drawn[: number if function is hyperband else 3], DATA, **{**options, **own}
+    )
+    whole = sweep(LINEAR, drawn, DATA, **options)
+    plain = sweep(LINEAR, drawn, DATA, **{**options, "precision": None})
+    for run in result.sweep.runs:
+        curve = run.curves["val_loss"]
+        last = np.sum(np.isfinite(curve))
+        np.testing.assert_allclose(
+            curve[:last], whole.runs[run.number].curves["val_loss"][:last], rtol=1e-5
+        )
+        assert not np.allclose(
+            curve[:last], plain.runs[run.number].curves["val_loss"][:last], rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from fnopt.sweeps import grid, log_space, memory, store, sweep
 from fnopt.sweeps.begin import first_states, starts_of
 from fnopt.sweeps.chunks import split
 from fnopt.sweeps.keeper import Keeper
-from fnopt.sweeps.memory import budget
+from fnopt.sweeps.memory import budget, limit_of
 from fnopt.sweeps.program import Plan, Runs, run_epoch
 from fnopt.train import NonFiniteError, accuracy, early_stopping, fit, objective
 
@@ -301,6 +301,25 @@ def test_runs_go_in_chunks_that_fit(caplog):
         np.testing.assert_allclose(a.curves["val_loss"], b.curves["val_loss"], rtol=1e-5)
 
 
+def test_a_sweep_resumes_with_less_memory(tmp_path, caplog):
+    options = dict(folder=tmp_path, **SMALL)
+    whole = sweep(linear(), RATES, DATA, **SMALL)
+    write, more, less = store.Store.write, *(memory_of(caplog, share) for share in (0.7, 0.5))
+
+    def once(self, chunk, finished):
+        write(self, chunk, finished)
+        raise OSError("killed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store.Store, "write", once)
+        with pytest.raises(OSError, match="killed"):
+            sweep(linear(), RATES, DATA, memory=more, **options)
+    with caplog.at_level("INFO", "fnopt"):
+        rest = sweep(linear(), RATES, DATA, memory=less, resume=True, **options)
+    (at_once,) = re.findall(r"sweep: 5 runs of adamw, (\d) at once", caplog.text)
+    assert int(at_once) < 5 and table(rest) == table(whole)
+
+
 def test_a_killed_sweep_resumes_to_the_same_table(tmp_path, monkeypatch, caplog):
     memory = memory_of(caplog, 0.5)
     options = dict(memory=memory, **SMALL)
@@ -425,9 +444,10 @@ def test_an_interruption_loses_no_epoch(number, monkeypatch, tmp_path, caplog):
     for run in cut.runs:
         epochs = 3 if run.number < first else 1
         curve, full = run.curves["val_loss"], whole.runs[run.number].curves["val_loss"]
-        np.testing.assert_array_equal(curve[:epochs], full[:epochs])
-        assert np.isnan(curve[epochs:]).all() and run.stopped_at is None
+        np.testing.assert_array_equal(curve, full[:epochs])
+        assert run.epochs.tolist() == [1, 2, 3][:epochs] and run.stopped_at is None
     assert len(cut.table()["run"]) == len(cut.runs)
+    assert np.isfinite(cut.best(at="final").median)
     rest = sweep(linear(), RATES, DATA, resume=True, **options)
     assert table(rest) == table(whole) and not rest.interrupted
 
@@ -444,6 +464,12 @@ def test_the_state_of_the_best_run_is_kept():
     ((number, state),) = result.states.items()
     assert number == best.number and int(state.step) == 6
     assert sweep(linear(), RATES[:2], DATA, keep="none", **SMALL).states is None
+
+
+def test_the_cores_of_a_cpu_share_its_memory():
+    mesh = jax.make_mesh((4,), ("runs",), devices=jax.devices()[:4])
+    assert 4 * limit_of(None, mesh) == pytest.approx(limit_of(None, None), abs=8)
+    assert limit_of("1GiB", mesh) == limit_of("1GiB", None) == 2**30
 
 
 def test_budgets_are_numbers_or_sizes():

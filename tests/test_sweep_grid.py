@@ -11,7 +11,16 @@ import pytest
 import fnopt
 from fnopt.core.labels import labels_of
 from fnopt.core.stacking import groups_of, stacked, structure_of
-from fnopt.sweeps import choice, grid, lin_space, log_space, log_uniform, sample, uniform
+from fnopt.sweeps import (
+    choice,
+    grid,
+    integers,
+    lin_space,
+    log_space,
+    log_uniform,
+    sample,
+    uniform,
+)
 from fnopt.sweeps.arguments import as_entrants, as_seeds
 
 
@@ -82,6 +91,16 @@ def test_functions_and_optax_make_optimizers():
         (lambda: log_space(1, 2, 0), ValueError, "n must be at least 1"),
         (lambda: lin_space(0, float("inf"), 3), ValueError, "high must lie in"),
         (lambda: choice(), ValueError, "there are no values"),
+        (lambda: choice([0, 1e-2]), TypeError, "give the values themselves, as choice(0, 0.01)"),
+        (lambda: choice(("a", None)), TypeError, "('a', None) (tuple), of which nothing is chosen"),
+        (lambda: choice(np.array([1, 2])), TypeError, "as choice(1, 2)"),
+        (lambda: choice(jnp.array([1, 2])), TypeError, "as choice(1, 2)"),
+        (lambda: choice(range(99)), TypeError, "as choice(*values)"),
+        (lambda: integers(1, 2.5), TypeError, "high must be an integer, got 2.5 (float)"),
+        (lambda: integers(True, 2), TypeError, "low must be an integer, got True"),
+        (lambda: integers(2, 2), ValueError, "low must be below high, got 2 and 2"),
+        (lambda: sample(fnopt.adamw, 3, key=0, b1=uniform(0, 1)), TypeError,
+         "Call sample(make, n, key, learning_rate=log_uniform(1e-5, 1)), the first three by pos"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_cure(make, error, words):
@@ -116,6 +135,31 @@ def test_what_is_drawn_depends_on_the_key_and_the_name_alone():
     more = [e.tx.learning_rate for e in sample(fnopt.adamw, 5, 7, b1=uniform(0.8, 0.9), **rates)]
     other = [e.tx.learning_rate for e in sample(fnopt.adamw, 3, jax.random.key(8), **rates)]
     assert some == more[:3] and not set(some) & set(other) and len(set(more)) == 5
+
+
+def test_integers_are_drawn_with_both_ends_each_as_often():
+    def make(steps):
+        return fnopt.sgd(fnopt.cosine_decay_schedule(0.1, steps))
+
+    drawn = [e.hyperparameters["steps"] for e in sample(make, 400, 0, steps=integers(1, 4))]
+    assert all(type(x) is int for x in drawn)
+    counts = np.bincount(drawn, minlength=5)
+    assert counts[0] == 0 and len(counts) == 5 and np.all(abs(counts[1:] - 100) < 35)
+    assert integers(0, 1).at(1.0) == 1 and repr(integers(-2, 8)) == "integers(-2, 8)"
+    one = choice(fnopt.sgd(0.1))  # a tuple of a type of its own
+    assert one.at(0.9) == fnopt.sgd(0.1)
+
+
+def test_hyperparameters_may_have_the_names_of_arguments():
+    (one, two) = sample(fnopt.noisy_sgd, 2, 0, learning_rate=uniform(0, 1), key=3)
+    assert one.hyperparameters["key"] == two.hyperparameters["key"] == 3
+
+    def builder(make, n):
+        return fnopt.sgd(make * n)
+
+    assert [e.tx for e in grid(builder, make=[0.1, 0.2], n=1)] == [fnopt.sgd(0.1), fnopt.sgd(0.2)]
+    (drawn,) = sample(builder, 1, 0, make=uniform(0, 1), n=2)
+    assert drawn.tx.learning_rate == 2 * drawn.hyperparameters["make"]
 
 
 def test_spaces_are_even_and_have_their_ends():

@@ -182,6 +182,33 @@ def test_the_last_value_may_be_drawn():
     assert best[:, 1].tolist() == [1, 1.5] and final[:, 1].tolist() == [2, 1.5]
 
 
+@pytest.mark.parametrize(
+    "values, scale",
+    [
+        ((0.001, 0.01), "log"),
+        ((16, 32, 64, 128), "log"),
+        ((0.001, 0.003, 0.01, 0.03, 0.1), "log"),
+        ((1, 2, 5, 10), "log"),
+        (np.geomspace(1, 6, 4), "log"),
+        ((0.1, 0.5, 0.9), "linear"),
+        ((0.1, 0.5, 0.9, 0.99), "linear"),
+        (np.linspace(0.01, 0.99, 30), "linear"),
+        (np.linspace(1, 6, 4), "linear"),
+        (np.linspace(0, 0.9, 10), "linear"),
+        ((0.0, *np.geomspace(1e-4, 1e-2, 5)), "names"),
+        ((-1.0, 0.01, 0.1), "linear"),
+    ],
+)
+def test_an_axis_is_logarithmic_where_values_lie_evenly_on_it(values, scale):
+    assert places(values)[1] == scale
+
+
+def test_the_axis_of_a_draw_is_that_of_its_distribution():
+    draws = np.sort(np.random.default_rng(0).uniform(0, 1, (200, 27)))
+    assert np.mean([places(x)[1] == "linear" for x in draws]) > 0.97
+    assert np.mean([places(1e-4 * 1e3**x)[1] == "log" for x in draws]) > 0.97
+
+
 def test_names_flags_and_zeros_have_places_of_their_own():
     assert places([True, False])[1] == "names"
     schedules = [fnopt.cosine_decay_schedule(rate, 100) for rate in (0.1, 0.2)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
+import inspect
 import json
 import math
 
@@ -15,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fnopt
+from fnopt.core.quantile import quantile
 from fnopt.sweeps import Entrant, Sweep
-from fnopt.sweeps.measure import quantile
 from fnopt.sweeps.texts import short_texts
 
 RATES = (0.01, 0.1, 1.0)
@@ -292,13 +293,27 @@ def test_optimizers_of_one_name_are_told_apart():
     assert list(sweep.curves()) == ["adam", "adam #2"] and len(sweep.quantiles()) == 2
 
 
-def test_equal_hyperparameters_of_different_kinds_are_one_entrant():
-    values = [np.float32(0.5), 0.5, np.asarray(0.5)]
-    runs = [run(i, Entrant("sgd", None, {"b": x}), [1.0], i) for i, x in enumerate(values)]
-    flags = [run(3 + i, Entrant("sgd", None, {"b": x}), [1.0]) for i, x in enumerate((True, 1))]
-    assert len(sweep_of(*runs).quantiles()) == 1 and len(sweep_of(*flags).quantiles()) == 2
+def test_what_a_function_sets_makes_another_entrant(tmp_path):
+    """Of one label and the same hyperparameters, with a seed each; and so they are read back."""
+    slow, fast = (Entrant("sgd", fnopt.sgd(0.1, momentum=m), {"b": 0.5}) for m in (0.0, 0.9))
+    runs = [run(i, (slow, fast)[i // 2], [2.0 - i // 2], i % 2) for i in range(4)]
+    sweep = sweep_of(*runs)
+    sweep.to_json(tmp_path / "sweep.json")
+    for result in (sweep, Sweep.read(tmp_path / "sweep.json")):
+        assert list(result.quantiles()["runs"]) == [2, 2] and result.best().median == 1.0
+        assert len({*result.curves()}) == 2
+    assert sweep.best().tx is fast.tx
+    assert "momentum=0.9" in Sweep.read(tmp_path / "sweep.json").best().tx
+
+
+def test_flags_are_no_numbers():
+    flags = [run(i, Entrant("sgd", None, {"b": x}), [1.0]) for i, x in enumerate((True, 1))]
+    assert len(sweep_of(*flags).by("b")) == 2
+    numbers = [np.float32(0.5), 0.5, np.asarray(0.5)]
+    runs = [run(i, Entrant("sgd", None, {"b": x}), [1.0]) for i, x in enumerate(numbers)]
+    assert len(sweep_of(*runs).by("b")) == 1
     arrays = [run(i, Entrant("sgd", None, {"b": np.arange(3) + i}), [1.0]) for i in range(2)]
-    assert len(sweep_of(*arrays).quantiles()) == 2 and repr(sweep_of(*arrays).table())
+    assert len(sweep_of(*arrays).by("b")) == 2 and repr(sweep_of(*arrays).table())
 
 
 # Curves
@@ -414,3 +429,13 @@ def test_csv_has_the_table_with_all_digits(tmp_path):
     assert len(rows) == 8 and {row["clip"] for row in rows} == {"inf", ""}
     assert math.isnan(float(rows[-1]["final"])) and rows[-1]["diverged_at"] == "12"
     assert any(row["learning_rate"].startswith("cosine_decay_schedule(") for row in rows)
+
+
+def test_best_is_a_method_wherever_there_is_one():
+    """Numbers of a run, an entrant or a round have names that say so."""
+    kinds = [x for x in vars(fnopt.sweeps).values() if isinstance(x, type)]
+    having = [kind for kind in kinds if hasattr(kind, "best") or "best" in kind.__annotations__]
+    assert {kind.__name__ for kind in having} == {"Sweep", "HalvingResult", "Solves"}
+    assert all(inspect.isfunction(kind.best) for kind in having)
+    assert inspect.isfunction(fnopt.sweeps.PopulationResult.best_run)
+    assert fnopt.sweeps.BestSolves._fields == ("method", "fun", "x")

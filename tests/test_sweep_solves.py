@@ -27,9 +27,9 @@ def test_each_solve_is_the_one_alone():
             alone = fnopt.minimize(rosenbrock, STARTS[i], (sets[j],), entrant.tx, maxiter=40)
             np.testing.assert_allclose(result.x[i, j], alone.x, rtol=1e-3, atol=1e-4)
             assert int(result.nit[i, j]) == int(alone.nit)
-    entrant, values, points = found.best()
-    assert entrant.label == "lbfgs" and values.shape == (2,)
-    np.testing.assert_allclose(points, [[1, 1], [1.5, 2.25]], atol=0.02)
+    best = found.best()
+    assert best.method.label == "lbfgs" and best.fun.shape == (2,)
+    np.testing.assert_allclose(best.x, [[1, 1], [1.5, 2.25]], atol=0.02)
     solves(rosenbrock, STARTS + 0.1, methods=methods, data_sets=sets + 0.1, maxiter=40)
     assert _solve_all._cache_size() - before == 2
 
@@ -38,7 +38,20 @@ def test_without_data_sets_there_is_no_axis_of_them():
     trees = {"x": jnp.array([0.0, 3.0])}
     found = solves(lambda p: (p["x"] - 2) ** 2, trees)
     assert found.results[0].fun.shape == (2,) and found.entrants[0].label == "newton_cg"
-    assert found.best()[2]["x"] == pytest.approx(2.0)
+    assert found.best().x["x"] == pytest.approx(2.0)
+
+
+def test_limits_are_numbers_of_any_library():
+    def bowl(x, a):
+        return jnp.sum((x - a) ** 2)
+
+    one = solves(bowl, STARTS, 1.0, tol=float(np.float32(1e-3)), maxiter=9)
+    before = _solve_all._cache_size()
+    for tol in (np.float32(1e-3), jnp.float32(1e-3), np.array(1e-3, np.float32)):
+        found = solves(bowl, STARTS, (1.0,), tol=tol, maxiter=jnp.int32(9))
+        np.testing.assert_array_equal(found.results[0].x, one.results[0].x)
+    solves(bowl, STARTS, (1.0,), tol=0.1, maxiter=8)
+    assert _solve_all._cache_size() == before  # other numbers are the same program
 
 
 def test_the_table_has_quantiles_over_the_starts():
@@ -68,6 +81,11 @@ def test_the_table_has_quantiles_over_the_starts():
         (lambda: solves(rosenbrock, STARTS, methods=[]), ValueError, "solves: methods is empty"),
         (lambda: solves(rosenbrock, STARTS, methods="lbgs"), ValueError,
          "solves: no method 'lbgs'; did you mean 'lbfgs'?"),
+        (lambda: solves(rosenbrock, STARTS, tol="low"), TypeError, "solves: tol must be a number"),
+        (lambda: solves(rosenbrock, STARTS, tol=jnp.ones(2)), ValueError,
+         "solves: tol must be one number"),
+        (lambda: solves(rosenbrock, STARTS, maxiter=[3]), TypeError,
+         "solves: maxiter must be an integer, got [3] (list)"),
         (lambda: solves(rosenbrock, STARTS[0]), TypeError,
          "at a start of shape (); starts has a first axis of the starts"),
         (lambda: solves(lambda x: x[0], STARTS, data_sets=jnp.ones(2)), TypeError,

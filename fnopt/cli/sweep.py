@@ -25,6 +25,7 @@ from fnopt.cli.usage import UsageError
 from fnopt.core.checks import positive_integer
 from fnopt.sweeps import BestEntrant, Sweep, Table
 from fnopt.sweeps import sweep as run_sweep
+from fnopt.sweeps.memory import budget
 from fnopt.sweeps.pictures import kinds_for
 from fnopt.sweeps.store import finished_runs
 from fnopt.train import early_stopping
@@ -56,6 +57,7 @@ def sweep(options: SweepOptions, settings: Mapping[str, Sequence[Any]]) -> None:
     print(fitted(data.about, sys.stdout))
     counts = {"configuration": len(entrants), "seed": seeds, "epoch": epochs}
     print(", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items()), flush=True)
+    mesh = _mesh(len(entrants) * seeds)
     # On a terminal the display says what the log does.
     with printed(logging.WARNING if sys.stderr.isatty() else logging.INFO):
         try:
@@ -70,8 +72,8 @@ def sweep(options: SweepOptions, settings: Mapping[str, Sequence[Any]]) -> None:
                 monitor=run.monitor,
                 early_stopping=stopping,
                 precision=None if run.precision == "float32" else run.precision,
-                memory=run.memory,
-                mesh=_mesh(len(entrants) * seeds),
+                memory=_memory(run.memory, mesh),
+                mesh=mesh,
                 folder=run.folder,
                 resume=bool(RESUME[run.resume]),
             )
@@ -115,6 +117,14 @@ def _mesh(runs: int) -> jax.sharding.Mesh | None:
     most = _cores() if devices[0].platform == "cpu" else len(devices)
     number = min(len(devices), most, runs)
     return jax.make_mesh((number,), ("runs",), devices=devices[:number]) if number > 1 else None
+
+
+def _memory(size: Any, mesh: jax.sharding.Mesh | None) -> int | None:
+    """The memory of each device; the cores of a CPU share what is given."""
+    if size is None:
+        return None
+    cores = mesh.size if mesh is not None and jax.default_backend() == "cpu" else 1
+    return budget(size, jax.devices()[0]) // cores
 
 
 def _interrupted(folder: Path | None, runs: int) -> str:

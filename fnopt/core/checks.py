@@ -76,13 +76,13 @@ def positive_integer(argument: str, value: Any) -> int:
     return integer(argument, value, least=1)
 
 
-def integer(argument: str, value: Any, *, least: int) -> int:
+def integer(argument: str, value: Any, *, least: int | None = None) -> int:
     """An integer of any kind as a Python int.
 
     Args:
         argument: the argument's name, for the error.
         value: an integer of Python, NumPy or JAX.
-        least: the smallest integer accepted.
+        least: the smallest integer accepted; None for any.
 
     Raises:
         TypeError: it is no integer.
@@ -96,7 +96,7 @@ def integer(argument: str, value: Any, *, least: int) -> int:
         raise TypeError(
             f"{argument} must be an integer, got {brief(value, 40)} ({type(value).__name__})"
         )
-    if number < least:
+    if least is not None and number < least:
         raise ValueError(f"{argument} must be at least {least}, got {value!r}")
     return number
 

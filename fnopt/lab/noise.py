@@ -15,9 +15,9 @@ from fnopt.core.moments import cast
 from fnopt.core.prng import typed_key
 from fnopt.core.recorder import EpochRecorder
 from fnopt.core.types import Batch
-from fnopt.data.numbers import own
+from fnopt.data.arrays import size, take
 from fnopt.train.arguments import check_objective, check_state
-from fnopt.train.data_argument import check_data
+from fnopt.train.data_argument import in_memory
 from fnopt.train.evaluation_on import evaluation_on
 from fnopt.train.objective import Objective
 from fnopt.train.state import TrainState
@@ -89,8 +89,9 @@ def gradient_noise(
     Args:
         objective: the objective, whose loss is a mean over examples.
         state: a train state, for its parameters, its model state and its key.
-        data: the data, a tree of arrays with examples along the first axis. Examples beyond the
-            last whole batch are left out.
+        data: the data, a tree of arrays with examples along the first axis, or
+            :class:`fnopt.data.Arrays`, whose examples are drawn by their weights and augmented.
+            Examples beyond the last whole batch are left out.
         batch_size: :math:`b`, the number of examples of a batch; there must be two batches at
             least. Small batches give the better estimate; a model that normalizes by the statistics
             of a batch needs some dozens.
@@ -102,7 +103,7 @@ def gradient_noise(
         The estimates.
 
     Raises:
-        TypeError: the objective or the state is something else.
+        TypeError: the objective, the state or the data are something else.
         ValueError: there are fewer than two batches.
 
     References:
@@ -132,25 +133,32 @@ def batches_of(caller: str, data: Any, batch_size: int, key: Any) -> Batch:
 
     Args:
         caller: the public function, for errors.
-        data: the data, a tree of arrays with examples along the first axis.
+        data: the data, a tree of arrays with examples along the first axis, or
+            :class:`fnopt.data.Arrays`, whose examples are drawn by their weights and augmented.
         batch_size: the number of examples of a batch.
         key: a PRNG key, or an integer to make one, by which the data are shuffled.
 
     Raises:
+        TypeError: the data are a stream of batches.
         ValueError: there are fewer than two batches.
     """
-    check_data(f"{caller}(…, data)", data, "data")
+    arrays = in_memory(f"{caller}(…, data)", data)
     batch_size = positive_integer(f"{caller}: batch_size", batch_size)
-    data = own(data, "data")
-    examples = jax.tree.leaves(data)[0].shape[0]
+    examples, key = size(arrays.tree), typed_key(key)
     number = examples // batch_size
     if number < 2:
         raise ValueError(
             f"{caller}: {examples} examples are {number} batches of {batch_size}; the noise is the"
             " difference between batches, of which there must be two: take a smaller batch_size"
         )
-    order = jax.random.permutation(typed_key(key), examples)[: number * batch_size]
-    return jax.tree.map(lambda x: x[order].reshape(number, batch_size, *x.shape[1:]), data)
+    if getattr(arrays, "weights", None) is None:  # also where a run goes through them in order
+        order = jax.random.permutation(key, examples)[: number * batch_size]
+        order = order.reshape(number, batch_size)
+    else:
+        order = arrays.order(key, 0, batch_size)
+    if getattr(arrays, "augment", None) is None:
+        return take(arrays.tree, order)
+    return jax.lax.map(lambda at: arrays.batch(key, *at), (jnp.arange(number), order))
 
 
 def batch_gradient(objective: Objective, state: TrainState, batch: Batch, train: bool) -> Any:
@@ -222,7 +230,7 @@ class GradientNoiseRecorder(EpochRecorder):
 
     Args:
         objective: the objective that is minimized.
-        data: the data, a tree of arrays: those of training, or a part of them.
+        data: the data, as of :func:`gradient_noise`: those of training, or a part of them.
         every: the number of epochs from one record to the next, above 0.
         batch_size: the number of examples of the batches that are compared.
         key: a PRNG key, or an integer to make one, by which the data are shuffled.
@@ -232,7 +240,7 @@ class GradientNoiseRecorder(EpochRecorder):
         records: a list of :class:`NoiseRecord`.
 
     Raises:
-        TypeError: the objective is something else.
+        TypeError: the objective or the data are something else.
         ValueError: there are fewer than two batches.
     """
 

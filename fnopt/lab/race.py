@@ -45,7 +45,9 @@ def race(
 
     Returns:
         The race. Of several rates of an optimizer, the best has the smallest value after the last
-        step, as a mean over the starts; one at which a run diverged comes last.
+        step, as the median over the starts, in which a run that diverged counts as infinite. Of
+        equal ones it is the one at which fewer runs diverged, then the one with the smallest mean
+        of the others.
 
     Raises:
         TypeError: ``problem`` is no problem, or an optimizer is none; or the problem's function

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fnopt.core.checks import did_you_mean
+from fnopt.core.quantile import quantile
 from fnopt.lab.problem import Problem
 
 NEAR = 0.01
@@ -105,9 +106,9 @@ class RaceData:
             )
             for row in rows
         ]
-        means = ", means over the starts" if starts > 1 else ""
+        medians = ", medians over the starts" if starts > 1 else ""
         plural = "s" if starts > 1 else ""
-        head = f"{self.problem.name}: {points - 1} steps from {starts} start{plural}{means}"
+        head = f"{self.problem.name}: {points - 1} steps from {starts} start{plural}{medians}"
         return "\n".join([head, *lines])
 
     def _titles(self) -> list[str]:
@@ -116,20 +117,25 @@ class RaceData:
         return ["optimizer", "rate", "last value", *away, *near]
 
     def _row(self, entrant: Entrant) -> list[str]:
-        """How an optimizer ended at its best rate: a mean over the starts, of steps the median."""
+        """How an optimizer ended at its best rate: medians over the starts."""
         rates, values = entrant.learning_rates, entrant.values[entrant.best]
         rate = "" if rates is None else f"{rates[entrant.best]:.3g}"
         with np.errstate(over="ignore", invalid="ignore"):
-            last = values[:, -1].mean()
+            last = _median(values[:, -1])
             if not np.isfinite(last) and len(entrant.values) > 1:
                 rate = "-"  # it diverged at all of them
             row = [entrant.name, rate, f"{last:.3g}" if np.isfinite(last) else "diverged"]
             if self.problem.minima:
                 ends = entrant.paths[entrant.best, :, -1]
                 apart = ends[:, None] - np.asarray(self.problem.minima, ends.dtype)
-                distance = np.linalg.norm(apart, axis=-1).min(axis=1).mean()
+                distance = _median(np.linalg.norm(apart, axis=-1).min(axis=1))
                 row.append(f"{distance:.3g}" if np.isfinite(distance) else "-")
             if self.least is not None:
                 steps = self.steps_to_near(entrant.name)
                 row.append(f"{np.median(steps):.0f}".replace("inf", "-"))
         return row
+
+
+def _median(values: np.ndarray) -> float:
+    """The median, in which what is not finite counts as infinite."""
+    return quantile(np.where(np.isfinite(values), values, np.inf).tolist(), 0.5)

@@ -22,8 +22,8 @@ class Race(RaceData):
       the start, even if it is larger again later; - where there is none. Where a value lies below
       the minimum that the problem states, heights are above the smallest value.
 
-    With several starts, the last value and the distance are means over them, and the steps to 1%
-    are their median.
+    With several starts, all of these are medians over them, in which a run that diverged counts as
+    the worst.
 
     Attributes:
         problem: the problem.

@@ -12,6 +12,7 @@ import numpy as np
 from fnopt.core import Transform
 from fnopt.core.checks import brief, positive_integer
 from fnopt.core.prng import typed_key
+from fnopt.core.quantile import quantile
 from fnopt.core.stacking import groups_of, stacked, structure_of
 from fnopt.lab.problem import Problem
 from fnopt.lab.race_arguments import as_entrants, as_rates, as_starts, check_function
@@ -115,7 +116,16 @@ def _entrant(
     paths: np.ndarray,
     values: np.ndarray,
 ) -> Entrant:
-    with np.errstate(over="ignore", invalid="ignore"):
-        last = values[:, :, -1].mean(axis=1)
-    best = int(np.argmin(np.where(np.isfinite(last), last, np.inf)))
+    best = min(range(len(variants)), key=lambda place: _rank(values[place, :, -1]))
     return Entrant(name, variants[best], rates, paths, values, best)
+
+
+def _rank(last: np.ndarray) -> tuple[float, int, float]:
+    """A key by which the best rate is the first, of the last values from all starts.
+
+    The mean would not tell rates from each other once each has one start that diverged.
+    """
+    values = last.astype(float)
+    finite = values[np.isfinite(values)]
+    median = quantile(np.where(np.isfinite(values), values, np.inf).tolist(), 0.5)
+    return median, len(values) - len(finite), float(finite.mean()) if finite.size else np.inf

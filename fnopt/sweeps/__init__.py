@@ -10,6 +10,7 @@ from fnopt.sweeps.data import Entrant as Entrant
 from fnopt.sweeps.data import RunRecord as RunRecord
 from fnopt.sweeps.data import Sweep as Sweep
 from fnopt.sweeps.distributions import choice as choice
+from fnopt.sweeps.distributions import integers as integers
 from fnopt.sweeps.distributions import lin_space as lin_space
 from fnopt.sweeps.distributions import log_space as log_space
 from fnopt.sweeps.distributions import log_uniform as log_uniform
@@ -35,6 +36,7 @@ from fnopt.sweeps.races import Races as Races
 from fnopt.sweeps.races import races as races
 from fnopt.sweeps.range_test import learning_rate_range_test as learning_rate_range_test
 from fnopt.sweeps.range_test_result import RangeTest as RangeTest
+from fnopt.sweeps.solves import BestSolves as BestSolves
 from fnopt.sweeps.solves import Solves as Solves
 from fnopt.sweeps.solves import solves as solves
 from fnopt.sweeps.sweep import sweep as sweep

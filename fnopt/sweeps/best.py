@@ -6,8 +6,9 @@ import dataclasses
 import math
 from typing import Any
 
+from fnopt.core.quantile import quantile
 from fnopt.sweeps.entrants import Runs, by_entrant
-from fnopt.sweeps.measure import Measure, quantile
+from fnopt.sweeps.measure import Measure
 from fnopt.sweeps.records import Entrant, RunRecord
 from fnopt.train.progress_line import number
 

@@ -73,9 +73,10 @@ def chunks_of(
         chunks = split(numbers, slots or most * devices, devices, lanes(least.each), even=not slots)
         program = Program(training, chunks[0])
         own = chunks[0].slots // devices
-        if program.need.of(own) <= limit or most == 1:
+        if program.need.of(own) <= limit or own == 1:
             break
-        most, slots = min(most_runs(program.need, limit, what), most - 1, own - 1), None
+        fits = min(most_runs(program.need, limit, what), own - 1)
+        most, slots = (fits if slots else max(1, min(fits, most - 1))), None
     most_runs(program.need, limit, what)  # refuses what does not fit once
     at_once = f"{chunks[0].slots} at once" if len(chunks) > 1 else "all at once"
     words = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fnopt.core.checks import brief, positive_integer
+from fnopt.core.checks import brief, integer, positive_integer
 from fnopt.core.fields import as_number
 
 
@@ -77,13 +77,43 @@ class log_uniform(uniform):
         return self.low * (self.high / self.low) ** share
 
 
+class integers(Distribution):
+    """An integer between two ends, both among them, each as likely.
+
+    Args:
+        low: the smallest.
+        high: the largest, above it.
+
+    Raises:
+        TypeError: an end is no integer.
+        ValueError: the smallest is not below the largest.
+
+    >>> integers(2, 8).at(0.0), integers(2, 8).at(0.5), integers(2, 8).at(0.99)
+    (2, 5, 8)
+    """
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low = integer("integers: low", low)
+        self.high = integer("integers: high", high)
+        if not self.low < self.high:
+            raise ValueError(f"integers: low must be below high, got {self.low} and {self.high}")
+
+    def at(self, share: float) -> int:
+        # A share that is rounded to 1 is none above the largest.
+        return min(self.high, self.low + int(share * (self.high - self.low + 1)))
+
+    def __repr__(self) -> str:
+        return f"integers({self.low}, {self.high})"
+
+
 class choice(Distribution):
     """One of several values, each as likely.
 
     Args:
-        *values: the values, of any kind, at least one.
+        *values: the values, of any kind, at least one: ``choice(0, 0.01)``, not a list of them.
 
     Raises:
+        TypeError: there is one alone, a list, tuple, range, set or array.
         ValueError: there is none.
 
     >>> choice(0.0, 1e-2, 1e-1).at(0.5)
@@ -93,6 +123,14 @@ class choice(Distribution):
     def __init__(self, *values: Any) -> None:
         if not values:
             raise ValueError("choice: there are no values; give at least one, as choice(0, 0.01)")
+        if len(values) == 1 and _has_several(values[0]):
+            (one,) = values
+            items = one.tolist() if hasattr(one, "tolist") else list(one)
+            words = ", ".join(brief(x, 30) for x in items) if 0 < len(items) < 6 else "*values"
+            raise TypeError(
+                f"choice: the only value is {brief(one, 40)} ({type(one).__name__}), of which"
+                f" nothing is chosen; give the values themselves, as choice({words})"
+            )
         self.values = values
 
     def at(self, share: float) -> Any:
@@ -138,6 +176,12 @@ def lin_space(low: float, high: float, n: int) -> tuple[float, ...]:
     """
     low, high = _ends("lin_space", low, high, -math.inf)
     return _rounded(np.linspace(low, high, positive_integer("lin_space: n", n)))
+
+
+def _has_several(value: Any) -> bool:
+    """Whether it is a list of values, of whatever kind, and no value itself."""
+    # An optimizer is a tuple too, of a type of its own.
+    return type(value) in (list, tuple, range, set, frozenset) or getattr(value, "ndim", 0) > 0
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:

@@ -34,14 +34,11 @@ def key_of(value: Any) -> Hashable:
 
 
 def entrant_key(entrant: Entrant) -> Hashable:
-    """What is equal for the same entrant in several runs.
+    """What is equal for the same entrant in several runs: its seeds have one object.
 
-    Optimizers that were given as they are differ by their identity, as nothing was set in them.
+    Labels and hyperparameters do not say all of an optimizer, which a function may have made.
     """
-    numbers = entrant.hyperparameters
-    if not numbers:
-        return entrant.label, id(entrant.tx)
-    return entrant.label, tuple((name, key_of(value)) for name, value in sorted(numbers.items()))
+    return id(entrant)
 
 
 def by_entrant(runs: Iterable[RunRecord]) -> list[list[RunRecord]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fnopt.core.arguments import suggested
 from fnopt.core.checks import brief, positive_integer
+from fnopt.core.entry import entry
 from fnopt.core.fields import as_number
 from fnopt.core.prng import typed_key
 from fnopt.core.tracebacks import hides_frames
@@ -25,11 +26,12 @@ _VARIADIC = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
 
 @hides_frames
-def grid(make: Make, *args: Any, **values: Any) -> tuple[Entrant, ...]:
+def grid(make: Make, /, *args: Any, **values: Any) -> tuple[Entrant, ...]:
     """An optimizer at all combinations of values of its hyperparameters.
 
     Args:
-        make: what returns an optimizer, such as :class:`fnopt.adamw` or a function of your own.
+        make: what returns an optimizer, such as :class:`fnopt.adamw` or a function of your own; by
+            position alone.
         *args: arguments of it by position, as ``values``.
         **values: its arguments by name: a list, tuple or array of values of which each is tried,
             or one value for all. Of an argument that takes a tuple itself, give a list of tuples.
@@ -54,19 +56,21 @@ def grid(make: Make, *args: Any, **values: Any) -> tuple[Entrant, ...]:
     )
 
 
-@hides_frames
-def sample(make: Make, n: int, key: Any, **distributions: Any) -> tuple[Entrant, ...]:
+@entry("sample(make, n, key, learning_rate=log_uniform(1e-5, 1)), the first three by position")
+def sample(make: Make, n: int, key: Any, /, **distributions: Any) -> tuple[Entrant, ...]:
     """An optimizer with hyperparameters that are drawn at random, each by itself.
 
     What is drawn for a hyperparameter depends on the key, its name and its distribution alone, so
-    that more draws, or another distribution beside it, leave the first draws as they are.
+    that more draws, or another distribution beside it, leave the first draws as they are. The first
+    three arguments go by position alone, as ``make`` may have hyperparameters of these names.
 
     Args:
         make: what returns an optimizer, such as :class:`fnopt.adamw` or a function of your own.
         n: number of draws, at least 1.
         key: a PRNG key, or an integer to make one.
         **distributions: its arguments by name: a distribution, such as ``log_uniform(1e-5, 1)``,
-            ``uniform(0.8, 1)`` or ``choice(0, 0.01)``; or one value for all draws.
+            ``uniform(0.8, 1)``, ``integers(1, 8)`` or ``choice(0, 0.01)``; or one value for all
+            draws.
 
     Returns:
         An entrant for each draw.

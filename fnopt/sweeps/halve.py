@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import math
-import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
-import numpy as np
 import optax
 
 from fnopt.core.checks import brief
 from fnopt.sweeps.arguments import as_entrants, sweep_entry
 from fnopt.sweeps.brackets import Bracket, Rung, halving_bracket, hyperband_brackets
-from fnopt.sweeps.data import Entrant, Sweep
-from fnopt.sweeps.halving import levels_of, run_brackets
+from fnopt.sweeps.data import Entrant
 from fnopt.sweeps.halving_result import HalvingResult
-from fnopt.sweeps.keeper import Keeper
-from fnopt.sweeps.measure import quantile
-from fnopt.sweeps.memory import limit_of
-from fnopt.sweeps.prepare import prepare
-from fnopt.sweeps.progress import SweepProgress
-from fnopt.sweeps.rungs import Rungs
+from fnopt.sweeps.train_brackets import train_brackets
 from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.objective import Objective
+from fnopt.train.precision import Precision
 
 
 @sweep_entry("successive_halving", "successive_halving(objective, optimizers, data, epochs=…)")
@@ -41,7 +33,9 @@ def successive_halving(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
+    precision: Precision | str | None = None,
     memory: float | str | None = None,
     mesh: jax.sharding.Mesh | None = None,
     progress: bool = True,
@@ -74,17 +68,22 @@ def successive_halving(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which entrants are judged, such as ``"val_accuracy"``; None for
             ``"val_loss"``, or for ``"loss"`` without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all runs see the examples in the order of the first seed; otherwise
             each run has that of its own seed.
+        precision: the precision of the steps, as for :func:`fnopt.sweep`.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of what is
             there. Runs that it does not hold at once go one chunk after the other.
         mesh: devices over which the runs are spread; None for one.
         progress: whether to show a bar, where there is a terminal or a notebook.
 
     Returns:
-        The sweep, and who went on in each rung.
+        The sweep, and who went on in each rung. After Ctrl-C or SIGTERM the runs under way end with
+        their epoch, the rung with those that began it, and no other follows; a second signal ends
+        the process.
 
     Raises:
+        KeyboardInterrupt: it was interrupted before any entrant had an epoch.
         TypeError: an argument is something else, or data are no arrays in memory.
         ValueError: there is no optimizer or no seed; a number is out of its range; the rungs are of
             another number of optimizers, or do not become longer; the memory is too small for one
@@ -103,7 +102,7 @@ def successive_halving(
     >>> result = successive_halving(task, rates, (x, 3 * x), epochs=9)
     >>> [(rung.epochs, len(rung.runs)) for rung in result.brackets[0].rungs]
     [(1, 9), (3, 3), (9, 1)]
-    >>> result.best.hyperparameters, result.sweep.programs, result.epochs
+    >>> result.best().hyperparameters, result.sweep.programs, result.epochs
     ({'learning_rate': 1.0}, 1, 21)
     """
     entrants = as_entrants(optimizers)
@@ -111,10 +110,11 @@ def successive_halving(
         bracket = _checked(epochs, len(entrants))
     else:
         bracket = halving_bracket(len(entrants), epochs, min_epochs=min_epochs, eta=eta)
-    return _train(
+    return train_brackets(
         objective, entrants, data, (bracket,), memory, progress,
         seeds=seeds, batch_size=batch_size, validation_data=validation_data,
-        options=EvaluationOptions(monitor=monitor), same_order=same_order, mesh=mesh,
+        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
+        same_order=same_order, mesh=mesh, precision=precision,
     )  # fmt: skip
 
 
@@ -131,7 +131,9 @@ def hyperband(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
+    precision: Precision | str | None = None,
     memory: float | str | None = None,
     mesh: jax.sharding.Mesh | None = None,
     progress: bool = True,
@@ -158,15 +160,19 @@ def hyperband(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which entrants are judged; None for ``"val_loss"``, or for ``"loss"``
             without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all runs see the examples in the order of the first seed.
+        precision: the precision of the steps, as for :func:`fnopt.sweep`.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of it.
         mesh: devices over which the runs are spread; None for one.
         progress: whether to show a bar, where there is a terminal or a notebook.
 
     Returns:
-        The sweep, and for each bracket who went on in each rung.
+        The sweep, and for each bracket who went on in each rung; it may be interrupted as
+        :func:`successive_halving`.
 
     Raises:
+        KeyboardInterrupt: it was interrupted before any entrant had an epoch.
         TypeError: an argument is something else, or data are no arrays in memory.
         ValueError: there are more or fewer optimizers than the brackets have; or as
             :func:`successive_halving`.
@@ -201,54 +207,12 @@ def hyperband(
             f" {epochs} epochs with eta={eta} have {number}; give a function of their number, such"
             " as lambda n: sample(fnopt.adamw, n, 0, learning_rate=log_uniform(1e-5, 1))"
         )
-    return _train(
+    return train_brackets(
         objective, entrants, data, brackets, memory, progress,
         seeds=seeds, batch_size=batch_size, validation_data=validation_data,
-        options=EvaluationOptions(monitor=monitor), same_order=same_order, mesh=mesh,
+        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
+        same_order=same_order, mesh=mesh, precision=precision,
     )  # fmt: skip
-
-
-def _train(
-    objective: Any,
-    entrants: tuple[Entrant, ...],
-    data: Any,
-    brackets: Sequence[Bracket],
-    memory: Any,
-    progress: bool,
-    **arguments: Any,
-) -> HalvingResult:
-    """The brackets, side by side; their entrants are numbered through."""
-    began = time.perf_counter()
-    epochs = max(rung.epochs for bracket in brackets for rung in bracket)
-    training, monitor, mode = prepare(objective, entrants, data, epochs=epochs, **arguments)
-    seeds, levels = len(training.seeds), [rung.epochs for rung in levels_of(brackets)]
-    worst = math.inf if mode == "min" else -math.inf
-    with SweepProgress(progress, len(training.entrants), epochs, monitor) as bar:
-        limit, best = limit_of(memory, arguments["mesh"]), Keeper(monitor, mode, "none")
-        expected = [(number * seeds, end) for number, end in levels_of(brackets)]
-        rungs = Rungs(training, limit, expected, bar, best)
-
-        def advance(numbers: np.ndarray, until: int) -> list[float]:
-            runs = (numbers[:, None] * seeds + np.arange(seeds)).ravel()
-            at = levels.index(until)
-            before = levels[at - 1] if at else 0
-            bar.rung(f"rung {at + 1} of {len(levels)}", len(runs), until - before)
-            rungs.advance(runs, until)
-            values = rungs.log.columns[monitor][until - 1, runs].reshape(-1, seeds)
-            values = np.where(np.isfinite(values), values, worst)
-            return [quantile(of_seeds, 0.5) for of_seeds in values.tolist()]
-
-        results = run_brackets(advance, brackets, mode=mode)
-    rungs.stop_early()
-    sweep = Sweep(
-        runs=rungs.records(),
-        monitor=monitor,
-        mode=mode,
-        programs=rungs.programs,
-        seconds=time.perf_counter() - began,
-        states=rungs.states(),
-    )
-    return HalvingResult(sweep, results)
 
 
 def _is_draw(optimizers: Any) -> bool:

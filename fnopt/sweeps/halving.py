@@ -56,7 +56,7 @@ class BracketResult:
         return final_ranking([self])
 
     @property
-    def best(self) -> int:
+    def best_number(self) -> int:
         """The number of the run that came furthest with the best metric."""
         return int(self.ranking[0])
 
@@ -68,6 +68,19 @@ class BracketResult:
             len(rung.runs) * (rung.epochs - earlier)
             for rung, earlier in zip(self.rungs, before, strict=False)
         )
+
+
+class Interrupted(Exception):
+    """What ``advance`` raises where runs came to an end before that number of epochs.
+
+    Args:
+        epochs: the number of epochs that each run has had, shape (runs,).
+        curves: the metric of each after each epoch, shape (runs, epochs); read where there is one.
+    """
+
+    def __init__(self, epochs: np.ndarray, curves: np.ndarray) -> None:
+        super().__init__()
+        self.epochs, self.curves = epochs, curves
 
 
 def ranks(values: Any, mode: str = "min") -> np.ndarray:
@@ -125,7 +138,9 @@ def run_brackets(
     Args:
         advance: trains runs; called once for each number of epochs at which a rung ends, with the
             numbers of the runs of all brackets that are left, ascending, and that number of epochs,
-            which each shall have had after it. It returns the metric of each.
+            which each shall have had after it. It returns the metric of each, or raises
+            :class:`Interrupted`, after which the results have a last rung for each number of epochs
+            that some runs came to.
         brackets: the brackets, one of :func:`halving_bracket`, or those of
             :func:`hyperband_brackets`.
         mode: ``"min"`` if a smaller metric is better, ``"max"`` if a larger one is.
@@ -145,7 +160,7 @@ def run_brackets(
     >>> loss = np.array([3.0, 1.0, 2.0, 4.0])
     >>> bracket = halving_bracket(4, 4, eta=2)
     >>> (result,) = run_brackets(lambda runs, epochs: loss[runs] / epochs, [bracket])
-    >>> result.best, result.ranking.tolist(), result.epochs
+    >>> result.best_number, result.ranking.tolist(), result.epochs
     (1, [1, 2, 0, 3], 8)
     """
     ends = np.cumsum([bracket[0].runs for bracket in brackets])
@@ -155,7 +170,12 @@ def run_brackets(
         runs = np.sort(np.concatenate(left))
         if not runs.size:
             break
-        values = np.asarray(advance(runs, epochs), float)
+        try:
+            values = np.asarray(advance(runs, epochs), float)
+        except Interrupted as end:
+            for own, of_bracket in zip(results, left, strict=True):
+                own += _last_rungs(own, of_bracket, np.searchsorted(runs, of_bracket), end, mode)
+            break
         if values.shape != runs.shape:
             raise ValueError(
                 f"run_brackets: advance returned values of shape {values.shape} for {len(runs)}"
@@ -171,6 +191,21 @@ def run_brackets(
             results[i].append(RungResult(epochs, left[i], own, kept))
             left[i] = np.sort(kept)
     return tuple(BracketResult(tuple(rungs), mode) for rungs in results)
+
+
+def _last_rungs(
+    before: Sequence[RungResult], runs: np.ndarray, places: np.ndarray, end: Interrupted, mode: str
+) -> list[RungResult]:
+    """The rungs of a bracket from its last whole one to where its runs came."""
+    epochs, curves = end.epochs[places], end.curves[places]
+    done = before[-1].epochs if before else 0
+    rungs = []
+    for level in np.unique(epochs[epochs > done]).tolist():
+        here = epochs >= level
+        own, values, further = runs[here], curves[here, level - 1], epochs[here] > level
+        on = [place for place in ranks(values, mode) if further[place]]
+        rungs.append(RungResult(level, own, values, own[on]))
+    return rungs
 
 
 def levels_of(brackets: Sequence[Bracket]) -> Bracket:

@@ -26,32 +26,47 @@ class HalvingResult:
     Attributes:
         sweep: the runs. The curves of one that was left behind are NaN after its last epoch, which
             is its ``stopped_at``. Of those of the last rung ``sweep.states`` has the final states,
-            by the numbers of the runs.
+            by the numbers of the runs. If it was interrupted, runs that had not begun are left out,
+            and it has the states of all that were left in.
         brackets: for each bracket what happened in its rungs; the numbers in it are those of
-            entrants, the values medians over the seeds.
+            entrants, the values medians over the seeds. If it was interrupted, a last rung has the
+            entrants that came so far.
     """
 
     sweep: Sweep
     brackets: tuple[BracketResult, ...]
 
     @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or SIGTERM ended it before its last rung was over."""
+        return self.sweep.interrupted
+
     def best(self) -> BestEntrant:
-        """The entrant that was trained longest, of those with the best metric in its last rung.
+        """Of the entrants that were trained longest, the one with the best metric in its last rung.
+
+        It is judged by the metric after its last epoch, as in the rungs. ``sweep.best()`` judges by
+        the best epoch of each run, and has those that were left behind among them, as
+        ``sweep.best(at="final")`` has: they may return another.
+
+        Returns:
+            The entrant, with its median, its runs, ``tx`` and ``hyperparameters``. One whose
+            metric is not finite there does not count.
 
         Raises:
             ValueError: every entrant diverged.
         """
-        first, value = next(iter(self._reached().items()))
-        if not math.isfinite(value[1]):
+        finite = {n: value for n, (_, value) in self._reached().items() if math.isfinite(value)}
+        if not finite:
             raise ValueError(
                 f"HalvingResult.best: none of the {len(self._entrants)} entrants has a finite"
                 f" {self.sweep.monitor}: all diverged; give lower learning rates, or clip the"
                 " gradients"
             )
+        first = next(iter(finite))
         runs = self._entrants[first]
         measure = Measure(self.sweep.monitor, self.sweep.mode, "final", "HalvingResult.best")
         ordered = tuple(sorted(runs, key=measure.rank))
-        return BestEntrant(runs[0].entrant, self.sweep.monitor, value[1], ordered)
+        return BestEntrant(runs[0].entrant, self.sweep.monitor, finite[first], ordered)
 
     @property
     def epochs(self) -> int:
@@ -70,7 +85,8 @@ class HalvingResult:
         bracket_of = {
             entrant: place
             for place, bracket in enumerate(self.brackets)
-            for entrant in bracket.rungs[0].runs.tolist()
+            for rung in bracket.rungs[:1]
+            for entrant in rung.runs.tolist()
         }
         several = len(self.brackets) > 1
         own = ("entrant", *("bracket",) * several, "epochs", self.sweep.monitor)
@@ -96,10 +112,12 @@ class HalvingResult:
         return list(dict.fromkeys(run.seed for run in self.sweep.runs))
 
     @property
-    def _entrants(self) -> list[Runs]:
-        number = len(self._seeds)
-        runs = self.sweep.runs
-        return [runs[i : i + number] for i in range(0, len(runs), number)]
+    def _entrants(self) -> dict[int, Runs]:
+        """The runs of each entrant by its number; if interrupted, some are not all there."""
+        seeds, entrants = len(self._seeds), {}
+        for run in self.sweep.runs:
+            entrants.setdefault(run.number // seeds, []).append(run)
+        return entrants
 
     def _reached(self) -> dict[int, tuple[int, float]]:
         """For each entrant, the best first, the epochs that it came to and the metric there."""
@@ -118,11 +136,12 @@ class HalvingResult:
             f"{entrants} entrant{'s' * (entrants != 1)}",
             f"{len(self.brackets)} brackets" if len(self.brackets) > 1 else "",
             f"{self.epochs} epochs instead of {longest}",
+            "interrupted" * self.interrupted,
             f"{sweep.programs} program{'s' * (sweep.programs != 1)}",
             duration(sweep.seconds),
         ]
         try:
-            best = self.best
+            best = self.best()
             shown = f"best {sweep.monitor} {number(best.median)}: {best.entrant}"
         except ValueError:
             shown = f"no finite {sweep.monitor}"

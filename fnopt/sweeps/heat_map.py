@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fnopt.core.quantile import quantile
 from fnopt.lab.style import Theme, style_axes, theme_of
 from fnopt.sweeps.entrants import Runs, by_entrant, by_values, values_of, varying
-from fnopt.sweeps.measure import Measure, quantile
+from fnopt.sweeps.measure import Measure
 from fnopt.sweeps.scales import is_wide, name_ticks, places, set_scale, words
 
 FULL = 0.5

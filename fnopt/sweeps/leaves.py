@@ -85,7 +85,8 @@ def choose(
     """The leaves that names select, of those that can go both ways.
 
     A name selects every leaf in whose own name it stands as a run of whole fields:
-    ``"learning_rate"`` selects the numbers of a schedule, ``"decay_steps"`` one of them.
+    ``"learning_rate"`` selects the numbers of a schedule, ``"decay_steps"`` one of them. Slashes
+    are read as dots.
 
     Args:
         caller: the public function, for errors.
@@ -112,7 +113,7 @@ def choose(
         )
     selected: dict[str, Leaf] = {}
     for name in [None] if names is None else names:
-        found = {k: leaf for k, leaf in leaves.items() if name is None or _stands_in(name, k)}
+        found = {k: leaf for k, leaf in leaves.items() if name is None or stands_in(name, k)}
         if not found:
             near = nearest(str(name), leaves)
             suggestion = f"did you mean {near!r}? " if near else ""
@@ -132,6 +133,16 @@ def choose(
     return moving, [name for name in leaves if name in selected and name not in moving]
 
 
+def dotted(name: str) -> str:
+    """The name of a hyperparameter as results have it, with dots where there were slashes."""
+    return name.replace("/", ".")
+
+
+def stands_in(name: str, whole: str) -> bool:
+    """Whether a name is a run of whole fields of another, as ``"b.c"`` is of ``"a.b.c.d"``."""
+    return bool(name) and f".{dotted(name)}." in f".{whole}."
+
+
 def with_leaves(tx: Transform, leaves: Mapping[str, Leaf], values: Mapping[str, Any]) -> Any:
     """An optimizer with other numbers, unchecked: they may be gradients or tracers.
 
@@ -144,10 +155,6 @@ def with_leaves(tx: Transform, leaves: Mapping[str, Leaf], values: Mapping[str, 
     for name, value in values.items():
         numbers[leaves[name].place] = value
     return structure.unflatten(numbers)
-
-
-def _stands_in(name: str, whole: str) -> bool:
-    return bool(name) and f".{name}." in f".{whole}."
 
 
 def _listed(leaves: Mapping[str, Leaf], most: int = 8) -> str:

@@ -1,15 +1,16 @@
-"""What a run of a sweep is judged by, and quantiles in which diverged runs are the worst."""
+"""What a run of a sweep is judged by, with diverged runs as the worst."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from fnopt.core.checks import did_you_mean, one_of
+from fnopt.core.quantile import quantile
 from fnopt.sweeps.records import RunRecord
 
 MODES = ("min", "max")
@@ -100,23 +101,3 @@ class Measure:
         diverged = sum(map(math.isinf, scores)) / len(scores)
         best = min(self.sign * score for score in scores)
         return self.sign * quantile(scores, 0.5), diverged, best, runs[0].number
-
-
-def quantile(values: Iterable[float], share: float) -> float:
-    """A quantile with linear interpolation, also of values some of which are infinite.
-
-    It is as ``numpy.quantile``, except that the interpolation between a finite value and an
-    infinite one is infinite, and that between two equal infinities is that infinity.
-
-    Args:
-        values: at least one number.
-        share: the share of the values below it, in [0, 1].
-
-    >>> quantile([3.0, 1.0, 2.0], 0.5), quantile([1.0, float("inf")], 0.5)
-    (2.0, inf)
-    """
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
-    between = place - math.floor(place)
-    return low if low == high or between == 0 or low == -math.inf else low + between * (high - low)

@@ -118,13 +118,17 @@ def budget(memory: Any, device: Any) -> int:
 
 
 def limit_of(memory: Any, mesh: jax.sharding.Mesh | None) -> int:
-    """:func:`budget` on the devices of a sweep.
+    """:func:`budget` on the devices of a sweep; those of a CPU share what is its own by default.
 
     Args:
         memory: as of :func:`budget`.
         mesh: the devices; None for the first.
     """
-    return budget(memory, jax.devices()[0] if mesh is None else mesh.devices.flat[0])
+    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+    own = budget(memory, device)
+    if mesh is None or memory is not None or device.platform != "cpu":
+        return own
+    return own // mesh.size
 
 
 def most_runs(need: Need, limit: int, what: str) -> int:

@@ -15,12 +15,11 @@ from fnopt.core.checks import brief, positive_integer
 from fnopt.core.entry import entry
 from fnopt.core.types import Batch, PyTree
 from fnopt.data.arrays import size, take
-from fnopt.data.batches import is_stream
 from fnopt.data.numbers import own
 from fnopt.lab.noise import batch_gradient, batches_of
 from fnopt.sweeps.noise_scale_result import NoiseScale, noise_scale_result
 from fnopt.train.arguments import check_objective, check_state
-from fnopt.train.data_argument import check_data
+from fnopt.train.data_argument import in_memory
 from fnopt.train.kinds import is_result
 from fnopt.train.objective import Objective
 from fnopt.train.programs import per_objective
@@ -65,8 +64,9 @@ def gradient_noise_scale(
         objective: the objective, whose loss is a mean over examples.
         state: a train state, for its parameters, its model state and its key; or parameters alone,
             for a model without model state or with that of its initialization.
-        data: the data, a tree of arrays with examples along the first axis. Examples beyond the
-            last whole batch are left out.
+        data: the data, a tree of arrays with examples along the first axis, or
+            :class:`fnopt.data.Arrays`, whose examples are drawn by their weights and augmented.
+            Examples beyond the last whole batch are left out.
         batch_sizes: batch sizes to measure, ascending, each a multiple of the first, with two
             batches at least. The first is what the estimate is made of: the smaller, the more
             precise. The others show whether the formula holds. None for up to three from 16 on,
@@ -98,17 +98,14 @@ def gradient_noise_scale(
     (True, 2)
     """
     check_objective(_USAGE, objective)
-    check_data(_USAGE, data)
-    if is_stream(data):
-        raise TypeError(f"{_USAGE}: data are a stream of batches; give arrays, (inputs, targets)")
-    data = own(data, "data")
-    examples = size(data)
+    arrays = in_memory(_USAGE, data)
+    examples = size(arrays.tree)
     sizes = _sizes(batch_sizes, examples)
     if isinstance(state, TrainState) or is_result(state):
         check_state(_USAGE, state)
     else:
-        state = _state_of(objective, state, data)
-    batches = batches_of(_NAME, data, sizes[0], key)
+        state = _state_of(objective, state, arrays.tree)
+    batches = batches_of(_NAME, arrays, sizes[0], key)
     ratios = tuple(number // sizes[0] for number in sizes)
     squares, products = _measured(objective, state, batches, ratios, bool(train))
     return noise_scale_result(

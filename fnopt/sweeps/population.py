@@ -11,8 +11,9 @@ import numpy as np
 
 from fnopt.core.checks import brief, one_of
 from fnopt.core.prng import typed_key
-from fnopt.core.select import matches, nearest, path_name
+from fnopt.core.select import nearest, path_name
 from fnopt.core.types import PyTree
+from fnopt.sweeps.leaves import dotted, stands_in
 
 
 class PopulationStep(NamedTuple):
@@ -58,9 +59,11 @@ def exploit_and_explore(
         scores: the metric of each run, shape (runs,), at least two. Of equal ones the first is the
             better.
         hyperparameters: the numbers to vary, each with its lowest and highest value, such as
-            ``{"learning_rate": (1e-5, 1.0)}``. A name is that of a leaf, or the end of its path, as
-            ``"learning_rate/init_value"`` of a schedule. In a train state it is looked for in the
-            optimizer. Leaves of one name get the same factor.
+            ``{"learning_rate": (1e-5, 1.0)}``. A name stands for all leaves in whose own it is a
+            whole field or several, as for :func:`tune`: ``"learning_rate.init_value"`` for one
+            number of a schedule, ``"learning_rate"`` for all of them. These get the same factor.
+            Of the numbers of a schedule or another part those outside of the range, such as a
+            number of steps, stay. In a train state names are looked for in the optimizer.
         mode: ``"min"`` if a smaller score is better, ``"max"`` if a larger one is.
         share: the share :math:`s` of the runs that are replaced, in (0, 0.5].
         factors: the factors, at least one, each above 0.
@@ -132,16 +135,14 @@ def _varied(
     factors: np.ndarray,
 ) -> PyTree:
     """The states with the hyperparameters of the runs that were replaced multiplied."""
-    paths, structure = jax.tree_util.tree_flatten_with_path(states)
-    names = [path_name(path) for path, _ in paths]
-    leaves = [leaf for _, leaf in paths]
+    leaves, structure = jax.tree.flatten(states)
     for number, (name, bounds) in enumerate(hyperparameters.items()):
         low, high = bounds_of(name, bounds)
-        chosen = _places(names, name, hasattr(states, "tx"))
         draw = jax.random.randint(jax.random.fold_in(key, number), replaced.shape, 0, len(factors))
         factor = jnp.asarray(factors)[draw]
-        for i in chosen:
-            leaves[i] = _multiplied(names[i], leaves[i], replaced, factor, low, high)
+        for path, i in _places(states, name).items():
+            alone = f".{path}".endswith(f".{dotted(name)}")
+            leaves[i] = _multiplied(leaves[i], replaced, factor, low, high, alone)
     return structure.unflatten(leaves)
 
 
@@ -153,50 +154,65 @@ def numbers_of(states: PyTree, name: str) -> dict[str, jax.Array]:
         name: the name of a hyperparameter, as there.
 
     Returns:
-        The numbers by the name, or by their paths where there are several.
+        The numbers by the name, or by their whole names where there are several.
 
     Raises:
         ValueError: there is none.
     """
-    paths = jax.tree_util.tree_leaves_with_path(states)
-    names = [path_name(path) for path, _ in paths]
-    places = _places(names, name, hasattr(states, "tx"))
+    leaves, places = jax.tree.leaves(states), _places(states, name)
     if len(places) == 1:
-        return {name: paths[places[0]][1]}
-    return {names[i].removeprefix("tx/"): paths[i][1] for i in places}
+        return {dotted(name): leaves[i] for i in places.values()}
+    return {path: leaves[i] for path, i in places.items()}
 
 
-def _places(paths: Sequence[str], name: str, of_train_state: bool) -> list[int]:
-    """The places of the leaves that a name stands for."""
+def _places(states: PyTree, name: str) -> dict[str, int]:
+    """The places of the leaves that a name stands for, by their own names."""
     # Of a train state the parameters may have leaves of the same names.
-    prefix = "tx/" if of_train_state else ""
-    chosen = [i for i, path in enumerate(paths) if path.startswith(prefix) and _ends(path, name)]
+    prefix = "tx." if hasattr(states, "tx") else ""
+    leaves, places = jax.tree_util.tree_leaves_with_path(states), {}
+    for i, (keys, _) in enumerate(leaves):
+        path = jax.tree_util.keystr(keys, simple=True, separator=".")
+        if path.startswith(prefix):
+            places[path.removeprefix(prefix)] = i
+    chosen = {path: i for path, i in places.items() if stands_in(name, path)}
     if not chosen:
-        inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
-        near = ", ".join(nearest(name, inside)) or "none"
+        near = nearest(dotted(name).replace(".", "/"), [path.replace(".", "/") for path in places])
         raise ValueError(
-            f"exploit_and_explore: no hyperparameter has the name {name!r}; the nearest paths"
-            f" are {near}"
+            f"exploit_and_explore: no hyperparameter has the name {name!r}; the nearest names"
+            f" are {', '.join(map(dotted, near)) or 'none'}"
         )
-    return chosen
+    floating = {
+        path: i for path, i in chosen.items() if jnp.issubdtype(leaves[i][1].dtype, jnp.floating)
+    }
+    if not floating:
+        path, i = next(iter(chosen.items()))
+        raise ValueError(
+            f"exploit_and_explore: {path} has dtype {leaves[i][1].dtype}; only a floating-point"
+            " number is varied by a factor"
+        )
+    return floating
 
 
 def _multiplied(
-    path: str, leaf: jax.Array, replaced: jax.Array, factor: jax.Array, low: float, high: float
+    leaf: jax.Array, replaced: jax.Array, factor: jax.Array, low: float, high: float, alone: bool
 ) -> jax.Array:
-    if not jnp.issubdtype(leaf.dtype, jnp.floating):
-        raise ValueError(
-            f"exploit_and_explore: {path} has dtype {leaf.dtype}; only a floating-point number is"
-            " varied by a factor"
-        )
+    """A leaf with the numbers of the runs that were replaced multiplied.
+
+    Args:
+        leaf: the numbers, those of the copies already in place.
+        replaced: which runs are copies.
+        factor: the factor of each.
+        low: the lowest value.
+        high: the highest value.
+        alone: whether the leaf itself is named; of a part a number outside of the range stays.
+    """
     shape = (-1, *(1,) * (leaf.ndim - 1))
     moved = leaf * factor.astype(leaf.dtype).reshape(shape)
     ends = jnp.asarray([low, high], leaf.dtype)
-    return jnp.where(replaced.reshape(shape), jnp.clip(moved, ends[0], ends[1]), leaf)
-
-
-def _ends(path: str, name: str) -> bool:
-    return matches(f"*/{name}", path, None)
+    moves = replaced.reshape(shape)
+    if not alone:
+        moves &= (leaf >= ends[0]) & (leaf <= ends[1])
+    return jnp.where(moves, jnp.clip(moved, ends[0], ends[1]), leaf)
 
 
 def bounds_of(name: str, bounds: Any) -> tuple[float, float]:

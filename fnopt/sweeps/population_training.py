@@ -6,7 +6,7 @@ import functools
 import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,9 @@ from fnopt.sweeps.progress import SweepProgress
 from fnopt.sweeps.run import Log, final_state, run_epochs
 from fnopt.sweeps.training import Training
 from fnopt.train.fit_options import EvaluationOptions
+from fnopt.train.interrupts import interrupts
 from fnopt.train.objective import Objective
+from fnopt.train.precision import Precision
 from fnopt.train.state import TrainState
 
 USAGE = (
@@ -53,7 +55,9 @@ def population_based_training(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
+    precision: Precision | str | None = None,
     memory: float | str | None = None,
     mesh: jax.sharding.Mesh | None = None,
     progress: bool = True,
@@ -85,17 +89,21 @@ def population_based_training(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which runs are judged, such as ``"val_accuracy"``; None for
             ``"val_loss"``, or for ``"loss"`` without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all runs see the examples in the order of the first seed; otherwise
             each run has that of its own seed.
+        precision: the precision of the steps, as for :func:`fnopt.sweep`.
         memory: memory to take on each device, in bytes or as ``"8GiB"``; None for most of what is
             there. The population must fit into it at once.
         mesh: devices over which the runs are spread; None for one.
         progress: whether to show a bar, where there is a terminal or a notebook.
 
     Returns:
-        The sweep, the lineage of each run, its hyperparameters over time, and the best state.
+        The sweep, the lineage of each run, its hyperparameters over time, and the best state. After
+        Ctrl-C or SIGTERM all runs end with their epoch; a second signal ends the process.
 
     Raises:
+        KeyboardInterrupt: it was interrupted before the first epoch.
         TypeError: an argument is something else, or data are no arrays in memory.
         ValueError: there are fewer than two runs, or optimizers of several structures; there is no
             hyperparameter of a name; a number is out of its range; the memory is too small.
@@ -125,13 +133,14 @@ def population_based_training(
     training, monitor, mode = prepare(
         objective, entrants, data, seeds=seeds, epochs=epochs, batch_size=batch_size,
         validation_data=validation_data, same_order=same_order, mesh=mesh,
-        options=EvaluationOptions(monitor=monitor),
+        precision=precision,
+        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
     )  # fmt: skip
     step = Step(_ranges(hyperparameters), mode, share, tuple(np.ravel(factors).tolist()))
     number, key = len(training.entrants), typed_key(key)
     _check(step, training, key)
     best, log = Keeper(monitor, mode, "none"), Log(training, range(number))
-    with SweepProgress(progress, number, training.epochs, monitor) as bar:
+    with SweepProgress(progress, number, training.epochs, monitor) as bar, interrupts() as received:
         bar.doing("compiling")
         chunk, program = at_once(training, limit_of(memory, mesh), bar.say)
 
@@ -139,13 +148,18 @@ def population_based_training(
             best.see(metrics)
             bar.epoch(epoch, number, best.value)
 
+        if received:
+            raise KeyboardInterrupt
         runs, exploits, sources, used = training.begin(chunk), [], [], []
         for begin in range(0, training.epochs, every):
             end = min(begin + every, training.epochs)
-            used += [jax.device_get(_used(runs, step, number))] * (end - begin)
-            runs = run_epochs(log, runs, np.arange(number), program, range(begin, end), on_epoch)
-            scores = log.columns[monitor][end - 1]
-            if end == training.epochs or not np.isfinite(scores).any():
+            numbers, places = jax.device_get(_used(runs, step, number)), np.arange(number)
+            runs = run_epochs(
+                log, runs, places, program, range(begin, end), on_epoch, lambda: received
+            )
+            used += [numbers] * (log.epochs - begin)
+            scores = log.columns[monitor][log.epochs - 1]
+            if received or end == training.epochs or not np.isfinite(scores).any():
                 break
             drawn = jax.random.fold_in(key, end)
             runs, source = _between(drawn, runs, jnp.asarray(scores, jnp.float32), step)
@@ -153,6 +167,8 @@ def population_based_training(
             exploits.append(end)
             sources.append(np.asarray(source))
         bar.chunk(number)
+    if log.epochs < training.epochs:
+        log.stopped[log.going] = log.epochs
     sweep = Sweep(
         runs=tuple(log.record(place) for place in range(number)),
         monitor=monitor,
@@ -160,6 +176,7 @@ def population_based_training(
         programs=1,
         seconds=time.perf_counter() - began,
         states={},
+        interrupted=bool(received),
     )
     rest = training.epochs - len(used)
     result = PopulationResult(
@@ -171,8 +188,9 @@ def population_based_training(
             for name, x in used[0].items()
         },
     )
-    if np.isfinite(log.columns[monitor][-1]).any():
-        sweep.states[result.best] = final_state(training, runs.states, result.best)
+    if np.isfinite(log.columns[monitor][log.epochs - 1]).any():
+        chosen = result.best_run().number
+        sweep.states[chosen] = final_state(training, runs.states, chosen)
     return result
 
 

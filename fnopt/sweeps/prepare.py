@@ -136,13 +136,13 @@ def _watched(
     objective: Objective, entrants: Sequence[Entrant], sets: list[str], options: EvaluationOptions
 ) -> Watched:
     """The watched metric; refuses optimizers that watch another, or none where they need one."""
-    stopping, monitor = options.early_stopping, options.monitor
+    stopping, monitor, mode = options.early_stopping, options.monitor, options.monitor_mode
     if not sets:
         monitor = None if monitor == "loss" else monitor
         for entrant in entrants:
             check_unwatched(monitor, stopping, entrant.tx, None)
     found = [
-        find_watched(objective, sets, monitor, None, stopping, entrant.tx) for entrant in entrants
+        find_watched(objective, sets, monitor, mode, stopping, entrant.tx) for entrant in entrants
     ]
     return found[0]
 

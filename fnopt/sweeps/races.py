@@ -125,7 +125,8 @@ def races(
         starts: where they start: the number of starts, to be drawn uniformly from the domain of
             each problem; an array of shape (starts, 2) or (2,); by default each problem's own.
         steps: number of steps.
-        learning_rates: as of :func:`fnopt.lab.race`; the best is chosen for each problem.
+        learning_rates: as of :func:`fnopt.lab.race`; for each problem the best is the one with the
+            smallest median of the last values over the starts.
         key: key or seed of the starts, of the noise and of an optimizer's own draws.
 
     Returns:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from fnopt.core.checks import one_of
+from fnopt.core.quantile import quantile
 from fnopt.lab.race_data import NEAR
 from fnopt.lab.race_result import Race
-from fnopt.sweeps.measure import quantile
 from fnopt.sweeps.table import Table
 from fnopt.sweeps.tables import share_titles
 

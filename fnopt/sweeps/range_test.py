@@ -16,11 +16,10 @@ from fnopt.core.entry import entry
 from fnopt.core.fields import as_number
 from fnopt.core.transform import foreign
 from fnopt.data.arrays import Arrays, check_batch_size, size, take
-from fnopt.data.batches import Batches, as_data
 from fnopt.lab.race_rates import has_one_rate, replace_rate
 from fnopt.sweeps.range_test_result import RangeTest, range_test_result
 from fnopt.train.arguments import check_key, check_objective, check_optimizer
-from fnopt.train.data_argument import check_data
+from fnopt.train.data_argument import in_memory
 from fnopt.train.objective import Objective
 from fnopt.train.programs import per_objective
 from fnopt.train.state import TrainState
@@ -173,13 +172,7 @@ def _losses(
 
 def _order(data: Any, batch_size: int | None, steps: int, key: Any) -> tuple[Arrays, jax.Array]:
     """The data, and the examples of each step: as many epochs as it takes."""
-    check_data(_USAGE, data)
-    arrays = as_data(data, copy=True)
-    if isinstance(arrays, Batches):
-        raise TypeError(
-            f"{_USAGE}: data are a stream of batches; give the arrays themselves, such as (inputs,"
-            " targets), of some thousand examples"
-        )
+    arrays = in_memory(_USAGE, data)
     batch_size = check_batch_size(batch_size, size(arrays.tree))
     run_key = check_key(_NAME, key)
     epochs: list[jax.Array] = []

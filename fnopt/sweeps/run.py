@@ -83,14 +83,15 @@ class Log:
         return metrics
 
     def record(self, place: int) -> RunRecord:
-        """The record of the run at this place."""
-        number = self.numbers[place]
+        """The record of the run at this place; of an interrupted one it ends where that did."""
+        number, unfinished = self.numbers[place], (self.going & (self.stopped == 0)).any()
+        epochs = self.epochs if unfinished else self.training.epochs
         return RunRecord(
             number,
             self.training.entrants[number],
             self.training.seeds[self.training.places[number]],
-            np.arange(1, self.training.epochs + 1),
-            {name: values[:, place].copy() for name, values in self.columns.items()},
+            np.arange(1, epochs + 1),
+            {name: values[:epochs, place].copy() for name, values in self.columns.items()},
             None if self.diverged[place] < 0 else int(self.diverged[place]),
             int(self.stopped[place]) or None,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -67,42 +67,53 @@ class Rungs:
         """Number of the programs that ran."""
         return len(self._programs)
 
-    def advance(self, numbers: Sequence[int] | np.ndarray, epochs: int) -> None:
+    def advance(
+        self,
+        numbers: Sequence[int] | np.ndarray,
+        epochs: int,
+        interrupted: Callable[[], Any] = lambda: False,
+    ) -> None:
         """Trains some runs further; all others are over.
 
         Args:
             numbers: the numbers of the runs, none of which is over; a run that diverged rests.
             epochs: how many epochs each shall have had after it.
+            interrupted: asked after each epoch, whether to leave out the rest; then ``trained``
+                says how far each run came.
         """
         chosen = [int(number) for number in numbers if self.log.going[number]]
         self._held = {number: self._held[number] for number in chosen if number in self._held}
         left, between = set(chosen), range(self._epochs, epochs)
+        self.trained[[int(number) for number in numbers if number not in left]] = epochs
         for group, members in enumerate(self._groups):
             ahead = [number for number in members if number in left]
-            if not ahead:
+            if not ahead or interrupted():
                 continue
             chunks, program = self._chunks(group, ahead)
             for chunk in chunks:
+                if interrupted():
+                    break
                 runs, places = self._begin(chunk), np.asarray(chunk.numbers)
                 report = functools.partial(self._on_epoch, len(places))
-                runs = run_epochs(self.log, runs, places, program, between, report)
+                runs = run_epochs(self.log, runs, places, program, between, report, interrupted)
                 leaves = [_on_host(leaf) for leaf in jax.tree.leaves(runs)]
                 self._held |= {number: (leaves, i) for i, number in enumerate(chunk.numbers)}
+                going = self.log.going[places].any()
+                self.trained[places] = self.log.epochs if going else epochs
                 self.bar.chunk(len(places))
-        self.trained[chosen] = epochs
         self._epochs = epochs
 
     def stop_early(self) -> None:
-        """Notes of each run that was left behind the epoch after which it was."""
+        """Notes of each run that was left behind or interrupted the epoch after which it was."""
         left = (self.log.diverged < 0) & (self.trained < self.training.epochs)
         self.log.stopped[left] = self.trained[left]
 
     def records(self) -> tuple[RunRecord, ...]:
-        """The records of all runs."""
-        return tuple(self.log.record(number) for number in range(len(self.training.entrants)))
+        """The records of all runs that have begun."""
+        return tuple(self.log.record(int(number)) for number in np.flatnonzero(self.trained))
 
     def states(self) -> dict[int, TrainState]:
-        """The states of the runs of the last rung that did not diverge, by their numbers."""
+        """The states of the runs that were left in and did not diverge, by their numbers."""
         states = {}
         for number in self._held:
             if self.log.diverged[number] < 0:

@@ -10,7 +10,7 @@ import numpy as np
 from fnopt.sweeps.texts import cut, is_number, short_texts
 
 WIDE = 5.0
-"""Values of at least this ratio of the largest to the smallest have a logarithmic axis."""
+"""Values have a logarithmic axis from this ratio of the largest to the smallest on."""
 
 SHARE = 0.62
 """The share of a figure's width that its columns have at least."""
@@ -41,9 +41,10 @@ def places(values: Sequence[Any]) -> tuple[np.ndarray, str]:
         values: the different values; numbers rise.
 
     Returns:
-        The places, and ``"log"`` for positive numbers that differ by a factor of 5, ``"linear"``
-        for other numbers. It is ``"names"``, with the places 0, 1, …, for what is no number, and
-        for numbers with a zero among others that differ so.
+        The places, and ``"log"`` for positive numbers that differ by a factor of 5 and lie more
+        evenly on a logarithmic axis, ``"linear"`` for other numbers. It is ``"names"``, with the
+        places 0, 1, …, for what is no number, and for numbers with a zero among such as are
+        ``"log"``.
 
     >>> places([0.001, 0.01]), places([0.8, 0.9]), places([0.0, 0.001, 0.01])[1]
     ((array([0.001, 0.01 ]), 'log'), (array([0.8, 0.9]), 'linear'), 'names')
@@ -51,9 +52,9 @@ def places(values: Sequence[Any]) -> tuple[np.ndarray, str]:
     if not all(map(is_number, values)):
         return np.arange(len(values), dtype=float), "names"
     numbers = np.array([float(value) for value in values])
-    if _ratio(numbers) >= WIDE:
+    if _is_logarithmic(numbers):
         return numbers, "log"
-    if _ratio(numbers[numbers != 0]) >= WIDE and numbers.min() >= 0:
+    if numbers.min() == 0 and _is_logarithmic(numbers[numbers > 0]):
         return np.arange(len(values), dtype=float), "names"
     return numbers, "linear"
 
@@ -122,6 +123,20 @@ def whole_ticks(axis: Any) -> None:
 def words(name: str) -> str:
     """The name of a hyperparameter or metric as a label has it."""
     return name.replace("_", " ")
+
+
+def _is_logarithmic(numbers: np.ndarray) -> bool:
+    """Whether numbers lie more evenly on a logarithmic axis than on a linear one.
+
+    As a test of likelihoods: between the smallest number a and the largest b, the density of the
+    others is 1 / (x log(b / a)) where they are even on a logarithmic axis and 1 / (b - a) where
+    they are on a linear one. Of two numbers none says so, and their ratio alone decides.
+    """
+    if _ratio(numbers) < WIDE:
+        return False
+    low, *between, high = np.sort(numbers)
+    logarithmic_mean = (high - low) / np.log(high / low)
+    return not between or float(np.mean(np.log(between))) < np.log(logarithmic_mean)
 
 
 def _ratio(numbers: np.ndarray) -> float:

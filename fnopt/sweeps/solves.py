@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from fnopt.core.checks import brief
 from fnopt.core.entry import entry
 from fnopt.core.stacking import groups_of, stacked
 from fnopt.core.types import PyTree
+from fnopt.solve.checks import as_args, as_limits
 from fnopt.solve.methods import usual_method
 from fnopt.solve.minimize import minimize
 from fnopt.solve.result import OptimizeResult
@@ -22,6 +24,20 @@ from fnopt.sweeps.arguments import as_entrants
 from fnopt.sweeps.data import QUARTILES, Entrant
 from fnopt.sweeps.solves_table import finite, table_of_solves
 from fnopt.sweeps.table import Table
+
+
+class BestSolves(NamedTuple):
+    """The lowest minima that one of several methods found.
+
+    Attributes:
+        method: the method.
+        fun: the lowest value for each data set, shape (data sets,); a number without data sets.
+        x: the points of these, each array with a first axis of the data sets, if there are any.
+    """
+
+    method: Entrant
+    fun: np.ndarray
+    x: PyTree
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -57,12 +73,12 @@ class Solves:
         """
         return table_of_solves(self.entrants, self.results, shares)
 
-    def best(self) -> tuple[Entrant, np.ndarray, PyTree]:
-        """For each data set the lowest minimum that any method found from any start.
+    def best(self) -> BestSolves:
+        """The method with the lowest minima, and for each data set its lowest one from any start.
 
         Returns:
-            The method with the lowest mean over the data sets; for each data set its lowest value,
-            and the point there. Without data sets there is no axis for them.
+            The ``method`` whose lowest values have the smallest mean over the data sets; for each
+            data set its lowest value, ``fun``, and the point there, ``x``.
         """
         values = [finite(result.fun) for result in self.results]
         lowest = [value.min(axis=0) for value in values]
@@ -73,7 +89,8 @@ class Solves:
             x = np.asarray(x)
             return x[where] if where.ndim == 0 else x[where, np.arange(len(where))]
 
-        return self.entrants[best], lowest[best], jax.tree.map(pick, self.results[best].x)
+        points = jax.tree.map(pick, self.results[best].x)
+        return BestSolves(self.entrants[best], lowest[best], points)
 
     def __repr__(self) -> str:
         return repr(self.quantiles())
@@ -86,7 +103,7 @@ class Solves:
 def solves(
     fun: Callable[..., Any],
     starts: PyTree,
-    args: tuple[Any, ...] = (),
+    args: Any = (),
     methods: Any = None,
     *,
     data_sets: PyTree = None,
@@ -103,20 +120,21 @@ def solves(
             jax can trace.
         starts: where the searches begin: an array or a tree of arrays like ``x``, with a first axis
             of the starts.
-        args: further arguments of ``fun``, the same in all solves.
+        args: further arguments of ``fun``, a tuple, the same in all solves.
         methods: optimizers or their names, one or a list or a dict of them, or what
             :func:`fnopt.sweeps.grid` returns; ``"newton_cg"`` if None.
         data_sets: an array or a tree of arrays with a first axis of the data sets; None for none.
-        tol: as of :func:`fnopt.minimize`.
-        maxiter: as of :func:`fnopt.minimize`.
+        tol: as of :func:`fnopt.minimize`; another one is the same program.
+        maxiter: as of :func:`fnopt.minimize`, likewise.
 
     Returns:
         The results, in the order of the methods.
 
     Raises:
-        TypeError: ``fun`` is no function of this kind, or a method is none.
-        ValueError: there is no start, no data set or no method; or the arrays differ in the number
-            of these.
+        TypeError: ``fun`` is no function of this kind, a method is none, or ``tol`` or ``maxiter``
+            is no number.
+        ValueError: there is no start, no data set or no method; the arrays differ in the number of
+            these; or ``tol`` or ``maxiter`` is negative.
 
     >>> import fnopt
     >>> import jax.numpy as jnp
@@ -124,33 +142,33 @@ def solves(
     ...     return jnp.sum((x - centre) ** 2)
     >>> centres = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     >>> found = solves(distance, jnp.zeros((2, 2)), methods=["trust_newton"], data_sets=centres)
-    >>> found.results[0].fun.shape, found.best()[2].round(3).tolist()
+    >>> found.results[0].fun.shape, found.best().x.round(3).tolist()
     ((2, 3), [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     """
     entrants = as_entrants(usual_method(False) if methods is None else methods, "solves", "methods")
+    tol, maxiter = _as_limits(tol, maxiter)
+    args = as_args("solves", "fun", args)
     starts = jax.tree.map(_floating, starts)
     _check_axis("starts", starts)
     if data_sets is not None:
         _check_axis("data_sets", data_sets)
-    _check_fun(fun, starts, data_sets, tuple(args))
+    _check_fun(fun, starts, data_sets, args)
     groups = groups_of(entrant.tx for entrant in entrants)
     results: dict[int, OptimizeResult] = {}
     for group in groups:
         optimizers = stacked([entrants[place].tx for place in group])
-        found = _solve_all(
-            fun, tol, maxiter, len(group), optimizers, starts, data_sets, tuple(args)
-        )
+        found = _solve_all(fun, len(group), tol, maxiter, optimizers, starts, data_sets, args)
         for i, place in enumerate(group):
             results[place] = jax.tree.map(lambda x, i=i: x[i], found)
     return Solves(entrants, tuple(results[i] for i in range(len(entrants))), len(groups))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _solve_all(
     fun: Callable[..., Any],
+    number: int,
     tol: Any,
     maxiter: Any,
-    number: int,
     optimizers: Any,
     starts: PyTree,
     data_sets: PyTree,
@@ -167,6 +185,13 @@ def _solve_all(
     return jax.vmap(of_starts, in_axes=(0, None, None), axis_size=number)(
         optimizers, starts, data_sets
     )
+
+
+def _as_limits(tol: Any, maxiter: Any) -> tuple[Any, Any]:
+    """When to stop, as Python's numbers, so that those of all libraries are one program."""
+    limits = as_limits("solves", tol, None, maxiter, 1)
+    tol = tol if tol is None or isinstance(tol, Tracer) else float(tol)
+    return tol, None if maxiter is None else limits.maxiter
 
 
 def _check_fun(fun: Any, starts: PyTree, data_sets: PyTree, args: tuple[Any, ...]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fnopt.core.quantile import quantile
 from fnopt.solve.result import OptimizeResult
-from fnopt.sweeps.measure import quantile
 from fnopt.sweeps.records import Entrant
 from fnopt.sweeps.table import Table
 from fnopt.sweeps.tables import share_titles

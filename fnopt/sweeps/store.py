@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnopt.core.checks import brief
-from fnopt.core.stacking import groups_of
 from fnopt.sweeps.begin import state_of
 from fnopt.sweeps.data import RunRecord
+from fnopt.sweeps.identity import bytes_of, difference
 from fnopt.sweeps.run import Finished
 from fnopt.sweeps.training import Chunk, Training
-from fnopt.train.about import describe, is_key
+from fnopt.train.about import is_key
 from fnopt.train.checkpoint_file import flush
 from fnopt.train.folder_lock import FolderLock
 from fnopt.train.plain import dumps, loads
@@ -80,14 +78,10 @@ class Store:
                 f"sweep: there is a sweep in {self.folder}, {finished_runs(self.folder)} runs of it"
                 " finished; go on with it by resume=True, or give another folder"
             )
-        there = loads(about.read_text())
-        for name, here in identity.items():
-            if there.get(name) != here:
-                raise ValueError(
-                    f"sweep: the folder {self.folder} has another sweep: {name} is"
-                    f" {_shown(there.get(name), here)} there, and {_shown(here, there.get(name))}"
-                    " here; give another folder"
-                )
+        if words := difference(loads(about.read_text()), identity):
+            raise ValueError(
+                f"sweep: the folder {self.folder} has another sweep: {words}; give another folder"
+            )
 
     def slots(self, group: Sequence[int]) -> int | None:
         """How many runs went at once in the finished chunks of a group; None for none."""
@@ -131,7 +125,7 @@ class Store:
             arrays[f"curves/{name}"] = np.stack([record.curves[name] for record in records])
         for number, state in finished.states.items():
             for i, leaf in enumerate(jax.tree.leaves(state)):
-                arrays[f"states/{number}/{i}"] = _bytes(leaf)
+                arrays[f"states/{number}/{i}"] = bytes_of(leaf)
         path = self.folder / f"chunk-{chunk.numbers[0]:06d}.npz"
         temporary = path.with_suffix(".part")
         with temporary.open("wb") as file:
@@ -162,42 +156,6 @@ def finished_runs(folder: str | os.PathLike) -> int:
     return sum(len(arrays["numbers"]) for arrays in chunks if arrays)
 
 
-def identity(training: Training, monitor: str, keep: str) -> dict[str, Any]:
-    """What a sweep is: all that its records follow from, as text and numbers.
-
-    Args:
-        training: what the runs have in common.
-        monitor: name of the metric by which runs are judged.
-        keep: of which runs the final state is kept.
-    """
-    entrants = training.entrants[:: len(training.seeds)]
-    groups = groups_of(entrant.tx for entrant in training.entrants)
-    return {
-        "optimizers": [entrant.label for entrant in entrants],
-        "hyperparameters": [dict(entrant.hyperparameters) for entrant in entrants],
-        "numbers of the optimizers": [_checksum(entrant.tx) for entrant in entrants],
-        "structures of the optimizers": [_structure(training, group[0]) for group in groups],
-        "seeds": list(training.seeds),
-        "objective": repr(training.objective),
-        "parameters at the start": _checksum(training.starts),
-        "data": _checksum(training.data),
-        "validation_data": _checksum(training.sets),
-        "epochs": training.epochs,
-        "batch_size": training.plan.batch_size,
-        "monitor": monitor,
-        "early_stopping": repr(training.stopping),
-        "same_order": training.plan.same_order,
-        "precision": repr(training.plan.precision),
-        "keep": keep,
-    }
-
-
-def _structure(training: Training, number: int) -> int:
-    """A check sum of shapes, dtypes and static fields in the state of a run."""
-    state = jax.eval_shape(lambda: training.begin_one(number).states)
-    return zlib.crc32(dumps(describe(state)).encode())
-
-
 def _load(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a chunk; none of one that is damaged, whose runs are then made again."""
     try:
@@ -205,19 +163,6 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             return dict(saved)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return {}
-
-
-def _checksum(tree: Any) -> int:
-    total = 0
-    for leaf in jax.tree.leaves(tree):
-        total = zlib.crc32(_bytes(leaf).tobytes(), total)
-    return total
-
-
-def _bytes(x: Any) -> np.ndarray:
-    """An array of any dtype as bytes."""
-    x = np.asarray(jax.random.key_data(x) if hasattr(x, "dtype") and is_key(x) else x)
-    return np.frombuffer(x.tobytes(), np.uint8)
 
 
 def _records(training: Training, arrays: dict[str, np.ndarray]) -> list[RunRecord]:
@@ -260,10 +205,3 @@ def _or(default: int, value: int | None) -> int:
 
 def _none(value: Any) -> int | None:
     return None if value < 0 else int(value)
-
-
-def _shown(value: Any, other: Any) -> str:
-    """A value in an error; of a list the first item that differs from another's."""
-    if isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
-        value = next(x for x, y in zip(value, other, strict=True) if x != y)
-    return brief(value, 60)

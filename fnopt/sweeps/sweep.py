@@ -16,12 +16,13 @@ from fnopt.core.stacking import groups_of
 from fnopt.sweeps.arguments import USAGE, sweep_entry
 from fnopt.sweeps.chunks import chunks_of
 from fnopt.sweeps.data import RunRecord, Sweep
+from fnopt.sweeps.identity import identity
 from fnopt.sweeps.keeper import Keeper
 from fnopt.sweeps.memory import limit_of
 from fnopt.sweeps.prepare import prepare
 from fnopt.sweeps.progress import SweepProgress
 from fnopt.sweeps.run import run_chunk
-from fnopt.sweeps.store import Store, identity
+from fnopt.sweeps.store import Store
 from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.interrupts import interrupts
 from fnopt.train.objective import Objective
@@ -42,6 +43,7 @@ def sweep(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     early_stopping: EarlyStopping | None = None,
     same_order: bool = False,
     precision: Precision | str | None = None,
@@ -61,7 +63,9 @@ def sweep(
 
     Args:
         objective: the objective to minimize, from :func:`fnopt.train.objective`; or a function of
-            the seed that returns one, for models that are initialized by it.
+            the seed that returns one, for models that are initialized by it. Such a function makes
+            new objectives at each call, which are compiled again: with ``functools.cache`` it
+            returns those of before.
         optimizers: a list of optimizers, of fnopt or of optax, or of names such as ``"adam"``; a
             dict from labels to them; what :func:`fnopt.sweeps.grid` and :func:`fnopt.sweeps.sample`
             return; or lists of all of these.
@@ -74,6 +78,8 @@ def sweep(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric by which runs are judged, such as ``"val_accuracy"``; None for
             ``"val_loss"``, or for ``"loss"`` without validation data.
+        monitor_mode: whether its smallest (``"min"``) or its largest value (``"max"``) is the best;
+            None asks the metric, see :func:`fnopt.train.maximized`.
         early_stopping: ends each run by itself; None for none.
         same_order: whether all runs see the examples in the order of the first seed; otherwise
             each run has that of its own seed.
@@ -119,7 +125,9 @@ def sweep(
         objective, optimizers, data, seeds=seeds, epochs=epochs, batch_size=batch_size,
         validation_data=validation_data, same_order=same_order, mesh=mesh,
         precision=precision,
-        options=EvaluationOptions(monitor=monitor, early_stopping=early_stopping),
+        options=EvaluationOptions(
+            monitor=monitor, monitor_mode=monitor_mode, early_stopping=early_stopping
+        ),
     )  # fmt: skip
     limit = limit_of(memory, mesh)
     kept = Keeper(watched, mode, keep)
@@ -135,7 +143,7 @@ def sweep(
             kept.see(metrics)
             bar.epoch(epoch, at_once, kept.value)
 
-        store.open(lambda: identity(training, watched, keep))
+        store.open(lambda: identity(training, watched, mode, keep))
         for group in groups_of(entrant.tx for entrant in training.entrants):
             done = store.read(training, group)
             records.update((record.number, record) for record in done.records)

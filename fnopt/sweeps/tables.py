@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fnopt.core.checks import brief
+from fnopt.core.quantile import quantile
 from fnopt.sweeps.entrants import (
     OPTIMIZER,
     Runs,
@@ -16,7 +17,7 @@ from fnopt.sweeps.entrants import (
     value_of,
     varying,
 )
-from fnopt.sweeps.measure import Measure, quantile
+from fnopt.sweeps.measure import Measure
 from fnopt.sweeps.table import Table
 from fnopt.sweeps.texts import ABSENT, number
 

@@ -78,6 +78,11 @@ class Training:
         return None if mesh is None else NamedSharding(mesh, self.plan.of_runs)
 
     @property
+    def alone(self) -> Training:
+        """The same on one device."""
+        return dataclasses.replace(self, plan=dataclasses.replace(self.plan, mesh=None))
+
+    @property
     def shared(self) -> tuple[Any, ...]:
         """What the program of an epoch gets beside the runs, at the first epoch."""
         return self.keys[0], jnp.int32(0), self.orders(0), self.data, self.sets
@@ -122,8 +127,7 @@ class Training:
 
     def begin_one(self, number: int) -> Runs:
         """One run alone, on one device."""
-        alone = dataclasses.replace(self, plan=dataclasses.replace(self.plan, mesh=None))
-        return alone.begin(Chunk((number,), 1))
+        return self.alone.begin(Chunk((number,), 1))
 
 
 def replicated(tree: PyTree, plan: Plan) -> PyTree:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,16 +13,25 @@ from fnopt.core.checks import brief, positive_integer
 from fnopt.core.stacking import structure_of
 from fnopt.sweeps.arguments import sweep_entry
 from fnopt.sweeps.chunks import at_once
-from fnopt.sweeps.data import Entrant, RunRecord, Sweep
-from fnopt.sweeps.distributions import Distribution, choice, log_uniform, uniform
+from fnopt.sweeps.data import Entrant, Sweep
+from fnopt.sweeps.distributions import Distribution
 from fnopt.sweeps.grid import check_draws, entrant_of
-from fnopt.sweeps.measure import Measure, quantile
 from fnopt.sweeps.memory import limit_of
 from fnopt.sweeps.prepare import prepare
 from fnopt.sweeps.run import Log, run_epochs
+from fnopt.sweeps.studies import (
+    asked,
+    check_direction,
+    imported_optuna,
+    median,
+    score,
+    suggest,
+    tell,
+)
 from fnopt.sweeps.sweep import sweep
 from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.objective import Objective
+from fnopt.train.precision import Precision
 
 _ARGUMENTS = "hyperparameters={name: distribution}, epochs=…)"
 
@@ -39,7 +48,9 @@ def optuna_objective(
     batch_size: int | None = 32,
     validation_data: Any = None,
     monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
     same_order: bool = False,
+    precision: Precision | str | None = None,
 ) -> Callable[[Any], float]:
     """A function of a trial for ``study.optimize``, which trains with suggested hyperparameters.
 
@@ -62,7 +73,9 @@ def optuna_objective(
         validation_data: data in memory, evaluated after each epoch; None evaluates nothing.
         monitor: the metric that is reported, such as ``"val_accuracy"``; None for ``"val_loss"``,
             or for ``"loss"`` without validation data.
+        monitor_mode: ``"min"`` or ``"max"``, its better direction; None asks the metric itself.
         same_order: whether all seeds see the examples in the order of the first.
+        precision: the precision of the steps, as for :func:`fnopt.sweep`.
 
     Returns:
         A function of a trial that returns the median over the seeds of each one's best value, as
@@ -91,14 +104,15 @@ def optuna_objective(
     ...     study.optimize(trial, n_trials=trials)
     ...     return study.best_params
     """
-    optuna = _optuna("optuna_objective")
+    optuna = imported_optuna("optuna_objective")
     drawn = _checked("optuna_objective", make, hyperparameters)
 
     def prepared(entrant: Entrant) -> Any:
         return prepare(
             objective, [entrant], data, seeds=seeds, epochs=epochs, batch_size=batch_size,
             validation_data=validation_data, same_order=same_order, mesh=None,
-            options=EvaluationOptions(monitor=monitor),
+            precision=precision,
+            options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
         )  # fmt: skip
 
     # Before the first trial, so that a mistake is found here.
@@ -112,12 +126,12 @@ def optuna_objective(
             training, watched, mode = prepared(entrant)
         number = len(training.seeds)
         training = dataclasses.replace(training, entrants=(entrant,) * number)
-        _check_direction("optuna_objective", getattr(trial, "study", None), watched, mode)
+        check_direction("optuna_objective", getattr(trial, "study", None), watched, mode)
         log = Log(training, range(number))
         chunk, program = at_once(training, limit_of(None, None), lambda words: None)
 
         def on_epoch(epoch: int, metrics: dict[str, np.ndarray]) -> None:
-            value = _median(metrics[watched], mode)
+            value = median(metrics[watched], mode)
             if math.isfinite(value):
                 trial.report(value, epoch)
                 if trial.should_prune():
@@ -126,7 +140,7 @@ def optuna_objective(
         epochs = range(training.epochs)
         run_epochs(log, training.begin(chunk), np.arange(number), program, epochs, on_epoch)
         records = [log.record(place) for place in range(number)]
-        value = _score(records, watched, mode)
+        value = score(records, watched, mode)
         if not math.isfinite(value):
             raise optuna.TrialPruned(f"diverged at step {records[0].diverged_at}")
         return value
@@ -149,7 +163,8 @@ def optuna_sweep(
     """Asks a study for many trials, trains them as one sweep, and tells it what came of them.
 
     Call it again for further ones, whose suggestions go by all before. A trial of which most seeds
-    diverge is told as pruned. If the sweep raises, its trials are told as failed.
+    diverge is told as pruned. After Ctrl-C or SIGTERM those trials are told as failed of which a
+    run is missing or not whole; if the sweep raises, all are.
 
     Args:
         study: the study, of ``optuna.create_study``. A sampler that suggests many trials before it
@@ -172,45 +187,29 @@ def optuna_sweep(
         ValueError: no hyperparameter has a distribution, the study has another direction than the
             metric, or a number is out of its range.
     """
-    optuna = _optuna("optuna_sweep")
+    optuna = imported_optuna("optuna_sweep")
     if not isinstance(study, optuna.Study):
         raise TypeError(
             "optuna_sweep: study must be a study, optuna.create_study(direction='minimize'), got"
             f" {brief(study, 40)} ({type(study).__name__})"
         )
-    n, drawn = (
-        positive_integer("optuna_sweep: n", n),
-        _checked("optuna_sweep", make, hyperparameters),
-    )
+    n = positive_integer("optuna_sweep: n", n)
+    drawn = _checked("optuna_sweep", make, hyperparameters)
     # Before anything is asked, so that a mistake leaves no trials in the study.
-    _, monitor, mode = prepare(
+    training, monitor, mode = prepare(
         objective, [_middle("optuna_sweep", make, drawn)], data, epochs=epochs,
         seeds=options.get("seeds", 1), batch_size=options.get("batch_size", 32),
         validation_data=options.get("validation_data"), same_order=True, mesh=None,
-        options=EvaluationOptions(monitor=options.get("monitor")),
+        precision=options.get("precision"),
+        options=EvaluationOptions(
+            monitor=options.get("monitor"), monitor_mode=options.get("monitor_mode")
+        ),
     )  # fmt: skip
-    _check_direction("optuna_sweep", study, monitor, mode)
-    trials = [study.ask() for _ in range(n)]
-    states = optuna.trial.TrialState
-    try:
+    check_direction("optuna_sweep", study, monitor, mode)
+    with asked(study, n) as trials:
         entrants = [_suggested("optuna_sweep", trial, make, drawn) for trial in trials]
         result = sweep(objective, entrants, data, epochs=epochs, **options)
-    except BaseException:
-        for trial in trials:
-            study.tell(trial, state=states.FAIL)
-        raise
-    seeds = len(result.runs) // n
-    for place, trial in enumerate(trials):
-        records = result.runs[place * seeds : (place + 1) * seeds]
-        curves = np.stack([record.curves[result.monitor] for record in records], axis=1)
-        for epoch, values in zip(records[0].epochs.tolist(), curves, strict=True):
-            if math.isfinite(value := _median(values, result.mode)):
-                trial.report(value, epoch)
-        value = _score(records, result.monitor, result.mode)
-        if math.isfinite(value):
-            study.tell(trial, value)
-        else:
-            study.tell(trial, state=states.PRUNED)
+        tell(study, trials, result, len(training.seeds), training.epochs)
     return result
 
 
@@ -231,53 +230,5 @@ def _middle(caller: str, make: Any, drawn: Mapping[str, Any]) -> Entrant:
 
 def _suggested(caller: str, trial: Any, make: Any, drawn: Mapping[str, Any]) -> Entrant:
     """The entrant of a trial."""
-    values = {name: _suggest(trial, name, value) for name, value in drawn.items()}
+    values = {name: suggest(trial, name, value) for name, value in drawn.items()}
     return entrant_of(caller, make, values)
-
-
-def _suggest(trial: Any, name: str, value: Any) -> Any:
-    if isinstance(value, uniform):
-        log = isinstance(value, log_uniform)
-        return trial.suggest_float(name, value.low, value.high, log=log)
-    if isinstance(value, choice):
-        values = value.values
-        if not all(x is None or isinstance(x, (bool, int, float, str)) for x in values):
-            # Optuna stores nothing else, such as schedules: these go by their texts.
-            # A function by its name, since its text is another in the next process.
-            texts = [getattr(x, "__qualname__", None) or repr(x) for x in values]
-            if len(set(texts)) < len(texts):
-                texts = [f"{i}: {text}" for i, text in enumerate(texts)]
-            return values[texts.index(trial.suggest_categorical(name, texts))]
-        return trial.suggest_categorical(name, values)
-    return value
-
-
-def _median(values: Any, mode: str) -> float:
-    """The median of a metric over seeds; a seed that diverged is the worst there is."""
-    worst = math.inf if mode == "min" else -math.inf
-    return quantile([x if math.isfinite(x) else worst for x in np.asarray(values).tolist()], 0.5)
-
-
-def _score(records: Sequence[RunRecord], monitor: str, mode: str) -> float:
-    return quantile(map(Measure(monitor, mode, "best").score, records), 0.5)
-
-
-def _check_direction(caller: str, study: Any, monitor: str, mode: str) -> None:
-    """Refuses a study of another direction; trials of none, such as fixed ones, have no study."""
-    if study is None:
-        return
-    names = [direction.name.lower() for direction in study.directions]
-    if names != [f"{mode}imize"]:
-        better = "smaller" if mode == "min" else "larger"
-        raise ValueError(
-            f"{caller}: {monitor} is better the {better} it is, and the direction of the study is"
-            f" {' and '.join(names)}; optuna.create_study(direction='{mode}imize') fits it"
-        )
-
-
-def _optuna(caller: str) -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise ImportError(f"{caller} needs Optuna: pip install 'fnopt[optuna]'") from error
-    return optuna

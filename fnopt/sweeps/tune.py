@@ -40,21 +40,22 @@ class Tuned:
         losses: the validation loss after the run of each round, of shape (rounds,); not finite
             where the run was not.
         diverged: whether each round diverged, of shape (rounds,).
-        best: number of the best round, from 0.
+        best_round: number of the best round, from 0.
     """
 
     optimizer: Any
     values: dict[str, np.ndarray]
     losses: np.ndarray
     diverged: np.ndarray
-    best: int
+    best_round: int
 
     def __repr__(self) -> str:
-        first, best = self.losses[0], self.losses[self.best]
+        first, best = self.losses[0], self.losses[self.best_round]
         return call(
             "Tuned",
             f"optimizer={self.optimizer!r}",
-            f"loss={best:.4g} (first {first:.4g}, round {self.best + 1} of {len(self.losses)})",
+            f"loss={best:.4g} (first {first:.4g}, round {self.best_round + 1}"
+            f" of {len(self.losses)})",
             f"diverged={int(self.diverged.sum())}",
         )
 
@@ -135,7 +136,7 @@ def tune(
     >>> task = objective(lambda w, x: w * x, "squared_error", params=np.float32(1))
     >>> data = np.ones(1, np.float32), np.zeros(1, np.float32)
     >>> tuned = tune(task, fnopt.sgd(0.005), data, 2, rounds=10, batch_size=None)
-    >>> bool(tuned.losses[tuned.best] < 0.01 * tuned.losses[0])
+    >>> bool(tuned.losses[tuned.best_round] < 0.01 * tuned.losses[0])
     True
     """
     run = Unrolled.prepared(

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fnopt.core.quantile import quantile
 from fnopt.lab.ends import End
 from fnopt.lab.labels import label_ends
 from fnopt.lab.style import line_styles, style_axes, theme_of
 from fnopt.sweeps.entrants import OPTIMIZER, Runs, by_entrant, by_values, values_of, varying
-from fnopt.sweeps.measure import Measure, quantile
+from fnopt.sweeps.measure import Measure
 from fnopt.sweeps.scales import is_wide, places, set_scale, words
 from fnopt.sweeps.texts import is_number, short_texts
 

@@ -1,11 +1,12 @@
-"""Checks of data that a run or an evaluation receives, before anything is made of them."""
+"""Data that a run or an evaluation receives: checks before anything is made of them."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-from fnopt.data.batches import is_stream
+from fnopt.data.arrays import Arrays
+from fnopt.data.batches import Batches, as_data, is_stream
 from fnopt.train.kinds import (
     description,
     is_array,
@@ -35,6 +36,26 @@ def check_data(caller: str, data: Any, argument: str = "data") -> None:
         raise TypeError(f"{caller}: {argument} is a share, {data}; give validation_split={data}")
     if cure := _cure(data):
         raise TypeError(f"{caller}: {argument} is {description(data)}; {cure}")
+
+
+def in_memory(caller: str, data: Any) -> Arrays:
+    """Data as :class:`fnopt.data.Arrays`, copied.
+
+    Args:
+        caller: the call that is right, for errors.
+        data: the data.
+
+    Raises:
+        TypeError: they are something else, or a stream of batches.
+    """
+    check_data(caller, data)
+    arrays = as_data(data, copy=True)
+    if isinstance(arrays, Batches):
+        raise TypeError(
+            f"{caller}: data are a stream of batches; give the arrays themselves, such as (inputs,"
+            " targets), of some thousand examples"
+        )
+    return arrays
 
 
 def _cure(data: Any) -> str:

@@ -152,5 +152,5 @@ def _no_metric(monitor: str | None, recorded: Iterable[str]) -> str:
 def _disagreement(what: str, own: str, monitor: str, mode: str) -> str:
     return (
         f"fit: {what} has mode={own!r}, but a {_WORDS[mode]} {monitor!r} is better; give it"
-        f" mode={mode!r}, or fit monitor_mode={own!r}"
+        f" mode={mode!r}, or set monitor_mode={own!r}"
     )
