@@ -27,6 +27,7 @@ os.environ["MPLBACKEND"] = "agg"
 
 import jax
 import pytest
+from shares import halve
 
 pytest.register_assert_rewrite("laws")
 # Who reads the traceback of a failed test looks for its line in this package.
@@ -69,6 +70,11 @@ def _resident() -> int:
 
 
 _STATUS = Path("/proc/self/statm")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    halve(items)
 
 
 def pytest_collection_finish(session):

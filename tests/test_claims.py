@@ -91,6 +91,7 @@ def text_of(page: str) -> str:
     return " ".join(html.unescape(text).split())
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_fails_the_build_and_is_shown(build):
     _, done = build
     assert done.returncode == 1

@@ -431,6 +431,7 @@ def test_lanczos_of_complex_parameters():
         np.testing.assert_allclose(pairs.values, expected[[0, -1]], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_density_is_that_of_the_eigenvalues():
     """The moments of what each vector sees are exact; the mean over vectors is nearly that."""
     with jax.enable_x64(True):
@@ -472,6 +473,7 @@ def test_all_signs_together_give_trace_and_diagonal():
         np.testing.assert_allclose(ravel_pytree(diagonal.error)[0], np.sqrt(rows / 127), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_random_signs_are_exact_for_a_diagonal_and_unbiased_otherwise():
     with jax.enable_x64(True):
         operator = curvature.hessian(quartic, params := complex_params())

@@ -175,6 +175,7 @@ def test_a_step_that_is_too_large_is_named():
     assert "update" in found.table() and "lower the learning rate" in found.verdict
 
 
+@pytest.mark.slow
 def test_equal_units_that_will_part_are_told_from_those_that_will_not():
     task, params, batch = Start("function", 2).task()
     parting = diagnose(task, plant("equal", params, 0)[0], batch).faults
@@ -259,6 +260,7 @@ def test_the_gradient_is_that_of_the_function():
     assert [layer.name for layer in layers.layers] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_what_is_in_a_branch_is_said_to_be_unseen():
     def loss(params, batch):
         x = jnp.tanh(batch @ params["first"])

@@ -270,6 +270,7 @@ def test_a_run_under_debug_nans(tmp_path):
 # Memory
 
 
+@pytest.mark.slow
 def test_fits_with_new_objectives_leave_nothing_behind():
     program = (
         "import gc, jax, fnopt; from models import *; from fnopt.train import *\n"

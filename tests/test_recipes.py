@@ -66,6 +66,7 @@ run(checkpoint_dir="runs/killed", on_epoch=kill)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run_section(RESUME)

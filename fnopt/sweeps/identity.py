@@ -218,10 +218,8 @@ def _traced(function: Callable[..., Any], *arguments: Any) -> int:
 
 def _constants(x: Any) -> Iterator[Any]:
     """The arrays in operations, which their text leaves out."""
-    if isinstance(x, ClosedJaxpr):
-        yield from x.consts
-        yield from _constants(x.jaxpr)
-    elif isinstance(x, Jaxpr):
+    if isinstance(x, (ClosedJaxpr, Jaxpr)):  # which are one class in jax 0.12
+        yield from getattr(x, "consts", ())
         for equation in x.eqns:
             yield from (v.val for v in equation.invars if isinstance(v, Literal) and np.ndim(v.val))
             for value in equation.params.values():
