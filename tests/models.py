@@ -26,6 +26,22 @@ class NNXNet(nnx.Module):
         return self.head(self.dropout(nnx.relu(self.norm(self.dense(x)))))
 
 
+class BiaslessNet(nnx.Module):
+    """Smaller, without the bias before the normalization.
+
+    Such a bias has a gradient of 0, of which Adam makes steps out of roundings.
+    """
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.dense = nnx.Linear(FEATURES, 6, use_bias=False, rngs=rngs)
+        self.norm = nnx.BatchNorm(6, momentum=0.9, rngs=rngs)
+        self.dropout = nnx.Dropout(0.3, rngs=rngs)
+        self.head = nnx.Linear(6, CLASSES, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.head(self.dropout(nnx.relu(self.norm(self.dense(x)))))
+
+
 class LinenNet(linen.Module):
     """The same in Linen."""
 

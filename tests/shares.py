@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import Any
 
 import pytest
 
@@ -15,12 +14,12 @@ def in_share(name: str, of: int, shift: int = 0) -> bool:
 
 
 HALVED = {
-    "clip", "curvature_products", "damage", "diagnose", "diagonal_curvature", "docs", "empty",
-    "evaluation", "extreme_gradients", "groups", "lbfgsb", "least_squares", "matrix_kfac",
-    "matrix_muon", "matrix_shampoo", "matrix_soap", "minimize", "moment_dtypes", "newton",
-    "noise_scale", "norms", "optax_suites", "packed_state", "pretrain", "range_test", "resume",
-    "scanned_layers", "schedules", "step_options", "sweep_identity", "torch_lbfgs", "torch_optim",
-    "waiting", "watch", "zero_rates",
+    "average", "clip", "curvature_products", "damage", "diagnose", "diagonal_curvature", "docs",
+    "empty", "evaluation", "extreme_gradients", "groups", "lbfgsb", "least_squares", "loaders",
+    "matrix_kfac", "matrix_muon", "matrix_shampoo", "matrix_soap", "minimize", "moment_dtypes",
+    "newton", "noise_scale", "norms", "optax_suites", "packed_state", "pretrain", "range_test",
+    "recipes", "resume", "scanned_layers", "schedules", "step_options", "sweep_identity",
+    "torch_lbfgs", "torch_optim", "waiting", "watch", "zero_rates",
 }  # fmt: skip
 """Modules of tests whose many cases take long: half of the cases of each test are slow."""
 
@@ -35,13 +34,3 @@ def halve(items: Iterable[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.slow)
             if not item.get_closest_marker("slow"):
                 seen.add(test)
-
-
-def often(values: Iterable[Any], *chosen: Any) -> list[Any]:
-    """Values as parameters, slow but for the chosen ones; a tuple is several parameters."""
-    return [
-        pytest.param(
-            *(x if isinstance(x, tuple) else (x,)), marks=[] if x in chosen else pytest.mark.slow
-        )
-        for x in values
-    ]

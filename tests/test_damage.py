@@ -20,7 +20,6 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from models import CLASSES, CROSS_ENTROPY, FEATURES, blobs, function_task
-from shares import often
 from test_resume import Stop, names, nnx, optimizer, run, stopping_at, timeless
 from test_train import same
 
@@ -298,7 +297,7 @@ def test_a_function_is_described_the_same_in_every_process():
 
 @pytest.mark.parametrize(
     ("examples", "batch_size"),
-    often([(50, 9), (59, 10), (25, 5)], (50, 9)),
+    [(50, 9), (59, 10), (25, 5)],
 )
 def test_other_data_are_refused_in_the_middle_of_an_epoch(examples, batch_size, tmp_path):
     def train(examples: int, batch_size: int, **options: Any) -> Any:

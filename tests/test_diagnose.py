@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from flax import nnx
 from models import linen_task
-from shares import often
 from starts import CROSS_ENTROPY, Start, changed, sound
 
 import fnopt
@@ -339,7 +338,7 @@ def test_the_table_is_aligned_and_the_picture_drawn(tmp_path):
     assert figure.axes[0].get_title() == "std of pre-activation"
 
 
-@pytest.mark.parametrize("kind", often(["nnx", "linen"], "nnx"))
+@pytest.mark.parametrize("kind", ["nnx", "linen"])
 def test_without_parameters_those_are_taken_with_which_the_objective_begins(kind):
     task, _, batch = Start(kind, 3, 8).task()
     params = TrainState.create(task, fnopt.sgd(0.1), 0, batch).params

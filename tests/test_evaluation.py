@@ -11,7 +11,6 @@ import numpy as np
 import optax
 import pytest
 from models import blobs, function_task, nnx_task
-from shares import often
 from test_step_options import copies
 from xla_flags import compiled_as_usual
 
@@ -307,7 +306,7 @@ def test_evaluations_stand_before_the_branch_of_the_step(name):
     assert inside == ([False, False] if name in BEFORE else [False, True])
 
 
-@pytest.mark.parametrize("name", often(METHODS, *list(METHODS)[::2]))
+@pytest.mark.parametrize("name", METHODS)
 def test_a_step_with_evaluations_is_the_update_by_hand(name):
     task, batch = function_task(), jax.tree.map(jnp.asarray, blobs(16))
     state = TrainState.create(task, METHODS[name], 0)
@@ -332,7 +331,7 @@ def test_a_step_with_evaluations_is_the_update_by_hand(name):
     )
 
 
-@pytest.mark.parametrize("name", often(METHODS, *list(METHODS)[1::2]))
+@pytest.mark.parametrize("name", METHODS)
 def test_a_step_with_evaluations_that_is_not_finite_leaves_the_state(name):
     task, (x, y) = nnx_task(0.0), blobs(16)
     state = TrainState.create(task, METHODS[name], 0)
@@ -352,7 +351,7 @@ def sized(state):
     return {str(list(x.shape)).replace(" ", "") for x in jax.tree.leaves(state.stored.params)}
 
 
-@pytest.mark.parametrize("name", often(METHODS, *list(METHODS)[1::2]))
+@pytest.mark.parametrize("name", METHODS)
 def test_a_step_with_evaluations_works_in_place(name):
     task, batch = nnx_task(0.0), jax.tree.map(jnp.asarray, blobs(16))
     state = TrainState.create(task, METHODS[name], 0)

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from models import FEATURES, blobs, function_task
-from shares import often
 from test_train import same
 
 import fnopt
@@ -176,7 +175,7 @@ def kinds_of(loader: Any) -> list[Any]:
     return [loader, Batches(loader), Batches(loader, prefetch=0)]
 
 
-@pytest.mark.parametrize("kind", often(ODD, *list(ODD)[::3]))
+@pytest.mark.parametrize("kind", ODD)
 def test_a_batch_in_mid_run_that_is_no_array_of_numbers_loses_nothing(kind, tmp_path):
     odd, says, cure = ODD[kind]
     loader = Loader([*batches()[:3], (odd, Y), batches()[4]])
@@ -397,7 +396,7 @@ class Failing:
         yield from uneven()[1:]
 
 
-@pytest.mark.parametrize("eval_every", often([None, 5, 3], 3))
+@pytest.mark.parametrize("eval_every", [None, 5, 3])
 @pytest.mark.parametrize(
     ("odd", "says"),
     [

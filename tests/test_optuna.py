@@ -5,10 +5,9 @@ import signal
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from models import CROSS_ENTROPY, FEATURES, blobs
+from models import blobs, function_task
 
 import fnopt
 from fnopt.sweeps import (
@@ -21,7 +20,6 @@ from fnopt.sweeps import (
     uniform,
 )
 from fnopt.sweeps.keeper import Keeper
-from fnopt.train import accuracy, objective
 
 optuna = pytest.importorskip("optuna")
 
@@ -44,17 +42,7 @@ def quiet():
     optuna.logging.set_verbosity(before)
 
 
-def linear_task():
-    params = {"w": jnp.full((FEATURES, 3), 0.1), "b": jnp.zeros(3)}
-    return objective(
-        lambda params, x: x @ params["w"] + params["b"],
-        CROSS_ENTROPY,
-        params=params,
-        metrics={"accuracy": accuracy},
-    )
-
-
-LINEAR = linear_task()
+LINEAR = function_task()
 
 
 def study_of(direction="minimize", pruner=None, seed=0):
@@ -79,7 +67,7 @@ def whole_sweep(trials, **changes):
 
 
 def test_trials_are_the_runs_of_a_sweep_and_one_program(caplog):
-    task, study = linear_task(), study_of()
+    task, study = function_task(), study_of()
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         study.optimize(trial_function(objective=task, seeds=3), n_trials=4)
     text = "\n".join(record.getMessage() for record in caplog.records)

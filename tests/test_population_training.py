@@ -4,17 +4,16 @@ import re
 import signal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
-from models import CROSS_ENTROPY, FEATURES, blobs
+from models import blobs, function_task
 
 import fnopt
 from fnopt.sweeps import grid, log_space, log_uniform, population_based_training, sample, sweep
 from fnopt.sweeps.keeper import Keeper
 from fnopt.sweeps.progress import SweepProgress
-from fnopt.train import accuracy, fit, objective
+from fnopt.train import fit
 
 # Flax mixes dtypes and ranks freely, so these run in jax's default mode.
 pytestmark = pytest.mark.beside_optax
@@ -24,17 +23,7 @@ SMALL = dict(batch_size=24, validation_data=VALIDATION)
 RANGE = {"learning_rate": (1e-6, 1.0)}
 
 
-def linear_task():
-    params = {"w": jnp.full((FEATURES, 3), 0.1), "b": jnp.zeros(3)}
-    return objective(
-        lambda params, x: x @ params["w"] + params["b"],
-        CROSS_ENTROPY,
-        params=params,
-        metrics={"accuracy": accuracy},
-    )
-
-
-LINEAR = linear_task()
+LINEAR = function_task()
 RATES = grid(fnopt.adamw, learning_rate=log_space(1e-4, 1e-2, 6))
 
 
@@ -202,7 +191,7 @@ def test_where_all_diverge_it_ends():
 
 
 def test_one_program_of_an_epoch(caplog):
-    task = linear_task()
+    task = function_task()
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         result = train(task=task, epochs=3)
         assert compiled(caplog, "run_epoch") == result.sweep.programs == 1

@@ -15,7 +15,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from shares import often
 
 from fnopt.cli import main
 
@@ -46,10 +45,7 @@ def run_section(title: str) -> dict:
     return test.globs
 
 
-ALONE = [title for title in sections() if title != RESUME]
-
-
-@pytest.mark.parametrize("title", often(ALONE, *ALONE[::2]))
+@pytest.mark.parametrize("title", [title for title in sections() if title != RESUME])
 def test_a_section_runs_alone(title, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_section(title)

@@ -3,6 +3,7 @@
 import itertools
 import re
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax.sharding import Mesh
-from models import CROSS_ENTROPY, FEATURES, blobs
+from models import CROSS_ENTROPY, BiaslessNet, blobs, function_task
 
 import fnopt
 from fnopt.sweeps import (
@@ -27,7 +28,9 @@ from fnopt.sweeps import (
     sweep,
 )
 from fnopt.sweeps.keeper import Keeper
+from fnopt.sweeps.program import Report
 from fnopt.sweeps.progress import SweepProgress
+from fnopt.sweeps.run import Log
 from fnopt.train import accuracy, objective
 
 # Flax mixes dtypes and ranks freely, so these run in jax's default mode.
@@ -38,30 +41,7 @@ SMALL = dict(batch_size=24, validation_data=VALIDATION)
 RATES = grid(fnopt.adamw, learning_rate=log_space(1e-4, 1, 9))
 
 
-class Net(nnx.Module):
-    """Dense, batch normalization, dropout, dense."""
-
-    def __init__(self, rngs):
-        self.dense = nnx.Linear(FEATURES, 6, use_bias=False, rngs=rngs)
-        self.norm = nnx.BatchNorm(6, momentum=0.9, rngs=rngs)
-        self.dropout = nnx.Dropout(0.3, rngs=rngs)
-        self.head = nnx.Linear(6, 3, rngs=rngs)
-
-    def __call__(self, x):
-        return self.head(self.dropout(nnx.relu(self.norm(self.dense(x)))))
-
-
-def linear_task():
-    params = {"w": jnp.full((FEATURES, 3), 0.1), "b": jnp.zeros(3)}
-    return objective(
-        lambda params, x: x @ params["w"] + params["b"],
-        CROSS_ENTROPY,
-        params=params,
-        metrics={"accuracy": accuracy},
-    )
-
-
-LINEAR = linear_task()
+LINEAR = function_task()
 
 
 def rungs_of(result):
@@ -111,7 +91,7 @@ def compiled(caplog):
 
 
 def test_runs_that_go_on_equal_those_of_a_sweep_with_dropout_batch_norm_and_shuffling(caplog):
-    task = objective(Net(nnx.Rngs(0)), CROSS_ENTROPY, metrics={"accuracy": accuracy})
+    task = objective(BiaslessNet(nnx.Rngs(0)), CROSS_ENTROPY, metrics={"accuracy": accuracy})
     entrants = grid(fnopt.adamw, learning_rate=[1e-4, 3e-3, 3e-2, 1e-3], weight_decay=[0, 0.1])
     options = dict(seeds=[0, 3], batch_size=16, validation_data=VALIDATION)
     with jax.log_compiles(True), caplog.at_level("WARNING"):
@@ -154,7 +134,7 @@ def test_the_best_median_over_seeds_goes_on():
 
 
 def test_structures_compete_and_programs_are_used_again(caplog):
-    task = linear_task()
+    task = function_task()
     entrants = [RATES[:5], grid(fnopt.sgd, learning_rate=log_space(1e-5, 1e-3, 4))]
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         result = successive_halving(task, entrants, DATA, epochs=9, **SMALL)
@@ -237,7 +217,7 @@ def test_rungs_of_ones_own():
 
 
 def test_the_brackets_of_hyperband_go_at_once(caplog):
-    task, brackets = linear_task(), hyperband_brackets(4, eta=2)
+    task, brackets = function_task(), hyperband_brackets(4, eta=2)
     numbers = []
 
     def draw(n):
@@ -342,7 +322,7 @@ def test_an_entrant_that_diverges_in_the_last_rung_is_not_the_best():
 
 @pytest.mark.parametrize("function", [successive_halving, hyperband])
 def test_runs_have_the_precision_of_a_sweep(function):
-    drawn = sample(fnopt.adamw, 3, 1, learning_rate=log_uniform(1e-4, 0.1))
+    drawn = sample(fnopt.adamw, 3, 1, learning_rate=log_uniform(1e-2, 0.1))
     options = dict(epochs=2, precision="bfloat16", **SMALL)
     own = {"eta": 3} if function is hyperband else {"epochs": [Rung(3, 1), Rung(1, 2)]}
     number = sum(bracket[0].runs for bracket in hyperband_brackets(2, eta=3))
@@ -376,7 +356,7 @@ def test_runs_have_the_precision_of_a_sweep(function):
         (successive_halving, dict(epochs=[Rung(9, 4), Rung(3, 4)]), ValueError,
          "Rung(runs=9, epochs=4) before Rung(runs=3, epochs=4)"),
         (successive_halving, dict(data=iter([DATA])), TypeError, "data must be arrays in memory"),
-        (successive_halving, dict(objective=Net), TypeError, "not an objective"),
+        (successive_halving, dict(objective=BiaslessNet), TypeError, "not an objective"),
         (successive_halving, dict(memory="1KiB"), ValueError, "one run of adamw takes about"),
         (successive_halving, dict(monitor="val_los"), ValueError, "did you mean 'val_loss'"),
         (hyperband, dict(), ValueError, "there are 9 optimizers, and the 2 brackets of 4 epochs"),
@@ -398,3 +378,22 @@ def test_a_mistake_is_refused(function, changes, error, words):
 def test_a_missing_argument_is_answered_with_the_call():
     with pytest.raises(TypeError, match=r"Call hyperband\(objective, optimizers, data, epochs=…\)"):
         hyperband(LINEAR, RATES, DATA)
+
+
+def test_runs_of_a_chunk_that_ends_early_cut_no_others():
+    """The last chunk of a rung diverges in its second epoch; the first had all three."""
+    training = types.SimpleNamespace(
+        epochs=3, plan=types.SimpleNamespace(precision=None), entrants=RATES, seeds=(0,),
+        places=(0,) * 3,
+    )  # fmt: skip
+    log = Log(training, range(3))
+    for epoch in range(3):
+        for places, going, last in (([0, 1], True, 3), ([2], epoch < 1, 2)):
+            if epoch < last:
+                flags = np.full(len(places), going)
+                diverged = np.where(flags, -1, 7)
+                losses = {"loss": np.ones((1, len(places)))}
+                log.add(epoch, np.array(places), Report(losses, {}, flags, flags, diverged))
+    assert log.epochs.tolist() == [3, 3, 2]
+    assert [len(log.record(place).epochs) for place in range(3)] == [3, 3, 3]
+    assert np.isfinite(log.record(0).curves["loss"]).all() and log.record(2).diverged_at == 7

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 from jax.sharding import Mesh
-from models import CROSS_ENTROPY, FEATURES, blobs
+from models import CROSS_ENTROPY, FEATURES, BiaslessNet, blobs
 
 import fnopt
 from fnopt.sweeps import grid, log_space, memory, store, sweep
@@ -27,22 +27,6 @@ pytestmark = pytest.mark.beside_optax
 DATA, VALIDATION = blobs(72), blobs(30, seed=1)
 
 
-class Net(nnx.Module):
-    """Dense, batch normalization, dropout, dense.
-
-    Before a batch normalization a bias has a gradient of 0, and Adam makes steps of roundings.
-    """
-
-    def __init__(self, rngs):
-        self.dense = nnx.Linear(FEATURES, 6, use_bias=False, rngs=rngs)
-        self.norm = nnx.BatchNorm(6, momentum=0.9, rngs=rngs)
-        self.dropout = nnx.Dropout(0.3, rngs=rngs)
-        self.head = nnx.Linear(6, 3, rngs=rngs)
-
-    def __call__(self, x):
-        return self.head(self.dropout(nnx.relu(self.norm(self.dense(x)))))
-
-
 class LinenNet(linen.Module):
     """Dense and dropout."""
 
@@ -53,7 +37,7 @@ class LinenNet(linen.Module):
 
 
 def net_task(seed=0):
-    return objective(Net(nnx.Rngs(seed)), CROSS_ENTROPY, metrics={"accuracy": accuracy})
+    return objective(BiaslessNet(nnx.Rngs(seed)), CROSS_ENTROPY, metrics={"accuracy": accuracy})
 
 
 def linear_task():
@@ -485,7 +469,7 @@ STREAM = [DATA, DATA]
     "changes, error, words",
     [
         (dict(optimizers=[]), ValueError, "sweep: optimizers is empty"),
-        (dict(objective=Net), TypeError, "not an objective"),
+        (dict(objective=BiaslessNet), TypeError, "not an objective"),
         (dict(objective=lambda seed: seed), TypeError, "objective is a function of the seed"),
         (dict(data=iter(STREAM)), TypeError, "sweep: data must be arrays in memory"),
         (dict(validation_data=iter(STREAM)), TypeError, "validation_data must be arrays in memory"),

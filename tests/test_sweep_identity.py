@@ -20,7 +20,6 @@ from fnopt.sweeps import hyperband, population_based_training, store, successive
 from fnopt.sweeps.identity import difference, identity
 from fnopt.sweeps.prepare import prepare
 from fnopt.train import accuracy, early_stopping, objective
-from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.plain import dumps
 
 # Flax mixes dtypes and ranks freely, so these run in jax's default mode.
@@ -146,17 +145,10 @@ def test_functions_tell_one_sweep_from_another(what, tmp_path):
     assert len(str(refusal.value)) < 400 + len(str(tmp_path))
 
 
-def described(
-    objective, optimizers, data, epochs, validation_data=None, early_stopping=None, mesh=None,
-    precision=None, **options,
-):  # fmt: skip
+def described(objective, optimizers, data, **options):
     """The identity of a sweep, without its training."""
-    training, monitor, mode = prepare(
-        objective, optimizers, data, seeds=2, epochs=epochs, batch_size=16,
-        validation_data=validation_data, same_order=False, mesh=mesh, precision=precision,
-        options=EvaluationOptions(early_stopping=early_stopping, **options),
-    )  # fmt: skip
-    return identity(training, monitor, mode, "best")
+    prepared = prepare(objective, optimizers, data, seeds=2, batch_size=16, **options)
+    return identity(*prepared, "best")
 
 
 def same_everywhere():
@@ -207,7 +199,7 @@ def test_a_sweep_is_recognized_on_other_devices():
 
 def test_operations_of_another_version_are_not_compared(tmp_path):
     one, other = (
-        described(with_loss(loss), [fnopt.sgd(0.1)], DATA, 1)
+        described(with_loss(loss), [fnopt.sgd(0.1)], DATA, epochs=1)
         for loss in (lambda o, t: o[:, 0], lambda o, t: -o[:, 0])
     )
     assert "the loss computes" in difference(one, other)

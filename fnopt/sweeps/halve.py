@@ -15,7 +15,6 @@ from fnopt.sweeps.brackets import Bracket, Rung, halving_bracket, hyperband_brac
 from fnopt.sweeps.data import Entrant
 from fnopt.sweeps.halving_result import HalvingResult
 from fnopt.sweeps.train_brackets import train_brackets
-from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision
 
@@ -112,9 +111,8 @@ def successive_halving(
         bracket = halving_bracket(len(entrants), epochs, min_epochs=min_epochs, eta=eta)
     return train_brackets(
         objective, entrants, data, (bracket,), memory, progress,
-        seeds=seeds, batch_size=batch_size, validation_data=validation_data,
-        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
-        same_order=same_order, mesh=mesh, precision=precision,
+        seeds=seeds, batch_size=batch_size, validation_data=validation_data, monitor=monitor,
+        monitor_mode=monitor_mode, same_order=same_order, mesh=mesh, precision=precision,
     )  # fmt: skip
 
 
@@ -209,9 +207,8 @@ def hyperband(
         )
     return train_brackets(
         objective, entrants, data, brackets, memory, progress,
-        seeds=seeds, batch_size=batch_size, validation_data=validation_data,
-        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
-        same_order=same_order, mesh=mesh, precision=precision,
+        seeds=seeds, batch_size=batch_size, validation_data=validation_data, monitor=monitor,
+        monitor_mode=monitor_mode, same_order=same_order, mesh=mesh, precision=precision,
     )  # fmt: skip
 
 

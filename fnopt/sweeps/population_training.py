@@ -27,7 +27,6 @@ from fnopt.sweeps.program import Runs
 from fnopt.sweeps.progress import SweepProgress
 from fnopt.sweeps.run import Log, final_state, run_epochs
 from fnopt.sweeps.training import Training
-from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.interrupts import interrupts
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision
@@ -132,9 +131,8 @@ def population_based_training(
     every = positive_integer("population_based_training: every", every)
     training, monitor, mode = prepare(
         objective, entrants, data, seeds=seeds, epochs=epochs, batch_size=batch_size,
-        validation_data=validation_data, same_order=same_order, mesh=mesh,
-        precision=precision,
-        options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
+        validation_data=validation_data, monitor=monitor, monitor_mode=monitor_mode,
+        same_order=same_order, mesh=mesh, precision=precision,
     )  # fmt: skip
     step = Step(_ranges(hyperparameters), mode, share, tuple(np.ravel(factors).tolist()))
     number, key = len(training.entrants), typed_key(key)
@@ -157,8 +155,9 @@ def population_based_training(
             runs = run_epochs(
                 log, runs, places, program, range(begin, end), on_epoch, lambda: received
             )
-            used += [numbers] * (log.epochs - begin)
-            scores = log.columns[monitor][log.epochs - 1]
+            done = int(log.epochs[0])
+            used += [numbers] * (done - begin)
+            scores = log.columns[monitor][done - 1]
             if received or end == training.epochs or not np.isfinite(scores).any():
                 break
             drawn = jax.random.fold_in(key, end)
@@ -167,8 +166,8 @@ def population_based_training(
             exploits.append(end)
             sources.append(np.asarray(source))
         bar.chunk(number)
-    if log.epochs < training.epochs:
-        log.stopped[log.going] = log.epochs
+    if len(used) < training.epochs:
+        log.stopped[log.going] = len(used)
     sweep = Sweep(
         runs=tuple(log.record(place) for place in range(number)),
         monitor=monitor,
@@ -188,7 +187,7 @@ def population_based_training(
             for name, x in used[0].items()
         },
     )
-    if np.isfinite(log.columns[monitor][log.epochs - 1]).any():
+    if np.isfinite(log.columns[monitor][len(used) - 1]).any():
         chosen = result.best_run().number
         sweep.states[chosen] = final_state(training, runs.states, chosen)
     return result

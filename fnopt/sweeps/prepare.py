@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -30,14 +30,16 @@ def prepare(
     optimizers: Any,
     data: Any,
     *,
-    seeds: Any,
     epochs: int,
-    batch_size: int | None,
-    validation_data: Any,
-    options: EvaluationOptions,
-    same_order: bool,
-    mesh: jax.sharding.Mesh | None,
+    seeds: Any = 1,
+    batch_size: int | None = 32,
+    validation_data: Any = None,
+    monitor: str | None = None,
+    monitor_mode: Literal["min", "max"] | None = None,
+    same_order: bool = False,
+    mesh: jax.sharding.Mesh | None = None,
     precision: Any = None,
+    early_stopping: Any = None,
 ) -> tuple[Training, str, str]:
     """What :func:`training_of` returns, of the arguments of a sweep as users give them.
 
@@ -50,7 +52,9 @@ def prepare(
         objectives_of(objective, seeds), entrants, seeds, data, validation_data,
         epochs=positive_integer("sweep: epochs", epochs),
         batch_size=batch_size,
-        options=options,
+        options=EvaluationOptions(
+            monitor=monitor, monitor_mode=monitor_mode, early_stopping=early_stopping
+        ),
         same_order=same_order,
         mesh=mesh,
         precision=precision,

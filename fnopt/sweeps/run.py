@@ -42,7 +42,7 @@ class Log:
         numbers: the numbers of the runs.
 
     Attributes:
-        epochs: how many there were.
+        epochs: for each run how many there were.
         columns: by the name of a metric its values, shape (epochs, runs); NaN where there is none.
         stopped: for each run the epoch after which it was stopped; 0 for none.
         diverged: for each run the step that was not finite; -1 for none.
@@ -52,7 +52,7 @@ class Log:
 
     def __init__(self, training: Training, numbers: Sequence[int]) -> None:
         self.training, self.numbers = training, list(numbers)
-        self.epochs = 0
+        self.epochs = np.zeros(len(self.numbers), int)
         self.columns: dict[str, np.ndarray] = {}
         self.stopped = np.zeros(len(self.numbers), int)
         self.diverged = np.full(len(self.numbers), -1)
@@ -72,7 +72,7 @@ class Log:
         Returns:
             The metrics, arrays of shape (runs,) by name.
         """
-        self.epochs = epoch + 1
+        self.epochs[places] = epoch + 1
         metrics = _metrics(report, self.mean)
         for name, values in metrics.items():
             empty = np.full((self.training.epochs, len(self.numbers)), np.nan)
@@ -84,8 +84,8 @@ class Log:
 
     def record(self, place: int) -> RunRecord:
         """The record of the run at this place; of an interrupted one it ends where that did."""
-        number, unfinished = self.numbers[place], (self.going & (self.stopped == 0)).any()
-        epochs = self.epochs if unfinished else self.training.epochs
+        number, over = self.numbers[place], self.stopped[place] or not self.going[place]
+        epochs = self.training.epochs if over else int(self.epochs[place])
         return RunRecord(
             number,
             self.training.entrants[number],
@@ -154,7 +154,7 @@ def run_chunk(
     return Finished(
         records,
         {n: final_state(training, runs.states, chunk.numbers.index(n)) for n in kept},
-        whole=log.epochs == training.epochs or not log.going.any(),
+        whole=bool(((log.epochs == training.epochs) | ~log.going).all()),
     )
 
 

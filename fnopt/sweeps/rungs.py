@@ -98,8 +98,8 @@ class Rungs:
                 runs = run_epochs(self.log, runs, places, program, between, report, interrupted)
                 leaves = [_on_host(leaf) for leaf in jax.tree.leaves(runs)]
                 self._held |= {number: (leaves, i) for i, number in enumerate(chunk.numbers)}
-                going = self.log.going[places].any()
-                self.trained[places] = self.log.epochs if going else epochs
+                going = self.log.going[places]
+                self.trained[places] = np.where(going, self.log.epochs[places], epochs)
                 self.bar.chunk(len(places))
         self._epochs = epochs
 

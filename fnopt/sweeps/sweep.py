@@ -23,7 +23,6 @@ from fnopt.sweeps.prepare import prepare
 from fnopt.sweeps.progress import SweepProgress
 from fnopt.sweeps.run import run_chunk
 from fnopt.sweeps.store import Store
-from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.interrupts import interrupts
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision
@@ -123,11 +122,8 @@ def sweep(
         raise ValueError("sweep: resume needs folder=, where to go on from")
     training, watched, mode = prepare(
         objective, optimizers, data, seeds=seeds, epochs=epochs, batch_size=batch_size,
-        validation_data=validation_data, same_order=same_order, mesh=mesh,
-        precision=precision,
-        options=EvaluationOptions(
-            monitor=monitor, monitor_mode=monitor_mode, early_stopping=early_stopping
-        ),
+        validation_data=validation_data, monitor=monitor, monitor_mode=monitor_mode,
+        same_order=same_order, mesh=mesh, precision=precision, early_stopping=early_stopping,
     )  # fmt: skip
     limit = limit_of(memory, mesh)
     kept = Keeper(watched, mode, keep)

@@ -29,10 +29,11 @@ from fnopt.sweeps.studies import (
     tell,
 )
 from fnopt.sweeps.sweep import sweep
-from fnopt.train.fit_options import EvaluationOptions
 from fnopt.train.objective import Objective
 from fnopt.train.precision import Precision
 
+OF_THE_SWEEP = {"memory", "folder", "resume", "progress", "keep"}
+"""The arguments of a sweep that say nothing of its runs."""
 _ARGUMENTS = "hyperparameters={name: distribution}, epochs=…)"
 
 
@@ -110,9 +111,8 @@ def optuna_objective(
     def prepared(entrant: Entrant) -> Any:
         return prepare(
             objective, [entrant], data, seeds=seeds, epochs=epochs, batch_size=batch_size,
-            validation_data=validation_data, same_order=same_order, mesh=None,
-            precision=precision,
-            options=EvaluationOptions(monitor=monitor, monitor_mode=monitor_mode),
+            validation_data=validation_data, monitor=monitor, monitor_mode=monitor_mode,
+            same_order=same_order, mesh=None, precision=precision,
         )  # fmt: skip
 
     # Before the first trial, so that a mistake is found here.
@@ -195,16 +195,11 @@ def optuna_sweep(
         )
     n = positive_integer("optuna_sweep: n", n)
     drawn = _checked("optuna_sweep", make, hyperparameters)
+    of_runs = {name: x for name, x in options.items() if name not in OF_THE_SWEEP}
     # Before anything is asked, so that a mistake leaves no trials in the study.
     training, monitor, mode = prepare(
-        objective, [_middle("optuna_sweep", make, drawn)], data, epochs=epochs,
-        seeds=options.get("seeds", 1), batch_size=options.get("batch_size", 32),
-        validation_data=options.get("validation_data"), same_order=True, mesh=None,
-        precision=options.get("precision"),
-        options=EvaluationOptions(
-            monitor=options.get("monitor"), monitor_mode=options.get("monitor_mode")
-        ),
-    )  # fmt: skip
+        objective, [_middle("optuna_sweep", make, drawn)], data, epochs=epochs, **of_runs
+    )
     check_direction("optuna_sweep", study, monitor, mode)
     with asked(study, n) as trials:
         entrants = [_suggested("optuna_sweep", trial, make, drawn) for trial in trials]
