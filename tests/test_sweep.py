@@ -434,6 +434,8 @@ def test_an_interruption_loses_no_epoch(number, monkeypatch, tmp_path, caplog):
     assert np.isfinite(cut.best(at="final").median)
     rest = sweep(linear(), RATES, DATA, resume=True, **options)
     assert table(rest) == table(whole) and not rest.interrupted
+    for a, b in zip(rest.runs, whole.runs, strict=True):
+        np.testing.assert_array_equal(a.curves["val_loss"], b.curves["val_loss"])
 
 
 def test_an_interruption_before_the_first_epoch(monkeypatch):
