@@ -8,6 +8,7 @@ import shlex
 import signal
 import unicodedata
 
+import jax
 import numpy as np
 import pytest
 
@@ -19,6 +20,7 @@ from hand_sweep import grid_sweep
 import fnopt
 from fnopt.cli import main
 from fnopt.cli.optimizer import SCHEDULES
+from fnopt.cli.sweep import _memory
 from fnopt.cli.sweep_best import about_edges, as_command, as_python
 from fnopt.cli.sweep_grid import Grid, entrants_of
 from fnopt.cli.sweep_options import SweepOptions
@@ -240,3 +242,9 @@ def test_help_fits_80_columns(capsys, monkeypatch):
     assert end.value.code in (0, None)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 10 and max(map(columns, lines)) <= 80
+
+
+def test_the_cores_share_the_memory_that_is_given():
+    mesh = jax.make_mesh((4,), ("runs",), devices=jax.devices()[:4])
+    assert _memory("1GiB", mesh) == 2**28 and _memory("1GiB", None) == 2**30
+    assert _memory(None, mesh) is None
